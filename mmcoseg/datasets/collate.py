@@ -1,0 +1,32 @@
+"""How groups become a batch."""
+
+from mmengine.registry import FUNCTIONS
+
+__all__ = ['group_collate']
+
+
+@FUNCTIONS.register_module()
+def group_collate(batch: list[dict]) -> dict:
+    """Put groups of any size into one batch, one list entry a group.
+
+    mmengine's ``pseudo_collate`` transposes the image lists of groups of equal size and fails on
+    unequal ones; nothing is stacked here, stacking is ``GroupDataPreprocessor``'s business.
+
+    Args:
+        batch: items of a data set, each ``dict(inputs=list[Tensor (3, H, W)],
+            data_samples=GroupDataSample)``.
+
+    Returns:
+        ``dict(inputs=list[list[Tensor]], data_samples=list[GroupDataSample])``.
+
+    Raises:
+        TypeError: if an item does not have that form, with what it has instead.
+    """
+    for item in batch:
+        if not isinstance(item, dict) or not {'inputs', 'data_samples'} <= set(item):
+            what = sorted(item) if isinstance(item, dict) else type(item).__name__
+            raise TypeError(
+                'group_collate takes items with the keys inputs and data_samples, got '
+                f"{what}: does the data set's pipeline end with PackGroupInputs?"
+            )
+    return {key: [item[key] for item in batch] for key in ('inputs', 'data_samples')}

@@ -1,0 +1,5 @@
+"""Everything with weights, and the mathematics beneath (``ops``)."""
+
+from .data_preprocessor import GroupDataPreprocessor
+
+__all__ = ['GroupDataPreprocessor']

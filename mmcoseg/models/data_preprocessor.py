@@ -1,0 +1,85 @@
+"""From a batch of groups to one tensor."""
+
+from collections.abc import Sequence
+
+import torch
+from mmengine.model import BaseDataPreprocessor
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..registry import MODELS
+from ..structures import GroupSampleList
+
+__all__ = ['GroupDataPreprocessor']
+
+
+@MODELS.register_module()
+class GroupDataPreprocessor(BaseDataPreprocessor):
+    """Normalise the images of B groups and flatten them to one batch (sum N, 3, H, W).
+
+    Images of different size are padded at the right and the bottom, after normalisation and so
+    with the mean colour, to the largest height and width of the batch. ``img_shape`` of every
+    sample keeps the size without padding; segmentors crop to it before they resize back.
+
+    Args:
+        mean: of the channels in the order fed to the network (RGB if ``bgr_to_rgb``), in units
+            of 0..255. None: no normalisation, floats 0..255 reach the network.
+        std: as ``mean``.
+        bgr_to_rgb: reverse the channels of the images, which are loaded as BGR (mmcv's order).
+        size_divisor: padded height and width are multiples of this.
+        channels_last: give the batch in ``torch.channels_last`` memory format, on which
+            convolutions on CPUs and recent GPUs run faster.
+        non_blocking: copy to the device without waiting.
+
+    Raises:
+        ValueError: if only one of mean and std is given, or their lengths differ from 3.
+    """
+
+    def __init__(
+        self,
+        mean: Sequence[float] | None = (123.675, 116.28, 103.53),
+        std: Sequence[float] | None = (58.395, 57.12, 57.375),
+        bgr_to_rgb: bool = True,
+        size_divisor: int = 1,
+        channels_last: bool = False,
+        non_blocking: bool = False,
+    ) -> None:
+        super().__init__(non_blocking)
+        if (mean is None) != (std is None):
+            raise ValueError(f'give both mean and std or neither, got mean={mean}, std={std}')
+        if mean is not None and not (len(mean) == len(std) == 3):
+            raise ValueError(f'mean and std need 3 values each, got {mean} and {std}')
+        self.bgr_to_rgb = bgr_to_rgb
+        self.size_divisor = size_divisor
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.normalises = mean is not None
+        if self.normalises:
+            self.register_buffer('mean', torch.tensor(mean).view(3, 1, 1), persistent=False)
+            self.register_buffer('std', torch.tensor(std).view(3, 1, 1), persistent=False)
+
+    def forward(self, data: dict, training: bool = False) -> dict:
+        """Args: data as :func:`~mmcoseg.datasets.group_collate` makes it; images uint8 or float.
+
+        Returns:
+            ``dict(inputs=Tensor (sum N, 3, H, W) float32, data_samples=list[GroupDataSample])``,
+            on the device of the model.
+        """
+        data = self.cast_data(data)
+        images = [image for group in data['inputs'] for image in group]
+        data_samples: GroupSampleList | None = data.get('data_samples')
+        return dict(inputs=self._stack(images), data_samples=data_samples)
+
+    def _stack(self, images: list[Tensor]) -> Tensor:
+        d = self.size_divisor
+        height = -(-max(image.shape[-2] for image in images) // d) * d
+        width = -(-max(image.shape[-1] for image in images) // d) * d
+        padded = []
+        for image in images:
+            if self.bgr_to_rgb:
+                image = image.flip(0)
+            image = image.float()
+            if self.normalises:
+                image = (image - self.mean) / self.std
+            padding = (0, width - image.shape[-1], 0, height - image.shape[-2])
+            padded.append(F.pad(image, padding) if any(padding) else image)
+        return torch.stack(padded).contiguous(memory_format=self.memory_format)

@@ -1,0 +1,125 @@
+"""The data element of one image of a group."""
+
+import numbers
+
+from mmengine.structures import InstanceData, PixelData
+from mmseg.structures import SegDataSample
+
+__all__ = ['CoSegDataSample']
+
+#: The value of a mask's pixels that are neither object nor background.
+VOID = 255
+
+
+class CoSegDataSample(SegDataSample):
+    """Annotations and predictions of one image of a group.
+
+    Metainfo (set by ``PackGroupInputs``):
+
+    - ``group`` (str), ``stem`` (str): together the identity ``group/stem``;
+    - ``img_path`` (str), ``seg_map_path`` (str or None);
+    - ``ori_shape`` (tuple[int, int]): height and width of the file's image, upright;
+    - ``img_shape`` (tuple[int, int]): height and width as fed to the network, without padding.
+
+    Fields, each present only where something has set it:
+
+    - ``gt_sem_seg`` (PixelData): ``data`` of shape (1, H, W), int64, 0 background, 1..K object
+      classes, 255 void. At test time at ``ori_shape``, in training at ``img_shape``.
+    - ``pred_sem_seg`` (PixelData): ``data`` of shape (1, H, W), uint8, the same values without
+      void, at ``ori_shape``.
+    - ``pred_prob`` (PixelData): the soft prediction, ``data`` of shape (C, h, w), float32 in
+      [0, 1], covering the whole image at any resolution. C = 1: probability of the object;
+      C = K + 1: channel c is mask value c, channels sum to 1.
+    - ``gt_instances``, ``pred_instances`` (InstanceData): ``masks`` (n, H, W) bool, ``labels``
+      (n,) int64, and for predictions ``scores`` (n,) float32.
+    - ``saliency`` (PixelData): prior, ``data`` of shape (1, h, w), float32 in [0, 1].
+    - ``proposals`` (InstanceData): object proposals, ``masks`` (n, H, W) bool, ``scores`` (n,).
+    - ``presence`` (float): how sure the method is that the common object is in this image, 0 to 1.
+
+    Example:
+        >>> import torch
+        >>> from mmengine.structures import PixelData
+        >>> sample = CoSegDataSample(metainfo=dict(group='cat', stem='001', ori_shape=(2, 3)))
+        >>> sample.pred_prob = PixelData(data=torch.rand(1, 2, 3))
+        >>> sample.identity
+        'cat/001'
+    """
+
+    @property
+    def identity(self) -> str:
+        """``group/stem``: the key of this image in every file and table."""
+        return f'{self.group}/{self.stem}'
+
+    @property
+    def pred_prob(self) -> PixelData:
+        return self._pred_prob
+
+    @pred_prob.setter
+    def pred_prob(self, value: PixelData) -> None:
+        self.set_field(value, '_pred_prob', dtype=PixelData)
+
+    @pred_prob.deleter
+    def pred_prob(self) -> None:
+        del self._pred_prob
+
+    @property
+    def saliency(self) -> PixelData:
+        return self._saliency
+
+    @saliency.setter
+    def saliency(self, value: PixelData) -> None:
+        self.set_field(value, '_saliency', dtype=PixelData)
+
+    @saliency.deleter
+    def saliency(self) -> None:
+        del self._saliency
+
+    @property
+    def gt_instances(self) -> InstanceData:
+        return self._gt_instances
+
+    @gt_instances.setter
+    def gt_instances(self, value: InstanceData) -> None:
+        self.set_field(value, '_gt_instances', dtype=InstanceData)
+
+    @gt_instances.deleter
+    def gt_instances(self) -> None:
+        del self._gt_instances
+
+    @property
+    def pred_instances(self) -> InstanceData:
+        return self._pred_instances
+
+    @pred_instances.setter
+    def pred_instances(self, value: InstanceData) -> None:
+        self.set_field(value, '_pred_instances', dtype=InstanceData)
+
+    @pred_instances.deleter
+    def pred_instances(self) -> None:
+        del self._pred_instances
+
+    @property
+    def proposals(self) -> InstanceData:
+        return self._proposals
+
+    @proposals.setter
+    def proposals(self, value: InstanceData) -> None:
+        self.set_field(value, '_proposals', dtype=InstanceData)
+
+    @proposals.deleter
+    def proposals(self) -> None:
+        del self._proposals
+
+    @property
+    def presence(self) -> float:
+        return self._presence
+
+    @presence.setter
+    def presence(self, value: float) -> None:
+        if not isinstance(value, numbers.Real) or not 0 <= value <= 1:
+            raise ValueError(f'presence must be a number from 0 to 1, got {value!r}')
+        self.set_field(float(value), '_presence', dtype=float)
+
+    @presence.deleter
+    def presence(self) -> None:
+        del self._presence

@@ -1,0 +1,115 @@
+"""The data element of one group: what flows through the toolbox."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from mmengine.structures import BaseDataElement
+
+from .coseg_data_sample import CoSegDataSample
+
+__all__ = ['GroupDataSample', 'GroupSampleList', 'group_sizes_of', 'split_groups']
+
+
+class GroupDataSample(BaseDataElement):
+    """An ordered list of the images of one group.
+
+    Metainfo: ``group`` (str), the group's name; ``category`` (str), what its images share, where
+    known; ``label_ids`` (tuple[int, ...]), the co-categories as indices into the data set's
+    ``metainfo['classes']``, empty where unknown.
+
+    Example:
+        >>> images = [CoSegDataSample(metainfo=dict(group='cat', stem=s)) for s in ('a', 'b')]
+        >>> group = GroupDataSample(images, metainfo=dict(group='cat', label_ids=(3,)))
+        >>> len(group), [image.identity for image in group]
+        (2, ['cat/a', 'cat/b'])
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[CoSegDataSample] = (),
+        *,
+        metainfo: dict | None = None,
+        **kwargs,
+    ) -> None:
+        super().__init__(metainfo=metainfo, **kwargs)
+        self.samples = list(samples)
+
+    @property
+    def samples(self) -> list[CoSegDataSample]:
+        return self._samples
+
+    @samples.setter
+    def samples(self, value: list[CoSegDataSample]) -> None:
+        if not isinstance(value, list):
+            raise TypeError(f'samples must be a list of CoSegDataSample, got {type(value)}')
+        for sample in value:
+            if not isinstance(sample, CoSegDataSample):
+                raise TypeError(f'samples must hold CoSegDataSample, got {type(sample)}')
+        self.set_field(value, '_samples', dtype=list)
+
+    @samples.deleter
+    def samples(self) -> None:
+        del self._samples
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, index: int) -> CoSegDataSample:
+        return self._samples[index]
+
+    def __iter__(self) -> Iterator[CoSegDataSample]:
+        return iter(self._samples)
+
+    # BaseDataElement moves only the tensors that it finds directly among its fields; the images
+    # of a group lie one level lower.
+    def _apply(self, name: str, *args, **kwargs) -> 'GroupDataSample':
+        new = super().new()
+        new.samples = [getattr(sample, name)(*args, **kwargs) for sample in self._samples]
+        return new
+
+    def to(self, *args, **kwargs) -> 'GroupDataSample':
+        return self._apply('to', *args, **kwargs)
+
+    def cpu(self) -> 'GroupDataSample':
+        return self._apply('cpu')
+
+    def cuda(self) -> 'GroupDataSample':
+        return self._apply('cuda')
+
+    def detach(self) -> 'GroupDataSample':
+        return self._apply('detach')
+
+    def numpy(self) -> 'GroupDataSample':
+        return self._apply('numpy')
+
+    def to_tensor(self) -> 'GroupDataSample':
+        return self._apply('to_tensor')
+
+    def clone(self) -> 'GroupDataSample':
+        return self._apply('clone')
+
+
+#: A batch: one entry a group.
+GroupSampleList = list[GroupDataSample]
+
+
+def group_sizes_of(data_samples: GroupSampleList) -> list[int]:
+    """Number of images of each group of a batch, in order.
+
+    The flattened batch tensor has ``sum(group_sizes_of(...))`` images.
+    """
+    return [len(group) for group in data_samples]
+
+
+def split_groups(batch: torch.Tensor, group_sizes: list[int]) -> tuple[torch.Tensor, ...]:
+    """Cut a tensor over the flattened batch, (sum N, ...), into one tensor (N, ...) a group.
+
+    Raises:
+        ValueError: if the sizes do not add up to the batch.
+    """
+    if sum(group_sizes) != len(batch):
+        raise ValueError(
+            f'group sizes {group_sizes} add up to {sum(group_sizes)}, but the batch has '
+            f'{len(batch)} images'
+        )
+    return torch.split(batch, list(group_sizes))
