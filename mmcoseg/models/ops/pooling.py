@@ -1,0 +1,31 @@
+"""Second-order statistics of features."""
+
+import torch
+from torch import Tensor
+
+__all__ = ['channel_covariance']
+
+
+def channel_covariance(x: Tensor, centred: bool = True) -> Tensor:
+    """Covariance of channels over positions (SSNM, section 3.3; Gao et al., CVPR 2019).
+
+    Computed in at least float32, so that half precision inputs do not overflow, with the divisor
+    n (not n - 1): one position gives zeros, and repeating all positions changes nothing.
+
+    Args:
+        x: features, shape (..., c, n), n positions, n >= 1.
+        centred: subtract the mean over the positions first; otherwise the second moment.
+
+    Returns:
+        Tensor of shape (..., c, c), symmetric positive semi-definite.
+
+    Example:
+        >>> x = torch.tensor([[1.0, 3.0], [2.0, 2.0]])
+        >>> channel_covariance(x)
+        tensor([[1., 0.],
+                [0., 0.]])
+    """
+    x = x.to(torch.promote_types(x.dtype, torch.float32))
+    if centred:
+        x = x - x.mean(dim=-1, keepdim=True)
+    return x @ x.transpose(-1, -2) / x.shape[-1]

@@ -1,0 +1,134 @@
+"""Two-way spectral clustering of descriptors, exact and in linear memory (SSNM, section 3.2)."""
+
+import torch
+from torch import Tensor
+
+__all__ = ['orient_by_border', 'spatial_clustering_loss', 'spectral_bipartition']
+
+#: Rows of descriptors worked on at a time; bounds the copies made, changes no result.
+CHUNK = 8192
+
+
+@torch.no_grad()
+def spectral_bipartition(x: Tensor, centre: bool = False) -> tuple[Tensor, Tensor]:
+    """The relaxed indicator of foreground and background (SSNM, Eq. 10).
+
+    The eigenvector of the largest eigenvalue of the n x n matrix ``G = X^T X - 1 1^T``, whose
+    columns of X are the descriptors, without ever building G: with ``A = [X; 1^T]`` and
+    ``J = diag(1, ..., 1, -1)``, ``G = A^T J A`` has the non-zero spectrum of the symmetric
+    (d+1) x (d+1) matrix ``L^1/2 Q^T J Q L^1/2``, where ``A A^T = Q L Q^T``. Time O(n d^2 + d^3);
+    memory beyond ``x`` O(n + d^2).
+
+    Args:
+        x: descriptors as rows, (n, d), floating point, n >= 1. l2-normalised in the paper.
+        centre: take the Gram matrix of the descriptors minus their mean instead of G.
+
+    Returns:
+        - s: (n,), float32 (float64 for float64 input), ``|s| = 1``, its sign arbitrary. Where the
+          descriptors do not differ no direction parts them; then s is constant by convention.
+        - the largest eigenvalue, a scalar of the same type; 0 where the descriptors do not differ.
+
+    Raises:
+        ValueError: if ``x`` is not a floating-point matrix with at least one row.
+
+    Example:
+        >>> x = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+        >>> s, eigenvalue = spectral_bipartition(x)
+        >>> (s * s[0].sign()).round(decimals=4), eigenvalue.round(decimals=4)
+        (tensor([ 0.5000,  0.5000, -0.5000, -0.5000]), tensor(2.))
+    """
+    if x.dim() != 2 or len(x) == 0 or not x.is_floating_point():
+        raise ValueError(
+            f'x must be a floating-point matrix (n, d) with n >= 1, got {tuple(x.shape)} {x.dtype}'
+        )
+    n, d = x.shape
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    gram, total = _moments(x, dtype)
+    # Eigenvalues below the noise of the products are no directions of the data.
+    noise = 1e-12 if dtype == torch.float64 else 1e-6
+
+    if centre:
+        gram = gram - torch.outer(total, total) / n
+        values, vectors = torch.linalg.eigh(gram)
+        eigenvalue, direction = values[-1], vectors[:, -1]
+        offset = -(direction @ total) / n
+    else:
+        bordered = torch.cat([gram, total[:, None]], dim=1)
+        last = torch.cat([total, total.new_tensor([n])])
+        bordered = torch.cat([bordered, last[None]])
+        values, q = torch.linalg.eigh(bordered)
+        kept = values > noise * values[-1]
+        root, q = values[kept].sqrt(), q[:, kept]
+        sign = torch.ones(d + 1, dtype=q.dtype, device=q.device)
+        sign[-1] = -1
+        small = root[:, None] * (q.t() @ (sign[:, None] * q)) * root
+        eigenvalues, eigenvectors = torch.linalg.eigh(small)
+        eigenvalue = eigenvalues[-1]
+        weights = q @ (eigenvectors[:, -1] / root)
+        direction, offset = weights[:-1], weights[-1]
+
+    if eigenvalue <= noise * n:
+        return x.new_full((n,), n**-0.5, dtype=dtype), x.new_zeros((), dtype=dtype)
+    direction, offset = direction.to(dtype), offset.to(dtype)
+    s = torch.cat([rows.to(dtype) @ direction for rows in x.split(CHUNK)]) + offset
+    return s / s.norm(), eigenvalue.to(dtype)
+
+
+def _moments(x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """``X X^T`` (d, d) and ``X 1`` (d,), summed up in float64."""
+    d = x.shape[1]
+    gram = torch.zeros(d, d, dtype=torch.float64, device=x.device)
+    total = torch.zeros(d, dtype=torch.float64, device=x.device)
+    for rows in x.split(CHUNK):
+        rows = rows.to(dtype)
+        gram += rows.t() @ rows
+        total += rows.sum(dim=0, dtype=torch.float64)
+    return gram, total
+
+
+def spatial_clustering_loss(x: Tensor, s: Tensor, centre: bool = False) -> Tensor:
+    """``l_spa = -s^T G s / n`` (SSNM, Eq. 9), in O(n d).
+
+    At the optimal s the derivative of the loss through s vanishes (envelope theorem), so s is
+    taken as a constant and the gradient reaches the descriptors through G alone.
+
+    Args:
+        x: descriptors as rows, (n, d).
+        s: indicator, (n,), ``|s| = 1``.
+        centre: as in :func:`spectral_bipartition`.
+
+    Returns:
+        A scalar, float32 or float64. For l2-normalised x, -1 is its least possible value.
+    """
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    s = s.detach().to(dtype)
+    projection = s @ x.to(dtype)
+    if centre:
+        return -(projection - s.sum() * x.to(dtype).mean(dim=0)).square().sum() / len(x)
+    return (s.sum().square() - projection.square().sum()) / len(x)
+
+
+def orient_by_border(maps: Tensor) -> Tensor:
+    """Choose the sign of a group's maps so that objects, not surroundings, are positive.
+
+    An eigenvector's sign is arbitrary. The positive side is the one that touches the image border
+    less: the mean over the outermost ring of all maps is at most the mean over their inside. Maps
+    without an inside (a side of 1 or 2), and ties, have fewer positive than negative entries, or
+    are left as they are where that is a tie too. All maps get one sign, which does not depend on
+    their order.
+
+    Args:
+        maps: (N, h, w).
+
+    Returns:
+        ``maps`` or ``-maps``.
+    """
+    inside = maps[:, 1:-1, 1:-1]
+    difference = maps.new_zeros(())
+    if inside.numel():
+        ring_sum = maps.sum() - inside.sum()
+        difference = ring_sum / (maps.numel() - inside.numel()) - inside.mean()
+    # Below rounding, the order of summation would decide.
+    if difference.abs() <= 1e-6 * maps.abs().mean():
+        difference = (maps > 0).sum() - (maps < 0).sum()
+    return -maps if difference > 0 else maps

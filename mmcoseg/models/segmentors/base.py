@@ -1,0 +1,126 @@
+"""What all segmentors share: the three modes, and how soft maps become results."""
+
+from abc import ABCMeta, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from mmengine.model import BaseModel
+from mmengine.structures import PixelData
+from torch import Tensor
+from torch.nn import functional as F
+
+from ...registry import MODELS, TASK_UTILS
+from ...structures import CoSegDataSample, GroupSampleList
+
+__all__ = ['BaseCoSegmentor']
+
+
+class BaseCoSegmentor(BaseModel, metaclass=ABCMeta):
+    """Base class of segmentors of groups.
+
+    Args:
+        data_preprocessor: config, normally of ``GroupDataPreprocessor``.
+        postprocessors: configs from ``TASK_UTILS``; each is called with a ``GroupDataSample`` that
+            has predictions and changes them in place, in the given order.
+        threshold: probability from which a pixel is object.
+    """
+
+    def __init__(
+        self,
+        data_preprocessor: dict | None = None,
+        postprocessors: Sequence[dict] = (),
+        threshold: float = 0.5,
+        init_cfg: dict | None = None,
+    ) -> None:
+        if data_preprocessor is None:
+            data_preprocessor = dict(type='GroupDataPreprocessor')
+        if isinstance(data_preprocessor, dict):
+            # Built here, because mmengine's BaseModel looks in its own registry.
+            data_preprocessor = MODELS.build(data_preprocessor)
+        super().__init__(data_preprocessor, init_cfg)
+        self.postprocessors = [TASK_UTILS.build(cfg) for cfg in postprocessors]
+        self.threshold = threshold
+
+    def forward(
+        self, inputs: Tensor, data_samples: GroupSampleList | None = None, mode: str = 'tensor'
+    ) -> Tensor | dict[str, Tensor] | GroupSampleList:
+        """One entry for training and testing.
+
+        Args:
+            inputs: images of all groups, (sum N, 3, H, W), as the preprocessor gives them.
+            data_samples: one entry a group. In mode ``tensor`` None means one single group.
+            mode: ``'loss'`` for a dict of losses, ``'predict'`` for data samples with
+                predictions, ``'tensor'`` for the network's raw output.
+
+        Raises:
+            ValueError: for any other mode.
+        """
+        if mode == 'loss':
+            return self.loss(inputs, data_samples)
+        if mode == 'predict':
+            return self.predict(inputs, data_samples)
+        if mode == 'tensor':
+            return self._forward(inputs, data_samples)
+        raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}")
+
+    @abstractmethod
+    def loss(self, inputs: Tensor, data_samples: GroupSampleList) -> dict[str, Tensor]:
+        """Named losses; those whose names start with ``loss`` are summed into the objective."""
+
+    @abstractmethod
+    def predict(self, inputs: Tensor, data_samples: GroupSampleList) -> GroupSampleList:
+        """Set ``pred_prob`` and ``pred_sem_seg`` of every image and return the groups."""
+
+    @abstractmethod
+    def _forward(self, inputs: Tensor, data_samples: GroupSampleList | None = None) -> Tensor:
+        """The raw output for all images."""
+
+    def add_predictions(self, data_samples: GroupSampleList, probs: Tensor) -> GroupSampleList:
+        """Attach soft maps to the samples, make masks of them, and run the post-processors.
+
+        Args:
+            probs: at the size of the padded inputs, (sum N, C, H, W) float in [0, 1]; see
+                ``CoSegDataSample.pred_prob`` for C.
+        """
+        samples = [sample for group in data_samples for sample in group]
+        for sample, prob in zip(samples, probs):
+            height, width = sample.metainfo.get('img_shape', prob.shape[-2:])[:2]
+            prob = prob[:, :height, :width]
+            sample.pred_prob = PixelData(data=prob)
+            sample.pred_sem_seg = PixelData(data=self.mask_of(sample))
+        for postprocessor in self.postprocessors:
+            for group in data_samples:
+                postprocessor(group)
+        return data_samples
+
+    def mask_of(self, sample: CoSegDataSample) -> Tensor:
+        """The mask that ``pred_prob`` stands for: (1, H, W) uint8 at the original size."""
+        prob = sample.pred_prob.data
+        size = tuple(sample.metainfo.get('ori_shape', prob.shape[-2:])[:2])
+        prob = F.interpolate(prob[None].float(), size=size, mode='bilinear', align_corners=False)[0]
+        if len(prob) == 1:
+            return (prob >= self.threshold).to(torch.uint8)
+        return prob.argmax(dim=0, keepdim=True).to(torch.uint8)
+
+
+def ground_truth_of(data_samples: GroupSampleList) -> Tensor:
+    """Masks of all images, (sum N, H, W) int64.
+
+    Raises:
+        ValueError: naming the image that has none, or whose size differs from the first one's.
+    """
+    masks = []
+    for group in data_samples:
+        for sample in group:
+            if 'gt_sem_seg' not in sample:
+                raise ValueError(
+                    f'{sample.identity} has no ground truth to train on; put a mask file in place '
+                    'and LoadCoSegMask into the training pipeline'
+                )
+            masks.append(sample.gt_sem_seg.data[0])
+            if masks[-1].shape != masks[0].shape:
+                raise ValueError(
+                    f'{sample.identity} has a mask of {tuple(masks[-1].shape)}, the batch one of '
+                    f'{tuple(masks[0].shape)}; resize or crop to one size in the training pipeline'
+                )
+    return torch.stack(masks)
