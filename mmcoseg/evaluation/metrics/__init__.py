@@ -1,0 +1,5 @@
+"""Metrics on groups."""
+
+from .coseg_metric import CoSegMetric
+
+__all__ = ['CoSegMetric']

@@ -1,0 +1,69 @@
+import cv2
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score, jaccard_score
+
+from mmcoseg.evaluation.functional import (
+    binarise_adaptive,
+    image_scores,
+    resize_ground_truth,
+    resize_map,
+)
+
+
+def test_by_hand():
+    pred = np.array([[1, 1, 0], [0, 1, 0]])
+    gt = np.array([[1, 0, 0], [1, 1, 255]])
+    # 5 valid pixels, 3 right; intersection 2, union 4.
+    assert image_scores(pred, gt) == (3 / 5, 2 / 4)
+
+
+@pytest.mark.parametrize('seed', range(20))
+def test_against_scikit_learn(seed):
+    rng = np.random.default_rng(seed)
+    pred = rng.random((9, 7)) < 0.4
+    gt = rng.choice([0, 1, 2, 255], size=(9, 7))
+    valid = gt != 255
+    precision, jaccard = image_scores(pred, gt)
+    truth = (gt != 0)[valid]
+    assert precision == pytest.approx(accuracy_score(truth, pred[valid]))
+    assert jaccard == pytest.approx(jaccard_score(truth, pred[valid]))
+
+
+def test_empty_ground_truth():
+    empty, some = np.zeros((3, 3), int), np.eye(3, dtype=int)
+    assert image_scores(empty, empty) == (1, 1)
+    assert image_scores(some, empty) == (6 / 9, 0)
+    assert image_scores(empty, some) == (6 / 9, 0)
+
+
+def test_void_counts_nowhere():
+    gt = np.full((2, 2), 255)
+    assert image_scores(np.ones((2, 2)), gt) == (1, 1)
+    assert image_scores(np.ones((2, 2)), gt, void=None) == (1, 1)
+    assert image_scores(np.zeros((2, 2)), gt, void=None) == (0, 0)
+
+
+def test_shapes_must_agree():
+    with pytest.raises(ValueError, match=r'prediction \(2, 2\) and ground truth \(3, 2\)'):
+        image_scores(np.ones((2, 2)), np.ones((3, 2)))
+
+
+def test_adaptive_threshold_is_mean_plus_deviation_up_to_a_limit():
+    rng = np.random.default_rng(0)
+    prob = rng.random((50, 40)) * 0.3
+    np.testing.assert_array_equal(binarise_adaptive(prob), prob > prob.mean() + prob.std())
+    bright = 0.7 + rng.random((50, 40)) * 0.3
+    assert bright.mean() + bright.std() > 0.8
+    np.testing.assert_array_equal(binarise_adaptive(bright), bright > 0.8)
+
+
+def test_ground_truth_is_resized_bilinearly_and_cut_at_one_half():
+    gt = np.zeros((100, 60), np.uint8)
+    gt[20:70, 10:40] = 1
+    gt[0, 0] = 255
+    expected = cv2.resize((gt == 1).astype(np.float32), (224, 224)) > 0.5
+    np.testing.assert_array_equal(resize_ground_truth(gt, (224, 224)), expected)
+    prob = np.random.default_rng(0).random((5, 4)).astype(np.float32)
+    assert resize_map(prob, (5, 4)) is prob
+    assert resize_map(prob, (10, 6)).shape == (10, 6)
