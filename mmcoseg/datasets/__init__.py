@@ -1,0 +1,25 @@
+"""Data sets of groups, their transforms, sampling and collation."""
+
+from .base import CoSegDataset
+from .collate import group_collate
+from .samplers import EpisodeSampler
+from .transforms import (
+    ForEachImage,
+    LoadCoSegImage,
+    LoadCoSegMask,
+    MixForeignImages,
+    PackGroupInputs,
+    SampleGroup,
+)
+
+__all__ = [
+    'CoSegDataset',
+    'EpisodeSampler',
+    'ForEachImage',
+    'LoadCoSegImage',
+    'LoadCoSegMask',
+    'MixForeignImages',
+    'PackGroupInputs',
+    'SampleGroup',
+    'group_collate',
+]

@@ -1,0 +1,233 @@
+"""Data sets of groups in the canonical layout."""
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+from mmengine.dataset import BaseDataset
+
+from ..registry import DATASETS, TRANSFORMS
+from .image_io import IMAGE_SUFFIXES
+
+__all__ = ['CoSegDataset', 'image_files', 'select_groups']
+
+MissingMasks = Literal['auto', 'error', 'keep']
+
+
+@DATASETS.register_module()
+class CoSegDataset(BaseDataset):
+    """Groups of images that show the same objects; one item is one group.
+
+    The canonical layout::
+
+        data_root/
+            images/<group>/*.jpg           (png, bmp, tif, webp; any case)
+            masks/<group>/<stem>.png       (0 background, 1 or 255 object, or 1..K classes)
+
+    Groups and their images come in sorted order. docs/architecture.md describes the group record
+    with which a pipeline starts.
+
+    Args:
+        data_root: folder of the data set.
+        data_prefix: folders below it, ``img_path`` and ``seg_map_path``.
+        groups: names of the groups to use, in this order; None for all.
+        exclude_groups: names of groups to leave out.
+        pipeline: transforms of group records.
+        metainfo: may give ``classes``, the names that category numbers stand for; without it they
+            are the sorted names of the groups used. A group whose name is not among the classes
+            has no category number.
+        missing_masks: ``'error'`` names the images without a mask; ``'keep'`` uses them without
+            ground truth; ``'auto'`` keeps them in test mode if the set has no folder of masks at
+            all, and is an error otherwise.
+        seed: of everything random about the items that ``EpisodeSampler`` draws.
+        test_mode, lazy_init, indices, serialize_data, max_refetch: as in mmengine.
+
+    Raises:
+        FileNotFoundError: if the folder or one of its parts is not there, with what is expected.
+        ValueError: for unknown groups, an empty group, two images of one stem, missing masks.
+    """
+
+    METAINFO: dict = dict()
+
+    #: What the data set is, and where it comes from; ends the message when it is not there.
+    HINT = (
+        'It must hold images/<group>/*.jpg and masks/<group>/<stem>.png; '
+        '`mmcoseg check-data ROOT` tells what a folder has'
+    )
+
+    def __init__(
+        self,
+        data_root: str | None = '',
+        data_prefix: dict | None = None,
+        groups: Sequence[str] | None = None,
+        exclude_groups: Sequence[str] = (),
+        pipeline: Sequence[dict | Callable] = (),
+        metainfo: dict | None = None,
+        missing_masks: MissingMasks = 'auto',
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        if missing_masks not in get_args(MissingMasks):
+            raise ValueError(
+                f'missing_masks must be one of {get_args(MissingMasks)}, got {missing_masks!r}'
+            )
+        self.groups = None if groups is None else list(groups)
+        self.exclude_groups = list(exclude_groups)
+        self.missing_masks = missing_masks
+        self.seed = seed
+        # Built from our registry here, whatever the default scope is.
+        pipeline = [TRANSFORMS.build(step) if isinstance(step, dict) else step for step in pipeline]
+        super().__init__(
+            data_root=data_root,
+            data_prefix=data_prefix or dict(img_path='images', seg_map_path='masks'),
+            pipeline=pipeline,
+            metainfo=metainfo,
+            **kwargs,
+        )
+
+    def load_data_list(self) -> list[dict]:
+        """Group records, without the data set itself."""
+        image_root = Path(self.data_prefix['img_path'])
+        if not image_root.is_dir():
+            raise FileNotFoundError(
+                f'{type(self).__name__}: there is no folder {image_root}. {self.HINT}.'
+            )
+        available = sorted(
+            path.name
+            for path in image_root.iterdir()
+            if path.is_dir() and not path.name.startswith('.')
+        )
+        names = self._select(available, image_root)
+        self._set_classes(names)
+        return [self._group_record(name, image_root / name) for name in names]
+
+    def _select(self, available: list[str], where: Path) -> list[str]:
+        return select_groups(available, self.groups, self.exclude_groups, str(where))
+
+    def _set_classes(self, names: Sequence[str]) -> None:
+        """Categories are the groups' names, unless the data set or the user says otherwise."""
+        self._metainfo.setdefault('classes', tuple(sorted(names)))
+
+    def label_ids_of(self, category: str) -> tuple[int, ...]:
+        """Number of a category among ``metainfo['classes']``; empty if it is not among them."""
+        classes = list(self._metainfo['classes'])
+        return (classes.index(category),) if category in classes else ()
+
+    def _group_record(self, group: str, folder: Path) -> dict:
+        files = image_files(folder)
+        if not files:
+            raise ValueError(
+                f'{folder} holds no image ({", ".join(IMAGE_SUFFIXES)}); add some, or leave the '
+                f'group out with exclude_groups=[{group!r}]'
+            )
+        masks = self._masks_of(group, files)
+        label_ids = self.label_ids_of(group)
+        images = [
+            dict(
+                img_path=str(file),
+                seg_map_path=mask,
+                group=group,
+                stem=file.stem,
+                label_ids=label_ids,
+            )
+            for file, mask in zip(files, masks)
+        ]
+        return dict(group=group, category=group, label_ids=label_ids, images=images)
+
+    def _masks_of(self, group: str, files: list[Path]) -> list[str | None]:
+        root = self.data_prefix.get('seg_map_path')
+        if not root:
+            return [None] * len(files)
+        masks = [Path(root) / group / f'{file.stem}.png' for file in files]
+        present = [mask.is_file() for mask in masks]
+        keep = self.missing_masks == 'keep' or (
+            self.missing_masks == 'auto' and self.test_mode and not Path(root).is_dir()
+        )
+        if not all(present) and not keep:
+            missing = [str(mask) for mask, there in zip(masks, present) if not there]
+            raise ValueError(
+                f'group {group!r} has {len(missing)} images without a mask: '
+                f'{", ".join(missing[:5])}{", ..." if len(missing) > 5 else ""}; add them, remove '
+                "the images, or set missing_masks='keep' to predict only"
+            )
+        return [str(mask) if there else None for mask, there in zip(masks, present)]
+
+    def get_data_info(self, idx: int) -> dict:
+        """The group record number ``idx``; see docs/architecture.md."""
+        info = super().get_data_info(idx)
+        info['dataset'] = self
+        return info
+
+    def __getitem__(self, idx: int | tuple[int, int]) -> Any:
+        """Item ``idx``, or the draw ``(idx, draw)`` of ``EpisodeSampler``.
+
+        Everything random about a draw is a function of (seed, draw): the generators of ``random``
+        and ``numpy.random`` are set for it and put back afterwards.
+        """
+        if not isinstance(idx, tuple):
+            return super().__getitem__(idx)
+        group, draw = idx
+        with _random_state((self.seed, draw)):
+            return super().__getitem__(group)
+
+
+@contextmanager
+def _random_state(key: tuple[int, int]) -> Iterator[None]:
+    """Seed the generators that transforms use, for a while."""
+    before = random.getstate(), np.random.get_state()
+    state = np.random.SeedSequence(key).generate_state(2)
+    random.seed(int(state[0]))
+    np.random.seed(state[1])
+    try:
+        yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])
+
+
+def image_files(folder: Path) -> list[Path]:
+    """The images in a folder, sorted by name.
+
+    Raises:
+        ValueError: if two of them differ only in their suffix, since masks go by the stem.
+    """
+    files = sorted(
+        file
+        for file in folder.iterdir()
+        if file.suffix.lower() in IMAGE_SUFFIXES
+        and not file.name.startswith('.')
+        and file.is_file()
+    )
+    by_stem: dict[str, Path] = {}
+    for file in files:
+        if file.stem in by_stem:
+            raise ValueError(
+                f'{by_stem[file.stem]} and {file} have one stem, so that a mask '
+                f'{file.stem}.png could belong to either; rename one'
+            )
+        by_stem[file.stem] = file
+    return files
+
+
+def select_groups(
+    available: Sequence[str],
+    groups: Sequence[str] | None,
+    exclude_groups: Sequence[str],
+    where: str,
+) -> list[str]:
+    """The groups to use, in the order asked for, or else as they come.
+
+    Raises:
+        ValueError: if one asked for or excluded is not there, with those that are; or if none is
+            left.
+    """
+    unknown = sorted((set(groups or ()) | set(exclude_groups)) - set(available))
+    if unknown:
+        raise ValueError(f'{where} has no group {unknown}; it has {list(available)}')
+    names = [name for name in groups or available if name not in set(exclude_groups)]
+    if not names:
+        raise ValueError(f'{where} has no group to use (excluded: {list(exclude_groups)})')
+    return names

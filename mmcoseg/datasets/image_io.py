@@ -1,0 +1,94 @@
+"""Reading images and masks of every kind that users have."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+__all__ = ['IMAGE_SUFFIXES', 'BadImageError', 'read_image', 'read_mask']
+
+#: Suffixes, in lower case, of the files that are taken for images.
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
+
+
+class BadImageError(ValueError):
+    """An image or mask that cannot be used; the message names the file and the cause."""
+
+
+def _open(path: str | Path) -> Image.Image:
+    try:
+        image = Image.open(path)
+        image.load()
+    except FileNotFoundError:
+        raise
+    except (
+        OSError,
+        UnidentifiedImageError,
+        SyntaxError,
+        ValueError,
+        Image.DecompressionBombError,
+    ) as error:
+        raise BadImageError(
+            f'{path} cannot be read as an image ({error}); repair, replace or remove the file'
+        ) from error
+    return image
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """Read an image of any kind as 8-bit colour, upright.
+
+    Grey becomes three equal channels, a palette its colours, CMYK is converted; 16-bit values are
+    scaled (divided by 257), not cut off; transparency is laid over white; a rotation noted in the
+    EXIF data is carried out; of an animation the first frame is taken.
+
+    Returns:
+        (H, W, 3) uint8, BGR (the order of OpenCV and mmcv).
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        BadImageError: if it is no image, truncated, or absurdly large.
+    """
+    image = ImageOps.exif_transpose(_open(path))
+    if image.mode in ('I', 'F') or image.mode.startswith('I;16'):
+        values = np.asarray(image).astype(np.float64)
+        # Pillow gives 16-bit grey files in modes of more bits; what fits into 8 is taken as it is.
+        if values.max(initial=0) > 255:
+            values = values / 257
+        grey = np.clip(np.rint(values), 0, 255).astype(np.uint8)
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    if image.mode in ('RGBA', 'LA', 'PA') or 'transparency' in image.info:
+        image = image.convert('RGBA')
+        background = Image.new('RGBA', image.size, 'white')
+        image = Image.alpha_composite(background, image)
+    return np.ascontiguousarray(np.asarray(image.convert('RGB'))[:, :, ::-1])
+
+
+def read_mask(path: str | Path) -> np.ndarray:
+    """Read a mask's values as they stand in the file.
+
+    Palette images give their indices; colour images must be grey in all pixels; transparency is
+    ignored; 1-bit images give 0 and 1; EXIF rotations are ignored.
+
+    Returns:
+        (H, W) uint8.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        BadImageError: if it is no image, or coloured, or has values above 255.
+    """
+    image = _open(path)
+    if image.mode in ('LA', 'RGBA', 'CMYK', 'YCbCr', 'LAB', 'HSV', 'RGBX', 'RGBa', 'La'):
+        image = image.convert('L' if image.mode in ('LA', 'La') else 'RGB')
+    values = np.asarray(image)
+    if values.ndim == 3:
+        if (values != values[:, :, :1]).any():
+            raise BadImageError(
+                f'{path} is a colour image, not a mask; save one value a pixel '
+                '(0 background, 1 or 255 object, or 1..K object classes)'
+            )
+        values = values[:, :, 0]
+    if values.dtype != bool and (values.min(initial=0) < 0 or values.max(initial=0) > 255):
+        raise BadImageError(
+            f'{path} has mask values from {values.min()} to {values.max()}; masks hold 0..255'
+        )
+    return values.astype(np.uint8)

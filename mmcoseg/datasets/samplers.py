@@ -1,0 +1,74 @@
+"""Which group comes when in training."""
+
+from collections.abc import Iterator, Sized
+
+import numpy as np
+from mmengine.dist import get_dist_info, sync_random_seed
+from torch.utils.data import Sampler
+
+from ..registry import DATA_SAMPLERS
+
+__all__ = ['EpisodeSampler']
+
+
+@DATA_SAMPLERS.register_module()
+class EpisodeSampler(Sampler):
+    """Endless draws ``(index of the group, number of the draw)``.
+
+    The groups come in rounds, each a new random order of all groups, so that every group is drawn
+    equally often. Draw t is a function of (seed, t) alone, and ``CoSegDataset`` makes everything
+    random about an item a function of its draw. Of W processes, process r takes the draws
+    r, r + W, r + 2 W, ...: together they see step by step what a single process sees with a W
+    times larger batch, and a resumed run goes on with the very draws that an uninterrupted one
+    would have had.
+
+    Args:
+        dataset: anything with a length; its items are groups.
+        seed: None for one drawn at random, the same in all processes.
+        shuffle: False takes the groups in their order, round by round.
+
+    Raises:
+        ValueError: if the data set is empty.
+
+    Example:
+        >>> sampler = iter(EpisodeSampler(range(3), seed=0, shuffle=False))
+        >>> [next(sampler) for _ in range(4)]
+        [(0, 0), (1, 1), (2, 2), (0, 3)]
+    """
+
+    def __init__(self, dataset: Sized, seed: int | None = None, shuffle: bool = True) -> None:
+        if len(dataset) == 0:
+            raise ValueError('EpisodeSampler needs a data set with at least one group, got none')
+        self.rank, self.world_size = get_dist_info()
+        self.size = len(dataset)
+        self.seed = sync_random_seed() if seed is None else seed
+        self.shuffle = shuffle
+        self.start = 0
+
+    def _round(self, number: int) -> np.ndarray:
+        if not self.shuffle:
+            return np.arange(self.size)
+        return np.random.default_rng((self.seed, number)).permutation(self.size)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        draw = self.rank + self.world_size * self.start
+        number, groups = -1, None
+        while True:
+            if draw // self.size != number:
+                number = draw // self.size
+                groups = self._round(number)
+            yield int(groups[draw % self.size]), draw
+            draw += self.world_size
+
+    def __len__(self) -> int:
+        return self.size
+
+    def skip(self, num_samples: int) -> None:
+        """Start behind the first ``num_samples`` draws of this process.
+
+        mmengine calls this on resuming; it counts from the beginning, not from where we are.
+        """
+        self.start = num_samples
+
+    def set_epoch(self, epoch: int) -> None:
+        """Nothing: rounds are counted by the draws themselves."""

@@ -1,0 +1,130 @@
+"""Transforms of group records."""
+
+import copy
+import random
+import warnings
+from collections.abc import Callable, Sequence
+
+from mmcv.transforms import BaseTransform
+
+from ...registry import TRANSFORMS
+from ..image_io import BadImageError
+
+__all__ = ['ForEachImage', 'MixForeignImages', 'SampleGroup']
+
+
+@TRANSFORMS.register_module()
+class SampleGroup(BaseTransform):
+    """Draw N images of a group at random (SSNM: N = 5), without replacement where it has as many.
+
+    The group's co-categories become those that *every* drawn image has. The images not drawn stay
+    in the record as ``spares``, in case one of the drawn cannot be read.
+
+    Args:
+        num_images: N.
+    """
+
+    def __init__(self, num_images: int = 5) -> None:
+        if num_images < 1:
+            raise ValueError(f'num_images must be at least 1, got {num_images}')
+        self.num_images = num_images
+
+    def transform(self, results: dict) -> dict:
+        images = list(results['images'])
+        random.shuffle(images)
+        while len(images) < self.num_images:
+            images.append(copy.copy(random.choice(results['images'])))
+        results['images'] = images[: self.num_images]
+        results['spares'] = images[self.num_images :]
+        common = set.intersection(*(set(image['label_ids']) for image in results['images']))
+        results['label_ids'] = tuple(sorted(common | set(results['label_ids'])))
+        return results
+
+
+@TRANSFORMS.register_module()
+class MixForeignImages(BaseTransform):
+    """Put images of other groups among the drawn ones; their mask is empty.
+
+    So a network cannot answer by what it knows of single images, but must look at what the group
+    has in common. Only images that lack the group's co-categories are taken.
+
+    Args:
+        prob: probability that a group gets foreign images at all.
+        num_images: how many of the drawn images are replaced; at least one of the group stays.
+    """
+
+    def __init__(self, prob: float = 0.5, num_images: int = 1) -> None:
+        if not 0 <= prob <= 1:
+            raise ValueError(f'prob must be in [0, 1], got {prob}')
+        self.prob = prob
+        self.num_images = num_images
+
+    def transform(self, results: dict) -> dict:
+        dataset = results['dataset']
+        if random.random() >= self.prob or len(dataset) < 2:
+            return results
+        count = min(self.num_images, len(results['images']) - 1)
+        for position in random.sample(range(len(results['images'])), count):
+            foreign = self._draw(dataset, results)
+            if foreign is not None:
+                results['images'][position] = foreign
+        return results
+
+    @staticmethod
+    def _draw(dataset, results: dict) -> dict | None:
+        # Most images are foreign to most groups; a few tries find one if there is any.
+        for _ in range(20):
+            other = dataset.get_data_info(random.randrange(len(dataset)))
+            image = random.choice(other['images'])
+            alien = set(image['label_ids']).isdisjoint(results['label_ids'])
+            if other['group'] != results['group'] and alien:
+                return dict(image, foreign=True)
+        return None
+
+
+@TRANSFORMS.register_module()
+class ForEachImage(BaseTransform):
+    """Apply transforms of mmcv, mmsegmentation or ours to every image of a group by itself.
+
+    An image that cannot be read is reported once and replaced by a spare one of its group
+    (training), or left out of the group (testing): one bad file never ends a run.
+
+    Args:
+        transforms: their configs; they see image records.
+
+    Raises:
+        BadImageError: if no image of the group is left.
+    """
+
+    def __init__(self, transforms: Sequence[dict | Callable]) -> None:
+        self.transforms = [TRANSFORMS.build(t) if isinstance(t, dict) else t for t in transforms]
+        self._reported: set[str] = set()
+
+    def transform(self, results: dict) -> dict:
+        images = []
+        for image in results['images']:
+            done = self._apply(image, results)
+            while done is None and results.get('spares'):
+                done = self._apply(results['spares'].pop(), results)
+            if done is not None:
+                images.append(done)
+        if not images:
+            raise BadImageError(f'no image of the group {results["group"]!r} can be read')
+        results['images'] = images
+        return results
+
+    def _apply(self, image: dict, results: dict) -> dict | None:
+        image = dict(image, co_label_ids=results['label_ids'])
+        try:
+            for transform in self.transforms:
+                image = transform(image)
+        except (BadImageError, FileNotFoundError) as error:
+            if str(error) not in self._reported:
+                self._reported.add(str(error))
+                warnings.warn(f'left out: {error}', stacklevel=2)
+            return None
+        return image
+
+    def __repr__(self) -> str:
+        steps = ', '.join(type(t).__name__ for t in self.transforms)
+        return f'{type(self).__name__}([{steps}])'

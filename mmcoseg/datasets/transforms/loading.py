@@ -1,0 +1,146 @@
+"""Loading images and masks of image records."""
+
+from typing import Literal, get_args
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+from pycocotools import mask as coco_mask
+
+from ...registry import TRANSFORMS
+from ...structures.coseg_data_sample import VOID
+from ..image_io import BadImageError, read_image, read_mask
+
+__all__ = ['LoadCoSegImage', 'LoadCoSegMask', 'decode_instances']
+
+MaskValues = Literal['auto', '0-255', 'label', 'threshold']
+
+
+@TRANSFORMS.register_module()
+class LoadCoSegImage(BaseTransform):
+    """Read the image of an image record, whatever its format; see :func:`read_image`.
+
+    Required keys: ``img_path``. Added keys: ``img`` (H, W, 3) uint8 BGR, ``img_shape``,
+    ``ori_shape`` (H, W), and ``seg_fields`` (empty), ``reduce_zero_label`` (False), which
+    mmsegmentation's transforms expect.
+    """
+
+    def transform(self, results: dict) -> dict:
+        results['img'] = read_image(results['img_path'])
+        results['img_shape'] = results['ori_shape'] = results['img'].shape[:2]
+        results['seg_fields'] = []
+        results['reduce_zero_label'] = False
+        return results
+
+
+@TRANSFORMS.register_module()
+class LoadCoSegMask(BaseTransform):
+    """Read or draw the mask of an image record.
+
+    A record without a mask file and without ``instances`` stays without ground truth, except that
+    a foreign image (``foreign=True``, see ``MixForeignImages``) has an empty mask.
+
+    Required keys: ``ori_shape``, and ``seg_map_path`` or ``instances``. Added keys:
+    ``gt_seg_map`` (H, W) uint8 and its name in ``seg_fields``; with instances also
+    ``gt_instance_masks`` (n, H, W) bool and ``gt_instance_labels`` (n,).
+
+    Args:
+        values: what the values of mask files mean.
+
+            - ``'label'``: 0 background, 1..K object classes, ``void`` void;
+            - ``'0-255'``: 0 background, 255 object;
+            - ``'threshold'``: 128 and above is object (masks that were saved lossily);
+            - ``'auto'``: ``'0-255'`` for a file that has no other values than these two,
+              ``'label'`` otherwise.
+        binary: one object class: all but background and void become 1.
+        void: the value of void pixels in files; becomes 255.
+        with_instances: also keep the masks of single instances.
+
+    Raises:
+        BadImageError: if the mask is unreadable, of another size than its image, or (``'auto'``)
+            has so many values that it must have been saved lossily.
+    """
+
+    def __init__(
+        self,
+        values: MaskValues = 'auto',
+        binary: bool = True,
+        void: int = VOID,
+        with_instances: bool = False,
+    ) -> None:
+        if values not in get_args(MaskValues):
+            raise ValueError(f'values must be one of {get_args(MaskValues)}, got {values!r}')
+        self.values = values
+        self.binary = binary
+        self.void = void
+        self.with_instances = with_instances
+
+    def transform(self, results: dict) -> dict:
+        if results.get('foreign'):
+            mask = np.zeros(results['ori_shape'], np.uint8)
+        elif results.get('seg_map_path'):
+            mask = self._from_file(results)
+        elif results.get('instances') is not None:
+            mask = self._from_instances(results)
+        else:
+            return results
+        results['gt_seg_map'] = mask
+        results['seg_fields'] = [*results.get('seg_fields', []), 'gt_seg_map']
+        return results
+
+    def _from_file(self, results: dict) -> np.ndarray:
+        path = results['seg_map_path']
+        mask = read_mask(path)
+        if mask.shape != tuple(results['ori_shape']):
+            raise BadImageError(
+                f'the mask {path} is {mask.shape[0]} x {mask.shape[1]}, its image '
+                f'{results["img_path"]} is {results["ori_shape"][0]} x {results["ori_shape"][1]} '
+                '(height x width, upright); they must have one size'
+            )
+        return self._translate(mask, path)
+
+    def _translate(self, mask: np.ndarray, path: str) -> np.ndarray:
+        values = self.values
+        if values == 'threshold':
+            return (mask >= 128).astype(np.uint8)
+        if values == 'auto':
+            present = np.flatnonzero(np.bincount(mask.ravel(), minlength=256))
+            if len(present) > 64:
+                raise BadImageError(
+                    f'the mask {path} has {len(present)} different values; if it was saved lossily '
+                    "or smoothed, set values='threshold' in LoadCoSegMask, if it holds that many "
+                    "classes, values='label'"
+                )
+            values = '0-255' if set(present) <= {0, 255} else 'label'
+        if values == '0-255':
+            return (mask == 255).astype(np.uint8)
+        void = mask == self.void
+        if self.binary:
+            mask = (mask != 0).astype(np.uint8)
+        mask[void] = VOID
+        return mask
+
+    def _from_instances(self, results: dict) -> np.ndarray:
+        """Union of the instances of the group's co-categories (SPEC: COCO-SEG)."""
+        height, width = results['ori_shape']
+        wanted = results.get('co_label_ids') or results['label_ids']
+        instances = [i for i in results['instances'] if i['category'] in wanted]
+        masks = decode_instances(instances, height, width)
+        if self.with_instances:
+            results['gt_instance_masks'] = masks
+            results['gt_instance_labels'] = np.array([i['category'] for i in instances], np.int64)
+        return masks.any(axis=0).astype(np.uint8)
+
+
+def decode_instances(instances: list[dict], height: int, width: int) -> np.ndarray:
+    """Masks of COCO annotations, polygons or RLE, as (n, H, W) bool."""
+    masks = np.zeros((len(instances), height, width), bool)
+    for mask, instance in zip(masks, instances):
+        shape = instance['mask']
+        if isinstance(shape, list):
+            rle = coco_mask.merge(coco_mask.frPyObjects(shape, height, width))
+        elif isinstance(shape['counts'], list):
+            rle = coco_mask.frPyObjects(shape, height, width)
+        else:
+            rle = shape
+        mask[:] = coco_mask.decode(rle)
+    return masks

@@ -1,0 +1,78 @@
+"""Testing on several data sets, one after the other, in one run."""
+
+import logging
+
+from mmengine.logging import print_log
+from mmengine.runner import BaseLoop, TestLoop
+
+from ...registry import LOOPS
+
+__all__ = ['MultiTestLoop']
+
+
+@LOOPS.register_module()
+class MultiTestLoop(BaseLoop):
+    """Test on several named data sets; every set has its own table.
+
+    Args:
+        runner: the runner.
+        dataloader: name of the set -> config of its dataloader; None removes a set that a base
+            config has.
+        evaluator: one config for all sets, or name of the set -> config.
+        fp16: test under autocast.
+        skip_missing: go on without the sets whose files are not there (each is reported), as long
+            as one is left.
+
+    Raises:
+        TypeError: if ``dataloader`` is not a dict of configs.
+        FileNotFoundError: if no set is there, or one is not and ``skip_missing`` is off.
+    """
+
+    def __init__(
+        self,
+        runner,
+        dataloader: dict[str, dict | None],
+        evaluator: dict | list[dict],
+        fp16: bool = False,
+        skip_missing: bool = True,
+    ) -> None:
+        named = {name: cfg for name, cfg in dict(dataloader).items() if cfg is not None}
+        if not named or not all(isinstance(cfg, dict) for cfg in named.values()):
+            raise TypeError(
+                'MultiTestLoop needs test_dataloader=dict(<name of the set>=dict(batch_size=..., '
+                f'dataset=...), ...), got {dataloader!r}'
+            )
+        self._runner = runner
+        self.loops: dict[str, TestLoop] = {}
+        missing = []
+        for name, cfg in named.items():
+            own = evaluator.get(name, evaluator) if isinstance(evaluator, dict) else evaluator
+            try:
+                self.loops[name] = TestLoop(runner, cfg, own, fp16)
+            except FileNotFoundError as error:
+                if not skip_missing:
+                    raise
+                missing.append(f'{name}: {error}')
+        if not self.loops:
+            raise FileNotFoundError('none of the test sets is there.\n' + '\n'.join(missing))
+        for message in missing:
+            print_log(f'left out of the test: {message}', 'current', logging.WARNING)
+        # What hooks ask the runner for; always that of the set being tested.
+        self.dataloader = next(iter(self.loops.values())).dataloader
+
+    @property
+    def runner(self):
+        return self._runner
+
+    def run(self) -> dict[str, float]:
+        """Test on each set in turn.
+
+        Returns:
+            The metrics of all sets, their names prefixed by ``<name of the set>/``.
+        """
+        metrics = {}
+        for name, loop in self.loops.items():
+            print_log(f'testing on {name}', 'current')
+            self.dataloader = loop.dataloader
+            metrics.update({f'{name}/{key}': value for key, value in loop.run().items()})
+        return metrics
