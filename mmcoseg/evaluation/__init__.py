@@ -1,6 +1,14 @@
 """From predictions and ground truth to figures and tables."""
 
-from .functional import binarise_adaptive, image_scores
+from .functional import binarise_adaptive, foreground_probability, image_scores
 from .metrics import CoSegMetric
+from .report import GroupScore, ScoreReport
 
-__all__ = ['CoSegMetric', 'binarise_adaptive', 'image_scores']
+__all__ = [
+    'CoSegMetric',
+    'GroupScore',
+    'ScoreReport',
+    'binarise_adaptive',
+    'foreground_probability',
+    'image_scores',
+]

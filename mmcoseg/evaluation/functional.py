@@ -5,12 +5,16 @@ import numpy as np
 
 from ..structures.coseg_data_sample import VOID
 
-__all__ = ['binarise_adaptive', 'image_scores', 'resize_ground_truth', 'resize_map']
+__all__ = [
+    'binarise_adaptive',
+    'foreground_probability',
+    'image_scores',
+    'resize_ground_truth',
+    'resize_map',
+]
 
 
-def image_scores(
-    pred: np.ndarray, gt: np.ndarray, void: int | None = VOID
-) -> tuple[float, float]:
+def image_scores(pred: np.ndarray, gt: np.ndarray, void: int | None = VOID) -> tuple[float, float]:
     """P and J of one image (SSNM, section 4.2).
 
     P is the share of pixels labelled right, object and background alike; J the Jaccard index
@@ -33,9 +37,7 @@ def image_scores(
         (0.5, 0.3333333333333333)
     """
     if pred.shape != gt.shape:
-        raise ValueError(
-            f'prediction {pred.shape} and ground truth {gt.shape} must have one shape'
-        )
+        raise ValueError(f'prediction {pred.shape} and ground truth {gt.shape} must have one shape')
     p, g = pred != 0, gt != 0
     count = gt.size
     if void is not None and gt.dtype != bool and (gt == void).any():
@@ -59,7 +61,28 @@ def binarise_adaptive(prob: np.ndarray, limit: float = 0.8) -> np.ndarray:
         >>> binarise_adaptive(np.array([[0.0, 0.0, 0.0, 1.0]]))  # mean 0.25 + std 0.43
         array([[False, False, False,  True]])
     """
-    return prob > min(float(prob.mean() + prob.std()), limit)
+    # float64: the mean of a constant float32 map is then that constant, not a little less, and
+    # the mask of a map without any contrast is empty
+    threshold = prob.mean(dtype=np.float64) + prob.std(dtype=np.float64)
+    return prob > min(float(threshold), limit)
+
+
+def foreground_probability(prob: np.ndarray) -> np.ndarray:
+    """The soft map of all objects together.
+
+    Args:
+        prob: (C, h, w) in [0, 1]. C = 1: probability of the object; C > 1: channel 0 is the
+            background's.
+
+    Returns:
+        (h, w), float32, in [0, 1].
+
+    Raises:
+        ValueError: if ``prob`` is not (C, h, w) with C >= 1.
+    """
+    if prob.ndim != 3 or not len(prob):
+        raise ValueError(f'a soft prediction must be (C, h, w) with C >= 1, got {prob.shape}')
+    return np.asarray(prob[0] if len(prob) == 1 else 1 - prob[0], dtype=np.float32)
 
 
 def resize_map(prob: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -1,4 +1,5 @@
 import json
+import socket
 
 import numpy as np
 import pytest
@@ -45,8 +46,12 @@ def evaluate(groups, batch_size=1, **kwargs):
 
 def test_class_and_image_means_native(groups):
     scores = [
-        np.array([image_scores(s.pred_sem_seg.data[0].numpy(), s.gt_sem_seg.data[0].numpy())
-                  for s in group])
+        np.array(
+            [
+                image_scores(s.pred_sem_seg.data[0].numpy(), s.gt_sem_seg.data[0].numpy())
+                for s in group
+            ]
+        )
         for group in groups
     ]
     class_mean = np.mean([s.mean(axis=0) for s in scores], axis=0)
@@ -99,10 +104,12 @@ def test_json_names_every_image(groups, tmp_path):
     path = tmp_path / 'new' / 'scores.json'
     evaluate(groups, out_file=str(path))
     content = json.loads(path.read_text())['native']
-    assert {name: len(images) for name, images in content.items()} == SIZES
+    assert {name: len(group['images']) for name, group in content['groups'].items()} == SIZES
     s = groups[2][1]
     expected = image_scores(s.pred_sem_seg.data[0].numpy(), s.gt_sem_seg.data[0].numpy())
-    assert content['dog']['001']['J'] == pytest.approx(100 * expected[1], abs=1e-3)
+    assert content['groups']['dog']['images']['dog/001']['J'] == pytest.approx(
+        100 * expected[1], abs=1e-3
+    )
 
 
 def test_what_is_wrong_is_named(groups):
@@ -115,6 +122,12 @@ def test_what_is_wrong_is_named(groups):
     del group[0].gt_sem_seg
     with pytest.raises(ValueError, match='emu/000 has no ground truth'):
         evaluate([group])
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return probe.getsockname()[1]
 
 
 def evaluate_in_process(rank, world_size, port, file):
@@ -133,11 +146,69 @@ def evaluate_in_process(rank, world_size, port, file):
 
 
 def test_two_processes_score_as_one(groups, tmp_path):
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        port = probe.getsockname()[1]
     file = tmp_path / 'metrics.json'
-    mp.spawn(evaluate_in_process, args=(2, port, file), nprocs=2)
+    mp.spawn(evaluate_in_process, args=(2, free_port(), file), nprocs=2)
     assert json.loads(file.read_text()) == evaluate(groups)
+
+
+def evaluate_contiguous(rank, world_size, port, file):
+    """Unequal contiguous shares with copies in the middle: mmengine's cut would lose a group."""
+    torch.distributed.init_process_group(
+        'gloo', f'tcp://127.0.0.1:{port}', rank=rank, world_size=world_size
+    )
+    groups = [make_group(name, count, seed) for seed, (name, count) in enumerate(SIZES.items())]
+    share = [groups[0], groups[1], groups[0]] if rank == 0 else [*groups[1:3], *groups[3:]]
+    evaluator = Evaluator([CoSegMetric(protocol=['native', 'ssnm-224'])])
+    evaluator.process(data_samples=share)
+    metrics = evaluator.evaluate(len(groups))
+    if rank == 1:  # every process gets the figures
+        file.write_text(json.dumps(metrics))
+    torch.distributed.destroy_process_group()
+
+
+def test_copies_and_uneven_shares_of_processes_change_nothing(groups, tmp_path):
+    file = tmp_path / 'metrics.json'
+    mp.spawn(evaluate_contiguous, args=(2, free_port(), file), nprocs=2)
+    assert json.loads(file.read_text()) == evaluate(groups, protocol=['native', 'ssnm-224'])
+
+
+def test_dicts_and_elements_score_alike(groups):
+    metric = CoSegMetric()
+    metric.process(
+        None,
+        [
+            dict(group=group.group, samples=[sample.to_dict() for sample in group])
+            for group in groups
+        ],
+    )
+    assert metric.evaluate(len(groups)) == evaluate(groups)
+
+
+def test_two_files_of_one_name_are_refused():
+    first, second = make_group('x', 1, 0), make_group('x', 1, 1)
+    first[0].set_metainfo(dict(img_path='a/x/000.jpg'))
+    second[0].set_metainfo(dict(img_path='b/x/000.jpg'))
+    with pytest.raises(ValueError, match="'x/000': a/x/000.jpg and b/x/000.jpg"):
+        evaluate([first, second])
+
+
+def test_soft_prediction_that_is_missing_is_named():
+    group = make_group('emu', 1, 0)
+    del group[0].pred_prob
+    assert evaluate([group])['P'] > 0
+    with pytest.raises(ValueError, match='emu/000 has no pred_prob'):
+        evaluate([group], protocol='ssnm-224')
+    with pytest.raises(ValueError, match="format must be one of .*'html'"):
+        CoSegMetric(format='html')
+
+
+def test_metric_is_registered_and_logs_its_table(groups, monkeypatch):
+    from mmcoseg.registry import METRICS
+
+    logged = []
+    module = 'mmcoseg.evaluation.metrics.coseg_metric'
+    monkeypatch.setattr(f'{module}.print_log', lambda text, **_: logged.append(text))
+    metric = METRICS.build(dict(type='CoSegMetric', format='markdown'))
+    metric.process(None, groups)
+    metric.evaluate(len(groups))
+    assert len(logged) == 1 and '| emu ' in logged[0]

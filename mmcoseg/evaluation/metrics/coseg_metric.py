@@ -1,22 +1,71 @@
 """The metric of object co-segmentation: P and J per image, group and data set."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any
 
 import numpy as np
+import torch
+from mmengine.dist import all_gather_object
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
 from ...registry import METRICS
-from ...structures import CoSegDataSample
-from ..functional import binarise_adaptive, image_scores, resize_ground_truth, resize_map
-from ..table import score_table
+from ..functional import (
+    binarise_adaptive,
+    foreground_probability,
+    image_scores,
+    resize_ground_truth,
+    resize_map,
+)
+from ..report import TABLE_FORMATS, ScoreReport
 
-__all__ = ['CoSegMetric']
+__all__ = ['PROTOCOLS', 'CoSegMetric']
 
-Protocol = Literal['native', 'ssnm-224']
+# Images arrive as data elements or, from other callers than mmengine's loops, as dicts; both
+# have `get`.
+
+
+def _field(sample: Any, field: str) -> np.ndarray:
+    """The array of a pixel field of one image, on the CPU."""
+    pixels = sample.get(field)
+    if pixels is None:
+        if field == 'gt_sem_seg':
+            raise ValueError(
+                'has no ground truth to score against; add its mask to the data set, or predict '
+                'without an evaluator'
+            )
+        raise ValueError(
+            f'has no {field}, which this protocol scores; choose another of {sorted(PROTOCOLS)} '
+            'or a segmentor that sets it'
+        )
+    data = pixels.get('data')
+    return data.detach().cpu().numpy() if isinstance(data, torch.Tensor) else np.asarray(data)
+
+
+def _score_native(sample: Any) -> tuple[float, float]:
+    gt = _field(sample, 'gt_sem_seg')[0]
+    pred = _field(sample, 'pred_sem_seg')[0]
+    if pred.shape != gt.shape:
+        raise ValueError(
+            f': the predicted mask is {pred.shape}, the ground truth {gt.shape}; load masks '
+            'after Resize in the test pipeline'
+        )
+    return image_scores(pred, gt)
+
+
+def _score_ssnm(sample: Any, size: tuple[int, int] = (224, 224)) -> tuple[float, float]:
+    gt = resize_ground_truth(_field(sample, 'gt_sem_seg')[0], size)
+    prob = foreground_probability(_field(sample, 'pred_prob'))
+    return image_scores(binarise_adaptive(resize_map(prob, size)), gt)
+
+
+#: What each protocol makes of one image: P and J in [0, 1]. See :class:`CoSegMetric`.
+PROTOCOLS: dict[str, Callable[[Any], tuple[float, float]]] = {
+    'native': _score_native,
+    'ssnm-224': _score_ssnm,
+}
 
 
 @METRICS.register_module()
@@ -24,7 +73,8 @@ class CoSegMetric(BaseMetric):
     """P (share of pixels right) and J (Jaccard index of the object), in per cent.
 
     Both are computed per image; a group's score is the mean over its images, the *class mean* the
-    mean over the groups, the *image mean* the mean over all images.
+    mean over the groups, the *image mean* the mean over all images. An image counts once, even
+    where a distributed sampler gives it to two processes.
 
     Protocols:
 
@@ -34,103 +84,98 @@ class CoSegMetric(BaseMetric):
       224 x 224 (bilinear; the ground truth then above one half), the soft map binarised at its
       mean plus standard deviation, at most 0.8.
 
-    Args:
-        protocol: one or several; with several, the names of the results begin with the protocol.
-        out_file: json file to write: per protocol, group and image P and J.
-        collect_device, prefix: as for every metric of mmengine.
+    The results are ``P``, ``J`` (class mean), ``P_image`` and ``J_image`` (image mean); the
+    log shows a table with a row a group.
 
-    The results are ``P``, ``J`` (class mean), ``P_image`` and ``J_image`` (image mean).
+    Args:
+        protocol: one or several; with several, the names of the results begin with the protocol
+            (``native/J``).
+        out_file: json file to write: per protocol, group and image P and J; images are keyed
+            ``group/stem``. None: not written.
+        format: of the table in the log: ``'text'``, or ``'markdown'`` to paste it into a page.
+        collect_device, prefix, collect_dir: as for every metric of mmengine.
 
     Raises:
-        ValueError: if a protocol is unknown, or an image has no ground truth (named), or a mask's
-            size differs from its ground truth's (named).
+        ValueError: if a protocol or format is unknown; while scoring, if an image (named) has no
+            ground truth or prediction, or a mask's size differs from its ground truth's, or if
+            two images have the same ``group/stem``.
+
+    Example:
+        >>> CoSegMetric(protocol=['native', 'ssnm-224']).protocols
+        ('native', 'ssnm-224')
     """
 
-    default_prefix = None
+    # Not None, for which mmengine warns in every run: P and J need no prefix.
+    default_prefix = ''
 
     def __init__(
         self,
-        protocol: Protocol | Sequence[Protocol] = 'native',
+        protocol: str | Sequence[str] = 'native',
         out_file: str | None = None,
+        format: str = 'text',
         collect_device: str = 'cpu',
         prefix: str | None = None,
+        collect_dir: str | None = None,
     ) -> None:
-        super().__init__(collect_device, prefix)
-        self.protocols = [protocol] if isinstance(protocol, str) else list(protocol)
-        unknown = set(self.protocols) - set(get_args(Protocol))
-        if unknown or not self.protocols:
+        super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
+        protocols = (protocol,) if isinstance(protocol, str) else tuple(protocol)
+        if not protocols or set(protocols) - set(PROTOCOLS):
             raise ValueError(
-                f'protocol must be one or more of {get_args(Protocol)}, got {protocol!r}'
+                f'protocol must be one or more of {sorted(PROTOCOLS)}, got {protocol!r}'
             )
+        if format not in TABLE_FORMATS:
+            raise ValueError(f'format must be one of {TABLE_FORMATS}, got {format!r}')
+        self.protocols = protocols
         self.out_file = out_file
+        self.format = format
 
-    def process(self, data_batch: dict | None, data_samples: Sequence[dict]) -> None:
+    def process(self, data_batch: Any, data_samples: Sequence[Any]) -> None:
         """Score the images of a batch of groups; one result a group is kept.
 
-        mmengine cuts the results of all processes to the length of the data set, which is its
-        number of groups: anything but one result a group would be lost there.
+        Args:
+            data_batch: not used.
+            data_samples: groups with predictions, :class:`~mmcoseg.structures.GroupDataSample`
+                or the dicts that mmengine's evaluator makes of them.
         """
         for group in data_samples:
-            images = {}
-            for sample in group['samples']:
-                gt = self._ground_truth(sample)
-                images[sample.stem] = [self._score(sample, gt, p) for p in self.protocols]
-            self.results.append(dict(group=group['group'], images=images))
+            self.results.append([self._score(sample) for sample in group.get('samples')])
 
-    def _ground_truth(self, sample: CoSegDataSample) -> np.ndarray:
-        if 'gt_sem_seg' not in sample:
-            raise ValueError(
-                f'{sample.identity} has no ground truth to score against; add its mask to the '
-                'data set, or predict without an evaluator'
-            )
-        return sample.gt_sem_seg.data[0].cpu().numpy()
+    def _score(self, sample: Any) -> dict:
+        group, stem = sample.get('group'), sample.get('stem')
+        scores = []
+        for name in self.protocols:
+            try:
+                scores.append(PROTOCOLS[name](sample))
+            except ValueError as error:
+                text = str(error)
+                separator = '' if text.startswith(':') else ' '
+                raise ValueError(f'{group}/{stem}{separator}{text}') from error
+        return dict(group=group, stem=stem, source=sample.get('img_path'), scores=scores)
 
-    @staticmethod
-    def _score(sample: CoSegDataSample, gt: np.ndarray, protocol: str) -> tuple[float, float]:
-        if protocol == 'native':
-            pred = sample.pred_sem_seg.data[0].cpu().numpy()
-            if pred.shape != gt.shape:
-                raise ValueError(
-                    f'{sample.identity}: the predicted mask is {pred.shape}, the ground truth '
-                    f'{gt.shape}; load masks after Resize in the test pipeline'
-                )
-            return image_scores(pred, gt)
-        prob = sample.pred_prob.data.float().cpu().numpy()
-        soft = prob[0] if len(prob) == 1 else 1 - prob[0]
-        size = (224, 224)
-        pred = binarise_adaptive(resize_map(soft, size))
-        return image_scores(pred, resize_ground_truth(gt, size))
+    def evaluate(self, size: int) -> dict:
+        """Collect the results of all processes and compute.
 
-    def compute_metrics(self, results: list[dict]) -> dict[str, float]:
-        """Means over all groups; logs the table and writes ``out_file``."""
-        # Samplers pad the last batch of several processes with groups that are there already.
-        groups = {result['group']: result['images'] for result in results}
-        groups = dict(sorted(groups.items()))
-        metrics = {}
+        mmengine would cut what it collects to ``size``, on the belief that the copies with which
+        samplers pad stand at its end; so everything is collected, and the report knows copies.
+        """
+        return super().evaluate(sum(all_gather_object(len(self.results))))
+
+    def compute_metrics(self, results: list[list[dict]]) -> dict[str, float]:
+        """Means over what :meth:`process` kept; logs the tables and writes ``out_file``."""
+        metrics, content = {}, {}
         for number, protocol in enumerate(self.protocols):
-            scores = {
-                group: np.array([image[number] for image in images.values()])
-                for group, images in groups.items()
-            }
-            table, means = score_table(scores, title=f'protocol {protocol}')
+            report = ScoreReport()
+            for group in results:
+                for image in group:
+                    scores = image['scores'][number]
+                    report.add(image['group'], image['stem'], scores, image['source'])
+            table = report.table(f'protocol {protocol}', self.format)
             print_log(f'\n{table}', logger='current')
             prefix = f'{protocol}/' if len(self.protocols) > 1 else ''
-            metrics.update({prefix + key: value for key, value in means.items()})
-        if self.out_file:
-            self._write(groups)
+            metrics.update({prefix + key: value for key, value in report.summary().items()})
+            content[protocol] = report.to_dict()
+        if self.out_file is not None:
+            path = Path(self.out_file)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(content, indent=1), encoding='utf-8')
         return metrics
-
-    def _write(self, groups: dict[str, dict]) -> None:
-        content = {
-            protocol: {
-                group: {
-                    stem: dict(zip('PJ', (round(100 * score, 4) for score in image[number])))
-                    for stem, image in images.items()
-                }
-                for group, images in groups.items()
-            }
-            for number, protocol in enumerate(self.protocols)
-        }
-        path = Path(self.out_file)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(content, indent=1))
