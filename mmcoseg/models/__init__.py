@@ -1,6 +1,6 @@
 """Everything with weights, and the mathematics beneath (``ops``)."""
 
-from . import backbones, postprocessors
+from .backbones import EfficientNetLite, TimmFeatures, VGG16Pools
 from .data_preprocessor import GroupDataPreprocessor
 from .heads import CoarseToFineHead
 from .losses import BalancedBCELoss
@@ -12,12 +12,13 @@ __all__ = [
     'BalancedBCELoss',
     'BaseCoSegmentor',
     'CoarseToFineHead',
+    'EfficientNetLite',
     'GroupDataPreprocessor',
     'LevelProjection',
     'Modulation',
     'Modulator',
     'SemanticModulator',
     'SpatialModulator',
-    'backbones',
-    'postprocessors',
+    'TimmFeatures',
+    'VGG16Pools',
 ]

@@ -1,0 +1,115 @@
+"""Any backbone of timm: HRNet, ResNet, vision transformers, ..."""
+
+from collections.abc import Sequence
+
+import timm
+from huggingface_hub import try_to_load_from_cache
+from mmengine.model import BaseModule
+from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ...registry import MODELS
+from .weights import load_pretrained, require_reachable
+
+__all__ = ['TimmFeatures']
+
+
+@MODELS.register_module()
+class TimmFeatures(BaseModule):
+    """Feature levels of a model of timm, fine to coarse.
+
+    ``hrnet_w18`` gives its four branches at strides 4, 8, 16, 32; ``resnet50`` its four stages; a
+    vision transformer (``vit_small_patch14_dinov2``) the patch tokens of the chosen blocks as
+    maps.
+
+    Args:
+        model_name: name in timm; ``timm.list_models()`` lists them.
+        out_indices: which of the model's feature levels to give out; negative ones count from
+            the last.
+        weights: ``'imagenet'`` for timm's pretrained weights (a download, whatever they were
+            trained on), None, or the path of a file of timm's format for this model.
+        frozen: train nothing.
+        norm_eval: keep batch normalisation at its stored statistics in training.
+        model_kwargs: further arguments of ``timm.create_model``, such as ``img_size``.
+
+    Attributes:
+        out_channels (list[int]), strides (list[int]): of the levels.
+
+    Raises:
+        ValueError: if timm has no such model.
+        MissingWeightsError: if the weights cannot be had.
+    """
+
+    def __init__(
+        self,
+        model_name: str,
+        out_indices: Sequence[int] = (-4, -3, -2, -1),
+        weights: str | None = 'imagenet',
+        frozen: bool = False,
+        norm_eval: bool = False,
+        model_kwargs: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        if not timm.is_model(model_name):
+            near = timm.list_models(f'*{model_name[:4]}*')[:8]
+            raise ValueError(f'timm has no model {model_name!r}; similar ones: {near}')
+        self.net = timm.create_model(
+            model_name,
+            pretrained=False,
+            features_only=True,
+            out_indices=tuple(out_indices),
+            **(model_kwargs or {}),
+        )
+        load_pretrained(
+            self, weights, lambda: _download(model_name), _source(model_name), self._own_names
+        )
+        self.out_channels = self.net.feature_info.channels()
+        self.strides = self.net.feature_info.reduction()
+        self.frozen = frozen
+        self.norm_eval = norm_eval
+        if frozen:
+            self.requires_grad_(False)
+
+    def _own_names(self, state: dict) -> dict:
+        """Feature extractors name a part ``layer1_0`` where the classifier says ``layer1.0``."""
+        theirs = {key.replace('.', '_'): value for key, value in state.items()}
+        renamed = {}
+        for key in self.state_dict():
+            flat = key.removeprefix('net.').removeprefix('model.').replace('.', '_')
+            if flat in theirs:
+                renamed[key] = theirs[flat]
+        return renamed
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Levels of images (n, 3, H, W)."""
+        return tuple(self.net(x))
+
+    def train(self, mode: bool = True) -> 'TimmFeatures':
+        super().train(mode and not self.frozen)
+        if self.norm_eval:
+            for module in self.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
+
+
+def _source(model_name: str) -> str:
+    cfg = timm.get_pretrained_cfg(model_name)
+    if cfg is None:
+        return f'nowhere: timm has no pretrained weights for {model_name}'
+    return f'https://huggingface.co/{cfg.hf_hub_id}' if cfg.hf_hub_id else str(cfg.url)
+
+
+def _download(model_name: str) -> dict:
+    """State dict of timm's pretrained classifier, from its cache or the network."""
+    cfg = timm.get_pretrained_cfg(model_name)
+    if cfg is None:
+        raise ValueError('no pretrained weights exist')
+    repository = cfg.hf_hub_id
+    if repository and not any(
+        isinstance(try_to_load_from_cache(repository, name), str)
+        for name in ('model.safetensors', 'pytorch_model.bin')
+    ):
+        require_reachable('https://huggingface.co')
+    return timm.create_model(model_name, pretrained=True).state_dict()

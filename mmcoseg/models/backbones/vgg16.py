@@ -1,0 +1,76 @@
+"""VGG16 in four levels, as SSNM uses it."""
+
+from collections.abc import Sequence
+
+import torchvision
+from torch import nn
+
+from ...registry import MODELS
+from .base import StagedBackbone
+from .weights import load_pretrained
+
+__all__ = ['VGG16Pools']
+
+
+@MODELS.register_module()
+class VGG16Pools(StagedBackbone):
+    """torchvision's VGG16; the levels are the outputs of its pooling layers.
+
+    Taps are ``pool1`` to ``pool5`` (strides 2 to 32; 64, 128, 256, 512, 512 channels).
+
+    Args:
+        batch_norm: the variant with batch normalisation, as SSNM's published code.
+        taps: what to give out, fine to coarse.
+        weights: ``'imagenet'`` (torchvision's download), None, or the path of a torchvision file.
+        frozen_stages: number of stages, from the first, that are not trained.
+        norm_eval: keep batch normalisation at its stored statistics in training.
+    """
+
+    def __init__(
+        self,
+        batch_norm: bool = True,
+        taps: Sequence[str] = ('pool2', 'pool3', 'pool4', 'pool5'),
+        weights: str | None = 'imagenet',
+        frozen_stages: int = -1,
+        norm_eval: bool = False,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        name = 'vgg16_bn' if batch_norm else 'vgg16'
+        info = torchvision.models.get_model_weights(name).IMAGENET1K_V1
+        net = torchvision.models.get_model(name, weights=None, init_weights=False)
+        self.stages = nn.ModuleDict()
+        self.tap_channels, self.tap_strides = {}, {}
+        layers: list[nn.Module] = []
+        for layer in net.features:
+            layers.append(layer)
+            if isinstance(layer, nn.Conv2d):
+                channels = layer.out_channels
+            if isinstance(layer, nn.MaxPool2d):
+                number = len(self.stages) + 1
+                self.stages[f'pool{number}'] = nn.Sequential(*layers)
+                self.tap_channels[f'pool{number}'] = channels
+                self.tap_strides[f'pool{number}'] = 2**number
+                layers = []
+        self.finish(taps, frozen_stages, norm_eval)
+        load_pretrained(
+            self,
+            weights,
+            lambda: info.get_state_dict(progress=True, check_hash=True),
+            f'{info.url} (torchvision)',
+            self._own_names,
+        )
+
+    def _own_names(self, state: dict) -> dict:
+        """torchvision counts the layers of all stages through: ``features.0`` and so on."""
+        names, number = {}, 0
+        for stage_name, stage in self.stages.items():
+            for position in range(len(stage)):
+                names[f'features.{number}'] = f'stages.{stage_name}.{position}'
+                number += 1
+        renamed = {}
+        for key, value in state.items():
+            layer, _, parameter = key.rpartition('.')
+            if layer in names:
+                renamed[f'{names[layer]}.{parameter}'] = value
+        return renamed
