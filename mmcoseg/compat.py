@@ -1,0 +1,87 @@
+"""The only place that knows about versions of torch and mm*, and about optional packages."""
+
+import logging
+from importlib import import_module
+from pickle import UnpicklingError
+from types import ModuleType
+from typing import Any
+
+import torch
+from mmengine.logging import print_log
+from mmengine.runner.checkpoint import CheckpointLoader, get_torch_safe_globals
+
+__all__ = ['import_optional', 'load_checkpoint_file', 'use_safe_checkpoints']
+
+
+def import_optional(module: str, extra: str, purpose: str) -> ModuleType:
+    """Import a package that only some parts of the toolbox need.
+
+    Args:
+        module: name to import.
+        extra: the extra of mmcoseg that installs it.
+        purpose: what needs it, for the message.
+
+    Raises:
+        ImportError: if it is missing, with the command that installs it.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise ImportError(
+            f'{purpose} needs the package {module!r} ({error}); install it with '
+            f"`pip install 'mmcoseg[{extra}]'`"
+        ) from error
+
+
+def load_checkpoint_file(
+    filename: str, map_location: Any = 'cpu', trust: bool = False
+) -> dict[str, Any]:
+    """Read a checkpoint file without running code that it may hold.
+
+    mmengine falls back to unpickling anything when the safe way fails; here that takes the user's
+    word. What mmengine's runner itself writes (weights, optimizer, message hub) loads safely.
+
+    Args:
+        filename: path of the file.
+        map_location: as in ``torch.load``.
+        trust: unpickle whatever the file holds. Only for files from people you trust: they can
+            run any program on this machine.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is damaged, is no checkpoint, or holds more than data.
+    """
+    try:
+        if trust:
+            return torch.load(filename, map_location=map_location, weights_only=False)
+        with torch.serialization.safe_globals(get_torch_safe_globals()):
+            return torch.load(filename, map_location=map_location, weights_only=True)
+    except FileNotFoundError:
+        raise FileNotFoundError(f'there is no checkpoint {filename}') from None
+    except UnpicklingError as error:
+        if trust:
+            raise ValueError(f'{filename} cannot be read as a checkpoint: {error}') from error
+        reason = str(error).split('Please file an issue')[0].strip().splitlines()[-1]
+        raise ValueError(
+            f'{filename} holds more than tensors and plain data, and reading it could run a '
+            f'program hidden in it ({reason}). If you trust where it comes from, pass '
+            '--trust-checkpoint'
+        ) from error
+    except (RuntimeError, EOFError) as error:
+        raise ValueError(
+            f'{filename} cannot be read as a checkpoint, it seems damaged or incomplete: {error}'
+        ) from error
+
+
+def use_safe_checkpoints(trust: bool = False) -> None:
+    """Make mmengine's runner read local checkpoints by :func:`load_checkpoint_file`.
+
+    Holds for the whole process, and so is the business of programs, not of the library's import.
+    """
+
+    def load(filename: str, map_location: Any = None) -> dict[str, Any]:
+        return load_checkpoint_file(filename, map_location, trust)
+
+    if trust:
+        print_log('checkpoints are unpickled without restriction', 'current', logging.WARNING)
+    CheckpointLoader.register_scheme(prefixes='', loader=load, force=True)

@@ -1,0 +1,63 @@
+"""Where configs are: found by path or by name, in the repository or in the installed package.
+
+Light on purpose: nothing here imports torch or mmengine.
+"""
+
+import difflib
+from pathlib import Path
+
+__all__ = ['config_root', 'find_config', 'list_configs']
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def config_root() -> Path:
+    """The folder of configs: the repository's, or the one inside the installed package.
+
+    Raises:
+        FileNotFoundError: if the package was installed without its configs.
+    """
+    for root in (_PACKAGE.parent / 'configs', _PACKAGE / '.mim' / 'configs'):
+        if (root / '_base_' / 'default_runtime.py').is_file():
+            return root
+    raise FileNotFoundError(
+        f'mmcoseg in {_PACKAGE} has no configs; install it with `pip install .` from the '
+        'repository, or give the path of a config file'
+    )
+
+
+def list_configs() -> list[str]:
+    """Names of all configs that can be run, such as ``ssnm/ssnm_hrnet_cocoseg``, sorted."""
+    root = config_root()
+    names = (path.relative_to(root).with_suffix('') for path in root.rglob('*.py'))
+    return sorted(name.as_posix() for name in names if '_base_' not in name.parts)
+
+
+def find_config(name: str) -> Path:
+    """The config file that a user means.
+
+    Args:
+        name: a path, or the name of a config of the toolbox: ``ssnm/ssnm_hrnet_cocoseg`` or just
+            ``ssnm_hrnet_cocoseg``, with ``configs/`` before it or ``.py`` after it as one likes.
+
+    Raises:
+        FileNotFoundError: if there is none, with the names most like it.
+        ValueError: if several configs have that name.
+    """
+    path = Path(name).expanduser()
+    if path.is_file():
+        return path.resolve()
+    wanted = path.as_posix().removeprefix('./').removeprefix('configs/').removesuffix('.py')
+    configs = list_configs()
+    found = [c for c in configs if c == wanted or ('/' not in wanted and c.endswith(f'/{wanted}'))]
+    if len(found) > 1:
+        raise ValueError(f'several configs are named {name!r}: {found}; give the folder, too')
+    if not found:
+        by_stem = {config.rsplit('/', 1)[-1]: config for config in configs}
+        close = difflib.get_close_matches(wanted.rsplit('/', 1)[-1], by_stem, n=3, cutoff=0.4)
+        hint = f'did you mean {" or ".join(by_stem[c] for c in close)}?' if close else ''
+        raise FileNotFoundError(
+            f'there is no config {name!r}, neither as a file nor among those of the toolbox; '
+            f'{hint or "`mmcoseg list configs` shows what there is"}'
+        )
+    return config_root() / f'{found[0]}.py'
