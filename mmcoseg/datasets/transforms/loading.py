@@ -96,9 +96,10 @@ class LoadCoSegMask(BaseTransform):
                 f'{results["img_path"]} is {results["ori_shape"][0]} x {results["ori_shape"][1]} '
                 '(height x width, upright); they must have one size'
             )
-        return self._translate(mask, path)
+        return self.translate(mask, path)
 
-    def _translate(self, mask: np.ndarray, path: str) -> np.ndarray:
+    def translate(self, mask: np.ndarray, path: str) -> np.ndarray:
+        """The labels (H, W) uint8 that a file's values mean; ``path`` is for messages."""
         values = self.values
         if values == 'threshold':
             return (mask >= 128).astype(np.uint8)
