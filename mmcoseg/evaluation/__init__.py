@@ -1,5 +1,6 @@
 """From predictions and ground truth to figures and tables."""
 
+from .folders import evaluate_folders
 from .functional import binarise_adaptive, foreground_probability, image_scores
 from .metrics import CoSegMetric
 from .report import GroupScore, ScoreReport
@@ -9,6 +10,7 @@ __all__ = [
     'GroupScore',
     'ScoreReport',
     'binarise_adaptive',
+    'evaluate_folders',
     'foreground_probability',
     'image_scores',
 ]
