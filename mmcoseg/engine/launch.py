@@ -1,0 +1,263 @@
+"""From the wishes of a command line to a run: what ``train`` and ``test`` do."""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config, ConfigDict
+from mmengine.runner import Runner
+
+from ..compat import use_safe_checkpoints
+from ..config_files import find_config
+from ..registry import RUNNERS
+
+__all__ = ['build_runner', 'load_config', 'run_test', 'run_training', 'select_data']
+
+
+def load_config(
+    name: str,
+    cfg_options: dict[str, Any] | None = None,
+    data_root: str | None = None,
+    train_groups: Sequence[str] | None = None,
+    test_groups: Sequence[str] | None = None,
+) -> Config:
+    """Read a config, choose its data, and last apply single keys.
+
+    Args:
+        name: path or name, see :func:`mmcoseg.config_files.find_config`.
+        cfg_options: dotted key -> value.
+        data_root, train_groups, test_groups: see :func:`select_data`.
+    """
+    cfg = Config.fromfile(str(find_config(name)))
+    select_data(cfg, data_root, train_groups, test_groups)
+    if cfg_options:
+        cfg.merge_from_dict(cfg_options)
+    return cfg
+
+
+def select_data(
+    cfg: Config,
+    data_root: str | None = None,
+    train_groups: Sequence[str] | None = None,
+    test_groups: Sequence[str] | None = None,
+) -> None:
+    """Say in a config, in place, where the data are and which groups train and which test.
+
+    Data sets that are made up on the fly (without a ``data_root``) are left as they are wherever a
+    config also has data sets in files. With ``train_groups`` the classifiers of the modulators get
+    one output a group.
+
+    Args:
+        cfg: the config.
+        data_root: folder of the data set, for all data sets of the config.
+        train_groups: names of the groups to train on.
+        test_groups: names of the groups to validate and test on.
+
+    Raises:
+        ValueError: if the config has no data set that the wish could apply to, or a group is
+            asked for both in training and in testing.
+    """
+    both = sorted(set(train_groups or ()) & set(test_groups or ()))
+    if both:
+        raise ValueError(
+            f'the groups {both} are among --train-groups and among --test-groups; results on '
+            'categories seen in training say nothing about unseen ones: name each only once'
+        )
+    train = list(_datasets(cfg.get('train_dataloader')))
+    test = [*_datasets(cfg.get('val_dataloader')), *_datasets(cfg.get('test_dataloader'))]
+    if data_root is not None:
+        with_files = [dataset for dataset in train + test if _in_files(dataset)]
+        if not with_files:
+            raise ValueError(
+                f'--data-root {data_root} fits no data set of {cfg.filename}: none has a data_root'
+            )
+        for dataset in with_files:
+            dataset.data_root = data_root
+    for option, groups, datasets in (
+        ('--train-groups', train_groups, train),
+        ('--test-groups', test_groups, test),
+    ):
+        if groups is None:
+            continue
+        if not datasets:
+            raise ValueError(f'{option} fits no data set of {cfg.filename}: there is none')
+        for dataset in [d for d in datasets if _in_files(d)] or datasets:
+            dataset.groups = list(groups)
+    if train_groups is not None and len(train) == 1:
+        for modulator in (cfg.model.get('modulators') or {}).values():
+            if modulator and modulator.get('num_classes'):
+                modulator.num_classes = len(train_groups)
+
+
+def _in_files(dataset: ConfigDict) -> bool:
+    return dataset.get('data_root') is not None
+
+
+def _datasets(node: Any) -> Iterator[ConfigDict]:
+    """Configs of the data sets in a dataloader's config, inside wrappers and named sets, too."""
+    if isinstance(node, (list, tuple)):
+        for part in node:
+            yield from _datasets(part)
+    elif isinstance(node, dict):
+        if 'dataset' in node or 'datasets' in node:
+            yield from _leaves(node.get('dataset'))
+            yield from _leaves(node.get('datasets'))
+        elif 'type' not in node:  # MultiTestLoop's name -> dataloader
+            for part in node.values():
+                yield from _datasets(part)
+
+
+def _leaves(node: Any) -> Iterator[ConfigDict]:
+    if isinstance(node, (list, tuple)):
+        for part in node:
+            yield from _leaves(part)
+    elif isinstance(node, dict):
+        if 'dataset' in node or 'datasets' in node:
+            yield from _datasets(node)
+        else:
+            yield node
+
+
+def build_runner(
+    cfg: Config,
+    work_dir: str | None = None,
+    launcher: str = 'none',
+    local_rank: int | None = None,
+    trust_checkpoint: bool = False,
+) -> Runner:
+    """The runner of a config, with what depends on this machine filled in.
+
+    Args:
+        cfg: the config; ``work_dir``, ``launcher`` and, without a GPU, the distributed backend
+            are set in place.
+        work_dir: folder for checkpoints and logs; by default the config's, or
+            ``work_dirs/<name of the config>``.
+        launcher: ``'none'``, ``'pytorch'`` (torchrun), ``'slurm'`` or ``'mpi'``.
+        local_rank: as old launchers pass it; the variable LOCAL_RANK wins.
+        trust_checkpoint: see :func:`mmcoseg.compat.load_checkpoint_file`.
+    """
+    if local_rank is not None:
+        os.environ.setdefault('LOCAL_RANK', str(local_rank))
+    if work_dir is not None:
+        cfg.work_dir = work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = str(Path('work_dirs') / Path(cfg.filename or 'unnamed').stem)
+    cfg.launcher = launcher
+    if launcher != 'none':
+        _prepare_processes(cfg)
+    use_safe_checkpoints(trust_checkpoint)
+    if 'runner_type' in cfg:
+        return RUNNERS.build(cfg)
+    return Runner.from_cfg(cfg)
+
+
+def _prepare_processes(cfg: Config) -> None:
+    """Make several processes work without a GPU, where mmengine only knows GPUs."""
+    if torch.cuda.is_available():
+        cfg.setdefault('sync_bn', 'torch')
+        return
+    cfg.merge_from_dict({'env_cfg.dist_cfg.backend': 'gloo'})
+    wrapper = cfg.get('model_wrapper_cfg') or dict(type='MMDistributedDataParallel')
+    wrapper.setdefault('broadcast_buffers', False)
+    wrapper.setdefault('find_unused_parameters', cfg.get('find_unused_parameters', False))
+    cfg.model_wrapper_cfg = wrapper
+    if cfg.launcher == 'pytorch' and not torch.distributed.is_initialized():
+        torch.distributed.init_process_group('gloo')
+
+
+def run_training(
+    cfg: Config,
+    work_dir: str | None = None,
+    resume: str | None = None,
+    amp: bool = False,
+    auto_scale_lr: bool = False,
+    **runner_options: Any,
+) -> Runner:
+    """Train, validating and saving as the config says.
+
+    Args:
+        cfg: the config, changed in place.
+        work_dir: see :func:`build_runner`.
+        resume: ``'auto'`` for the last checkpoint in the work folder (a new start if there is
+            none), or a checkpoint's path.
+        amp: mixed precision: float16 with loss scaling on a GPU, bfloat16 elsewhere.
+        auto_scale_lr: scale the learning rate by the global batch size over the config's
+            ``auto_scale_lr.base_batch_size``.
+        runner_options: the rest of :func:`build_runner`'s arguments.
+
+    Raises:
+        ValueError: if the config lacks what an option needs.
+        FileNotFoundError: if the checkpoint to resume is not there.
+    """
+    if amp:
+        _use_amp(cfg)
+    if auto_scale_lr:
+        if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
+            raise ValueError(
+                f'--auto-scale-lr needs auto_scale_lr.base_batch_size in {cfg.filename}'
+            )
+        cfg.auto_scale_lr.enable = True
+    if resume == 'auto':
+        cfg.resume, cfg.load_from = True, None
+    elif resume is not None:
+        _require_file(resume)
+        cfg.resume, cfg.load_from = True, resume
+    runner = build_runner(cfg, work_dir, **runner_options)
+    runner.train()
+    return runner
+
+
+def _use_amp(cfg: Config) -> None:
+    kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
+    name = 'AmpOptimWrapper' if torch.cuda.is_available() else 'BFloat16OptimWrapper'
+    if kind not in ('OptimWrapper', 'AmpOptimWrapper', 'BFloat16OptimWrapper'):
+        raise ValueError(
+            f'--amp replaces optim_wrapper.type by {name}, but {cfg.filename} has its own: {kind}; '
+            'set mixed precision there'
+        )
+    cfg.optim_wrapper.type = name
+    if name == 'AmpOptimWrapper':
+        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    else:
+        cfg.optim_wrapper.pop('loss_scale', None)
+        cfg.optim_wrapper.pop('dtype', None)
+
+
+def run_test(
+    cfg: Config,
+    checkpoint: str,
+    work_dir: str | None = None,
+    out: str | None = None,
+    show_dir: str | None = None,
+    **runner_options: Any,
+) -> dict[str, float]:
+    """Test a trained model.
+
+    Args:
+        cfg: the config, changed in place.
+        checkpoint: path of the weights.
+        work_dir: see :func:`build_runner`.
+        out: folder for the predicted masks, ``<out>/<group>/<stem>.png``.
+        show_dir: folder for one contact sheet a group.
+        runner_options: the rest of :func:`build_runner`'s arguments.
+
+    Returns:
+        The metrics by name.
+    """
+    _require_file(checkpoint)
+    cfg.resume, cfg.load_from = False, checkpoint
+    hooks = list(cfg.get('custom_hooks', []))
+    if out is not None:
+        hooks.append(dict(type='SaveMasksHook', out_dir=out))
+    cfg.custom_hooks = hooks
+    if show_dir is not None:
+        hook = dict(type='GroupVisualizationHook', draw=True, interval=1, out_dir=show_dir)
+        cfg.merge_from_dict(dict(default_hooks=dict(visualization=hook)))
+    return build_runner(cfg, work_dir, **runner_options).test()
+
+
+def _require_file(path: str) -> None:
+    if '://' not in path and not Path(path).expanduser().is_file():
+        raise FileNotFoundError(f'there is no checkpoint {path}')

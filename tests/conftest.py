@@ -1,0 +1,39 @@
+"""What all tests share."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parents[1]
+# Tests run on the working copy, installed or not; those that need the installed package say so.
+sys.path.insert(0, str(REPO))
+
+
+@pytest.fixture(scope='session')
+def repo() -> Path:
+    """The root of the repository."""
+    return REPO
+
+
+@pytest.fixture(scope='session')
+def coseg_data() -> Path:
+    """The folder of photograph data sets: the variable MMCOSEG_DATA, or ``../shared/data``."""
+    root = Path(os.environ.get('MMCOSEG_DATA', REPO.parent / 'shared' / 'data'))
+    if not root.is_dir():
+        pytest.skip(f'no photographs in {root}; set MMCOSEG_DATA to a folder of data sets')
+    return root
+
+
+@pytest.fixture
+def repo_env(tmp_path: Path) -> dict[str, str]:
+    """Environment of a fresh process that sees this copy of the package and two quiet threads."""
+    path = os.pathsep.join(filter(None, [str(REPO), os.environ.get('PYTHONPATH')]))
+    return {
+        **os.environ,
+        'PYTHONPATH': path,
+        'OMP_NUM_THREADS': '1',
+        'CUDA_VISIBLE_DEVICES': '',
+        'TMPDIR': str(tmp_path),
+    }
