@@ -1,7 +1,13 @@
 """Hooks, loops and optimizer wrappers; how programs start a run (``launch``)."""
 
-from .hooks import IterationSeedHook, SaveMasksHook
+from .hooks import GroupVisualizationHook, IterationSeedHook, SaveMasksHook
 from .loops import MultiTestLoop
 from .optim_wrappers import BFloat16OptimWrapper
 
-__all__ = ['BFloat16OptimWrapper', 'IterationSeedHook', 'MultiTestLoop', 'SaveMasksHook']
+__all__ = [
+    'BFloat16OptimWrapper',
+    'GroupVisualizationHook',
+    'IterationSeedHook',
+    'MultiTestLoop',
+    'SaveMasksHook',
+]

@@ -1,0 +1,200 @@
+"""The visualizer of groups: contact sheets of images, truth and predictions."""
+
+import hashlib
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dist import master_only
+from mmengine.visualization import Visualizer
+from PIL import Image
+
+from ..evaluation.functional import image_scores
+from ..registry import VISUALIZERS
+from ..structures import CoSegDataSample, GroupDataSample
+from ..structures.coseg_data_sample import VOID
+from .contact_sheet import PALETTE, SheetEntry, contact_sheet
+
+__all__ = ['GroupVisualizer', 'group_file_name']
+
+
+def group_file_name(group: str) -> str:
+    """A file name, without suffix, for a group of any name; different for different groups.
+
+    Example:
+        >>> group_file_name('car+person'), group_file_name('what/ever?')
+        ('car+person', 'what_ever_-8f54b18a')
+    """
+    safe = re.sub(r'[^\w+.-]|^\.', '_', group)
+    if safe == group:
+        return group
+    return f'{safe}-{hashlib.sha1(group.encode()).hexdigest()[:8]}'
+
+
+@VISUALIZERS.register_module()
+class GroupVisualizer(Visualizer):
+    """Draws a group as a contact sheet: every image above its true and its predicted mask.
+
+    Sheets are given to the visualization backends (under the group's name) and written to a
+    folder as ``<group>.jpg``; large groups make several, ``<group>.2.jpg`` and so on.
+
+    Args:
+        name, vis_backends, save_dir: as for mmengine's ``Visualizer``.
+        max_images: of one sheet.
+        cell_height: of every picture, in pixels.
+        max_width: of a sheet, in pixels.
+        palette: RGB of mask values 1, 2, ... and of instances.
+
+    Raises:
+        ValueError: if ``max_images`` is not positive.
+
+    Example:
+        >>> visualizer = GroupVisualizer(max_images=20)
+        >>> visualizer.add_datasample('cat', images, group)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        name: str = 'visualizer',
+        vis_backends: list[dict] | None = None,
+        save_dir: str | None = None,
+        max_images: int = 40,
+        cell_height: int = 150,
+        max_width: int = 1400,
+        palette: Sequence[Sequence[int]] = PALETTE,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(name, vis_backends=vis_backends, save_dir=save_dir, **kwargs)
+        if max_images < 1:
+            raise ValueError(f'max_images must be at least 1, got {max_images}')
+        self.max_images = max_images
+        self.cell_height = cell_height
+        self.max_width = max_width
+        self.palette = [tuple(colour) for colour in palette]
+
+    def draw_group(
+        self,
+        images: Sequence[np.ndarray],
+        data_sample: GroupDataSample,
+        draw_gt: bool = True,
+        draw_pred: bool = True,
+    ) -> list[np.ndarray]:
+        """The sheets of a group.
+
+        Args:
+            images: of the group, in order, each (H, W, 3) uint8 RGB at any resolution.
+            data_sample: the group, with ground truth and predictions where known. Where an image
+                has instances, these are shown, in a colour each, and the mask otherwise.
+            draw_gt: show the ground truth.
+            draw_pred: show the prediction.
+
+        Returns:
+            Sheets (H, W, 3) uint8 RGB, at most ``max_images`` images on each.
+
+        Raises:
+            ValueError: if there are not as many images as the group has, or none.
+        """
+        if len(images) != len(data_sample) or not len(images):
+            raise ValueError(
+                f'group {data_sample.get("group")!r} has {len(data_sample)} images, but '
+                f'{len(images)} were given to draw'
+            )
+        entries = [
+            SheetEntry(
+                image,
+                truth=_mask(sample, 'gt') if draw_gt else None,
+                prediction=_mask(sample, 'pred') if draw_pred else None,
+                caption=_caption(sample, draw_gt and draw_pred),
+            )
+            for image, sample in zip(images, data_sample, strict=True)
+        ]
+        pages = math.ceil(len(entries) / self.max_images)
+        per_page = math.ceil(len(entries) / pages)  # no last page with a single image
+        title = data_sample.get('group', '')
+        sheets = []
+        for page in range(pages):
+            number = f'  ({page + 1} / {pages})' if pages > 1 else ''
+            sheets.append(
+                contact_sheet(
+                    entries[page * per_page : (page + 1) * per_page],
+                    title + number,
+                    cell_height=self.cell_height,
+                    max_width=self.max_width,
+                    palette=self.palette,
+                    legend=_class_names(title, entries),
+                )
+            )
+        return sheets
+
+    def add_datasample(
+        self,
+        name: str,
+        image: Sequence[np.ndarray],
+        data_sample: GroupDataSample,
+        draw_gt: bool = True,
+        draw_pred: bool = True,
+        show: bool = False,
+        wait_time: float = 0,
+        out_dir: str | Path | None = None,
+        step: int = 0,
+    ) -> None:
+        """Draw a group, and show it, or hand it to the backends and write it to files.
+
+        Args:
+            name: by which backends and files know the group; usually its own.
+            image, data_sample, draw_gt, draw_pred: see :meth:`draw_group`.
+            show: open a window instead of writing to backends.
+            wait_time: seconds for which a window stays; 0: until a key is pressed.
+            out_dir: folder for ``<name>.jpg``; made if missing. None: no files. Every process of
+                a distributed run writes its own groups.
+            step: number of the training step, for the backends.
+        """
+        for number, sheet in enumerate(self.draw_group(image, data_sample, draw_gt, draw_pred)):
+            page = f'{group_file_name(name)}.{number + 1}' if number else group_file_name(name)
+            if show:
+                self._show(sheet, page, wait_time)
+            else:
+                self.add_image(page, sheet, step)
+            if out_dir is not None:
+                Path(out_dir).mkdir(parents=True, exist_ok=True)
+                Image.fromarray(sheet).save(Path(out_dir) / f'{page}.jpg', quality=88)
+
+    @master_only
+    def _show(self, sheet: np.ndarray, name: str, wait_time: float) -> None:
+        self.show(sheet, win_name=name, wait_time=wait_time)
+
+
+def _array(values: Any) -> np.ndarray:
+    return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
+
+
+def _mask(sample: CoSegDataSample, kind: str) -> np.ndarray | None:
+    """What to show of an image: instances (n, H, W), or else its mask (H, W), or None."""
+    instances = sample.get(f'{kind}_instances')
+    if instances is not None and 'masks' in instances:
+        return _array(instances.masks)
+    pixels = sample.get(f'{kind}_sem_seg')
+    return None if pixels is None else _array(pixels.data)[0]
+
+
+def _class_names(group: str, entries: Sequence[SheetEntry]) -> list[str]:
+    """Names of mask values 1..K of a group called ``a+b``, if its masks tell classes apart."""
+    masks = [mask for entry in entries for mask in (entry.truth, entry.prediction)]
+    labels = [mask[mask != VOID] for mask in masks if mask is not None and mask.ndim == 2]
+    highest = max((int(values.max(initial=0)) for values in labels), default=0)
+    names = group.split('+')
+    return names if 1 < highest <= len(names) else []
+
+
+def _caption(sample: CoSegDataSample, scored: bool) -> str:
+    """Name, and below it the scores where both masks are known, at one size."""
+    name = str(sample.get('stem', ''))
+    gt, pred = sample.get('gt_sem_seg'), sample.get('pred_sem_seg')
+    if not scored or gt is None or pred is None or gt.data.shape != pred.data.shape:
+        return name
+    precision, jaccard = image_scores(_array(pred.data)[0], _array(gt.data)[0])
+    return f'{name}\nJ {100 * jaccard:.1f}  P {100 * precision:.1f}'
