@@ -199,7 +199,7 @@ def _add_check_config(parser: argparse.ArgumentParser) -> None:
 
 
 def _check_config(args: argparse.Namespace) -> int:
-    from .engine.config_check import check_config
+    from .engine.inspection import check_config
     from .engine.launch import load_config
 
     cfg = load_config(args.config, args.cfg_options, args.data_root)
@@ -223,7 +223,7 @@ def _list(args: argparse.Namespace) -> int:
         print('configs')
         print(''.join(f'  {name}\n' for name in list_configs()), end='')
     if args.what != 'configs':
-        from .registry import components
+        from .engine.inspection import components
 
         for registry, names in components().items():
             print(registry)
@@ -266,3 +266,7 @@ _COMMANDS: dict[str, _Command] = {
     'check-data': (_add_check_data, _check_data, 'Report what a data set holds, and its faults.'),
     'evaluate': (_add_evaluate, _evaluate, 'Score a folder of masks against another.'),
 }
+
+
+if __name__ == '__main__':
+    sys.exit(main())

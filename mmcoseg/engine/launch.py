@@ -13,7 +13,7 @@ from ..compat import use_safe_checkpoints
 from ..config_files import find_config
 from ..registry import RUNNERS
 
-__all__ = ['build_runner', 'load_config', 'run_test', 'run_training', 'select_data']
+__all__ = ['build_runner', 'datasets_of', 'load_config', 'run_test', 'run_training', 'select_data']
 
 
 def load_config(
@@ -65,8 +65,8 @@ def select_data(
             f'the groups {both} are among --train-groups and among --test-groups; results on '
             'categories seen in training say nothing about unseen ones: name each only once'
         )
-    train = list(_datasets(cfg.get('train_dataloader')))
-    test = [*_datasets(cfg.get('val_dataloader')), *_datasets(cfg.get('test_dataloader'))]
+    train = list(datasets_of(cfg.get('train_dataloader')))
+    test = [*datasets_of(cfg.get('val_dataloader')), *datasets_of(cfg.get('test_dataloader'))]
     if data_root is not None:
         with_files = [dataset for dataset in train + test if _in_files(dataset)]
         if not with_files:
@@ -95,18 +95,18 @@ def _in_files(dataset: ConfigDict) -> bool:
     return dataset.get('data_root') is not None
 
 
-def _datasets(node: Any) -> Iterator[ConfigDict]:
+def datasets_of(node: Any) -> Iterator[ConfigDict]:
     """Configs of the data sets in a dataloader's config, inside wrappers and named sets, too."""
     if isinstance(node, (list, tuple)):
         for part in node:
-            yield from _datasets(part)
+            yield from datasets_of(part)
     elif isinstance(node, dict):
         if 'dataset' in node or 'datasets' in node:
             yield from _leaves(node.get('dataset'))
             yield from _leaves(node.get('datasets'))
         elif 'type' not in node:  # MultiTestLoop's name -> dataloader
             for part in node.values():
-                yield from _datasets(part)
+                yield from datasets_of(part)
 
 
 def _leaves(node: Any) -> Iterator[ConfigDict]:
@@ -115,7 +115,7 @@ def _leaves(node: Any) -> Iterator[ConfigDict]:
             yield from _leaves(part)
     elif isinstance(node, dict):
         if 'dataset' in node or 'datasets' in node:
-            yield from _datasets(node)
+            yield from datasets_of(node)
         else:
             yield node
 
