@@ -47,6 +47,7 @@ def spectral_bipartition(x: Tensor, centre: bool = False) -> tuple[Tensor, Tenso
     # Eigenvalues below the noise of the products are no directions of the data.
     noise = 1e-12 if dtype == torch.float64 else 1e-6
 
+    scale = gram.trace() if centre else gram.trace() + n
     if centre:
         gram = gram - torch.outer(total, total) / n
         values, vectors = torch.linalg.eigh(gram)
@@ -67,7 +68,7 @@ def spectral_bipartition(x: Tensor, centre: bool = False) -> tuple[Tensor, Tenso
         weights = q @ (eigenvectors[:, -1] / root)
         direction, offset = weights[:-1], weights[-1]
 
-    if eigenvalue <= noise * n:
+    if eigenvalue <= noise * scale:
         return x.new_full((n,), n**-0.5, dtype=dtype), x.new_zeros((), dtype=dtype)
     direction, offset = direction.to(dtype), offset.to(dtype)
     s = torch.cat([rows.to(dtype) @ direction for rows in x.split(CHUNK)]) + offset
@@ -113,9 +114,11 @@ def orient_by_border(maps: Tensor) -> Tensor:
 
     An eigenvector's sign is arbitrary. The positive side is the one that touches the image border
     less: the mean over the outermost ring of all maps is at most the mean over their inside. Maps
-    without an inside (a side of 1 or 2), and ties, have fewer positive than negative entries, or
-    are left as they are where that is a tie too. All maps get one sign, which does not depend on
-    their order.
+    without an inside (a side of 1 or 2), and ties, have fewer positive than negative entries;
+    where that is a tie too, the centre of the negative part comes first in reading order. All maps
+    get one sign, which does not depend on their order, nor on the sign they came with. (Only maps
+    whose mean over the group is zero everywhere, in which case swapping images is changing the
+    sign, are left as they are.)
 
     Args:
         maps: (N, h, w).
@@ -124,11 +127,17 @@ def orient_by_border(maps: Tensor) -> Tensor:
         ``maps`` or ``-maps``.
     """
     inside = maps[:, 1:-1, 1:-1]
-    difference = maps.new_zeros(())
-    if inside.numel():
-        ring_sum = maps.sum() - inside.sum()
-        difference = ring_sum / (maps.numel() - inside.numel()) - inside.mean()
     # Below rounding, the order of summation would decide.
-    if difference.abs() <= 1e-6 * maps.abs().mean():
+    tie = 1e-6 * maps.abs().mean(dtype=torch.float64)
+    difference = maps.new_zeros((), dtype=torch.float64)
+    if inside.numel():
+        inside_sum = inside.sum(dtype=torch.float64)
+        ring_sum = maps.sum(dtype=torch.float64) - inside_sum
+        difference = ring_sum / (maps.numel() - inside.numel()) - inside_sum / inside.numel()
+    if difference.abs() <= tie:
         difference = (maps > 0).sum() - (maps < 0).sum()
+    if difference.abs() <= tie:
+        mean = maps.mean(dim=0, dtype=torch.float64).flatten()
+        place = torch.linspace(-1, 1, len(mean), dtype=torch.float64, device=maps.device)
+        difference = -(mean @ place) if (mean @ place).abs() > tie else mean.new_zeros(())
     return -maps if difference > 0 else maps

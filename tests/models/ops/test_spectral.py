@@ -111,6 +111,18 @@ def test_descriptors_that_do_not_differ(x, centre):
     assert value >= 0
 
 
+@pytest.mark.parametrize('size', [1e-4, 1e4])
+@pytest.mark.parametrize('centre', [False, True])
+def test_descriptors_of_any_size(size, centre):
+    x = size * torch.rand(200, 6, generator=torch.Generator().manual_seed(0))
+    if not centre and size < 1:
+        x = x.double()  # G is then -1 1^T up to 1e-8
+    s, value = spectral_bipartition(x, centre)
+    _, expected_value, expected = dense(x, centre)
+    assert value.item() == pytest.approx(expected_value.item(), rel=1e-3)
+    assert (s.double() @ expected).abs().item() == pytest.approx(1, abs=1e-3)
+
+
 def test_half_precision_input():
     x = descriptors(60, 5, torch.float32)
     s, _ = spectral_bipartition(x.half())
@@ -151,3 +163,9 @@ def test_maps_without_an_inside_and_ties():
     torch.testing.assert_close(orient_by_border(-small), small)
     flat = torch.ones(2, 5, 5)
     torch.testing.assert_close(orient_by_border(flat), orient_by_border(-flat))
+
+
+def test_complete_ties_are_decided_by_place():
+    maps = torch.tensor([[[1.0, -1.0]], [[1.0, -1.0]]])
+    torch.testing.assert_close(orient_by_border(maps), orient_by_border(-maps))
+    torch.testing.assert_close(orient_by_border(maps), -maps)
