@@ -29,7 +29,7 @@ def group_file_name(group: str) -> str:
         >>> group_file_name('car+person'), group_file_name('what/ever?')
         ('car+person', 'what_ever_-8f54b18a')
     """
-    safe = re.sub(r'[^\w+.-]|^\.', '_', group)
+    safe = re.sub(r'[^\w+.-]|^\.', '_', group) or '_'
     if safe == group:
         return group
     return f'{safe}-{hashlib.sha1(group.encode()).hexdigest()[:8]}'
@@ -40,7 +40,8 @@ class GroupVisualizer(Visualizer):
     """Draws a group as a contact sheet: every image above its true and its predicted mask.
 
     Sheets are given to the visualization backends (under the group's name) and written to a
-    folder as ``<group>.jpg``; large groups make several, ``<group>.2.jpg`` and so on.
+    folder as ``<group>.jpg``; large groups make several, ``<group>~2.jpg`` and so on
+    (no group's own file name has a ``~``).
 
     Args:
         name, vis_backends, save_dir: as for mmengine's ``Visualizer``.
@@ -153,8 +154,9 @@ class GroupVisualizer(Visualizer):
                 a distributed run writes its own groups.
             step: number of the training step, for the backends.
         """
+        file_name = group_file_name(name)
         for number, sheet in enumerate(self.draw_group(image, data_sample, draw_gt, draw_pred)):
-            page = f'{group_file_name(name)}.{number + 1}' if number else group_file_name(name)
+            page = f'{file_name}~{number + 1}' if number else file_name
             if show:
                 self._show(sheet, page, wait_time)
             else:

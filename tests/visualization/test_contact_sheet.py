@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+
+from mmcoseg.visualization import PALETTE, SheetEntry, contact_sheet, overlay
+
+
+@pytest.fixture
+def image():
+    return np.full((40, 60, 3), 200, np.uint8)
+
+
+def test_overlay_tints_objects_and_dims_the_rest(image):
+    mask = np.zeros((20, 30), np.uint8)  # half the image's resolution
+    mask[5:15, 5:12] = 1
+    mask[5:15, 18:25] = 2
+    mask[0, :] = 255
+    out = overlay(image, mask, tint=0.4, dim=0.45)
+    assert out.shape == image.shape and out.dtype == np.uint8
+    for value, (y, x) in {1: (20, 16), 2: (20, 42)}.items():
+        expected = np.rint(0.6 * 200 + 0.4 * np.array(PALETTE[value - 1]))
+        np.testing.assert_array_equal(out[y, x], expected)
+    np.testing.assert_array_equal(out[38, 58], [90] * 3)
+    np.testing.assert_array_equal(out[0, 30], [175] * 3)  # void
+    np.testing.assert_allclose(out[10, 16], PALETTE[0], atol=30)  # the outline, smoothed
+    np.testing.assert_array_equal(image, 200)
+
+
+def test_overlay_gives_every_instance_its_colour(image):
+    masks = np.zeros((2, 40, 60), bool)
+    masks[0, 5:30, 5:25] = True
+    masks[1, 5:30, 20:50] = True
+    out = overlay(image, masks, tint=1.0)
+    assert tuple(out[15, 10]) == PALETTE[0]
+    assert tuple(out[15, 22]) == tuple(out[15, 40]) == PALETTE[1]
+
+
+def test_overlay_of_nothing_is_dark_and_other_masks_are_refused(image):
+    assert (overlay(image, np.zeros((40, 60), bool)) == 90).all()
+    assert (overlay(image, np.zeros((0, 40, 60), bool)) == 90).all()
+    with pytest.raises(ValueError, match=r'\(40,\)'):
+        overlay(image, np.zeros(40))
+
+
+def test_sheet_wraps_and_stays_within_its_width(image):
+    entries = [SheetEntry(image, caption=f'{i}') for i in range(7)]
+    wide = contact_sheet(entries, 'cat', cell_height=80, max_width=2000)
+    narrow = contact_sheet(entries, 'cat', cell_height=80, max_width=500)
+    assert wide.shape[1] < 2000 and narrow.shape[1] <= 500
+    assert wide.shape[0] < 200 < narrow.shape[0]
+
+
+def test_lines_that_no_image_has_are_left_out(image):
+    mask = np.ones((4, 6), int)
+    heights = [
+        contact_sheet(entries, cell_height=80).shape[0]
+        for entries in (
+            [SheetEntry(image)],
+            [SheetEntry(image), SheetEntry(image, prediction=mask)],
+            [SheetEntry(image, truth=mask), SheetEntry(image, prediction=mask)],
+        )
+    ]
+    assert np.diff(heights).tolist() == [86, 86]
+
+
+@pytest.mark.parametrize('size', [(10, 2000), (2000, 10), (1, 1)])
+def test_images_of_odd_form(size):
+    entry = SheetEntry(np.zeros((*size, 3), np.uint8), truth=np.ones(size, int), caption='x' * 200)
+    assert contact_sheet([entry] * 3, 'y' * 500, max_width=600).shape[1] <= 600
+
+
+def test_legend_shows_colours(image):
+    sheet = contact_sheet([SheetEntry(image)], 'a+b', legend=['a', 'b'])
+    for colour in PALETTE[:2]:
+        assert (sheet == colour).all(axis=-1).any()
+
+
+def test_bad_input_is_refused(image):
+    with pytest.raises(ValueError, match='at least one image'):
+        contact_sheet([])
+    with pytest.raises(ValueError, match=r'\(40, 60\) uint8'):
+        contact_sheet([SheetEntry(image[..., 0])])
+    with pytest.raises(ValueError, match='float64'):
+        contact_sheet([SheetEntry(image / 255)])

@@ -1,0 +1,110 @@
+import numpy as np
+import pytest
+import torch
+from mmengine.structures import InstanceData, PixelData
+from PIL import Image
+
+from mmcoseg.datasets.image_io import read_image, read_mask
+from mmcoseg.structures import CoSegDataSample, GroupDataSample
+from mmcoseg.visualization import GroupVisualizer, group_file_name, group_visualizer
+
+
+def make_group(name, count, classes=1):
+    samples = []
+    for i in range(count):
+        sample = CoSegDataSample(metainfo=dict(group=name, stem=f'{i:03d}'))
+        mask = torch.zeros(1, 30, 40, dtype=torch.int64)
+        mask[:, 5:25, 5:15] = 1
+        mask[:, 5:25, 20:30] = classes
+        sample.gt_sem_seg = PixelData(data=mask)
+        sample.pred_sem_seg = PixelData(data=(mask == 1).to(torch.uint8))
+        samples.append(sample)
+    return GroupDataSample(samples, metainfo=dict(group=name))
+
+
+def images(count):
+    return [np.full((30, 40, 3), 100, np.uint8)] * count
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Arguments of every sheet drawn."""
+    calls = []
+
+    def record(entries, title, **kwargs):
+        calls.append(dict(kwargs, entries=entries, title=title))
+        return np.zeros((10, 10, 3), np.uint8)
+
+    monkeypatch.setattr(group_visualizer, 'contact_sheet', record)
+    return calls
+
+
+def test_files_are_keyed_by_group(tmp_path):
+    visualizer = GroupVisualizer(max_images=4)
+    for name, count in {'cat': 9, 'a/b': 2}.items():
+        visualizer.add_datasample(name, images(count), make_group(name, count), out_dir=tmp_path)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == sorted(['cat.jpg', 'cat~2.jpg', 'cat~3.jpg', f'{group_file_name("a/b")}.jpg'])
+    with Image.open(tmp_path / 'cat.jpg') as sheet:
+        assert sheet.width > 300 and sheet.format == 'JPEG'
+
+
+def test_backends_get_the_sheets(tmp_path):
+    visualizer = GroupVisualizer(vis_backends=[dict(type='LocalVisBackend')], save_dir=tmp_path)
+    visualizer.add_datasample('cat', images(1), make_group('cat', 1), step=7)
+    assert [path.name for path in tmp_path.rglob('*.png')] == ['cat_7.png']
+
+
+def test_pages_are_of_about_equal_length(drawn):
+    GroupVisualizer(max_images=4).draw_group(images(9), make_group('cat', 9))
+    assert [len(call['entries']) for call in drawn] == [3, 3, 3]
+    assert [call['title'] for call in drawn] == [f'cat  ({i} / 3)' for i in (1, 2, 3)]
+
+
+def test_what_stands_on_a_sheet(drawn):
+    group = make_group('a+b', 3, classes=2)
+    group[1].pred_instances = InstanceData(masks=torch.ones(4, 30, 40, dtype=torch.bool))
+    del group[2].gt_sem_seg
+    GroupVisualizer().draw_group(images(3), group)
+    first, second, third = drawn[0]['entries']
+    assert first.caption == '000\nJ 50.0  P 83.3'  # 200 of 400 object pixels; 200 of 1,200 wrong
+    np.testing.assert_array_equal(first.truth, group[0].gt_sem_seg.data[0])
+    assert second.prediction.shape == (4, 30, 40)
+    assert third.truth is None and third.caption == '002'
+    assert drawn[0]['legend'] == ['a', 'b']
+
+    GroupVisualizer().draw_group(images(3), group, draw_gt=False)
+    assert all(e.truth is None and e.caption == e.caption[:3] for e in drawn[1]['entries'])
+
+
+def test_binary_masks_need_no_legend(drawn):
+    GroupVisualizer().draw_group(images(1), make_group('a+b', 1))
+    assert drawn[0]['legend'] == []
+
+
+def test_wrong_number_of_images_is_refused():
+    with pytest.raises(ValueError, match="'cat' has 3 images, but 2"):
+        GroupVisualizer().draw_group(images(2), make_group('cat', 3))
+    with pytest.raises(ValueError, match='max_images must be at least 1, got 0'):
+        GroupVisualizer(max_images=0)
+
+
+def test_file_names_are_safe_and_different():
+    groups = ['cat', 'a/b', 'a_b', 'a?b', '..', '.hidden', 'katze ü', 'a\\b', '']
+    names = [group_file_name(group) for group in groups]
+    assert len(set(names)) == len(groups)
+    assert not any(name.startswith('.') or set(name) & set('/\\? ') or not name for name in names)
+    assert group_file_name('car+person') == 'car+person'
+
+
+def test_photographs(coseg_data, tmp_path):
+    root = coseg_data / 'voc_multiclass'
+    files = sorted((root / 'images' / 'car+person').iterdir())[:4]
+    group = make_group('car+person', len(files))
+    for file, sample in zip(files, group, strict=True):
+        mask = read_mask(root / 'masks' / 'car+person' / f'{file.stem}.png')
+        sample.gt_sem_seg = PixelData(data=torch.from_numpy(mask[None].astype(np.int64)))
+    pictures = [read_image(file)[..., ::-1] for file in files]
+    GroupVisualizer().add_datasample('car+person', pictures, group, out_dir=tmp_path)
+    with Image.open(tmp_path / 'car+person.jpg') as sheet:
+        assert 600 < sheet.width <= 1400 and sheet.height < 800
