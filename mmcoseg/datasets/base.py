@@ -78,6 +78,9 @@ class CoSegDataset(BaseDataset):
         self.exclude_groups = list(exclude_groups)
         self.missing_masks = missing_masks
         self.seed = seed
+        #: Soft maps of the object, (h, w) uint8 by `group/stem`, where something has computed some
+        #: (``GroupPriorHook``); they reach the pipeline as ``prior`` of the image records.
+        self.priors: dict[str, np.ndarray] = {}
         # Built from our registry here, whatever the default scope is.
         pipeline = [TRANSFORMS.build(step) if isinstance(step, dict) else step for step in pipeline]
         super().__init__(
@@ -159,6 +162,10 @@ class CoSegDataset(BaseDataset):
         """The group record number ``idx``; see docs/architecture.md."""
         info = super().get_data_info(idx)
         info['dataset'] = self
+        for image in info['images']:
+            prior = self.priors.get(f'{image["group"]}/{image["stem"]}')
+            if prior is not None:
+                image['prior'] = prior
         return info
 
     def __getitem__(self, idx: int | tuple[int, int]) -> Any:

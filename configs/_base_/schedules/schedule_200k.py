@@ -7,4 +7,3 @@ optim_wrapper = dict(
     type='OptimWrapper', optimizer=dict(type='Adam', lr=1e-4, betas=(0.9, 0.999), weight_decay=0.0)
 )
 param_scheduler = [dict(type='StepLR', by_epoch=False, step_size=25_000, gamma=0.5)]
-default_hooks = dict(checkpoint=dict(interval=5_000))

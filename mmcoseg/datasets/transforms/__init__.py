@@ -2,12 +2,13 @@
 
 from .formatting import PackGroupInputs
 from .group import ForEachImage, MixForeignImages, SampleGroup
-from .loading import LoadCoSegImage, LoadCoSegMask
+from .loading import LoadCoSegImage, LoadCoSegMask, LoadPrior
 
 __all__ = [
     'ForEachImage',
     'LoadCoSegImage',
     'LoadCoSegMask',
+    'LoadPrior',
     'MixForeignImages',
     'PackGroupInputs',
     'SampleGroup',

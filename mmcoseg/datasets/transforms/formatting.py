@@ -62,6 +62,9 @@ class PackGroupInputs(BaseTransform):
         if 'gt_seg_map' in image:
             mask = torch.from_numpy(image['gt_seg_map'].astype(np.int64))
             sample.gt_sem_seg = PixelData(data=mask[None])
+        if 'prior_map' in image:
+            prior = torch.from_numpy(image['prior_map'].astype(np.float32) / 255)
+            sample.saliency = PixelData(data=prior[None])
         if 'gt_instance_masks' in image:
             sample.gt_instances = InstanceData(
                 masks=torch.from_numpy(image['gt_instance_masks']),

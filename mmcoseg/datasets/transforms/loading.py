@@ -2,6 +2,7 @@
 
 from typing import Literal, get_args
 
+import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 from pycocotools import mask as coco_mask
@@ -10,7 +11,7 @@ from ...registry import TRANSFORMS
 from ...structures.coseg_data_sample import VOID
 from ..image_io import BadImageError, read_image, read_mask
 
-__all__ = ['LoadCoSegImage', 'LoadCoSegMask', 'decode_instances']
+__all__ = ['LoadCoSegImage', 'LoadCoSegMask', 'LoadPrior', 'decode_instances']
 
 MaskValues = Literal['auto', '0-255', 'label', 'threshold']
 
@@ -130,6 +131,25 @@ class LoadCoSegMask(BaseTransform):
             results['gt_instance_masks'] = masks
             results['gt_instance_labels'] = np.array([i['category'] for i in instances], np.int64)
         return masks.any(axis=0).astype(np.uint8)
+
+
+@TRANSFORMS.register_module()
+class LoadPrior(BaseTransform):
+    """Take the data set's prior map of an image along through its transforms.
+
+    The map is brought to the image's size and treated like a mask from then on; in the end it is
+    the sample's ``saliency``. Images without a prior stay without.
+
+    Required key: ``ori_shape``; optional: ``prior`` (h, w) uint8. Added key: ``prior_map``
+    (H, W) uint8, and its name in ``seg_fields``.
+    """
+
+    def transform(self, results: dict) -> dict:
+        if results.get('prior') is not None:
+            height, width = results['ori_shape']
+            results['prior_map'] = cv2.resize(results['prior'], (width, height))
+            results['seg_fields'] = [*results.get('seg_fields', []), 'prior_map']
+        return results
 
 
 def decode_instances(instances: list[dict], height: int, width: int) -> np.ndarray:

@@ -1,7 +1,8 @@
 """Hooks of the runner."""
 
+from .group_prior_hook import GroupPriorHook
 from .iteration_seed_hook import IterationSeedHook
 from .save_masks_hook import SaveMasksHook
 from .visualization_hook import GroupVisualizationHook
 
-__all__ = ['GroupVisualizationHook', 'IterationSeedHook', 'SaveMasksHook']
+__all__ = ['GroupPriorHook', 'GroupVisualizationHook', 'IterationSeedHook', 'SaveMasksHook']

@@ -1,5 +1,6 @@
 """From modulated features to logits."""
 
 from .coarse_to_fine_head import CoarseToFineHead
+from .cue_head import CueHead
 
-__all__ = ['CoarseToFineHead']
+__all__ = ['CoarseToFineHead', 'CueHead']

@@ -1,11 +1,16 @@
 """Modulators, and what brings features into the form that they act on."""
 
+from .feature_whitening import FeatureWhitening
+from .group_cues import ConsensusModulator, DiscriminantModulator
 from .level_projection import LevelProjection
 from .modulator import Modulation, Modulator, modulate
 from .semantic_modulator import SecondOrderPooling, SemanticModulator
 from .spatial_modulator import SpatialModulator
 
 __all__ = [
+    'ConsensusModulator',
+    'DiscriminantModulator',
+    'FeatureWhitening',
     'LevelProjection',
     'Modulation',
     'Modulator',

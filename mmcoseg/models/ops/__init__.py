@@ -1,11 +1,17 @@
 """The mathematics of the methods: pure functions on tensors, without registry, config or I/O."""
 
+from .clustering import border_ring, consensus_foreground, principal_components
+from .discriminant import group_discriminant
 from .pooling import channel_covariance
 from .spectral import orient_by_border, spatial_clustering_loss, spectral_bipartition
 
 __all__ = [
+    'border_ring',
     'channel_covariance',
+    'consensus_foreground',
+    'group_discriminant',
     'orient_by_border',
+    'principal_components',
     'spatial_clustering_loss',
     'spectral_bipartition',
 ]

@@ -1,0 +1,46 @@
+# The PASCAL-VOC co-segmentation set in the canonical layout.
+data_root = 'data/pascal_coseg'
+image_size = (224, 224)
+train_pipeline = [
+    dict(type='SampleGroup', num_images=5),
+    dict(
+        type='ForEachImage',
+        transforms=[
+            dict(type='LoadCoSegImage'),
+            dict(type='LoadCoSegMask'),
+            dict(type='Resize', scale=image_size, keep_ratio=False),
+            dict(type='RandomFlip', prob=0.5),
+        ],
+    ),
+    dict(type='PackGroupInputs'),
+]
+test_pipeline = [
+    dict(
+        type='ForEachImage',
+        transforms=[
+            dict(type='LoadCoSegImage'),
+            dict(type='Resize', scale=image_size, keep_ratio=False),
+            dict(type='LoadCoSegMask'),
+        ],
+    ),
+    dict(type='PackGroupInputs'),
+]
+train_dataloader = dict(
+    batch_size=4,
+    num_workers=2,
+    sampler=dict(type='EpisodeSampler'),
+    collate_fn=dict(type='group_collate'),
+    dataset=dict(type='CoSegDataset', data_root=data_root, pipeline=train_pipeline),
+)
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=2,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    collate_fn=dict(type='group_collate'),
+    dataset=dict(
+        type='CoSegDataset', data_root=data_root, test_mode=True, pipeline=test_pipeline
+    ),
+)
+test_dataloader = val_dataloader
+val_evaluator = dict(type='CoSegMetric', protocol='native')
+test_evaluator = val_evaluator

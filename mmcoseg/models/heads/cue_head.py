@@ -1,0 +1,125 @@
+"""A head that sees what is common to the group rather than what class it is."""
+
+from collections.abc import Sequence
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ...registry import MODELS
+from ...structures.coseg_data_sample import VOID
+
+__all__ = ['CueHead']
+
+
+def _block(in_channels: int, out_channels: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False),
+        nn.GroupNorm(8, out_channels),
+        nn.ReLU(),
+    )
+
+
+def _upsample(x: Tensor, size: Sequence[int]) -> Tensor:
+    # Corners aligned: the backbone's maps of 32 k + 1 pixels have their outermost locations there.
+    return F.interpolate(x, size=tuple(size), mode='bilinear', align_corners=True)
+
+
+@MODELS.register_module()
+class CueHead(BaseModule):
+    """Coarse-to-fine head on cue maps; semantic features reach it only through a bottleneck.
+
+    A network that sees all channels of the backbone learns the training classes and finds nothing
+    else. This one sees the modulators' maps, the distance to the border, its own last prediction,
+    a few channels drawn from the whitened features under heavy dropout, and fine levels for the
+    edges.
+
+    Args:
+        num_cues: number of cue maps.
+        deep_channels: channels of the coarsest level.
+        fine_channels: channels of the finer levels, fine to coarse.
+        channels: width of the head; a multiple of 8.
+        bottleneck: channels drawn from the coarsest level; 0 for none.
+        bottleneck_dropout: share of its input dropped in training.
+        fine_dropout: probability that a channel of a fine level is dropped in training.
+        aux_weight: weight of the loss of the coarse logits.
+        loss_decode: config of the loss on (logits, target, valid), see ``BalancedJaccardLoss``.
+    """
+
+    def __init__(
+        self,
+        num_cues: int,
+        deep_channels: int,
+        fine_channels: Sequence[int],
+        channels: int = 32,
+        bottleneck: int = 16,
+        bottleneck_dropout: float = 0.5,
+        fine_dropout: float = 0.3,
+        aux_weight: float = 0.3,
+        loss_decode: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        width = num_cues + bottleneck
+        self.bottleneck = nn.Conv2d(deep_channels, bottleneck, 1) if bottleneck else None
+        self.bottleneck_dropout = nn.Dropout(bottleneck_dropout)
+        self.coarse = nn.Sequential(_block(width, channels), _block(channels, channels))
+        self.coarse_logits = nn.Conv2d(channels, 1, 1)
+        self.lateral = nn.ModuleList(nn.Conv2d(c, channels, 1) for c in fine_channels)
+        # The cues enter once more where the first fine level does.
+        self.fuse = nn.ModuleList(_block(channels, channels) for _ in fine_channels)
+        self.fuse[-1] = _block(channels + width, channels)
+        self.refine = _block(channels, channels)
+        self.logits = nn.Conv2d(channels, 1, 1)
+        self.fine_dropout = nn.Dropout2d(fine_dropout)
+        self.aux_weight = aux_weight
+        self.loss_decode = MODELS.build(loss_decode or dict(type='BalancedJaccardLoss'))
+
+    def forward(self, levels: tuple[Tensor, ...], cues: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits at the finest level and at the coarsest.
+
+        Args:
+            levels: fine to coarse, (n, C_l, h_l, w_l).
+            cues: maps at the coarsest level's size, (n, num_cues, h, w).
+
+        Returns:
+            (n, 1, h_1, w_1) and (n, 1, h, w).
+        """
+        *fine, deep = levels
+        if self.bottleneck is not None:
+            cues = torch.cat([cues, self.bottleneck(self.bottleneck_dropout(deep))], dim=1)
+        x = self.coarse(cues)
+        coarse_logits = self.coarse_logits(x)
+        for number in reversed(range(len(fine))):
+            size = fine[number].shape[-2:]
+            x = _upsample(x, size)
+            if number == len(fine) - 1:
+                x = torch.cat([x, _upsample(cues, size)], dim=1)
+                x = self.fuse[number](x) + self.fine_dropout(self.lateral[number](fine[number]))
+            else:
+                x = self.fuse[number](
+                    x + self.fine_dropout(self.lateral[number](fine[number]))
+                )
+        return self.logits(self.refine(x)), coarse_logits
+
+    def loss_by_feat(self, logits: tuple[Tensor, Tensor], target: Tensor) -> dict[str, Tensor]:
+        """Loss of both logits against masks (n, H, W) shrunk to their sizes; void is left out."""
+        total = 0
+        for weight, prediction in zip((1.0, self.aux_weight), logits):
+            valid, shares = _shrink(target, prediction.shape[-2:])
+            total = total + weight * self.loss_decode(prediction.squeeze(1), shares, valid)
+        return {self.loss_decode.loss_name: total}
+
+    def predict_by_feat(self, logits: tuple[Tensor, Tensor], size: tuple[int, int]) -> Tensor:
+        """Probability of the object, (n, 1, *size), float32."""
+        return torch.sigmoid(_upsample(logits[0].float(), size))
+
+
+def _shrink(target: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Share of valid pixels, and of object among them, in each cell of a coarser grid."""
+    known = (target != VOID).float()
+    objects = ((target != 0) & (target != VOID)).float()
+    both = F.adaptive_avg_pool2d(torch.stack([known, objects], dim=1), tuple(size))
+    valid, shares = both.unbind(dim=1)
+    return valid, shares / valid.clamp(min=1e-6)

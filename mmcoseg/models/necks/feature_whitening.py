@@ -1,0 +1,100 @@
+"""Features on one scale, with the channels that training images share taken apart."""
+
+from collections.abc import Sequence
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor
+from torch.nn import functional as F
+
+from ...registry import MODELS
+
+__all__ = ['FeatureWhitening']
+
+
+@MODELS.register_module()
+class FeatureWhitening(BaseModule):
+    """Standardise levels; concatenate and whiten the deep ones.
+
+    The statistics are those of the training images, taken once before training
+    (``FitStatisticsHook``) and kept in the checkpoint; nothing else in it is learned. The deep
+    levels, all of one resolution, are concatenated, standardised, l2-normalised at each location,
+    and projected to their principal components, each divided by its deviation (softened, so that
+    the weakest are not blown up).
+
+    Args:
+        in_channels: channels of all levels of the backbone.
+        fine: indices of the levels that are only standardised.
+        deep: indices of the levels that are concatenated and whitened; they must have one size.
+        channels: number of principal components.
+        softness: part of the largest deviation that is added to every one before the division.
+
+    Example:
+        >>> neck = FeatureWhitening([4, 6, 8], fine=[0], deep=[1, 2], channels=5)
+        >>> feats = torch.rand(2, 4, 8, 8), torch.rand(2, 6, 4, 4), torch.rand(2, 8, 4, 4)
+        >>> neck.fit([neck.sample(feats)])
+        >>> [tuple(level.shape) for level in neck(feats)]
+        [(2, 4, 8, 8), (2, 5, 4, 4)]
+    """
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        fine: Sequence[int],
+        deep: Sequence[int],
+        channels: int = 128,
+        softness: float = 0.1,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.fine, self.deep = list(fine), list(deep)
+        self.softness = softness
+        widths = [in_channels[i] for i in self.fine] + [sum(in_channels[i] for i in self.deep)]
+        if channels > widths[-1]:
+            raise ValueError(f'channels must be at most {widths[-1]}, got {channels}')
+        for number, width in enumerate(widths):
+            self.register_buffer(f'mean{number}', torch.zeros(width))
+            self.register_buffer(f'std{number}', torch.ones(width))
+        self.register_buffer('centre', torch.zeros(widths[-1]))
+        self.register_buffer('projection', torch.eye(widths[-1])[:, :channels].contiguous())
+        self.register_buffer('fitted', torch.tensor(False))
+
+    def _parts(self, feats: tuple[Tensor, ...]) -> list[Tensor]:
+        deep = [feats[i] for i in self.deep]
+        return [*(feats[i] for i in self.fine), torch.cat(deep, dim=1)]
+
+    def _standardised(self, number: int, x: Tensor) -> Tensor:
+        mean, std = getattr(self, f'mean{number}'), getattr(self, f'std{number}')
+        return (x - mean[:, None, None]) / std[:, None, None]
+
+    def forward(self, feats: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """The standardised fine levels, and (n, channels, h, w) of the deep ones."""
+        *fine, deep = (self._standardised(i, x) for i, x in enumerate(self._parts(feats)))
+        deep = F.normalize(deep, dim=1) - self.centre[:, None, None]
+        whitened = torch.einsum('ndhw,dk->nkhw', deep, self.projection)
+        return (*fine, whitened)
+
+    def sample(self, feats: tuple[Tensor, ...], stride: int = 3) -> list[Tensor]:
+        """Every third location of every third row of each part, as (m, d), for :meth:`fit`."""
+        return [
+            part[:, :, 1::stride, 1::stride].permute(0, 2, 3, 1).flatten(0, 2).float()
+            for part in self._parts(feats)
+        ]
+
+    @torch.no_grad()
+    def fit(self, samples: Sequence[list[Tensor]]) -> None:
+        """Take the statistics from what :meth:`sample` gave for some batches of images."""
+        parts = [torch.cat(part) for part in zip(*samples)]
+        for number, part in enumerate(parts):
+            getattr(self, f'mean{number}').copy_(part.mean(dim=0))
+            getattr(self, f'std{number}').copy_(part.std(dim=0) + 1e-3)
+        deep = (parts[-1] - parts[-1].mean(dim=0)) / (parts[-1].std(dim=0) + 1e-3)
+        deep = F.normalize(deep, dim=1)
+        self.centre.copy_(deep.mean(dim=0))
+        deep = deep - self.centre
+        values, vectors = torch.linalg.eigh((deep.t() @ deep).double() / len(deep))
+        count = self.projection.shape[1]
+        deviation = values[-count:].clamp(min=0).sqrt()
+        scale = deviation + self.softness * deviation.max()
+        self.projection.copy_(vectors[:, -count:] / scale)
+        self.fitted.fill_(True)

@@ -1,0 +1,102 @@
+"""Modulators that know no class: for objects that no training image has shown."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ...registry import MODELS
+from ...structures import split_groups
+from ..ops.clustering import consensus_foreground
+from ..ops.discriminant import group_discriminant
+from .modulator import Modulation, Modulator
+
+__all__ = ['ConsensusModulator', 'DiscriminantModulator']
+
+
+@MODELS.register_module()
+class ConsensusModulator(Modulator):
+    """A spatial modulator whose S is the agreement of many clusterings of the group's locations.
+
+    It takes the place of the two-way spectral clustering of SSNM, which on raw CNN features mostly
+    finds their common mean. Nothing in it is trained; see :func:`consensus_foreground`.
+
+    Args:
+        level: index of the level that is clustered.
+        num_clusters, num_seeds, num_components: of :func:`consensus_foreground`.
+    """
+
+    def __init__(
+        self,
+        level: int = -1,
+        num_clusters: Sequence[int] = (4, 5, 6, 8),
+        num_seeds: int = 4,
+        num_components: int = 64,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.level = level
+        self.options = dict(
+            num_clusters=tuple(num_clusters), num_seeds=num_seeds, num_components=num_components
+        )
+
+    def encode(self, feats: tuple[Tensor, ...]) -> Tensor:
+        """The chosen level, (n, d, h, w)."""
+        return feats[self.level].detach()
+
+    def modulate_group(
+        self, codes: Tensor, group_sizes: list[int], previous: Modulation
+    ) -> Modulation:
+        """``shift``: S of all images, (sum N, 1, h, w) in [0, 1]."""
+        maps = [
+            consensus_foreground(group, **self.options)
+            for group in split_groups(codes, group_sizes)
+        ]
+        return Modulation(shift=torch.cat(maps).unsqueeze(1))
+
+
+@MODELS.register_module()
+class DiscriminantModulator(Modulator):
+    """A semantic modulator whose gamma is Fisher's discriminant of the group itself.
+
+    What the modulators before it found (S, or in later rounds the last prediction) parts the
+    group's locations into object and background; gamma are the channel factors that tell the two
+    apart. Being computed from the group instead of learned from class labels, it serves classes
+    that were never seen. The sum over the channels of ``gamma_c X_c`` is the map it passes on.
+
+    Args:
+        level: index of the level that is used.
+        ridge: of :func:`group_discriminant`.
+    """
+
+    def __init__(self, level: int = -1, ridge: float = 0.1, init_cfg: dict | None = None) -> None:
+        super().__init__(init_cfg)
+        self.level = level
+        self.ridge = ridge
+
+    def encode(self, feats: tuple[Tensor, ...]) -> Tensor:
+        """The chosen level, (n, d, h, w)."""
+        return feats[self.level]
+
+    def modulate_group(
+        self, codes: Tensor, group_sizes: list[int], previous: Modulation
+    ) -> Modulation:
+        """``shift``: the discriminant's map, (sum N, 1, h, w); ``scale``: gamma (sum N, d).
+
+        Raises:
+            ValueError: if no modulator before it gave an estimate of the object.
+        """
+        if previous.shift is None:
+            raise ValueError(
+                'DiscriminantModulator needs an estimate of the object to start from; put a '
+                'spatial modulator before it'
+            )
+        foreground = previous.shift[:, 0].clamp(0.02, 0.98)
+        maps, gammas = [], []
+        for x, weight in zip(
+            split_groups(codes, group_sizes), split_groups(foreground, group_sizes)
+        ):
+            values, gamma = group_discriminant(x, weight, self.ridge)
+            maps.append(values)
+            gammas.append(gamma.expand(len(x), -1))
+        return Modulation(scale=torch.cat(gammas), shift=torch.cat(maps))

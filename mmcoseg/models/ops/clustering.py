@@ -1,0 +1,106 @@
+"""Clustering of a group's locations into object and surroundings, without labels."""
+
+from collections.abc import Sequence
+
+import torch
+from sklearn.cluster import KMeans
+from torch import Tensor
+from torch.nn import functional as F
+
+__all__ = ['border_ring', 'consensus_foreground', 'principal_components']
+
+#: Locations on which k-means is fitted; the others are assigned afterwards.
+FIT_LOCATIONS = 12_000
+#: Clusters that cover less of the group than this are no objects.
+LEAST_SHARE = 0.03
+#: A second cluster counts as object if its share of the border is below this part of its area.
+SECOND_BORDER = 0.8
+
+
+def border_ring(height: int, width: int) -> Tensor:
+    """The locations at the border of a map, about 1/17 of its height thick: (h, w) bool."""
+    ring = torch.ones(height, width, dtype=torch.bool)
+    thickness = max(1, round(height / 17))
+    ring[thickness : height - thickness, thickness : width - thickness] = False
+    return ring
+
+
+def principal_components(x: Tensor, count: int) -> Tensor:
+    """Coordinates of rows along their directions of largest variance, the largest first.
+
+    Args:
+        x: (n, d).
+        count: number of components; at most d are given.
+
+    Returns:
+        (n, min(count, d)), of the rows minus their mean. Signs are such that the sum of cubes is
+        not negative, so that they do not depend on the order of the rows.
+    """
+    x = x - x.mean(dim=0)
+    _, vectors = torch.linalg.eigh((x.t() @ x).double())
+    coordinates = x @ vectors[:, -count:].flip(-1).to(x.dtype)
+    skew = coordinates.pow(3).sum(dim=0)
+    return torch.where(skew < 0, -coordinates, coordinates)
+
+
+@torch.no_grad()
+def consensus_foreground(
+    features: Tensor,
+    num_clusters: Sequence[int] = (4, 5, 6, 8),
+    num_seeds: int = 4,
+    num_components: int = 64,
+) -> Tensor:
+    """Where the common object of one group is, by agreement of many k-means clusterings.
+
+    All locations of all images, l2-normalised and reduced by PCA, are clustered with several K
+    and several seeds. In each clustering the cluster that lies least at the image borders (share
+    of the border / share of the area) is object; with K of 6 and more a second one too, if it
+    avoids the border. The result is the share of the clusterings that call a location object.
+
+    Locations are sorted along the first principal component before clustering, so that the
+    result does not depend on the order of the images.
+
+    Args:
+        features: of the group's N images, (N, d, h, w).
+        num_clusters: the values of K.
+        num_seeds: clusterings for each K.
+        num_components: dimensions kept by PCA.
+
+    Returns:
+        (N, h, w), float32 in [0, 1].
+    """
+    n, d, height, width = features.shape
+    x = F.normalize(features.float(), dim=1).permute(0, 2, 3, 1).reshape(-1, d)
+    x = principal_components(x, num_components)
+    order = x[:, 0].argsort(stable=True)
+    points = x[order].cpu().numpy()
+    on_border = border_ring(height, width).repeat(n, 1, 1).reshape(-1)[order.cpu()]
+    # A fixed stride through the sorted points takes all of the distribution.
+    step = -(-len(points) // FIT_LOCATIONS)
+
+    votes = torch.zeros(len(points))
+    clusterings = 0
+    for k in num_clusters:
+        for seed in range(num_seeds):
+            model = KMeans(min(k, len(points)), n_init=1, max_iter=15, random_state=seed)
+            model.fit(points[::step])
+            labels = torch.from_numpy(model.predict(points)).long()
+            votes += _least_at_border(labels, on_border, k)[labels]
+            clusterings += 1
+    result = torch.empty_like(votes)
+    result[order.cpu()] = votes / clusterings
+    return result.view(n, height, width).to(features.device)
+
+
+def _least_at_border(labels: Tensor, on_border: Tensor, k: int) -> Tensor:
+    """1 for the clusters that are object, 0 for the others: (k,) float."""
+    members = torch.bincount(labels, minlength=k).float()
+    at_border = torch.bincount(labels[on_border], minlength=k).float()
+    score = (at_border / on_border.sum()) / (members / len(labels)).clamp(min=1e-6)
+    score[members < LEAST_SHARE * len(labels)] = float('inf')
+    ranked = score.argsort()
+    chosen = torch.zeros(k)
+    chosen[ranked[0]] = 1
+    if k >= 6 and score[ranked[1]] < SECOND_BORDER:
+        chosen[ranked[1]] = 1
+    return chosen

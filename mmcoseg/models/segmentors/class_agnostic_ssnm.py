@@ -1,0 +1,173 @@
+"""SSNM for classes that training has not shown."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ...registry import MODELS
+from ...structures import GroupSampleList, group_sizes_of
+from ..necks.modulator import Modulation
+from .base import ground_truth_of
+from .ssnm import SSNM
+
+__all__ = ['ClassAgnosticSSNM']
+
+
+@MODELS.register_module()
+class ClassAgnosticSSNM(SSNM):
+    """SSNM whose modulators are computed from the group and whose head sees their maps.
+
+    With a few training categories, the channels of ``gamma X + S`` teach the head those
+    categories. Here the spatial modulator gives S, the semantic one the map
+    ``sum_c gamma_c X_c``, and both reach the head as input channels beside the distance to the
+    border and the last prediction. The modulators act ``rounds`` times: first from S, then from
+    the prediction of the round before, so that gamma gets better with the mask.
+
+    The arguments are those of :class:`SSNM`, where
+
+    - ``neck`` is ``FeatureWhitening``: the levels that it gives go to the head and the semantic
+      modulator, the backbone's own levels to the spatial one;
+    - ``modulators`` may have ``spatial`` and ``semantic``; without ``spatial``, the middle of the
+      images is the first estimate;
+    - ``decode_head`` is ``CueHead``, whose ``num_cues`` is completed here.
+
+    Args:
+        rounds: how often modulators and head act, at least 1.
+    """
+
+    def __init__(self, *args, decode_head: dict, modulators: dict, rounds: int = 2, **kwargs):
+        if rounds < 1:
+            raise ValueError(f'rounds must be at least 1, got {rounds}')
+        unknown = set(modulators) - {'spatial', 'semantic'}
+        if unknown:
+            raise ValueError(
+                f"ClassAgnosticSSNM has the modulators 'spatial' and 'semantic', got {unknown}"
+            )
+        present = sum(cfg is not None for cfg in modulators.values())
+        # Border distance, last prediction, whether there is one.
+        decode_head = dict(decode_head, num_cues=3 + present)
+        super().__init__(*args, decode_head=decode_head, modulators=modulators, **kwargs)
+        self.rounds = rounds
+
+    def loss(self, inputs: Tensor, data_samples: GroupSampleList) -> dict[str, Tensor]:
+        """Mean of the head's losses over the rounds, and the modulators' own losses."""
+        group_sizes = group_sizes_of(data_samples)
+        target = ground_truth_of(data_samples)
+        feats = self.extract_feat(inputs)
+        levels = self.neck(feats)
+        codes = self._encode_both(feats, levels)
+        spatial = self._prior(data_samples, levels[-1])
+        if spatial is None:
+            spatial = self._spatial(codes, group_sizes, levels[-1])
+        estimate, losses = None, {}
+        for _ in range(self.rounds):
+            cues = self._cues(codes, group_sizes, spatial, estimate)
+            logits = self.decode_head(levels, cues)
+            for name, value in self.decode_head.loss_by_feat(logits, target).items():
+                losses[name] = losses.get(name, 0) + value / self.rounds
+            estimate = self.decode_head.predict_by_feat(logits, cues.shape[-2:]).detach()
+        return losses
+
+    def _forward(self, inputs: Tensor, data_samples: GroupSampleList | None = None) -> Tensor:
+        """Logits of the last round, (sum N, 1, h, w)."""
+        group_sizes = [len(inputs)] if data_samples is None else group_sizes_of(data_samples)
+        feats = self.extract_feat(inputs)
+        levels = self.neck(feats)
+        codes = self._encode_both(feats, levels)
+        spatial = self._spatial(codes, group_sizes, levels[-1])
+        estimate = None
+        for _ in range(self.rounds):
+            cues = self._cues(codes, group_sizes, spatial, estimate)
+            logits = self.decode_head(levels, cues)
+            estimate = self.decode_head.predict_by_feat(logits, cues.shape[-2:])
+        return logits[0]
+
+    def _spatial(self, codes: dict[str, Tensor], group_sizes: list[int], like: Tensor) -> Tensor:
+        """The first estimate of the object, (sum N, 1, h, w): S, or the middle of the images."""
+        if 'spatial' in self.modulators:
+            modulator = self.modulators['spatial']
+            return modulator.modulate_group(codes['spatial'], group_sizes, Modulation()).shift
+        middle = border_distance(like) > 0.4
+        return 0.1 + 0.8 * middle.to(like.dtype)
+
+    def _prior(self, data_samples: GroupSampleList, like: Tensor) -> Tensor | None:
+        """S as it was computed on the whole groups before training, if it was.
+
+        A few images drawn from a group give a much worse S than all of them; the head must learn
+        from the S that it will get when whole groups are segmented.
+        """
+        samples = [sample for group in data_samples for sample in group]
+        if 'spatial' not in self.modulators or not all('saliency' in s for s in samples):
+            return None
+        maps = torch.stack([sample.saliency.data for sample in samples])
+        return F.adaptive_avg_pool2d(maps, like.shape[-2:])
+
+    def _encode_both(
+        self, feats: tuple[Tensor, ...], levels: tuple[Tensor, ...]
+    ) -> dict[str, Tensor]:
+        """The modulators' codes: S is found on raw features, gamma on whitened ones."""
+        inputs = dict(spatial=feats, semantic=levels)
+        return {name: modulator.encode(inputs[name]) for name, modulator in self.modulators.items()}
+
+    def _cues(
+        self,
+        codes: dict[str, Tensor],
+        group_sizes: list[int],
+        spatial: Tensor,
+        estimate: Tensor | None,
+    ) -> Tensor:
+        """What the head sees of one round, (sum N, num_cues, h, w)."""
+        nothing = torch.zeros_like(spatial)
+        cues = [
+            border_distance(spatial),
+            nothing if estimate is None else estimate,
+            nothing if estimate is None else nothing + 1,
+        ]
+        if 'spatial' in self.modulators:
+            cues.append(spatial)
+        if 'semantic' in self.modulators:
+            previous = Modulation(shift=spatial if estimate is None else estimate)
+            modulator = self.modulators['semantic']
+            cues.append(modulator.modulate_group(codes['semantic'], group_sizes, previous).shift)
+        return torch.cat(cues, dim=1)
+
+    def _predict_group(self, images: Tensor) -> Tensor:
+        """Probabilities (N, 1, H, W) of the images of one group."""
+        chunks = images.split(self.test_cfg.chunk_size)
+        # As in SSNM: the features of a large group are computed again rather than kept.
+        kept: list | None = [] if len(chunks) <= 4 else None
+        codes = []
+        for chunk in chunks:
+            feats = self.extract_feat(chunk)
+            levels = self.neck(feats)
+            codes.append(self._encode_both(feats, levels))
+            if kept is not None:
+                kept.append(levels)
+            shape = levels[-1][:0]
+        members, group_sizes = self._groups_for(len(images))
+        codes = {name: torch.cat([c[name] for c in codes])[members] for name in self.modulators}
+        like = shape.new_empty(len(members), 1, *shape.shape[-2:])
+        spatial = self._spatial(codes, group_sizes, like)
+        estimate = None
+        for number in range(self.rounds):
+            last = number == self.rounds - 1
+            size = images.shape[-2:] if last else like.shape[-2:]
+            cues = self._cues(codes, group_sizes, spatial, estimate)[: len(images)]
+            probs = []
+            for i, (chunk, part) in enumerate(zip(chunks, cues.split(self.test_cfg.chunk_size))):
+                levels = kept[i] if kept is not None else self.neck(self.extract_feat(chunk))
+                probs.append(self.decode_head.predict_by_feat(self.decode_head(levels, part), size))
+            estimate = torch.cat(probs)
+            if not last:
+                estimate = estimate[members]
+        return estimate
+
+
+def border_distance(like: Tensor) -> Tensor:
+    """0 at the border of a map, 1 in its middle, (n, 1, h, w) of the size of ``like``."""
+    height, width = like.shape[-2:]
+    y = torch.linspace(-1, 1, height, device=like.device, dtype=like.dtype).abs()[:, None]
+    x = torch.linspace(-1, 1, width, device=like.device, dtype=like.dtype).abs()[None]
+    return (1 - torch.maximum(y, x)).expand(len(like), 1, height, width)
