@@ -1,8 +1,11 @@
 """Data sets of groups, their transforms, sampling and collation."""
 
 from .base import CoSegDataset
+from .coco_seg import COCOSEGDataset
 from .collate import group_collate
+from .named import ICoseg8Dataset, InternetDataset, MSRC7Dataset, PASCALCoSegDataset
 from .samplers import EpisodeSampler
+from .synthetic import SyntheticCoSegDataset
 from .transforms import (
     ForEachImage,
     LoadCoSegImage,
@@ -14,6 +17,11 @@ from .transforms import (
 )
 
 __all__ = [
+    'COCOSEGDataset',
+    'ICoseg8Dataset',
+    'InternetDataset',
+    'MSRC7Dataset',
+    'PASCALCoSegDataset',
     'CoSegDataset',
     'EpisodeSampler',
     'ForEachImage',
@@ -23,5 +31,6 @@ __all__ = [
     'MixForeignImages',
     'PackGroupInputs',
     'SampleGroup',
+    'SyntheticCoSegDataset',
     'group_collate',
 ]

@@ -20,13 +20,19 @@ MaskValues = Literal['auto', '0-255', 'label', 'threshold']
 class LoadCoSegImage(BaseTransform):
     """Read the image of an image record, whatever its format; see :func:`read_image`.
 
-    Required keys: ``img_path``. Added keys: ``img`` (H, W, 3) uint8 BGR, ``img_shape``,
-    ``ori_shape`` (H, W), and ``seg_fields`` (empty), ``reduce_zero_label`` (False), which
-    mmsegmentation's transforms expect.
+    A record with the key ``render`` is rendered instead (``SyntheticCoSegDataset``), and gets its
+    ``instances`` with the image, so that one pipeline serves files and synthetic groups.
+
+    Required keys: ``img_path`` or ``render``. Added keys: ``img`` (H, W, 3) uint8 BGR,
+    ``img_shape``, ``ori_shape`` (H, W), and ``seg_fields`` (empty), ``reduce_zero_label``
+    (False), which mmsegmentation's transforms expect.
     """
 
     def transform(self, results: dict) -> dict:
-        results['img'] = read_image(results['img_path'])
+        if results.get('render') is not None:
+            results['img'], results['instances'] = results['render'].load()
+        else:
+            results['img'] = read_image(results['img_path'])
         results['img_shape'] = results['ori_shape'] = results['img'].shape[:2]
         results['seg_fields'] = []
         results['reduce_zero_label'] = False
@@ -52,7 +58,8 @@ class LoadCoSegMask(BaseTransform):
             - ``'threshold'``: 128 and above is object (masks that were saved lossily);
             - ``'auto'``: ``'0-255'`` for a file that has no other values than these two,
               ``'label'`` otherwise.
-        binary: one object class: all but background and void become 1.
+        binary: one object class: all but background and void become 1. False keeps the classes;
+            of instances the k-th of the group's co-categories, in the order of their numbers, is k.
         void: the value of void pixels in files; becomes 255.
         with_instances: also keep the masks of single instances.
 
@@ -122,7 +129,7 @@ class LoadCoSegMask(BaseTransform):
         return mask
 
     def _from_instances(self, results: dict) -> np.ndarray:
-        """Union of the instances of the group's co-categories (SPEC: COCO-SEG)."""
+        """The instances of the group's co-categories, as one (COCO-SEG) or with one value each."""
         height, width = results['ori_shape']
         wanted = results.get('co_label_ids') or results['label_ids']
         instances = [i for i in results['instances'] if i['category'] in wanted]
@@ -130,7 +137,11 @@ class LoadCoSegMask(BaseTransform):
         if self.with_instances:
             results['gt_instance_masks'] = masks
             results['gt_instance_labels'] = np.array([i['category'] for i in instances], np.int64)
-        return masks.any(axis=0).astype(np.uint8)
+        values = [1 if self.binary else sorted(wanted).index(i['category']) + 1 for i in instances]
+        label = np.zeros((height, width), np.uint8)
+        for mask, value in zip(masks, values):
+            label[mask] = value
+        return label
 
 
 @TRANSFORMS.register_module()

@@ -1,0 +1,13 @@
+"""The built-in data set: rendered groups of procedural objects."""
+
+from .dataset import RenderedImage, SyntheticCoSegDataset
+from .scene import Category, SceneObject, category, render_scene
+
+__all__ = [
+    'Category',
+    'RenderedImage',
+    'SceneObject',
+    'SyntheticCoSegDataset',
+    'category',
+    'render_scene',
+]
