@@ -1,0 +1,168 @@
+"""Contracts of the registries and of the package's layers, in fresh processes where it matters."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import mmengine.registry
+import mmseg.registry
+import pytest
+from mmengine.registry import Registry
+
+from mmcoseg import registry
+
+PACKAGE = Path(registry.__file__).parent
+NODES = {name: node for name, node in vars(registry).items() if isinstance(node, Registry)}
+
+#: Layer of each part of the package; imports go to the same part or to lower layers.
+LAYERS = {
+    'version': 0,
+    'config_files': 0,
+    'registry': 0,
+    'compat': 0,
+    'structures': 1,
+    'models/ops': 1,
+    'datasets': 2,
+    'models/data_preprocessor': 2,
+    'priors': 2,
+    'models/backbones': 3,
+    'models/postprocessors': 3,
+    'models/losses': 3,
+    'models/necks': 4,
+    'models/heads': 4,
+    'models/segmentors': 5,
+    'models': 6,
+    'evaluation': 6,
+    'testing': 6,
+    'visualization': 7,
+    'engine': 8,
+    'apis': 9,
+    'cli': 10,
+    '': 10,
+}
+
+
+def fresh(code: str, env: dict[str, str]) -> str:
+    done = subprocess.run(
+        [sys.executable, '-W', 'ignore', '-c', code],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def test_every_node_of_mmseg_has_a_child():
+    theirs = {n for n, node in vars(mmseg.registry).items() if isinstance(node, Registry)}
+    assert set(NODES) == theirs
+    assert len(NODES) == 21
+    for name, node in NODES.items():
+        assert node.parent is getattr(mmseg.registry, name)
+        assert node.scope == 'mmcoseg'
+
+
+@pytest.mark.parametrize(
+    ('node', 'name', 'owner'),
+    [
+        ('MODELS', 'HRNet', 'mmseg'),
+        ('MODELS', 'SSNM', 'mmcoseg'),
+        ('TRANSFORMS', 'PhotoMetricDistortion', 'mmseg'),
+        ('TRANSFORMS', 'Resize', 'mmseg'),
+        ('DATASETS', 'CoSegDataset', 'mmcoseg'),
+        ('METRICS', 'CoSegMetric', 'mmcoseg'),
+        ('HOOKS', 'IterationSeedHook', 'mmcoseg'),
+        ('LOOPS', 'IterBasedTrainLoop', 'mmengine'),
+    ],
+)
+def test_bare_names_resolve_with_only_the_registry_imported(node, name, owner, repo_env):
+    code = f'from mmcoseg.registry import {node}; print({node}.get({name!r}).__module__)'
+    module = fresh(code, repo_env).split()[-1]
+    # mmseg re-registers some of mmcv's transforms under its own scope.
+    assert module.split('.')[0] in (owner, 'mmcv' if owner == 'mmseg' else owner)
+
+
+def test_names_resolve_under_our_default_scope_from_the_root(repo_env):
+    code = (
+        'from mmengine.registry import MODELS, init_default_scope;'
+        'init_default_scope("mmcoseg");'
+        'print(MODELS.build(dict(type="BalancedBCELoss")).__module__)'
+    )
+    assert fresh(code, repo_env).split()[-1].startswith('mmcoseg.')
+
+
+def test_no_class_of_ours_takes_a_name_of_theirs():
+    count = 0
+    for name, node in NODES.items():
+        node.import_from_location()
+        parents = [node.parent, getattr(mmengine.registry, name)]
+        for parent in parents:
+            parent.import_from_location()
+        taken = {key for parent in parents for key in parent.module_dict}
+        ours = {k for k, v in node.module_dict.items() if v.__module__.startswith('mmcoseg.')}
+        assert not ours & taken, name
+        count += len(ours)
+    assert count > 20
+
+
+def test_importing_the_package_or_asking_for_help_is_light(repo_env):
+    code = (
+        'import sys, mmcoseg, mmcoseg.config_files, mmcoseg.cli;'
+        'assert mmcoseg.__version__;'
+        'print([m for m in ("torch", "mmengine", "mmseg", "numpy") if m in sys.modules])'
+    )
+    assert fresh(code, repo_env).strip() == '[]'
+
+
+def _part(module: str) -> str:
+    """The longest known part of the package that a module (dotted, below mmcoseg) lies in."""
+    path = module.replace('.', '/')
+    while path not in LAYERS:
+        if '/' not in path:
+            raise AssertionError(f'mmcoseg/{path} has no layer; give it one in this test')
+        path = path.rsplit('/', 1)[0]
+    return path
+
+
+def _imports(file: Path):
+    """Dotted names below mmcoseg that a file imports, wherever in the file."""
+    package = list(file.relative_to(PACKAGE).parent.parts)
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.name.split('.')[0] == 'mmcoseg':
+                    yield '.'.join(alias.name.split('.')[1:])
+        elif isinstance(node, ast.ImportFrom):
+            if node.level:
+                base = package[: len(package) - node.level + 1]
+            elif (node.module or '').split('.')[0] == 'mmcoseg':
+                base = []
+            else:
+                continue
+            module = node.module or ''
+            rest = module.split('.')[0 if node.level else 1 :] if module else []
+            if rest:
+                yield '.'.join([*base, *rest])
+            else:
+                for alias in node.names:
+                    yield '.'.join([*base, alias.name])
+
+
+def test_imports_run_downwards_only():
+    files = sorted(PACKAGE.rglob('*.py'))
+    assert len(files) > 30
+    wrong = []
+    for file in files:
+        module = '.'.join(file.relative_to(PACKAGE).with_suffix('').parts)
+        here = _part(module.removesuffix('.__init__').removesuffix('__init__'))
+        for imported in _imports(file):
+            there = _part(imported) if imported not in ('__version__',) else 'version'
+            if there != here and LAYERS[there] >= LAYERS[here]:
+                wrong.append(f'{file.relative_to(PACKAGE)} imports {imported}')
+    assert not wrong, '\n'.join(wrong)
+
+
+def test_there_is_no_drawer_of_helpers():
+    assert not [p for p in PACKAGE.rglob('*') if p.stem in ('utils', 'helpers', 'misc')]
