@@ -1,0 +1,137 @@
+"""The command line's help, answers, and errors."""
+
+import subprocess
+import sys
+
+import pytest
+
+from mmcoseg import __version__
+from mmcoseg.cli import main
+from mmcoseg.config_files import find_config, list_configs
+from mmcoseg.testing import write_tiny_dataset
+
+COMMANDS = ('train', 'test', 'check-config', 'list', 'check-data', 'evaluate')
+
+
+@pytest.mark.parametrize('args', [[], *[[command] for command in COMMANDS]])
+def test_help(args, capsys):
+    with pytest.raises(SystemExit) as end:
+        main([*args, '--help'])
+    assert end.value.code == 0
+    text = capsys.readouterr().out
+    if not args:
+        assert all(command in text for command in COMMANDS)
+    else:
+        assert text.startswith(f'usage: mmcoseg {args[0]}')
+
+
+@pytest.mark.parametrize(
+    'args', [[], ['fly'], ['train'], ['train', 'x', '--launcher', 'rocket'], ['test', 'x']]
+)
+def test_wrong_usage_is_2(args, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(args)
+    assert end.value.code == 2
+    assert 'usage:' in capsys.readouterr().err
+
+
+def test_cfg_options_must_be_pairs(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(['train', 'x', '--cfg-options', 'lr'])
+    assert end.value.code == 2
+    assert 'KEY=VALUE pairs, got lr' in capsys.readouterr().err
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(['--version'])
+    assert end.value.code == 0
+    assert capsys.readouterr().out == f'mmcoseg {__version__}\n'
+
+
+def test_errors_are_one_message_and_debug_shows_the_traceback(capsys):
+    assert main(['train', 'no_such_config']) == 1
+    error = capsys.readouterr().err
+    assert "there is no config 'no_such_config'" in error
+    assert 'Traceback' not in error
+    with pytest.raises(FileNotFoundError):
+        main(['train', 'no_such_config', '--debug'])
+
+
+def test_a_typo_in_a_name_gets_a_suggestion():
+    name = list_configs()[0]
+    with pytest.raises(FileNotFoundError, match=f'did you mean .*{name}'):
+        find_config(name[:-1] + 'x')
+
+
+def test_configs_are_found_by_path_and_by_name(tmp_path):
+    name = list_configs()[0]
+    path = find_config(name)
+    bare = name.rsplit('/', 1)[-1]
+    for spelling in (str(path), f'{name}.py', f'configs/{name}.py', bare, f'{bare}.py'):
+        assert find_config(spelling) == path
+    own = tmp_path / 'own.py'
+    own.write_text('')
+    assert find_config(str(own)) == own.resolve()
+
+
+def test_list(capsys):
+    assert main(['list']) == 0
+    text = capsys.readouterr().out
+    assert list_configs()[0] in text
+    assert 'CoSegDataset' in text
+    assert 'HRNet' not in text  # mmseg's
+
+
+def test_check_config_tells_what_is_wrong(tmp_path, capsys):
+    config = tmp_path / 'bad.py'
+    config.write_text(
+        "default_scope = 'mmcoseg'\n"
+        "model = dict(type='SSNN')\n"
+        "val_evaluator = dict(type='CoSegMetric')\n"
+        "train_dataloader = dict(dataset=dict(type='CoSegDataset', "
+        "pipeline=[dict(type='ForEachImage', transforms=[dict(type='Resise')])]))\n"
+    )
+    assert main(['check-config', str(config)]) == 1
+    lines = [line for line in capsys.readouterr().out.splitlines() if ' ' in line]
+    assert [line.split()[0] for line in lines if line.split()[0] in ('ok', 'error')] == [
+        'error',
+        'error',
+        'ok',
+    ]
+    assert any('SSNN' in line for line in lines)
+    assert any('Resise' in line for line in lines)
+
+
+def test_check_data_and_evaluate(tmp_path, capsys):
+    root = write_tiny_dataset(tmp_path / 'data')
+    masks = str(root / 'masks')
+    assert main(['check-data', str(root)]) == 0
+    assert main(['evaluate', masks, masks]) == 0
+    assert '100' in capsys.readouterr().out
+    next((root / 'masks' / 'car').glob('*.png')).unlink()
+    assert main(['check-data', str(root)]) == 1
+    assert main(['evaluate', masks, str(tmp_path / 'nowhere')]) == 1
+
+
+@pytest.mark.parametrize('tool', ['train', 'test'])
+def test_tools_work_uninstalled_from_any_folder(tool, tmp_path, repo, repo_env):
+    env = {key: value for key, value in repo_env.items() if key != 'PYTHONPATH'}
+    done = subprocess.run(
+        [sys.executable, str(repo / 'tools' / f'{tool}.py'), '--help'],
+        cwd=tmp_path,
+        env=env,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0
+    assert f'usage: {tool}.py' in done.stdout
+
+
+@pytest.mark.parametrize(
+    'script', ['dist_train.sh', 'dist_test.sh', 'slurm_train.sh', 'slurm_test.sh']
+)
+def test_scripts_say_how_they_are_used(script, repo):
+    done = subprocess.run([str(repo / 'tools' / script)], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[1].startswith(f'  tools/{script} ')
