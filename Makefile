@@ -32,7 +32,7 @@ $(STAMP): setup.py constraints.txt
 	@# opencv-python, which mmcv asks for, needs the system's libGL; its headless twin does not.
 	@$(BIN)/python -c 'import cv2' 2>/dev/null || { \
 	  $(BIN)/python -m pip uninstall --quiet --yes opencv-python && \
-	  $(BIN)/python -m pip install --quiet -c constraints.txt opencv-python-headless; }
+	  $(BIN)/python -m pip install --quiet --force-reinstall --no-deps -c constraints.txt opencv-python-headless; }
 	@touch $@
 
 demo: export OMP_NUM_THREADS = 2
