@@ -189,9 +189,11 @@ def _paint(rng, parts, pose, side, colours, texture, texture_rng, light) -> _Spr
         if slot == HOLE:
             alpha *= 1 - cover
             continue
-        # A dim rim sets parts of one colour apart.
-        rim = 0.75 + 0.25 * cv2.GaussianBlur(cover, (0, 0), max(0.8, side / 40))
-        colour += cover[..., None] * (fills[slot] * rim[..., None] - colour)
+        fill = fills[slot]
+        if len(parts) > 1:  # a dim rim sets parts of one colour apart
+            rim = 0.75 + 0.25 * cv2.GaussianBlur(cover, (0, 0), max(0.8, side / 40))
+            fill = fill * rim[..., None]
+        colour += cover[..., None] * (fill - colour)
         np.maximum(alpha, cover, out=alpha)
     colour *= _relief(alpha, side, light)[..., None]
     return _Sprite(colour, alpha)
@@ -239,7 +241,8 @@ def _place(rng, canvas, owner, number, sprite, light) -> None:
         sprite = _shrunk(sprite, min(1.0, 1.6 * float(room.max()) / max(sprite.alpha.shape)))
         top, left = y - sprite.alpha.shape[0] // 2, x - sprite.alpha.shape[1] // 2
         inner, outer = _windows(sprite.alpha.shape, owner.shape, top, left)
-        visible = (sprite.alpha[inner] >= 0.5 * sprite.alpha[inner].max()) & (owner[outer] == 0)
+        sprite.alpha[inner][owner[outer] > 0] = 0  # behind what is there
+        visible = sprite.alpha[inner] > min(0.5, 0.99 * float(sprite.alpha[inner].max()))
     _blend(canvas, sprite, top, left, light)
     owner[outer][visible] = number
 
@@ -327,7 +330,7 @@ def _clutter(rng, canvas, palette, light, count) -> None:
 def _rubbish(rng, size, palette, textures, light) -> _Sprite:
     side = float(np.exp(rng.uniform(np.log(0.08), np.log(0.4)))) * min(size)
     if rng.random() < 0.35:  # a stick or a strip
-        angle, long, thin = rng.uniform(0, np.pi), rng.uniform(1.5, 3.5), rng.uniform(0.05, 0.25)
+        angle, long, thin = rng.uniform(0, np.pi), rng.uniform(0.8, 2.2), rng.uniform(0.04, 0.15)
         outline = np.array(
             [[-long, -thin], [long, -thin * rng.uniform(0.3, 1)], [long, thin], [-long, thin]]
         )

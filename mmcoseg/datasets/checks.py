@@ -1,0 +1,234 @@
+"""What a data set on disk holds, and everything that is wrong with it."""
+
+import hashlib
+from collections import Counter, defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from .base import CoSegDataset
+from .image_io import IMAGE_SUFFIXES, read_image, read_mask
+
+__all__ = ['DataReport', 'Problem', 'check_data', 'format_report']
+
+
+@dataclass(frozen=True, order=True)
+class Problem:
+    """One thing that is wrong: ``severity`` is ``'error'`` or ``'warning'``."""
+
+    severity: str
+    path: str
+    message: str
+
+
+@dataclass
+class GroupFacts:
+    """What a group holds; shares are means over its masks."""
+
+    images: int = 0
+    masks: int = 0
+    without_object: int = 0
+    object_share: float = 0.0
+    widths: tuple[int, int] = (0, 0)
+    heights: tuple[int, int] = (0, 0)
+
+
+@dataclass
+class DataReport:
+    """The result of :func:`check_data`."""
+
+    root: str
+    groups: dict[str, GroupFacts] = field(default_factory=dict)
+    mask_values: Counter = field(default_factory=Counter)
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def errors(self) -> list[Problem]:
+        """The problems that training or testing would stumble over."""
+        return [problem for problem in self.problems if problem.severity == 'error']
+
+
+def check_data(root: str | Path, num_workers: int = 4, progress: bool = True) -> DataReport:
+    """Look at every file of a data set in the canonical layout.
+
+    Nothing stops the check: everything that is wrong is collected.
+
+    Args:
+        root: folder with ``images/`` and ``masks/``.
+        num_workers: threads that read.
+        progress: show a progress bar.
+
+    Raises:
+        FileNotFoundError: if there is no folder ``images`` below ``root``.
+    """
+    root = Path(root)
+    image_root, mask_root = root / 'images', root / 'masks'
+    if not image_root.is_dir():
+        raise FileNotFoundError(f'there is no folder {image_root}. {CoSegDataset.HINT}.')
+    report = DataReport(str(root))
+    say = _Collector(report)
+    if not mask_root.is_dir():
+        say('warning', mask_root, 'there are no masks: the set can be segmented, not scored')
+    digests: dict[str, list[Path]] = defaultdict(list)
+    folders = []
+    for entry in sorted(image_root.iterdir()):
+        if entry.is_dir() and not entry.name.startswith('.'):
+            folders.append(entry)
+        else:
+            say('warning', entry, 'lies beside the groups and is not used')
+    if not folders:
+        say('error', image_root, 'holds no group')
+    with ThreadPoolExecutor(num_workers) as pool:
+        for folder in track(folders, 'checking', disable=not progress):
+            _check_group(folder, mask_root, report, say, digests, pool)
+    for files in digests.values():
+        if len(files) > 1:
+            others = ', '.join(str(file) for file in files[1:])
+            say('warning', files[0], f'has the same content as {others}')
+    for entry in sorted(mask_root.iterdir()) if mask_root.is_dir() else ():
+        if entry.is_dir() and not (image_root / entry.name).is_dir():
+            say('error', entry, 'is a folder of masks without a folder of images')
+    if {'0/1', '0/255'} <= set(report.mask_values):
+        say('warning', mask_root, 'has masks of 0/1 and masks of 0/255')
+    report.problems.sort()
+    return report
+
+
+class _Collector:
+    def __init__(self, report: DataReport) -> None:
+        self.report = report
+
+    def __call__(self, severity: str, path: Path, message: str) -> None:
+        self.report.problems.append(Problem(severity, str(path), message))
+
+
+def _check_group(
+    folder: Path,
+    mask_root: Path,
+    report: DataReport,
+    say: _Collector,
+    digests: dict[str, list[Path]],
+    pool: ThreadPoolExecutor,
+) -> None:
+    images: dict[str, Path] = {}
+    for file in sorted(folder.iterdir()):
+        if file.is_symlink() and not file.exists():
+            say('error', file, 'is a link to nothing, or to itself')
+        elif file.suffix.lower() not in IMAGE_SUFFIXES or file.name.startswith('.'):
+            say('warning', file, 'is no image and not used')
+        elif not file.is_file():
+            say('warning', file, 'is no file and not used')
+        elif file.stem in images:
+            say('error', file, f'has the stem of {images[file.stem]}: whose is the mask?')
+        else:
+            images[file.stem] = file
+    mask_folder = mask_root / folder.name
+    facts = report.groups[folder.name] = GroupFacts(images=len(images))
+    if not images:
+        say('error', folder, 'holds no image')
+        return
+    if len(images) == 1:
+        say('warning', folder, 'has one image: nothing is common to a group of one')
+    expected = {f'{stem}.png' for stem in images}
+    for file in sorted(mask_folder.iterdir()) if mask_folder.is_dir() else ():
+        if file.name not in expected:
+            say('error', file, 'is the mask of no image (masks are <stem>.png)')
+
+    masks = [mask_folder / f'{stem}.png' for stem in images]
+    shares, sizes = [], []
+    for file, mask, result in zip(
+        images.values(), masks, pool.map(_read_pair, images.values(), masks)
+    ):
+        digest, size, values, problems = result
+        for severity, path, message in problems:
+            say(severity, path, message)
+        if digest:
+            digests[digest].append(file)
+        if size:
+            sizes.append(size)
+        if values is not None:
+            facts.masks += 1
+            convention, share = values
+            report.mask_values[convention] += 1
+            facts.without_object += share == 0
+            shares.append(share)
+        elif mask_root.is_dir() and not mask.is_file():
+            say('error', mask, f'is missing: {file.name} has no mask')
+    if sizes:
+        heights, widths = zip(*sizes)
+        facts.heights, facts.widths = (min(heights), max(heights)), (min(widths), max(widths))
+    facts.object_share = float(np.mean(shares)) if shares else 0.0
+
+
+def _read_pair(file: Path, mask: Path):
+    """Digest and size of an image, convention and object share of its mask, and problems."""
+    problems: list[tuple[str, Path, str]] = []
+    digest = size = values = None
+    try:
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        size = read_image(file).shape[:2]
+    except (ValueError, OSError) as error:
+        problems.append(('error', file, f'cannot be used: {error}'))
+    if mask.is_file():
+        try:
+            content = read_mask(mask)
+        except (ValueError, OSError) as error:
+            problems.append(('error', mask, f'cannot be used: {error}'))
+        else:
+            present = set(np.unique(content).tolist())
+            values = _convention(present), float(np.isin(content, (0, 255), invert=True).mean())
+            if values[0] == '0/255':
+                values = values[0], float((content == 255).mean())
+            if len(present) > 64:
+                message = f'has {len(present)} different values: it was saved lossily'
+                problems.append(('error', mask, message))
+            if size and content.shape != size:
+                message = f'is {content.shape} (height, width), its image {file.name} {size}'
+                problems.append(('error', mask, message))
+    return digest, size, values, problems
+
+
+def _convention(present: set[int]) -> str:
+    if present <= {0}:
+        return 'empty'
+    if present <= {0, 255}:
+        return '0/255'
+    if present <= {0, 1}:
+        return '0/1'
+    return 'classes' + (' and void' if 255 in present else '')
+
+
+def format_report(report: DataReport, width: int = 120) -> str:
+    """The report as text: a table of the groups, then the problems, errors first."""
+    table = Table(title=report.root)
+    for name in ('group', 'images', 'masks', 'without object', 'object share', 'width', 'height'):
+        table.add_column(name, justify='left' if name == 'group' else 'right')
+    for name, facts in report.groups.items():
+        table.add_row(
+            name,
+            str(facts.images),
+            str(facts.masks),
+            str(facts.without_object),
+            f'{100 * facts.object_share:.1f} %' if facts.masks else '-',
+            '{}-{}'.format(*facts.widths),
+            '{}-{}'.format(*facts.heights),
+        )
+    console = Console(width=width, file=StringIO(), highlight=False)
+    console.print(table)
+    images = sum(facts.images for facts in report.groups.values())
+    console.print(f'{len(report.groups)} groups, {images} images', markup=False)
+    for convention, count in sorted(report.mask_values.items()):
+        console.print(f'{count} masks: {convention}', markup=False)
+    for problem in report.problems:
+        console.print(
+            f'{problem.severity}: {problem.path} {problem.message}', markup=False, soft_wrap=True
+        )
+    warnings = len(report.problems) - len(report.errors)
+    console.print(f'{len(report.errors)} errors, {warnings} warnings', markup=False)
+    return console.file.getvalue()

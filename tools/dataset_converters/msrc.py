@@ -1,0 +1,18 @@
+#!/usr/bin/env python
+"""From the MSRC images of the Object Discovery release to the canonical layout."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from mmcoseg.datasets.converters import Layout, run_converter
+from mmcoseg.datasets.named import MSRC7Dataset
+
+LAYOUT = Layout(
+    groups={name: (name, f'{name}s') for name in MSRC7Dataset.METAINFO['classes']},
+    published=MSRC7Dataset.PUBLISHED,
+)
+
+if __name__ == '__main__':
+    sys.exit(run_converter(LAYOUT, __doc__))
