@@ -33,5 +33,6 @@ model = dict(
         type='CueHead', deep_channels=128, fine_channels=[24, 48], channels=32, bottleneck=16
     ),
     rounds=2,
+    feature_cache=1000,  # each image and its mirror image; 1.5 GB
     test_cfg=dict(grouping='whole', flip=True, chunk_size=16),
 )

@@ -47,7 +47,6 @@ class GroupPriorHook(Hook):
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         dataset = runner.train_dataloader.dataset
         print_log('features of the whole training groups: statistics and S', 'current')
-        model.eval()
         samples = []
         for group in track(range(len(dataset)), 'training groups'):
             identities, codes = [], []
@@ -66,7 +65,6 @@ class GroupPriorHook(Hook):
                 dataset.priors.update(zip(identities, np.ascontiguousarray(maps)))
         if samples:
             model.neck.fit(samples)
-        model.train()
 
     def _chunks(
         self, model, dataset: CoSegDataset, group: int

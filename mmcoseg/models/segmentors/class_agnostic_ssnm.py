@@ -10,6 +10,7 @@ from ...registry import MODELS
 from ...structures import GroupSampleList, group_sizes_of
 from ..necks.modulator import Modulation
 from .base import ground_truth_of
+from .feature_cache import FeatureCache
 from .ssnm import SSNM
 
 __all__ = ['ClassAgnosticSSNM']
@@ -35,9 +36,22 @@ class ClassAgnosticSSNM(SSNM):
 
     Args:
         rounds: how often modulators and head act, at least 1.
+        feature_cache: number of training images whose features are kept, for a backbone that is
+            frozen; 1,000 images of 385 x 385 pixels take 1.5 GB with EfficientNet-Lite2.
+
+    Raises:
+        ValueError: for wrong arguments, or a feature cache with a backbone that is trained.
     """
 
-    def __init__(self, *args, decode_head: dict, modulators: dict, rounds: int = 2, **kwargs):
+    def __init__(
+        self,
+        *args,
+        decode_head: dict,
+        modulators: dict,
+        rounds: int = 2,
+        feature_cache: int = 0,
+        **kwargs,
+    ) -> None:
         if rounds < 1:
             raise ValueError(f'rounds must be at least 1, got {rounds}')
         unknown = set(modulators) - {'spatial', 'semantic'}
@@ -50,6 +64,18 @@ class ClassAgnosticSSNM(SSNM):
         decode_head = dict(decode_head, num_cues=3 + present)
         super().__init__(*args, decode_head=decode_head, modulators=modulators, **kwargs)
         self.rounds = rounds
+        self.feature_cache = FeatureCache(feature_cache) if feature_cache else None
+        if feature_cache and any(p.requires_grad for p in self.backbone.parameters()):
+            raise ValueError(
+                'features can be kept only of a frozen backbone: set model.feature_cache=0, or '
+                'freeze the backbone'
+            )
+
+    def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """The backbone's levels; those of images seen before in training from the cache."""
+        if self.feature_cache is None or not self.training:
+            return super().extract_feat(inputs)
+        return self.feature_cache(inputs, super().extract_feat)
 
     def loss(self, inputs: Tensor, data_samples: GroupSampleList) -> dict[str, Tensor]:
         """Mean of the head's losses over the rounds, and the modulators' own losses."""

@@ -1,0 +1,55 @@
+"""Features of a frozen backbone, computed once an image."""
+
+from collections.abc import Callable
+from hashlib import blake2b
+
+import torch
+from torch import Tensor
+
+__all__ = ['FeatureCache']
+
+
+class FeatureCache:
+    """Keeps the levels of images that come again, in half precision in main memory.
+
+    The key is the content of the image, so that any augmentation is safe: an image that is
+    transformed otherwise is another image. All features are rounded to half precision, kept or
+    not, so that results do not depend on what is in the cache.
+
+    Args:
+        capacity: number of images to keep; once it is full the others are computed every time.
+
+    Example:
+        >>> cache = FeatureCache(capacity=10)
+        >>> images = torch.rand(2, 3, 8, 8)
+        >>> _ = cache(images, lambda x: (x.mean(dim=1, keepdim=True),))
+        >>> cache(images, lambda x: 1 / 0)[0].shape
+        torch.Size([2, 1, 8, 8])
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self._levels: dict[bytes, list[Tensor]] = {}
+
+    def __len__(self) -> int:
+        return len(self._levels)
+
+    @torch.no_grad()
+    def __call__(
+        self, images: Tensor, compute: Callable[[Tensor], tuple[Tensor, ...]]
+    ) -> tuple[Tensor, ...]:
+        """Levels of images (n, 3, H, W), by ``compute`` where they are not known."""
+        keys = [blake2b(image.contiguous().cpu().numpy().data).digest() for image in images]
+        unknown = [i for i, key in enumerate(keys) if key not in self._levels]
+        fresh: dict[bytes, list[Tensor]] = {}
+        if unknown:
+            levels = [level.half().cpu() for level in compute(images[unknown])]
+            for row, i in enumerate(unknown):
+                fresh[keys[i]] = [level[row].clone() for level in levels]
+        for key, levels in fresh.items():
+            if len(self._levels) < self.capacity:
+                self._levels[key] = levels
+        rows = [self._levels[key] if key in self._levels else fresh[key] for key in keys]
+        return tuple(
+            torch.stack(level).to(images.device, images.dtype) for level in zip(*rows)
+        )
