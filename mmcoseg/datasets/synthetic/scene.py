@@ -119,7 +119,8 @@ def render_scene(
     Args:
         key: non-negative integers that identify the picture; they seed everything random.
         size: height and width.
-        objects: what it shows; later objects may hide up to a third of earlier ones.
+        objects: what it shows; each may hide a quarter of what is still visible of earlier ones,
+            and clutter in front a third; in a crowd they shrink.
 
     Returns:
         The image, (H, W, 3) uint8 BGR, and the visible parts of the objects, (n, H, W) bool in the
