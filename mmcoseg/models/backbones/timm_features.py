@@ -18,8 +18,10 @@ __all__ = ['TimmFeatures']
 class TimmFeatures(BaseModule):
     """Feature levels of a model of timm, fine to coarse.
 
-    ``hrnet_w18`` gives its four branches at strides 4, 8, 16, 32; ``resnet50`` its four stages; a
-    vision transformer (``vit_small_patch14_dinov2``) the patch tokens of the chosen blocks as
+    ``hrnet_w18`` gives four levels at strides 4, 8, 16, 32: those of its classifier (128 to 1024
+    channels), or with ``model_kwargs=dict(feature_location='')`` the four branches themselves (18
+    to 144 channels), which is what SSNM uses. ``resnet50`` gives its four stages; a vision
+    transformer (``vit_small_patch14_dinov2``) the patch tokens of the chosen blocks as
     maps.
 
     Args:

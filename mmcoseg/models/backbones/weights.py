@@ -16,7 +16,7 @@ KEY = 'model.backbone.weights'
 
 
 class MissingWeightsError(RuntimeError):
-    """Pretrained weights that could not be had; the message says what to fetch and where to put it."""
+    """Pretrained weights that could not be had; says what to fetch and where to put it."""
 
 
 def load_pretrained(
