@@ -1,0 +1,87 @@
+"""How the command line's wishes change a config, and the hook that seeds iterations."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from mmcoseg.engine import IterationSeedHook
+from mmcoseg.engine.launch import datasets_of, run_training, select_data
+
+
+def config() -> Config:
+    files = dict(type='CoSegDataset', data_root='old')
+    drawn = dict(type='SyntheticCoSegDataset')
+    return Config(
+        dict(
+            model=dict(
+                modulators=dict(semantic=dict(num_classes=78), spatial=dict(level=1), none=None)
+            ),
+            train_dataloader=dict(dataset=files),
+            val_dataloader=dict(
+                dataset=dict(type='ConcatDataset', datasets=[files, drawn]), batch_size=1
+            ),
+            # As MultiTestLoop has it.
+            test_dataloader=dict(first=dict(dataset=files), second=None),
+        )
+    )
+
+
+def test_data_sets_are_found_in_wrappers_and_named_sets():
+    cfg = config()
+    count = [
+        len(list(datasets_of(cfg[f'{split}_dataloader']))) for split in ('train', 'val', 'test')
+    ]
+    assert count == [1, 2, 1]
+    assert list(datasets_of(None)) == []
+
+
+def test_select_data():
+    cfg = config()
+    select_data(cfg, 'new', ['a', 'b', 'c'], ['d'])
+    train, val, test = cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader
+    assert train.dataset.data_root == 'new'
+    assert train.dataset.groups == ['a', 'b', 'c']
+    files, drawn = val.dataset.datasets
+    assert (files.data_root, files.groups) == ('new', ['d'])
+    assert 'data_root' not in drawn
+    assert 'groups' not in drawn
+    assert test.first.dataset.groups == ['d']
+    assert cfg.model.modulators.semantic.num_classes == 3
+    assert 'num_classes' not in cfg.model.modulators.spatial
+
+
+def test_select_data_refuses_what_cannot_be():
+    with pytest.raises(ValueError, match=r"the groups \['b'\] are among"):
+        select_data(config(), None, ['a', 'b'], ['b'])
+    cfg = Config(dict(train_dataloader=dict(dataset=dict(type='SyntheticCoSegDataset'))))
+    with pytest.raises(ValueError, match='--data-root new fits no data set'):
+        select_data(cfg, 'new')
+    with pytest.raises(ValueError, match='--test-groups fits no data set'):
+        select_data(cfg, test_groups=['a'])
+
+
+def test_amp_does_not_replace_an_optimizer_wrapper_of_its_own():
+    cfg = Config(dict(optim_wrapper=dict(type='MyOptimWrapper')))
+    with pytest.raises(ValueError, match='MyOptimWrapper'):
+        run_training(cfg, amp=True)
+
+
+def test_learning_rate_scaling_needs_its_base():
+    with pytest.raises(ValueError, match='base_batch_size'):
+        run_training(Config(dict()), auto_scale_lr=True)
+
+
+def draw(seed: int, rank: int, iteration: int, before: int = 0) -> torch.Tensor:
+    torch.rand(before)
+    runner = SimpleNamespace(seed=seed, rank=rank, iter=iteration)
+    IterationSeedHook().before_train_iter(runner, 0)
+    return torch.rand(4)
+
+
+def test_iterations_draw_by_seed_rank_and_number_alone():
+    reference = draw(0, 0, 5)
+    assert torch.equal(reference, draw(0, 0, 5, before=100))
+    for other in ((1, 0, 5), (0, 1, 5), (0, 0, 6)):
+        assert not torch.equal(reference, draw(*other))
