@@ -1,5 +1,6 @@
 """What the runner promises, in real processes."""
 
+import json
 import signal
 import subprocess
 import time
@@ -56,6 +57,31 @@ def test_resume_after_kill_gives_the_same_losses_and_weights(tiny_system, state_
     actual = state_of(tiny_system.folder / 'resumed' / 'iter_8.pth')
     for name, value in expected.items():
         assert torch.equal(value, actual[name]), name
+
+
+def test_bare_resume_goes_on_from_the_last_checkpoint_with_any_workers(tiny_system):
+    # As our configs have it: the sampler's seed is the runner's.
+    options = [
+        '--cfg-options',
+        DROPOUT,
+        'train_dataloader.sampler.seed=None',
+        'randomness.seed=3',
+        'val_cfg=None',
+        'val_dataloader=None',
+        'val_evaluator=None',
+    ]
+    tiny_system.run('train', '--work-dir', 'whole', *options, 'train_cfg.max_iters=6')
+    tiny_system.run('train', '--work-dir', 'cut', *options, 'train_cfg.max_iters=4')
+    # What a kill leaves behind in the middle of saving: the pointer still names the one before.
+    (tiny_system.folder / 'cut' / 'iter_6.pth').write_bytes(b'PK\x03\x04 cut off')
+    workers = ['train_cfg.max_iters=6', 'train_dataloader.num_workers=2']
+    tiny_system.run('train', '--work-dir', 'cut', '--resume', *options, *workers)
+    starts = [
+        min(json.loads(line)['step'] for line in log.read_text().splitlines())
+        for log in sorted((tiny_system.folder / 'cut').glob('*/vis_data/*_*.json'))
+    ]
+    assert starts == [1, 5]
+    assert tiny_system.losses('cut') == tiny_system.losses('whole')
 
 
 def test_two_processes_train_like_one_with_the_same_global_batch(tiny_system, state_of):
