@@ -1,6 +1,7 @@
 """The only place that knows about versions of torch and mm*, and about optional packages."""
 
 import logging
+import re
 from importlib import import_module
 from pickle import UnpicklingError
 from types import ModuleType
@@ -61,7 +62,8 @@ def load_checkpoint_file(
     except UnpicklingError as error:
         if trust:
             raise ValueError(f'{filename} cannot be read as a checkpoint: {error}') from error
-        reason = str(error).split('Please file an issue')[0].strip().splitlines()[-1]
+        found = re.search(r'GLOBAL (\S+)', str(error))
+        reason = f'it asks for {found[1]}' if found else 'torch refuses to read it'
         raise ValueError(
             f'{filename} holds more than tensors and plain data, and reading it could run a '
             f'program hidden in it ({reason}). If you trust where it comes from, pass '

@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 from ..compat import use_safe_checkpoints
 from ..config_files import find_config
 from ..registry import RUNNERS
+from .hooks.plain_checkpoint_hook import PlainCheckpointHook
 
 __all__ = ['build_runner', 'datasets_of', 'load_config', 'run_test', 'run_training', 'select_data']
 
@@ -148,9 +149,9 @@ def build_runner(
     if launcher != 'none':
         _prepare_processes(cfg)
     use_safe_checkpoints(trust_checkpoint)
-    if 'runner_type' in cfg:
-        return RUNNERS.build(cfg)
-    return Runner.from_cfg(cfg)
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    runner.register_hook(PlainCheckpointHook())
+    return runner
 
 
 def _prepare_processes(cfg: Config) -> None:

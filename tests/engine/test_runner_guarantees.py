@@ -11,7 +11,16 @@ import torch
 DROPOUT = 'model.backbone.dropout=0.3'
 
 
-def test_resume_after_kill_gives_the_same_losses_and_weights(tiny_system, state_of):
+STEPS = "type='StepLR', by_epoch=False, step_size=3, gamma=0.5"
+ONE_CYCLE = "type='OneCycleLR', by_epoch=False, eta_max=1e-3, total_steps=5000"
+
+
+# OneCycleLR's state holds a function, which a checkpoint must do without.
+@pytest.mark.parametrize('schedule', [STEPS, ONE_CYCLE], ids=['steps', 'one-cycle'])
+def test_resume_after_kill_gives_the_same_losses_and_weights(tiny_system, state_of, schedule):
+    config = tiny_system.config.read_text()
+    assert STEPS in config
+    tiny_system.config.write_text(config.replace(STEPS, schedule))
     options = [
         '--cfg-options',
         DROPOUT,
@@ -23,7 +32,7 @@ def test_resume_after_kill_gives_the_same_losses_and_weights(tiny_system, state_
     whole = tiny_system.losses('whole')
     assert sorted(whole) == list(range(1, 9))
 
-    # Far more steps, so that the kill hits a running training. StepLR does not depend on them.
+    # Far more steps, so that the kill hits a running training. The schedules do not depend on them.
     command = tiny_system.command(
         'train', '--work-dir', 'cut', *options, 'train_cfg.max_iters=5000'
     )
@@ -145,6 +154,7 @@ def test_checkpoints_with_code_need_the_users_word(tiny_system):
     refused = tiny_system.run('test', path, code=1)
     assert 'the payload ran' not in refused.stdout
     assert '--trust-checkpoint' in refused.stderr
+    assert 'it asks for' in refused.stderr
     assert 'Traceback' not in refused.stderr
     trusted = tiny_system.run('test', path, '--trust-checkpoint')
     assert 'the payload ran' in trusted.stdout

@@ -2,7 +2,14 @@
 
 from .group_prior_hook import GroupPriorHook
 from .iteration_seed_hook import IterationSeedHook
+from .plain_checkpoint_hook import PlainCheckpointHook
 from .save_masks_hook import SaveMasksHook
 from .visualization_hook import GroupVisualizationHook
 
-__all__ = ['GroupPriorHook', 'GroupVisualizationHook', 'IterationSeedHook', 'SaveMasksHook']
+__all__ = [
+    'GroupPriorHook',
+    'GroupVisualizationHook',
+    'IterationSeedHook',
+    'PlainCheckpointHook',
+    'SaveMasksHook',
+]
