@@ -161,7 +161,12 @@ def _train(args: argparse.Namespace) -> int:
     from .engine.launch import load_config, run_training
 
     cfg = load_config(
-        args.config, args.cfg_options, args.data_root, args.train_groups, args.test_groups
+        args.config,
+        args.cfg_options,
+        args.data_root,
+        args.train_groups,
+        args.test_groups,
+        training=True,
     )
     run_training(
         cfg,

@@ -23,16 +23,17 @@ def load_config(
     data_root: str | None = None,
     train_groups: Sequence[str] | None = None,
     test_groups: Sequence[str] | None = None,
+    training: bool = False,
 ) -> Config:
     """Read a config, choose its data, and last apply single keys.
 
     Args:
         name: path or name, see :func:`mmcoseg.config_files.find_config`.
         cfg_options: dotted key -> value.
-        data_root, train_groups, test_groups: see :func:`select_data`.
+        data_root, train_groups, test_groups, training: see :func:`select_data`.
     """
     cfg = Config.fromfile(str(find_config(name)))
-    select_data(cfg, data_root, train_groups, test_groups)
+    select_data(cfg, data_root, train_groups, test_groups, training)
     if cfg_options:
         cfg.merge_from_dict(cfg_options)
     return cfg
@@ -43,6 +44,7 @@ def select_data(
     data_root: str | None = None,
     train_groups: Sequence[str] | None = None,
     test_groups: Sequence[str] | None = None,
+    training: bool = False,
 ) -> None:
     """Say in a config, in place, where the data are and which groups train and which test.
 
@@ -55,17 +57,13 @@ def select_data(
         data_root: folder of the data set, for all data sets of the config.
         train_groups: names of the groups to train on.
         test_groups: names of the groups to validate and test on.
+        training: the config is going to be trained, so that ``test_groups`` must not be among the
+            groups it trains on. A finished model may be tested on any.
 
     Raises:
-        ValueError: if the config has no data set that the wish could apply to, or a group is
-            asked for both in training and in testing.
+        ValueError: if the config has no data set that the wish could apply to, or a group would
+            be used both in training and in testing, where at least one of the two is wished for.
     """
-    both = sorted(set(train_groups or ()) & set(test_groups or ()))
-    if both:
-        raise ValueError(
-            f'the groups {both} are among --train-groups and among --test-groups; results on '
-            'categories seen in training say nothing about unseen ones: name each only once'
-        )
     train = list(datasets_of(cfg.get('train_dataloader')))
     test = [*datasets_of(cfg.get('val_dataloader')), *datasets_of(cfg.get('test_dataloader'))]
     if data_root is not None:
@@ -86,10 +84,24 @@ def select_data(
             raise ValueError(f'{option} fits no data set of {cfg.filename}: there is none')
         for dataset in [d for d in datasets if _in_files(d)] or datasets:
             dataset.groups = list(groups)
+    if train_groups is not None or (training and test_groups is not None):
+        _refuse_seen(train, test)
     if train_groups is not None and len(train) == 1:
         for modulator in (cfg.model.get('modulators') or {}).values():
             if modulator and modulator.get('num_classes'):
                 modulator.num_classes = len(train_groups)
+
+
+def _refuse_seen(train: Sequence[ConfigDict], test: Sequence[ConfigDict]) -> None:
+    # After the wishes were applied: the other side's groups may be those that the config names.
+    names = [{g for dataset in part for g in dataset.get('groups') or ()} for part in (train, test)]
+    both = sorted(names[0] & names[1])
+    if both:
+        raise ValueError(
+            f'the groups {both} would be trained on and tested on; results on categories seen in '
+            'training say nothing about unseen ones: name each only once, and give both '
+            '--train-groups and --test-groups where those of the config do not fit'
+        )
 
 
 def _in_files(dataset: ConfigDict) -> bool:

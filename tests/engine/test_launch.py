@@ -1,5 +1,6 @@
 """How the command line's wishes change a config, and the hook that seeds iterations."""
 
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -53,13 +54,38 @@ def test_select_data():
 
 
 def test_select_data_refuses_what_cannot_be():
-    with pytest.raises(ValueError, match=r"the groups \['b'\] are among"):
+    with pytest.raises(ValueError, match=r"the groups \['b'\] would be trained on"):
         select_data(config(), None, ['a', 'b'], ['b'])
     cfg = Config(dict(train_dataloader=dict(dataset=dict(type='SyntheticCoSegDataset'))))
     with pytest.raises(ValueError, match='--data-root new fits no data set'):
         select_data(cfg, 'new')
     with pytest.raises(ValueError, match='--test-groups fits no data set'):
         select_data(cfg, test_groups=['a'])
+
+
+@pytest.mark.parametrize(
+    ('wishes', 'seen'),
+    [
+        (dict(test_groups=['cat', 'horse'], training=True), ['cat']),
+        (dict(train_groups=['horse', 'plant']), ['plant']),
+        (dict(test_groups=['cat', 'horse']), None),  # of a model that is trained already
+        (dict(test_groups=['horse'], training=True), None),
+        (dict(train_groups=['plant'], test_groups=['cat']), None),
+    ],
+)
+def test_half_a_wish_does_not_train_and_test_on_the_same_groups(wishes, seen):
+    cfg = Config(
+        dict(
+            model=dict(),
+            train_dataloader=dict(dataset=dict(type='CoSegDataset', groups=['car', 'cat'])),
+            val_dataloader=dict(dataset=dict(type='CoSegDataset', groups=['plant'])),
+        )
+    )
+    if seen is None:
+        select_data(cfg, **wishes)
+    else:
+        with pytest.raises(ValueError, match=re.escape(f'the groups {seen} would be trained')):
+            select_data(cfg, **wishes)
 
 
 def test_amp_does_not_replace_an_optimizer_wrapper_of_its_own():

@@ -163,7 +163,8 @@ def test_checkpoints_with_code_need_the_users_word(tiny_system):
 @pytest.mark.parametrize(
     ('args', 'message'),
     [
-        (['--train-groups', 'a', 'e', '--test-groups', 'e'], "the groups ['e'] are among"),
+        (['--train-groups', 'a', 'e', '--test-groups', 'e'], "the groups ['e'] would be trained"),
+        (['--test-groups', 'a', 'e'], "the groups ['a'] would be trained"),
         (['--train-groups', 'zebra'], "['zebra']"),
         (['--data-root', 'nowhere'], 'nowhere'),
         (['--resume', 'none.pth'], 'there is no checkpoint none.pth'),
