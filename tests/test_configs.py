@@ -28,6 +28,20 @@ def test_config_builds(name):
 
 
 @pytest.mark.parametrize('name', CONFIGS)
+def test_config_keeps_what_resuming_rests_on(name):
+    # custom_hooks is a list: a config that sets its own replaces the inherited one.
+    cfg = Config.fromfile(str(find_config(name)))
+    if cfg.get('train_dataloader') is None:
+        return  # nothing is trained
+    assert 'IterationSeedHook' in [hook['type'] for hook in cfg.get('custom_hooks', [])]
+    assert cfg.train_dataloader.sampler.type == 'EpisodeSampler'
+    assert cfg.randomness.get('seed') is not None
+    # Two kept at least: the last whole one outlives a kill in the middle of saving the next.
+    kept = cfg.default_hooks.checkpoint.get('max_keep_ckpts', -1)
+    assert kept == -1 or kept >= 2
+
+
+@pytest.mark.parametrize('name', CONFIGS)
 def test_config_has_at_most_three_levels(name):
     assert depth(find_config(name)) <= 3
 
