@@ -30,7 +30,7 @@ train_dataloader = dict(
     num_workers=2,
     sampler=dict(type='EpisodeSampler'),
     collate_fn=dict(type='group_collate'),
-    dataset=dict(type='CoSegDataset', data_root=data_root, pipeline=train_pipeline),
+    dataset=dict(type='PASCALCoSegDataset', data_root=data_root, pipeline=train_pipeline),
 )
 val_dataloader = dict(
     batch_size=1,
@@ -38,9 +38,10 @@ val_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=False),
     collate_fn=dict(type='group_collate'),
     dataset=dict(
-        type='CoSegDataset', data_root=data_root, test_mode=True, pipeline=test_pipeline
+        type='PASCALCoSegDataset', data_root=data_root, test_mode=True, pipeline=test_pipeline
     ),
 )
 test_dataloader = val_dataloader
 val_evaluator = dict(type='CoSegMetric', protocol='native')
 test_evaluator = val_evaluator
+test_cfg = dict(type='TestLoop')

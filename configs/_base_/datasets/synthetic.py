@@ -53,3 +53,4 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 val_evaluator = dict(type='CoSegMetric', protocol='native')
 test_evaluator = val_evaluator
+test_cfg = dict(type='TestLoop')

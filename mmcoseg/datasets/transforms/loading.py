@@ -158,7 +158,9 @@ class LoadPrior(BaseTransform):
     def transform(self, results: dict) -> dict:
         if results.get('prior') is not None:
             height, width = results['ori_shape']
-            results['prior_map'] = cv2.resize(results['prior'], (width, height))
+            results['prior_map'] = cv2.resize(
+                results['prior'], (width, height), interpolation=cv2.INTER_NEAREST_EXACT
+            )
             results['seg_fields'] = [*results.get('seg_fields', []), 'prior_map']
         return results
 

@@ -51,12 +51,11 @@ class GroupPriorHook(Hook):
         for group in track(range(len(dataset)), 'training groups'):
             identities, codes = [], []
             for names, images in self._chunks(model, dataset, group):
-                feats = model.extract_feat(images)
                 identities += names
                 if not model.neck.fitted:
-                    samples.append(model.neck.sample(feats))
+                    samples.append(model.neck.sample(model.extract_feat(images)))
                 if 'spatial' in model.modulators:
-                    codes.append(model.modulators['spatial'].encode(feats))
+                    codes.append(model.spatial_codes(images))
             if codes:
                 maps = model.modulators['spatial'].modulate_group(
                     torch.cat(codes), [len(identities)], Modulation()

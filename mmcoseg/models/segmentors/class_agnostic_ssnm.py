@@ -1,6 +1,6 @@
 """SSNM for classes that training has not shown."""
 
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -159,36 +159,92 @@ class ClassAgnosticSSNM(SSNM):
             cues.append(modulator.modulate_group(codes['semantic'], group_sizes, previous).shift)
         return torch.cat(cues, dim=1)
 
-    def _predict_group(self, images: Tensor) -> Tensor:
-        """Probabilities (N, 1, H, W) of the images of one group."""
+    def spatial_codes(self, images: Tensor) -> Tensor:
+        """What S of a group is found on: the mean over the images and their mirror images.
+
+        Args:
+            images: (n, 3, H, W), any part of a group.
+
+        Returns:
+            (n, d, h, w).
+        """
+        encode = self.modulators['spatial'].encode
+        mirrored = encode(self.extract_feat(images.flip(-1))).flip(-1)
+        return (encode(self.extract_feat(images)) + mirrored) / 2
+
+    def _predict_views(self, images: Tensor) -> Tensor:
+        """Probabilities (N, 1, H, W) of one group; S is shared by both directions with ``flip``."""
         chunks = images.split(self.test_cfg.chunk_size)
         # As in SSNM: the features of a large group are computed again rather than kept.
-        kept: list | None = [] if len(chunks) <= 4 else None
-        codes = []
-        for chunk in chunks:
-            feats = self.extract_feat(chunk)
-            levels = self.neck(feats)
-            codes.append(self._encode_both(feats, levels))
-            if kept is not None:
-                kept.append(levels)
-            shape = levels[-1][:0]
+        keep = len(chunks) <= 4
+        views = [_View(self, chunks, keep)]
+        if self.test_cfg.flip:
+            views.append(_View(self, [chunk.flip(-1) for chunk in chunks], keep))
         members, group_sizes = self._groups_for(len(images))
-        codes = {name: torch.cat([c[name] for c in codes])[members] for name in self.modulators}
-        like = shape.new_empty(len(members), 1, *shape.shape[-2:])
-        spatial = self._spatial(codes, group_sizes, like)
+        spatial_codes = {}
+        if 'spatial' in self.modulators:
+            codes = [view.codes.pop('spatial') for view in views]
+            if len(codes) == 2:
+                codes = [(codes[0] + codes[1].flip(-1)) / 2]
+            spatial_codes['spatial'] = codes[0][members]
+        like = images.new_empty(len(members), 1, *views[0].size)
+        spatial = self._spatial(spatial_codes, group_sizes, like)
+        probs = [
+            self._predict_view(view, members, group_sizes, s, images.shape[-2:])
+            for view, s in zip(views, (spatial, spatial.flip(-1)))
+        ]
+        return probs[0] if len(probs) == 1 else (probs[0] + probs[1].flip(-1)) / 2
+
+    def _predict_view(
+        self,
+        view: '_View',
+        members: list[int],
+        group_sizes: list[int],
+        spatial: Tensor,
+        size: tuple[int, int],
+    ) -> Tensor:
+        """All rounds on one direction of a group: (N, 1, *size)."""
+        codes = {name: code[members] for name, code in view.codes.items()}
         estimate = None
         for number in range(self.rounds):
             last = number == self.rounds - 1
-            size = images.shape[-2:] if last else like.shape[-2:]
-            cues = self._cues(codes, group_sizes, spatial, estimate)[: len(images)]
-            probs = []
-            for i, (chunk, part) in enumerate(zip(chunks, cues.split(self.test_cfg.chunk_size))):
-                levels = kept[i] if kept is not None else self.neck(self.extract_feat(chunk))
-                probs.append(self.decode_head.predict_by_feat(self.decode_head(levels, part), size))
+            # Members behind the group's own images are fillers, which repeat its first ones.
+            cues = self._cues(codes, group_sizes, spatial, estimate)[: view.num_images]
+            probs = [
+                self.decode_head.predict_by_feat(
+                    self.decode_head(levels, part), size if last else view.size
+                )
+                for levels, part in zip(view.levels(), cues.split(self.test_cfg.chunk_size))
+            ]
             estimate = torch.cat(probs)
             if not last:
                 estimate = estimate[members]
         return estimate
+
+
+class _View:
+    """One direction of a group in prediction: its modulators' codes, and its levels by chunks."""
+
+    def __init__(self, model: ClassAgnosticSSNM, chunks: Sequence[Tensor], keep: bool) -> None:
+        self.model = model
+        self.chunks = chunks
+        self.num_images = sum(len(chunk) for chunk in chunks)
+        self.kept: list[tuple[Tensor, ...]] = []
+        codes = []
+        for chunk in chunks:
+            feats = model.extract_feat(chunk)
+            levels = model.neck(feats)
+            codes.append(model._encode_both(feats, levels))
+            if keep:
+                self.kept.append(levels)
+        self.size = tuple(levels[-1].shape[-2:])
+        self.codes = {name: torch.cat([code[name] for code in codes]) for name in codes[0]}
+
+    def levels(self) -> Iterator[tuple[Tensor, ...]]:
+        """The levels of each chunk."""
+        if self.kept:
+            return iter(self.kept)
+        return (self.model.neck(self.model.extract_feat(chunk)) for chunk in self.chunks)
 
 
 def border_distance(like: Tensor) -> Tensor:

@@ -122,13 +122,17 @@ class SSNM(BaseCoSegmentor):
 
     def predict(self, inputs: Tensor, data_samples: GroupSampleList) -> GroupSampleList:
         """Predict group by group, in memory that grows only with what modulators keep an image."""
-        probs = []
-        for images in inputs.split(group_sizes_of(data_samples)):
-            prob = self._predict_group(images)
-            if self.test_cfg.flip:
-                prob = (prob + self._predict_group(images.flip(-1)).flip(-1)) / 2
-            probs.append(prob)
-        return self.add_predictions(data_samples, torch.cat(probs))
+        groups = inputs.split(group_sizes_of(data_samples))
+        return self.add_predictions(
+            data_samples, torch.cat([self._predict_views(images) for images in groups])
+        )
+
+    def _predict_views(self, images: Tensor) -> Tensor:
+        """Probabilities (N, 1, H, W) of one group; over both directions with ``flip``."""
+        prob = self._predict_group(images)
+        if self.test_cfg.flip:
+            prob = (prob + self._predict_group(images.flip(-1)).flip(-1)) / 2
+        return prob
 
     def _predict_group(self, images: Tensor) -> Tensor:
         """Probabilities (N, 1, H, W) of the images of one group."""

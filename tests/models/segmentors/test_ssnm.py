@@ -113,7 +113,7 @@ def test_ablations_train_and_predict(modulators, losses):
 def test_overfits_two_groups():
     model = build(test_cfg=dict(grouping='whole'))
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
-    for _ in range(200):
+    for _ in range(300):
         data = model.data_preprocessor(batch(), training=True)
         loss, _ = model.parse_losses(model(**data, mode='loss'))
         optimizer.zero_grad()

@@ -1,0 +1,31 @@
+# SSNM on VGG16 with batch normalisation, pool2 to pool5. All levels have 512 channels, as in the published code.
+channels = 512
+backbone_channels = [128, 256, 512, 512]
+model = dict(
+    type='SSNM',
+    data_preprocessor=dict(
+        type='GroupDataPreprocessor',
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        bgr_to_rgb=True,
+        channels_last=True,
+    ),
+    backbone=dict(type='VGG16Pools', batch_norm=True, weights='imagenet'),
+    neck=dict(type='LevelProjection', in_channels=backbone_channels, channels=channels),
+    modulators=dict(
+        spatial=dict(type='SpatialModulator', in_channels=backbone_channels, channels=256),
+        semantic=dict(
+            type='SemanticModulator',
+            in_channels=512,
+            channels=channels,
+            reduced_channels=64,
+            num_classes=78,
+        ),
+    ),
+    decode_head=dict(
+        type='CoarseToFineHead',
+        in_channels=[channels] * 4,
+        loss_decode=dict(type='BalancedBCELoss', balance='inverse'),
+    ),
+    test_cfg=dict(grouping='ssnm', group_size=5),
+)

@@ -1,0 +1,88 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmcoseg.datasets.checks import check_data, format_report
+from mmcoseg.testing import write_tiny_dataset
+
+
+@pytest.fixture
+def root(tmp_path):
+    write_tiny_dataset(tmp_path, groups=dict(ant=3, bee=2), size=(20, 30))
+    return tmp_path
+
+
+def problems(root):
+    report = check_data(root, progress=False)
+    return report, {(p.severity, p.path.rsplit('/', 1)[-1]): p.message for p in report.problems}
+
+
+def test_a_sound_set(root):
+    report, found = problems(root)
+    assert not found
+    assert {name: facts.images for name, facts in report.groups.items()} == dict(ant=3, bee=2)
+    facts = report.groups['ant']
+    sizes = [Image.open(p).size for p in (root / 'images' / 'ant').iterdir()]
+    assert facts.masks == 3
+    assert facts.widths == (min(w for w, _ in sizes), max(w for w, _ in sizes))
+    assert facts.heights == (min(h for _, h in sizes), max(h for _, h in sizes))
+    masks = [np.asarray(Image.open(p)) for p in sorted((root / 'masks' / 'ant').iterdir())]
+    assert facts.object_share == pytest.approx(np.mean([(m > 0).mean() for m in masks]))
+    text = format_report(report)
+    assert 'ant' in text and '2 groups, 5 images' in text and '0 errors, 0 warnings' in text
+
+
+def test_everything_wrong_is_found_at_once(root):
+    images, masks = root / 'images', root / 'masks'
+    ant = sorted((images / 'ant').iterdir())
+    bee = sorted((images / 'bee').iterdir())
+    ant[0].write_text('broken')
+    (masks / 'ant' / f'{ant[1].stem}.png').unlink()
+    Image.new('L', (4, 4)).save(masks / 'ant' / f'{ant[2].stem}.png')
+    Image.new('L', (30, 20)).save(masks / 'ant' / 'orphan.png')
+    Image.fromarray(np.arange(600, dtype=np.uint16).reshape(20, 30).astype(np.uint8)).save(
+        masks / 'bee' / f'{bee[0].stem}.png'
+    )
+    (images / 'ant' / f'copy{ant[1].suffix}').write_bytes(ant[1].read_bytes())
+    Image.new('L', (30, 20)).save(masks / 'ant' / 'copy.png')
+    twin = '.bmp' if bee[0].suffix != '.bmp' else '.jpg'
+    Image.open(bee[0]).save(bee[0].with_suffix(twin))
+    (images / 'bee' / 'notes.txt').touch()
+    (images / 'bee' / 'loop.png').symlink_to(images / 'bee' / 'loop.png')
+    (images / 'cow').mkdir()
+    (images / 'dog').mkdir()
+    Image.new('RGB', (30, 20)).save(images / 'dog' / 'only.png')
+    (masks / 'emu').mkdir()
+    (images / 'stray.jpg').touch()
+
+    report, found = problems(root)
+    expected = {
+        ('error', ant[0].name): 'cannot be used',
+        ('error', f'{ant[1].stem}.png'): 'is missing',
+        ('error', f'{ant[2].stem}.png'): 'is (4, 4)',
+        ('error', 'orphan.png'): 'mask of no image',
+        ('error', f'{bee[0].stem}.png'): 'different values',
+        ('error', 'loop.png'): 'a link to nothing',
+        ('error', 'cow'): 'holds no image',
+        ('error', 'only.png'): 'is missing',
+        ('error', 'emu'): 'without a folder of images',
+        ('warning', 'dog'): 'one image',
+        ('warning', 'notes.txt'): 'no image',
+        ('warning', 'stray.jpg'): 'beside the groups',
+    }
+    for key, message in expected.items():
+        assert message in found.get(key, ''), (key, found)
+    messages = [p.message for p in report.problems]
+    assert any('has the stem of' in message for message in messages)
+    assert any('the same content' in message for message in messages)
+    text = format_report(report)
+    assert all(p.path in text for p in report.problems)
+    assert text.index('error:') < text.index('warning:')
+
+
+def test_no_masks_and_no_folder(root, tmp_path):
+    (root / 'masks').rename(root / 'elsewhere')
+    report, found = problems(root)
+    assert not report.errors and 'not scored' in found['warning', 'masks']
+    with pytest.raises(FileNotFoundError, match='there is no folder'):
+        check_data(tmp_path / 'none')

@@ -1,0 +1,105 @@
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmcoseg.datasets import COCOSEGDataset
+
+PIPELINE = [
+    dict(type='SampleGroup', num_images=2),
+    dict(
+        type='ForEachImage',
+        transforms=[dict(type='LoadCoSegImage'), dict(type='LoadCoSegMask')],
+    ),
+    dict(type='PackGroupInputs'),
+]
+
+
+def box(left, top, width, height):
+    right, bottom = left + width, top + height
+    return [[left, top, right, top, right, bottom, left, bottom]]
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A miniature COCO: 4 images of 40 x 60; cats in all, dogs in three, a crowd, a small bird."""
+    (tmp_path / 'annotations').mkdir()
+    (tmp_path / 'train2017').mkdir()
+    images, annotations = [], []
+
+    def annotate(image, category, shape, area, crowd=0):
+        annotations.append(
+            dict(
+                id=len(annotations),
+                image_id=image,
+                category_id=category,
+                segmentation=shape,
+                area=area,
+                iscrowd=crowd,
+            )
+        )
+
+    for i in range(4):
+        name = f'{i:012d}.jpg'
+        images.append(dict(id=i, file_name=name, height=40, width=60))
+        Image.fromarray(np.full((40, 60, 3), 60 * i, np.uint8)).save(tmp_path / 'train2017' / name)
+        annotate(i, 17, box(2, 2, 20, 20), 400)
+        if i:
+            annotate(i, 18, box(30, 10, 20, 20), 400)
+    annotate(0, 18, dict(size=[40, 60], counts=[0, 2400]), 2400, crowd=1)
+    annotate(1, 16, box(0, 0, 5, 5), 25)
+    categories = [dict(id=i, name=n) for i, n in [(16, 'bird'), (17, 'cat'), (18, 'dog')]]
+    content = dict(images=images, annotations=annotations, categories=categories)
+    (tmp_path / 'annotations' / 'instances_train2017.json').write_text(json.dumps(content))
+    return tmp_path
+
+
+def build(root, **kwargs):
+    options = dict(min_area=100, min_images=3)
+    return COCOSEGDataset(str(root), **{**options, **kwargs})
+
+
+def test_groups_are_the_categories_with_enough_large_instances(root):
+    dataset = build(root)
+    assert dataset.metainfo['classes'] == ('cat', 'dog')
+    assert [len(dataset.get_data_info(i)['images']) for i in range(2)] == [4, 3]
+    assert build(root, min_images=4).metainfo['classes'] == ('cat',)
+    with pytest.raises(ValueError, match='no category has 5 images with an instance above 100'):
+        build(root, min_images=5)
+    # Exclusive: an instance of just the least area does not count.
+    with pytest.raises(ValueError, match='above 400'):
+        build(root, min_area=400)
+
+
+def test_co_categories_and_masks_follow_the_drawn_images(root):
+    dataset = build(root, groups=['cat'], pipeline=PIPELINE)
+    assert dataset.metainfo['classes'] == ('cat', 'dog')
+    seen = set()
+    for draw in range(12):
+        group = dataset[0, draw]['data_samples']
+        stems = {sample.stem for sample in group}
+        labels = (0,) if '000000000000' in stems else (0, 1)
+        assert group.label_ids == labels
+        for sample in group:
+            mask = sample.gt_sem_seg.data[0]
+            assert mask[10, 10] == 1 and mask[39, 59] == 0
+            assert mask[20, 40] == (1 if len(labels) == 2 else 0)
+        seen.add(labels)
+    assert len(seen) == 2
+
+
+def test_a_group_can_be_cut_short(root):
+    assert len(build(root, max_images=2).get_data_info(0)['images']) == 2
+
+
+def test_errors_name_the_file(root, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r'no file .*instances.*cocodataset\.org'):
+        build(tmp_path / 'none')
+    file = root / 'annotations' / 'instances_train2017.json'
+    file.write_text('{"images": []}')
+    with pytest.raises(ValueError, match=r"has no \['annotations', 'categories'\]"):
+        build(root)
+    file.write_text('{"images')
+    with pytest.raises(ValueError, match='not valid json'):
+        build(root)

@@ -1,0 +1,145 @@
+import runpy
+import subprocess
+import sys
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmcoseg.datasets import CoSegDataset
+from mmcoseg.datasets.converters import run_converter
+from mmcoseg.datasets.named import (
+    ICoseg8Dataset,
+    InternetDataset,
+    MSRC7Dataset,
+    PASCALCoSegDataset,
+)
+
+
+def picture(path, value, mode='RGB'):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, (8, 6), value).save(path)
+
+
+def mask(path, values=(0, 255)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    array = np.full((6, 8), values[0], np.uint8)
+    array[2:4, 3:6] = values[1]
+    Image.fromarray(array).save(path)
+
+
+def write_msrc(root):
+    for name in MSRC7Dataset.METAINFO['classes']:
+        picture(root / 'MSRC' / name / '1_1_s.bmp', 'red')
+        mask(root / 'MSRC' / name / 'GroundTruth' / '1_1_s.png', (0, 1))
+
+
+def write_internet(root):
+    for name in ('Airplane100', 'Car100', 'Horse100'):
+        picture(root / 'Data' / name / '0001.jpg', 'red')
+        picture(root / 'Data' / name / '0002.jpg', 'blue')
+        mask(root / 'Data' / name / 'GroundTruth' / '0001.png')
+        mask(root / 'Data' / name / 'GroundTruth' / '0002.png', (0, 0))
+
+
+def write_icoseg(root):
+    for number, name in enumerate(ICoseg8Dataset.METAINFO['classes']):
+        folder = f'{number:03d} {name}'
+        picture(root / 'images' / folder / 'a.jpg', 'red')
+        mask(root / 'ground_truth' / folder / 'a.png')
+
+
+def write_pascal(root):
+    for name in PASCALCoSegDataset.METAINFO['classes']:
+        picture(root / name / 'img_1001.jpg', 'red')
+        mask(root / name / 'GroundTruth' / 'img_1001.png')
+
+
+ORIGINALS = {
+    'msrc': (write_msrc, 7, 7),
+    'internet': (write_internet, 3, 6),
+    'icoseg': (write_icoseg, 8, 8),
+    'pascal_coseg': (write_pascal, 20, 20),
+}
+
+
+@pytest.fixture
+def convert(capsys):
+    """Run a converter's script in this process: exit status, standard output, standard error."""
+
+    def run(name, *arguments):
+        script = runpy.run_path(str(repo / 'tools' / 'dataset_converters' / f'{name}.py'))
+        try:
+            status = run_converter(script['LAYOUT'], script['__doc__'], [*map(str, arguments)])
+        except SystemExit as stop:
+            status = stop.code
+        captured = capsys.readouterr()
+        return Result(status, captured.out, captured.err)
+
+    return run
+
+
+class Result(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def test_scripts_run_on_their_own(repo, tmp_path):
+    write_msrc(tmp_path / 'in')
+    script = repo / 'tools' / 'dataset_converters' / 'msrc.py'
+    command = [sys.executable, script, tmp_path / 'in', tmp_path / 'out']
+    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert result.returncode == 0 and '7 images in' in result.stdout
+
+
+@pytest.mark.parametrize('name', ORIGINALS)
+def test_published_layouts(convert, tmp_path, name):
+    write, groups, images = ORIGINALS[name]
+    write(tmp_path / 'download')
+    for _ in range(2):  # a second time over the first changes nothing
+        result = convert(name, tmp_path / 'download', tmp_path / 'out')
+        assert result.returncode == 0, result.stderr
+        assert f'{images} images in' in result.stdout
+    pipeline = [
+        dict(
+            type='ForEachImage',
+            transforms=[dict(type='LoadCoSegImage'), dict(type='LoadCoSegMask')],
+        ),
+        dict(type='PackGroupInputs'),
+    ]
+    dataset = CoSegDataset(str(tmp_path / 'out'), pipeline=pipeline, test_mode=True)
+    assert len(dataset) == groups
+    first, *others = dataset[0]['data_samples']
+    assert first.gt_sem_seg.data.sum() == 6
+    assert all(other.gt_sem_seg.data.sum() == 0 for other in others)
+    assert (dataset[0]['inputs'][0][2] > 200).all()
+
+
+def test_counts_are_compared_with_the_published_ones(convert, tmp_path):
+    write_msrc(tmp_path / 'download')
+    output = convert('msrc', tmp_path / 'download', tmp_path / 'out').stdout
+    assert output.count('(published: 10)') == 7
+
+
+def test_folders_that_are_not_recognised(convert, tmp_path):
+    write_internet(tmp_path / 'in')
+    (tmp_path / 'in' / 'Data' / 'Car100').rename(tmp_path / 'in' / 'Data' / 'Automobiles')
+    result = convert('internet', tmp_path / 'in', tmp_path / 'out')
+    assert result.returncode == 1
+    assert "no images for the groups ['car']" in result.stderr
+    assert 'Automobiles' in result.stderr and 'Traceback' not in result.stderr
+    renamed = ['--rename', 'Automobiles=car']
+    assert convert('internet', tmp_path / 'in', tmp_path / 'out', *renamed).returncode == 0
+    wrong = convert('internet', tmp_path / 'in', tmp_path / 'out', '--rename', 'X=lorry')
+    assert wrong.returncode == 2 and 'FOLDER=GROUP' in wrong.stderr
+
+
+def test_missing_ground_truth_and_source(convert, tmp_path):
+    write_internet(tmp_path / 'in')
+    (tmp_path / 'in' / 'Data' / 'Car100' / 'GroundTruth' / '0002.png').unlink()
+    result = convert('internet', tmp_path / 'in', tmp_path / 'out')
+    assert result.returncode == 1 and "1 images have no ground truth" in result.stderr
+    result = convert('internet', tmp_path / 'none', tmp_path / 'out')
+    assert result.returncode == 1 and 'there is no folder' in result.stderr

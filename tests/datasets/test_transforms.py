@@ -1,0 +1,171 @@
+import random
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+from mmcoseg.datasets import (
+    CoSegDataset,
+    ForEachImage,
+    LoadCoSegMask,
+    MixForeignImages,
+    SampleGroup,
+)
+from mmcoseg.datasets.image_io import BadImageError
+from mmcoseg.testing import write_tiny_dataset
+
+
+def record(count, label_ids=(0,), **kwargs):
+    images = [
+        dict(group='g', stem=str(i), img_path=f'{i}.jpg', label_ids=label_ids)
+        for i in range(count)
+    ]
+    return dict(group='g', category='g', label_ids=(0,), images=images, **kwargs)
+
+
+def test_sample_group_draws_without_replacement():
+    drawn = SampleGroup(5).transform(record(8))
+    stems = [image['stem'] for image in drawn['images']]
+    assert len(set(stems)) == 5
+    assert set(stems) | {image['stem'] for image in drawn['spares']} == set('01234567')
+    small = SampleGroup(5).transform(record(2))
+    assert len(small['images']) == 5 and {i['stem'] for i in small['images']} == {'0', '1'}
+    with pytest.raises(ValueError, match='num_images must be at least 1'):
+        SampleGroup(0)
+
+
+def test_co_categories_are_those_of_all_drawn_images():
+    group = record(3)
+    for image, labels in zip(group['images'], [(0, 2, 5), (0, 2), (0, 2, 7)]):
+        image['label_ids'] = labels
+    assert SampleGroup(3).transform(group)['label_ids'] == (0, 2)
+
+
+def test_foreign_images_lack_the_category_and_have_empty_masks(tmp_path):
+    write_tiny_dataset(tmp_path, groups=dict(a=3, b=3))
+    pipeline = [
+        dict(type='SampleGroup', num_images=3),
+        dict(type='MixForeignImages', prob=1.0, num_images=2),
+        dict(
+            type='ForEachImage',
+            transforms=[dict(type='LoadCoSegImage'), dict(type='LoadCoSegMask')],
+        ),
+        dict(type='PackGroupInputs'),
+    ]
+    dataset = CoSegDataset(str(tmp_path), pipeline=pipeline)
+    for draw in range(5):
+        samples = dataset[0, draw]['data_samples']
+        foreign = [s for s in samples if s.metainfo.get('foreign')]
+        assert len(foreign) == 2
+        for sample in samples:
+            assert (sample.group == 'b') == (sample in foreign)
+            assert (sample.gt_sem_seg.data.max() == 0) == (sample in foreign)
+
+
+def test_images_that_hold_the_category_are_never_foreign():
+    class TwoGroups:
+        def __len__(self):
+            return 2
+
+        def get_data_info(self, i):
+            return dict(record(3, label_ids=(0, 1)), group='other')
+
+    group = record(3, dataset=TwoGroups())
+    assert MixForeignImages(prob=1.0).transform(group)['images'] == group['images']
+    with pytest.raises(ValueError, match=r'prob must be in \[0, 1\]'):
+        MixForeignImages(prob=2)
+
+
+def load(tmp_path, pixels, **kwargs):
+    path = tmp_path / 'mask.png'
+    Image.fromarray(np.asarray(pixels, np.uint8)).save(path)
+    results = dict(
+        seg_map_path=str(path), img_path='image.jpg', ori_shape=np.shape(pixels), seg_fields=[]
+    )
+    results = LoadCoSegMask(**kwargs).transform(results)
+    assert results['seg_fields'] == ['gt_seg_map']
+    return results['gt_seg_map'].tolist()
+
+
+def test_conventions_of_mask_values(tmp_path):
+    assert load(tmp_path, [[0, 1, 1]]) == [[0, 1, 1]]
+    assert load(tmp_path, [[0, 255, 0]]) == [[0, 1, 0]]
+    assert load(tmp_path, [[0, 1, 255]]) == [[0, 1, 255]]
+    assert load(tmp_path, [[0, 3, 2, 255]]) == [[0, 1, 1, 255]]
+    assert load(tmp_path, [[0, 3, 2, 255]], binary=False) == [[0, 3, 2, 255]]
+    assert load(tmp_path, [[0, 255]], values='label') == [[0, 255]]
+    assert load(tmp_path, [[0, 7, 1]], void=7) == [[0, 255, 1]]
+    assert load(tmp_path, [[3, 250, 128, 127]], values='threshold') == [[0, 1, 1, 0]]
+
+
+def test_masks_that_were_saved_lossily_are_named(tmp_path):
+    with pytest.raises(BadImageError, match=r"mask\.png has 100 different values.*'threshold'"):
+        load(tmp_path, [list(range(100))])
+    with pytest.raises(ValueError, match="values must be one of .*'guess'"):
+        LoadCoSegMask(values='guess')
+
+
+def test_masks_from_instances():
+    square = np.zeros((10, 12), np.uint8)
+    square[2:5, 3:7] = 1
+    rle = coco_mask.encode(np.asfortranarray(square))
+    polygon = [[6.0, 6.0, 11.0, 6.0, 11.0, 9.0, 6.0, 9.0]]
+    results = dict(
+        ori_shape=(10, 12),
+        seg_fields=[],
+        label_ids=(4, 9),
+        co_label_ids=(4,),
+        instances=[dict(category=4, mask=rle), dict(category=9, mask=polygon)],
+    )
+    one = LoadCoSegMask(with_instances=True).transform(dict(results))
+    np.testing.assert_array_equal(one['gt_seg_map'], square)
+    assert one['gt_instance_masks'].shape == (1, 10, 12)
+    both = LoadCoSegMask().transform(dict(results, co_label_ids=(4, 9)))['gt_seg_map']
+    assert both[7, 8] == 1 and both[3, 4] == 1 and both[0, 0] == 0
+
+
+def test_transforms_of_mmcv_and_mmseg_treat_image_and_mask_alike(tmp_path):
+    write_tiny_dataset(tmp_path, groups=dict(a=3), size=(40, 50))
+    steps = [
+        dict(type='LoadCoSegImage'),
+        dict(type='LoadCoSegMask'),
+        dict(type='mmcv.RandomResize', scale=(64, 48), ratio_range=(0.8, 1.2), keep_ratio=True),
+        dict(type='mmseg.RandomCrop', crop_size=(32, 32)),
+        dict(type='mmcv.RandomFlip', prob=0.5),
+        dict(type='mmseg.PhotoMetricDistortion'),
+        dict(type='mmcv.Pad', size=(48, 48)),
+    ]
+    pipeline = [dict(type='ForEachImage', transforms=steps), dict(type='PackGroupInputs')]
+    dataset = CoSegDataset(str(tmp_path), pipeline=pipeline)
+    for draw in range(4):
+        item = dataset[0, draw]
+        for image, sample in zip(item['inputs'], item['data_samples']):
+            assert image.shape == (3, 48, 48) and image.dtype == torch.uint8
+            assert sample.gt_sem_seg.data.shape == (1, 48, 48)
+            assert set(sample.gt_sem_seg.data.unique().tolist()) <= {0, 1, 255}
+
+
+def test_void_survives_resizing(tmp_path):
+    write_tiny_dataset(tmp_path, groups=dict(a=1), size=(20, 20))
+    mask = next((tmp_path / 'masks' / 'a').iterdir())
+    values = np.zeros((20, 20), np.uint8)
+    values[:10], values[10:] = 1, 255
+    Image.fromarray(values).save(mask)
+    steps = [
+        dict(type='LoadCoSegImage'),
+        dict(type='LoadCoSegMask', values='label'),
+        dict(type='mmcv.Resize', scale=(37, 33), keep_ratio=False),
+    ]
+    pipeline = [dict(type='ForEachImage', transforms=steps), dict(type='PackGroupInputs')]
+    sample = CoSegDataset(str(tmp_path), pipeline=pipeline)[0]['data_samples'][0]
+    assert sample.gt_sem_seg.data.unique().tolist() == [1, 255]
+
+
+def test_a_group_of_which_nothing_can_be_read():
+    random.seed(0)
+    with pytest.warns(UserWarning, match='left out'), pytest.raises(
+        BadImageError, match="no image of the group 'g' can be read"
+    ):
+        ForEachImage([dict(type='LoadCoSegImage')]).transform(record(2))
