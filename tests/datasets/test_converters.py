@@ -65,7 +65,7 @@ ORIGINALS = {
 
 
 @pytest.fixture
-def convert(capsys):
+def convert(repo, capsys):
     """Run a converter's script in this process: exit status, standard output, standard error."""
 
     def run(name, *arguments):
