@@ -16,7 +16,7 @@ train_pipeline = [
             dict(type='LoadCoSegImage'),
             dict(type='LoadCoSegMask'),
             dict(type='LoadPrior'),
-            dict(type='Resize', scale=image_size, keep_ratio=False),
+            dict(type='Resize', scale=image_size, keep_ratio=False, interpolation='area'),
             dict(type='RandomFlip', prob=0.5),
         ],
     ),
@@ -27,7 +27,7 @@ test_pipeline = [
         type='ForEachImage',
         transforms=[
             dict(type='LoadCoSegImage'),
-            dict(type='Resize', scale=image_size, keep_ratio=False),
+            dict(type='Resize', scale=image_size, keep_ratio=False, interpolation='area'),
             dict(type='LoadCoSegMask'),
         ],
     ),

@@ -162,11 +162,18 @@ class CoSegDataset(BaseDataset):
         """The group record number ``idx``; see docs/architecture.md."""
         info = super().get_data_info(idx)
         info['dataset'] = self
-        for image in info['images']:
-            prior = self.priors.get(f'{image["group"]}/{image["stem"]}')
-            if prior is not None:
-                image['prior'] = prior
+        info['images'] = self._images_of(info)
         return info
+
+    def _images_of(self, info: dict) -> Sequence[dict]:
+        """The image records of a group, from its record as ``load_data_list`` made it."""
+        return [self._with_prior(image) for image in info['images']]
+
+    def _with_prior(self, image: dict) -> dict:
+        prior = self.priors.get(f'{image["group"]}/{image["stem"]}')
+        if prior is not None:
+            image['prior'] = prior
+        return image
 
     def __getitem__(self, idx: int | tuple[int, int]) -> Any:
         """Item ``idx``, or the draw ``(idx, draw)`` of ``EpisodeSampler``.

@@ -1,4 +1,4 @@
-# The PASCAL-VOC co-segmentation set in the canonical layout.
+# The PASCAL-VOC co-segmentation set, or any other set in the canonical layout (--data-root).
 data_root = 'data/pascal_coseg'
 image_size = (224, 224)
 train_pipeline = [
@@ -30,7 +30,7 @@ train_dataloader = dict(
     num_workers=2,
     sampler=dict(type='EpisodeSampler'),
     collate_fn=dict(type='group_collate'),
-    dataset=dict(type='PASCALCoSegDataset', data_root=data_root, pipeline=train_pipeline),
+    dataset=dict(type='CoSegDataset', data_root=data_root, pipeline=train_pipeline),
 )
 val_dataloader = dict(
     batch_size=1,
@@ -38,7 +38,7 @@ val_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=False),
     collate_fn=dict(type='group_collate'),
     dataset=dict(
-        type='PASCALCoSegDataset', data_root=data_root, test_mode=True, pipeline=test_pipeline
+        type='CoSegDataset', data_root=data_root, test_mode=True, pipeline=test_pipeline
     ),
 )
 test_dataloader = val_dataloader

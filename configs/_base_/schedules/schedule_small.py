@@ -1,5 +1,5 @@
 # A short schedule for some hundred images and a frozen backbone.
-max_iters = 300
+max_iters = 250
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=max_iters)
 val_cfg = dict(type='ValLoop')
 

@@ -17,12 +17,14 @@ __all__ = ['ForEachImage', 'MixForeignImages', 'SampleGroup']
 class SampleGroup(BaseTransform):
     """Draw N images of a group at random (SSNM: N = 5), without replacement where it has as many.
 
-    The group's co-categories become those that *every* drawn image has. The images not drawn stay
-    in the record as ``spares``, in case one of the drawn cannot be read.
+    The group's co-categories become those that *every* drawn image has. A few of the images not
+    drawn stay in the record as ``spares``, in case one of the drawn cannot be read.
 
     Args:
         num_images: N.
     """
+
+    SPARES = 20
 
     def __init__(self, num_images: int = 5) -> None:
         if num_images < 1:
@@ -30,12 +32,15 @@ class SampleGroup(BaseTransform):
         self.num_images = num_images
 
     def transform(self, results: dict) -> dict:
-        images = list(results['images'])
-        random.shuffle(images)
-        while len(images) < self.num_images:
-            images.append(copy.copy(random.choice(results['images'])))
-        results['images'] = images[: self.num_images]
-        results['spares'] = images[self.num_images :]
+        images = results['images']
+        order = list(range(len(images)))
+        random.shuffle(order)
+        while len(order) < self.num_images:
+            order.append(random.randrange(len(images)))
+        # Records are looked at only when needed: COCO-SEG makes them on the fly.
+        results['images'] = [copy.copy(images[i]) for i in order[: self.num_images]]
+        spares = order[self.num_images :][-self.SPARES :]
+        results['spares'] = [images[i] for i in spares]
         common = set.intersection(*(set(image['label_ids']) for image in results['images']))
         results['label_ids'] = tuple(sorted(common | set(results['label_ids'])))
         return results

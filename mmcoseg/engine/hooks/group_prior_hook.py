@@ -26,7 +26,7 @@ class GroupPriorHook(Hook):
     based loop do. All processes of a distributed run compute the same.
 
     Args:
-        image_size: (width, height) that the images are resized to.
+        image_size: (width, height) that the images are resized to, with the interpolation 'area'.
         chunk_size: images that go through the backbone at a time.
     """
 
@@ -36,7 +36,12 @@ class GroupPriorHook(Hook):
             ForEachImage(
                 [
                     dict(type='LoadCoSegImage'),
-                    dict(type='mmcv.Resize', scale=tuple(image_size), keep_ratio=False),
+                    dict(
+                        type='mmcv.Resize',
+                        scale=tuple(image_size),
+                        keep_ratio=False,
+                        interpolation='area',
+                    ),
                 ]
             ),
             PackGroupInputs(),
