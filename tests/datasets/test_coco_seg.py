@@ -1,4 +1,5 @@
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -89,6 +90,28 @@ def test_co_categories_and_masks_follow_the_drawn_images(root):
     assert len(seen) == 2
 
 
+def test_records_are_made_when_they_are_looked_at(root):
+    dataset = build(root)
+    dataset.priors['dog/000000000002'] = np.zeros((2, 2), np.uint8)
+    images = dataset.get_data_info(1)['images']
+    assert [image['stem'] for image in images] == [f'{i:012d}' for i in (1, 2, 3)]
+    assert [image['stem'] for image in images[1:]] == [f'{i:012d}' for i in (2, 3)]
+    assert images[-1]['label_ids'] == (0, 1) and images[0]['group'] == 'dog'
+    assert [i['category'] for i in images[0]['instances']] == [0, 1]
+    assert 'prior' in images[1] and 'prior' not in images[0]
+    copy = pickle.loads(pickle.dumps(dataset))  # as worker processes get it
+    assert [i['img_path'] for i in copy.get_data_info(1)['images']] == [
+        i['img_path'] for i in images
+    ]
+
+
+def test_categories_can_be_numbered_from_outside(root):
+    dataset = build(root, metainfo=dict(classes=('unicorn', 'dog')))
+    cat, dog = dataset.get_data_info(0), dataset.get_data_info(1)
+    assert (cat['group'], cat['label_ids']) == ('cat', ())
+    assert (dog['group'], dog['label_ids']) == ('dog', (1,))
+
+
 def test_a_group_can_be_cut_short(root):
     assert len(build(root, max_images=2).get_data_info(0)['images']) == 2
 
@@ -99,6 +122,9 @@ def test_errors_name_the_file(root, tmp_path):
     file = root / 'annotations' / 'instances_train2017.json'
     file.write_text('{"images": []}')
     with pytest.raises(ValueError, match=r"has no \['annotations', 'categories'\]"):
+        build(root)
+    file.write_text('{"images": [], "categories": [], "annotations": [{"id": 7}]}')
+    with pytest.raises(ValueError, match=r"annotation 7 has no key 'area'"):
         build(root)
     file.write_text('{"images')
     with pytest.raises(ValueError, match='not valid json'):
