@@ -42,7 +42,8 @@ class CoSegDataset(BaseDataset):
         missing_masks: ``'error'`` names the images without a mask; ``'keep'`` uses them without
             ground truth; ``'auto'`` keeps them in test mode if the set has no folder of masks at
             all, and is an error otherwise.
-        seed: of everything random about the items that ``EpisodeSampler`` draws.
+        seed: of everything random about the items that ``EpisodeSampler`` draws; None for the
+            sampler's, which is that of the run.
         test_mode, lazy_init, indices, serialize_data, max_refetch: as in mmengine.
 
     Raises:
@@ -67,7 +68,7 @@ class CoSegDataset(BaseDataset):
         pipeline: Sequence[dict | Callable] = (),
         metainfo: dict | None = None,
         missing_masks: MissingMasks = 'auto',
-        seed: int = 0,
+        seed: int | None = None,
         **kwargs: Any,
     ) -> None:
         if missing_masks not in get_args(MissingMasks):
@@ -184,7 +185,7 @@ class CoSegDataset(BaseDataset):
         if not isinstance(idx, tuple):
             return super().__getitem__(idx)
         group, draw = idx
-        with _random_state((self.seed, draw)):
+        with _random_state((self.seed or 0, draw)):
             return super().__getitem__(group)
 
 

@@ -1,6 +1,7 @@
 """Which group comes when in training."""
 
 from collections.abc import Iterator, Sized
+from typing import Literal, get_args
 
 import numpy as np
 from mmengine.dist import get_dist_info, sync_random_seed
@@ -10,14 +11,17 @@ from ..registry import DATA_SAMPLERS
 
 __all__ = ['EpisodeSampler']
 
+Order = Literal['rounds', 'uniform', 'by_size']
+
 
 @DATA_SAMPLERS.register_module()
 class EpisodeSampler(Sampler):
     """Endless draws ``(index of the group, number of the draw)``.
 
-    The groups come in rounds, each a new random order of all groups, so that every group is drawn
-    equally often. Draw t is a function of (seed, t) alone, and ``CoSegDataset`` makes everything
-    random about an item a function of its draw. Of W processes, process r takes the draws
+    By default the groups come in rounds, each a new random order of all groups, so that every group
+    is drawn equally often. Draw t is a function of (seed, t) alone, and ``CoSegDataset`` makes
+    everything random about an item a function of its draw and its own seed, which is the sampler's
+    unless it was given one. Of W processes, process r takes the draws
     r, r + W, r + 2 W, ...: together they see step by step what a single process sees with a W
     times larger batch, and a resumed run goes on with the very draws that an uninterrupted one
     would have had.
@@ -26,9 +30,13 @@ class EpisodeSampler(Sampler):
         dataset: anything with a length; its items are groups.
         seed: None for one drawn at random, the same in all processes.
         shuffle: False takes the groups in their order, round by round.
+        order: ``'rounds'``; or every draw for itself: ``'uniform'`` over the groups, or
+            ``'by_size'``, in proportion to their numbers of images, so that every image is drawn
+            about equally often.
 
     Raises:
-        ValueError: if the data set is empty.
+        ValueError: if the data set is empty, for an unknown order, or one that is not to be
+            shuffled.
 
     Example:
         >>> sampler = iter(EpisodeSampler(range(3), seed=0, shuffle=False))
@@ -36,19 +44,40 @@ class EpisodeSampler(Sampler):
         [(0, 0), (1, 1), (2, 2), (0, 3)]
     """
 
-    def __init__(self, dataset: Sized, seed: int | None = None, shuffle: bool = True) -> None:
+    def __init__(
+        self,
+        dataset: Sized,
+        seed: int | None = None,
+        shuffle: bool = True,
+        order: Order = 'rounds',
+    ) -> None:
         if len(dataset) == 0:
             raise ValueError('EpisodeSampler needs a data set with at least one group, got none')
+        if order not in get_args(Order):
+            raise ValueError(f'order must be one of {get_args(Order)}, got {order!r}')
+        if order != 'rounds' and not shuffle:
+            raise ValueError(f"shuffle=False goes with order='rounds' only, got order={order!r}")
         self.rank, self.world_size = get_dist_info()
         self.size = len(dataset)
         self.seed = sync_random_seed() if seed is None else seed
         self.shuffle = shuffle
+        self.order = order
+        self.shares = None
+        if order == 'by_size':
+            images = [len(dataset.get_data_info(i)['images']) for i in range(self.size)]
+            self.shares = np.array(images) / sum(images)
+        if getattr(dataset, 'seed', self.seed) is None:
+            dataset.seed = self.seed
         self.start = 0
 
     def _round(self, number: int) -> np.ndarray:
+        """The groups of the draws from ``number * size`` on, ``size`` of them."""
         if not self.shuffle:
             return np.arange(self.size)
-        return np.random.default_rng((self.seed, number)).permutation(self.size)
+        rng = np.random.default_rng((self.seed, number))
+        if self.order == 'rounds':
+            return rng.permutation(self.size)
+        return rng.choice(self.size, self.size, p=self.shares)
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         draw = self.rank + self.world_size * self.start

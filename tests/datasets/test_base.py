@@ -107,9 +107,7 @@ def test_missing_masks(root):
     (root / 'masks' / 'bee').rename(root / 'elsewhere')
     with pytest.raises(ValueError, match=r"group 'bee' has 2 images without a mask: .*bee"):
         CoSegDataset(str(root), test_mode=True)
-    dataset = CoSegDataset(
-        str(root), missing_masks='keep', test_mode=True, pipeline=TEST_PIPELINE
-    )
+    dataset = CoSegDataset(str(root), missing_masks='keep', test_mode=True, pipeline=TEST_PIPELINE)
     assert not any('gt_sem_seg' in sample for sample in dataset[1]['data_samples'])
     (root / 'masks').rename(root / 'more')
     assert len(CoSegDataset(str(root), test_mode=True)) == 3
@@ -185,7 +183,7 @@ def test_priors_go_through_the_pipeline(root):
 )
 def test_photographs(coseg_data, folder, counts):
     dataset = CoSegDataset(str(coseg_data / folder), pipeline=TEST_PIPELINE, test_mode=True)
-    records = {(r := dataset.get_data_info(i))['group']: i for i in range(len(dataset))}
+    records = {dataset.get_data_info(i)['group']: i for i in range(len(dataset))}
     for group, count in counts.items():
         assert len(dataset.get_data_info(records[group])['images']) == count
     item = dataset[records[min(counts, key=counts.get)]]

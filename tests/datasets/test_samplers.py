@@ -1,5 +1,6 @@
 from itertools import islice
 
+import numpy as np
 import pytest
 
 from mmcoseg.datasets import EpisodeSampler, samplers
@@ -39,6 +40,41 @@ def test_skipping_goes_on_where_an_uninterrupted_run_would(monkeypatch, rank):
     assert list(islice(sampler, 13)) == whole[7:]
 
 
-def test_no_groups():
+class Groups(list):
+    """A data set whose items are groups of as many images as the numbers say."""
+
+    seed = None
+
+    def get_data_info(self, i):
+        return dict(images=range(self[i]))
+
+
+@pytest.mark.parametrize(
+    ('order', 'shares'), [('uniform', (1 / 3, 1 / 3, 1 / 3)), ('by_size', (0.1, 0.2, 0.7))]
+)
+def test_single_draws(monkeypatch, order, shares):
+    groups = Groups([1, 2, 7])
+    drawn = list(islice(EpisodeSampler(groups, seed=0, order=order), 3000))
+    counts = np.bincount([group for group, _ in drawn], minlength=3)
+    np.testing.assert_allclose(counts / 3000, shares, atol=0.04)
+    monkeypatch.setattr(samplers, 'get_dist_info', lambda: (1, 2))
+    sampler = EpisodeSampler(groups, seed=0, order=order)
+    sampler.skip(4)
+    assert list(islice(sampler, 20)) == drawn[9:49:2]
+
+
+def test_the_data_set_takes_the_seed_of_the_sampler():
+    groups = Groups([1])
+    EpisodeSampler(groups, seed=5)
+    assert groups.seed == 5
+    EpisodeSampler(groups, seed=6)
+    assert groups.seed == 5
+
+
+def test_bad_arguments():
     with pytest.raises(ValueError, match='at least one group'):
         EpisodeSampler([])
+    with pytest.raises(ValueError, match="order must be one of .*'sizes'"):
+        EpisodeSampler([1], order='sizes')
+    with pytest.raises(ValueError, match='shuffle=False goes with'):
+        EpisodeSampler([1], shuffle=False, order='uniform')
