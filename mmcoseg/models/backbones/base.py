@@ -57,6 +57,8 @@ class StagedBackbone(BaseModule):
         for name in self.frozen:
             if name in self.stages:
                 self.stages[name].requires_grad_(False)
+        # Modules are born in training mode without anybody calling `train`.
+        self.train(self.training)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Levels of images (n, 3, H, W), one a tap, in the order of the taps."""

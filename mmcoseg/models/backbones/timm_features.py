@@ -72,6 +72,8 @@ class TimmFeatures(BaseModule):
         self.norm_eval = norm_eval
         if frozen:
             self.requires_grad_(False)
+        # Modules are born in training mode without anybody calling `train`.
+        self.train(self.training)
 
     def _own_names(self, state: dict) -> dict:
         """Feature extractors name a part ``layer1_0`` where the classifier says ``layer1.0``."""

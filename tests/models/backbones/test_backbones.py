@@ -84,6 +84,20 @@ def test_frozen_stages_and_norms_stay_as_they_are(name):
     assert not any(m.training for m in backbone.modules() if isinstance(m, _BatchNorm))
 
 
+@pytest.mark.parametrize('name', ['efficientnet-lite0', 'vgg16', 'resnet'])
+def test_norms_are_at_rest_from_the_start(name):
+    """Before anybody has called train() or eval(), too: a hook may use a model right away."""
+    frozen = dict(frozen=True) if name == 'resnet' else dict(frozen_stages=3)
+    backbone = MODELS.build(dict(CONFIGS[name], norm_eval=True, **frozen))
+    before = {key: value.clone() for key, value in backbone.state_dict().items()}
+    with torch.no_grad():
+        fresh = backbone(torch.ones(2, 3, 64, 64))
+        rested = backbone.eval()(torch.ones(2, 3, 64, 64))
+    assert all(torch.equal(value, before[key]) for key, value in backbone.state_dict().items())
+    for a, b in zip(fresh, rested):
+        torch.testing.assert_close(a, b)
+
+
 def test_frozen_timm_model_trains_nothing():
     backbone = MODELS.build(dict(CONFIGS['resnet'], frozen=True)).train()
     assert not any(p.requires_grad for p in backbone.parameters())
