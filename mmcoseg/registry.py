@@ -92,9 +92,7 @@ METRICS = _node('metric', mmseg.METRICS, 'mmseg.evaluation', 'mmcoseg.evaluation
 EVALUATOR = _node('evaluator', mmseg.EVALUATOR, 'mmseg.evaluation', 'mmcoseg.evaluation')
 #: Post-processors and priors that have no weights.
 TASK_UTILS = _node('task util', mmseg.TASK_UTILS, 'mmseg.models', 'mmcoseg.models')
-VISUALIZERS = _node(
-    'visualizer', mmseg.VISUALIZERS, 'mmseg.visualization', 'mmcoseg.visualization'
-)
+VISUALIZERS = _node('visualizer', mmseg.VISUALIZERS, 'mmseg.visualization', 'mmcoseg.visualization')
 VISBACKENDS = _node(
     'vis_backend', mmseg.VISBACKENDS, 'mmseg.visualization', 'mmcoseg.visualization'
 )

@@ -35,9 +35,7 @@ test_pipeline = [
 ]
 train_groups = ['Aero', 'Bottle', 'Car', 'Cat', 'Chair', 'Monitor', 'Person']
 test_groups = ['Bicycle', 'Horse', 'Plant']
-train_dataloader = dict(
-    batch_size=2, dataset=dict(groups=train_groups, pipeline=train_pipeline)
-)
+train_dataloader = dict(batch_size=2, dataset=dict(groups=train_groups, pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(groups=test_groups, pipeline=test_pipeline))
 test_dataloader = val_dataloader
 

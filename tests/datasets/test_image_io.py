@@ -56,9 +56,7 @@ def test_exif_rotation_is_carried_out(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned: rotate by 270 degrees to see it upright
     image.save(tmp_path / 'a.png', exif=exif)
-    np.testing.assert_array_equal(
-        read_image(tmp_path / 'a.png'), np.rot90(RGB, 3)[:, :, ::-1]
-    )
+    np.testing.assert_array_equal(read_image(tmp_path / 'a.png'), np.rot90(RGB, 3)[:, :, ::-1])
 
 
 @pytest.mark.parametrize('reader', [read_image, read_mask])

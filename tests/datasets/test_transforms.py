@@ -19,8 +19,7 @@ from mmcoseg.testing import write_tiny_dataset
 
 def record(count, label_ids=(0,), **kwargs):
     images = [
-        dict(group='g', stem=str(i), img_path=f'{i}.jpg', label_ids=label_ids)
-        for i in range(count)
+        dict(group='g', stem=str(i), img_path=f'{i}.jpg', label_ids=label_ids) for i in range(count)
     ]
     return dict(group='g', category='g', label_ids=(0,), images=images, **kwargs)
 
@@ -165,7 +164,8 @@ def test_void_survives_resizing(tmp_path):
 
 def test_a_group_of_which_nothing_can_be_read():
     random.seed(0)
-    with pytest.warns(UserWarning, match='left out'), pytest.raises(
-        BadImageError, match="no image of the group 'g' can be read"
+    with (
+        pytest.warns(UserWarning, match='left out'),
+        pytest.raises(BadImageError, match="no image of the group 'g' can be read"),
     ):
         ForEachImage([dict(type='LoadCoSegImage')]).transform(record(2))

@@ -1,8 +1,6 @@
-
 import pytest
 import torch
 from mmengine.runner import Runner
-from mmengine.structures import PixelData
 
 from mmcoseg.engine import MultiTestLoop
 from mmcoseg.models.segmentors import BaseCoSegmentor

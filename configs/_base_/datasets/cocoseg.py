@@ -1,4 +1,4 @@
-# SSNM's data: training on COCO-SEG (from COCO 2017's instances), testing on the four published sets,
+# SSNM's data: training on COCO-SEG (COCO 2017's instances), testing on the four published sets,
 # each in the canonical layout under data/. Sets that are not there are left out of the test.
 image_size = (224, 224)
 train_pipeline = [
@@ -42,9 +42,7 @@ test_loader = dict(
     collate_fn=dict(type='group_collate'),
 )
 test_dataloader = dict(
-    msrc=dict(
-        **test_loader, dataset=dict(type='MSRC7Dataset', data_root='data/msrc', **test_set)
-    ),
+    msrc=dict(**test_loader, dataset=dict(type='MSRC7Dataset', data_root='data/msrc', **test_set)),
     internet=dict(
         **test_loader, dataset=dict(type='InternetDataset', data_root='data/internet', **test_set)
     ),

@@ -37,9 +37,7 @@ val_dataloader = dict(
     num_workers=2,
     sampler=dict(type='DefaultSampler', shuffle=False),
     collate_fn=dict(type='group_collate'),
-    dataset=dict(
-        type='CoSegDataset', data_root=data_root, test_mode=True, pipeline=test_pipeline
-    ),
+    dataset=dict(type='CoSegDataset', data_root=data_root, test_mode=True, pipeline=test_pipeline),
 )
 test_dataloader = val_dataloader
 val_evaluator = dict(type='CoSegMetric', protocol='native')

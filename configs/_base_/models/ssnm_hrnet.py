@@ -1,4 +1,4 @@
-# SSNM on HRNet-W32, four branches. All levels have 512 channels, as in the published code.
+# SSNM on HRNet-W32, four branches, all levels at 512 channels as in the published code.
 channels = 512
 backbone_channels = [32, 64, 128, 256]
 model = dict(
@@ -8,7 +8,8 @@ model = dict(
         mean=[123.675, 116.28, 103.53],
         std=[58.395, 57.12, 57.375],
         bgr_to_rgb=True,
-        size_divisor=32, channels_last=True,
+        size_divisor=32,
+        channels_last=True,
     ),
     backbone=dict(
         type='TimmFeatures',

@@ -70,4 +70,3 @@ class CoarseToFineHead(BaseModule):
     @staticmethod
     def _upsample(logits: Tensor, size: tuple[int, int]) -> Tensor:
         return F.interpolate(logits.float(), size=size, mode='bilinear', align_corners=False)
-

@@ -98,9 +98,7 @@ class CueHead(BaseModule):
                 x = torch.cat([x, _upsample(cues, size)], dim=1)
                 x = self.fuse[number](x) + self.fine_dropout(self.lateral[number](fine[number]))
             else:
-                x = self.fuse[number](
-                    x + self.fine_dropout(self.lateral[number](fine[number]))
-                )
+                x = self.fuse[number](x + self.fine_dropout(self.lateral[number](fine[number])))
         return self.logits(self.refine(x)), coarse_logits
 
     def loss_by_feat(self, logits: tuple[Tensor, Tensor], target: Tensor) -> dict[str, Tensor]:

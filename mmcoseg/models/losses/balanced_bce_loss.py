@@ -64,9 +64,7 @@ def balanced_bce_with_logits(
         weight_positive = share if balance == 'literal' else 1 - share
         weight_positive = weight_positive.clamp(min_weight, 1 - min_weight)
     weights = torch.where(positive, weight_positive, 1 - weight_positive) * valid
-    losses = F.binary_cross_entropy_with_logits(
-        logits.float(), positive.float(), reduction='none'
-    )
+    losses = F.binary_cross_entropy_with_logits(logits.float(), positive.float(), reduction='none')
     return (weights * losses).sum(dim=(-2, -1)) / count
 
 

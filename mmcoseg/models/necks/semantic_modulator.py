@@ -95,9 +95,7 @@ class SemanticModulator(Modulator):
         stacks = split_groups(codes, group_sizes)
         gamma = torch.cat([self.group_pooling(stack.t().unsqueeze(0)) for stack in stacks])
         repeats = torch.tensor(group_sizes, device=gamma.device)
-        return Modulation(
-            scale=gamma.repeat_interleave(repeats, dim=0), state=dict(gamma=gamma)
-        )
+        return Modulation(scale=gamma.repeat_interleave(repeats, dim=0), state=dict(gamma=gamma))
 
     def loss(
         self, modulation: Modulation, group_sizes: list[int], labels: Tensor | None

@@ -50,6 +50,4 @@ class FeatureCache:
             if len(self._levels) < self.capacity:
                 self._levels[key] = levels
         rows = [self._levels[key] if key in self._levels else fresh[key] for key in keys]
-        return tuple(
-            torch.stack(level).to(images.device, images.dtype) for level in zip(*rows)
-        )
+        return tuple(torch.stack(level).to(images.device, images.dtype) for level in zip(*rows))

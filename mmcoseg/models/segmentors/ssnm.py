@@ -180,9 +180,7 @@ def wrap_around_groups(num_images: int, group_size: int) -> tuple[list[int], lis
 
 def complete_test_cfg(test_cfg: dict | None) -> ConfigDict:
     """Defaults filled in and values checked; see :class:`SSNM`."""
-    complete = ConfigDict(
-        grouping='ssnm', group_size=5, chunk_size=40, flip=False, threshold=0.5
-    )
+    complete = ConfigDict(grouping='ssnm', group_size=5, chunk_size=40, flip=False, threshold=0.5)
     unknown = set(test_cfg or {}) - set(complete)
     if unknown:
         raise ValueError(

@@ -45,7 +45,9 @@ def test_gamma_ignores_a_doubled_group(modulator):
 def test_groups_of_a_batch_are_independent(modulator):
     levels = feats(6)
     together = modulator(levels, [1, 3, 2]).scale
-    apart = torch.cat([modulator((part,), [len(part)]).scale for part in levels[0].split([1, 3, 2])])
+    apart = torch.cat(
+        [modulator((part,), [len(part)]).scale for part in levels[0].split([1, 3, 2])]
+    )
     torch.testing.assert_close(together, apart)
 
 

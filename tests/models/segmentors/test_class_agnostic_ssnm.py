@@ -78,9 +78,7 @@ def test_whitened_features_have_the_promised_statistics():
     assert points.var(dim=0).max() < 2 * points.var(dim=0).min()
 
 
-@pytest.mark.parametrize(
-    'modulators', [(), ('spatial',), ('semantic',), ('spatial', 'semantic')]
-)
+@pytest.mark.parametrize('modulators', [(), ('spatial',), ('semantic',), ('spatial', 'semantic')])
 def test_ablations_train_and_predict(modulators):
     model = build(modulators).train()
     data = model.data_preprocessor(make_group_batch((3, 2), (48, 48)), training=True)

@@ -64,9 +64,7 @@ def batch(group_sizes=(3, 2), size=(32, 32), ori_shape=(50, 40), seed=0):
             mask[:, top : top + 14, left : left + 14] = 1
             image[number % 3][mask[0] == 1] += 130
             sample = CoSegDataSample(
-                metainfo=dict(
-                    group=f'g{number}', stem=str(i), ori_shape=ori_shape, img_shape=size
-                )
+                metainfo=dict(group=f'g{number}', stem=str(i), ori_shape=ori_shape, img_shape=size)
             )
             sample.gt_sem_seg = PixelData(data=mask)
             images.append(image)
