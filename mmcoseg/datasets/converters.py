@@ -21,18 +21,26 @@ class Layout:
     """How a published data set lies on disk.
 
     Attributes:
-        groups: canonical name -> the names under which its folder is known; case, digits at the
-            start, blanks and punctuation do not matter.
-        mask_folders: names of folders of ground truth: either within a group's folder, or beside
-            the folder of images with the groups' folders in it.
+        groups: canonical name -> the names under which its folder is known, the best first. Case,
+            a number in front, blanks, punctuation and what follows a hyphen do not matter
+            (``041 Hot Balloons-Skybird`` is ``hotballoons``). Groups of one name take the folders
+            of that name in their order.
+        mask_folders: names of folders of ground truth, in lower case: either within a group's
+            folder, or beside the folder of images with the groups' folders in it.
         mask_suffixes: what may follow the stem of an image in the name of its mask.
         published: number of images a group in publications, to compare with.
+        total: number of images of the whole set in publications.
     """
 
     groups: dict[str, Sequence[str]]
-    mask_folders: Sequence[str] = ('GroundTruth', 'ground_truth', 'gt', 'masks')
+    mask_folders: Sequence[str] = ('groundtruth', 'ground_truth', 'gt', 'masks')
     mask_suffixes: Sequence[str] = ('', '_GT', '_gt')
     published: dict[str, int] = field(default_factory=dict)
+    total: int | None = None
+
+
+#: Folders that only say that images are in them.
+_IMAGE_FOLDERS = ('image', 'images', 'jpegimages')
 
 
 def _plain(name: str) -> str:
@@ -63,34 +71,53 @@ def convert(
     source, target = Path(source), Path(target)
     if not source.is_dir():
         raise FileNotFoundError(f'there is no folder {source} to convert')
-    names = {_plain(alias): group for group, known in layout.groups.items() for alias in known}
-    names.update({_plain(group): group for group in layout.groups})
-    names.update({_plain(folder): group for folder, group in (rename or {}).items()})
-    mask_folders = {name.lower() for name in layout.mask_folders}
-
-    found: dict[str, Path] = {}
-    for folder in sorted(path for path in source.rglob('*') if path.is_dir()):
-        group = names.get(_plain(folder.name))
-        in_masks = mask_folders & {part.lower() for part in folder.relative_to(source).parts}
-        if group and not in_masks and image_files(folder):
-            found.setdefault(group, folder)
+    found = _find_groups(source, layout, rename or {})
     missing = sorted(set(layout.groups) - set(found))
     if missing:
         folders = sorted({p.name for p in source.rglob('*') if p.is_dir()})[:40]
         raise ValueError(
-            f'{source} has no images for the groups {missing}; its folders are {folders}. Say which '
-            "is which with --rename 'FOLDER=GROUP'"
+            f'{source} has no images for the groups {missing}; its folders are {folders}. Say '
+            "which is which with --rename 'FOLDER=GROUP'"
         )
     counts = {}
     for group, folder in sorted(found.items()):
-        counts[group] = _convert_group(group, folder, target, layout)
+        counts[group] = _convert_group(group, folder, source, target, layout)
     return counts
 
 
-def _convert_group(group: str, folder: Path, target: Path, layout: Layout) -> int:
+def _find_groups(source: Path, layout: Layout, rename: dict[str, str]) -> dict[str, Path]:
+    """The folder of each group, where there is one."""
+    folders = []
+    for folder in sorted(path for path in source.rglob('*') if path.is_dir()):
+        parts = {part.lower() for part in folder.relative_to(source).parts}
+        if not parts & set(layout.mask_folders) and any(
+            file.suffix.lower() in IMAGE_SUFFIXES for file in folder.iterdir()
+        ):
+            folders.append(folder)
+    found = {}
+    for folder in folders:
+        if folder.name in rename:
+            found.setdefault(rename[folder.name], folder)
+    names = {group: [*known, group] for group, known in layout.groups.items()}
+    for rank in range(max(map(len, names.values()))):
+        for group, known in names.items():
+            if group in found or rank >= len(known):
+                continue
+            wanted = _plain(known[rank])
+            for folder in folders:
+                name = folder.name
+                taken = folder in found.values()
+                if not taken and wanted in (_plain(name), _plain(name.split('-')[0])):
+                    found[group] = folder
+                    break
+    return found
+
+
+def _convert_group(group: str, folder: Path, source: Path, target: Path, layout: Layout) -> int:
     pairs, without = [], []
+    mask_folders = _mask_folders(folder, source, layout)
     for image in image_files(folder):
-        mask = _mask_of(image, layout)
+        mask = _mask_of(image, mask_folders, layout)
         if mask is None:
             without.append(image.name)
         else:
@@ -128,20 +155,28 @@ def _binary(mask: Path) -> np.ndarray:
     return (255 * (values >= high)).astype(np.uint8)
 
 
-def _mask_of(image: Path, layout: Layout) -> Path | None:
-    """The ground truth of an image: in a folder of masks in its own folder or in one above."""
-    above = image.parent
+def _mask_folders(folder: Path, source: Path, layout: Layout) -> list[Path]:
+    """Where the ground truth of a group's images may be, from its own folder up to the source."""
+    places = []
     inner = Path()
-    for _ in range(4):
-        for name in layout.mask_folders:
-            for folder in (above / name / inner, above / name):
-                for suffix in layout.mask_suffixes:
-                    for ending in IMAGE_SUFFIXES:
-                        mask = folder / f'{image.stem}{suffix}{ending}'
-                        if mask.is_file():
-                            return mask
-        inner = Path(above.name) / inner if above.name.lower() != 'images' else inner
-        above = above.parent
+    for above in (folder, *folder.parents):
+        for path in sorted(above.iterdir()):
+            if path.is_dir() and path.name.lower() in layout.mask_folders:
+                places += [path / inner, path]
+        if above == source:
+            break
+        if above.name.lower() not in _IMAGE_FOLDERS:
+            inner = Path(above.name) / inner
+    return places
+
+
+def _mask_of(image: Path, mask_folders: list[Path], layout: Layout) -> Path | None:
+    for folder in mask_folders:
+        for suffix in layout.mask_suffixes:
+            for ending in IMAGE_SUFFIXES:
+                mask = folder / f'{image.stem}{suffix}{ending}'
+                if mask.is_file():
+                    return mask
     return None
 
 
@@ -172,5 +207,7 @@ def run_converter(layout: Layout, description: str, argv: Sequence[str] | None =
         published = layout.published.get(group)
         note = f'  (published: {published})' if published not in (None, count) else ''
         print(f'{group:>12} {count:5d} images{note}')
-    print(f'{"total":>12} {sum(counts.values()):5d} images in {arguments.target}')
+    total = sum(counts.values())
+    note = f'  (published: {layout.total})' if layout.total not in (None, total) else ''
+    print(f'{"total":>12} {total:5d} images in {arguments.target}{note}')
     return 0

@@ -1,5 +1,6 @@
 """The published test sets, in the canonical layout."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,7 +26,7 @@ class _NamedDataset(CoSegDataset):
     SOURCE = ''
 
     def _select(self, available: list[str], where: Path) -> list[str]:
-        """Only the published classes are taken from the folder.
+        """Only the published classes are taken from the folder; a warning names the others.
 
         Raises:
             ValueError: if it has none of them, or not one that was asked for.
@@ -35,6 +36,13 @@ class _NamedDataset(CoSegDataset):
             raise ValueError(
                 f'{where} has none of the groups of {type(self).__name__} '
                 f'({", ".join(self.METAINFO["classes"])}); it has {available[:10]}. {self.HINT}.'
+            )
+        others = sorted(set(available) - set(known))
+        if others:
+            warnings.warn(
+                f'{where}: {", ".join(others[:20])} left out, for {type(self).__name__} has no '
+                'such groups; CoSegDataset takes any',
+                stacklevel=2,
             )
         return super()._select(known, where)
 

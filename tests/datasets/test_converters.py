@@ -10,8 +10,6 @@ from PIL import Image
 from mmcoseg.datasets import CoSegDataset
 from mmcoseg.datasets.converters import run_converter
 from mmcoseg.datasets.named import (
-    ICoseg8Dataset,
-    InternetDataset,
     MSRC7Dataset,
     PASCALCoSegDataset,
 )
@@ -44,8 +42,18 @@ def write_internet(root):
 
 
 def write_icoseg(root):
-    for number, name in enumerate(ICoseg8Dataset.METAINFO['classes']):
-        folder = f'{number:03d} {name}'
+    folders = [
+        '021 Elephants-safari June 2008',
+        '023 Pandas-Tai-Land',
+        '024 Pandas-Zoo',
+        '041 Hot Balloons-Skybird Flight 9.27.08',
+        'bear2',
+        'brown_bear',
+        'cheetah',
+        'helicopter',
+        '015 Ferrari 599',
+    ]
+    for folder in folders:
         picture(root / 'images' / folder / 'a.jpg', 'red')
         mask(root / 'ground_truth' / folder / 'a.png')
 
@@ -123,6 +131,37 @@ def test_counts_are_compared_with_the_published_ones(convert, tmp_path):
     assert output.count('(published: 10)') == 7
 
 
+def test_pandas_keep_their_order(convert, tmp_path):
+    write_icoseg(tmp_path / 'in')
+    for folder, value in {'023 Pandas-Tai-Land': 'lime', '024 Pandas-Zoo': 'blue'}.items():
+        picture(tmp_path / 'in' / 'images' / folder / 'a.jpg', value)
+    assert convert('icoseg', tmp_path / 'in', tmp_path / 'out').returncode == 0
+    for group, channel in dict(panda1=1, panda2=2).items():
+        pixels = np.asarray(Image.open(tmp_path / 'out' / 'images' / group / 'a.jpg'))
+        assert pixels.mean(axis=(0, 1)).argmax() == channel
+
+
+def test_folders_of_a_hundred_are_preferred_to_the_whole_sets(convert, tmp_path):
+    write_internet(tmp_path / 'in')
+    picture(tmp_path / 'in' / 'Data' / 'Car' / '7.jpg', 'red')  # has no ground truth
+    result = convert('internet', tmp_path / 'in', tmp_path / 'out')
+    assert result.returncode == 0, result.stderr
+    assert '6 images in' in result.stdout and '(published: 300)' in result.stdout
+
+
+@pytest.mark.parametrize(('name', 'ending'), [('msrc', 'bmp'), ('internet', 'jpg')])
+def test_sets_in_the_form_that_circulates_with_published_code(convert, tmp_path, name, ending):
+    # image/<class>/ beside groundtruth/<class>/, with masks of several formats.
+    for group in ('airplane', 'car', 'horse', *MSRC7Dataset.METAINFO['classes']):
+        picture(tmp_path / 'in' / 'image' / group / 'a.jpg', 'red')
+        mask(tmp_path / 'in' / 'groundtruth' / group / f'a.{ending}')
+    # Masks of something else, outside of what is to be converted, are left alone.
+    mask(tmp_path / 'masks' / 'a.png', (255, 255))
+    assert convert(name, tmp_path / 'in', tmp_path / 'out').returncode == 0
+    values = np.asarray(Image.open(tmp_path / 'out' / 'masks' / 'car' / 'a.png'))
+    assert set(np.unique(values)) == {0, 255} and (values == 255).sum() < 24
+
+
 def test_folders_that_are_not_recognised(convert, tmp_path):
     write_internet(tmp_path / 'in')
     (tmp_path / 'in' / 'Data' / 'Car100').rename(tmp_path / 'in' / 'Data' / 'Automobiles')
@@ -140,6 +179,6 @@ def test_missing_ground_truth_and_source(convert, tmp_path):
     write_internet(tmp_path / 'in')
     (tmp_path / 'in' / 'Data' / 'Car100' / 'GroundTruth' / '0002.png').unlink()
     result = convert('internet', tmp_path / 'in', tmp_path / 'out')
-    assert result.returncode == 1 and "1 images have no ground truth" in result.stderr
+    assert result.returncode == 1 and '1 images have no ground truth' in result.stderr
     result = convert('internet', tmp_path / 'none', tmp_path / 'out')
     assert result.returncode == 1 and 'there is no folder' in result.stderr

@@ -10,7 +10,11 @@ from mmcoseg.datasets.converters import Layout, run_converter
 from mmcoseg.datasets.named import ICoseg8Dataset
 
 LAYOUT = Layout(
-    groups={name: (name,) for name in ICoseg8Dataset.METAINFO['classes']},
+    groups={
+        **{name: (name, f'{name}s') for name in ICoseg8Dataset.METAINFO['classes']},
+        'panda1': ('panda1', 'pandas'),
+        'panda2': ('panda2', 'pandas'),
+    },
 )
 
 if __name__ == '__main__':

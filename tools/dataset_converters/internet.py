@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""From the Internet images of the Object Discovery release (100 a class) to the canonical layout."""
+"""From the Internet images of the Object Discovery release to the canonical layout."""
 
 import sys
 from pathlib import Path
@@ -10,8 +10,10 @@ from mmcoseg.datasets.converters import Layout, run_converter
 from mmcoseg.datasets.named import InternetDataset
 
 LAYOUT = Layout(
-    groups={name: (f'{name}100', name) for name in InternetDataset.METAINFO['classes']},
+    # The release also has folders `Car`, ... of thousands of images, most without ground truth.
+    groups={name: (f'{name}100',) for name in InternetDataset.METAINFO['classes']},
     published=InternetDataset.PUBLISHED,
+    total=300,
 )
 
 if __name__ == '__main__':

@@ -12,6 +12,7 @@ from mmcoseg.datasets.named import MSRC7Dataset
 LAYOUT = Layout(
     groups={name: (name, f'{name}s') for name in MSRC7Dataset.METAINFO['classes']},
     published=MSRC7Dataset.PUBLISHED,
+    total=70,
 )
 
 if __name__ == '__main__':
