@@ -94,8 +94,14 @@ def check_data(root: str | Path, num_workers: int = 4, progress: bool = True) ->
     for entry in sorted(mask_root.iterdir()) if mask_root.is_dir() else ():
         if entry.is_dir() and not (image_root / entry.name).is_dir():
             say('error', entry, 'is a folder of masks without a folder of images')
-    if {'0/1', '0/255'} <= set(report.mask_values):
-        say('warning', mask_root, 'has masks of 0/1 and masks of 0/255')
+    labels = sorted(set(report.mask_values) - {'empty', '0/255'})
+    if labels and '0/255' in report.mask_values:
+        say(
+            'warning',
+            mask_root,
+            f'has masks of 0/255 and masks of {", ".join(labels)}: is 255 the object or void? Say '
+            'it with values= in LoadCoSegMask',
+        )
     report.problems.sort()
     return report
 

@@ -86,3 +86,12 @@ def test_no_masks_and_no_folder(root, tmp_path):
     assert not report.errors and 'not scored' in found['warning', 'masks']
     with pytest.raises(FileNotFoundError, match='there is no folder'):
         check_data(tmp_path / 'none')
+
+
+def test_an_ambiguous_255_is_pointed_out(root):
+    for number, mask in enumerate(sorted((root / 'masks' / 'ant').iterdir())):
+        values = np.asarray(Image.open(mask)) > 0
+        Image.fromarray(np.uint8(values * (255 if number else 1))).save(mask)
+    report, found = problems(root)
+    assert not report.errors
+    assert 'object or void' in found['warning', 'masks']
