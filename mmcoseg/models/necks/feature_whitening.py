@@ -75,21 +75,37 @@ class FeatureWhitening(BaseModule):
         return (*fine, whitened)
 
     def sample(self, feats: tuple[Tensor, ...], stride: int = 3) -> list[Tensor]:
-        """Every third location of every third row of each part, as (m, d), for :meth:`fit`."""
-        return [
-            part[:, :, 1::stride, 1::stride].permute(0, 2, 3, 1).flatten(0, 2).float()
-            for part in self._parts(feats)
-        ]
+        """What :meth:`fit` needs of some images.
+
+        Returns:
+            For every fine level its count, sum and sum of squares over all locations, (3, C)
+            float64: filters that fire at the image border must be scaled by what they do there.
+            Last, every third location of every third row of the deep levels, (m, d).
+        """
+        *fine, deep = self._parts(feats)
+        moments = []
+        for level in fine:
+            points = level.double()
+            total, squares = points.sum(dim=(0, 2, 3)), points.square().sum(dim=(0, 2, 3))
+            moments.append(
+                torch.stack([torch.full_like(total, level[:, 0].numel()), total, squares])
+            )
+        points = deep[:, :, 1::stride, 1::stride].permute(0, 2, 3, 1).flatten(0, 2)
+        return [*moments, points.float()]
 
     @torch.no_grad()
     def fit(self, samples: Sequence[list[Tensor]]) -> None:
         """Take the statistics from what :meth:`sample` gave for some batches of images."""
-        parts = [torch.cat(part) for part in zip(*samples)]
-        for number, part in enumerate(parts):
-            getattr(self, f'mean{number}').copy_(part.mean(dim=0))
-            getattr(self, f'std{number}').copy_(part.std(dim=0) + 1e-3)
-        deep = (parts[-1] - parts[-1].mean(dim=0)) / (parts[-1].std(dim=0) + 1e-3)
-        deep = F.normalize(deep, dim=1)
+        *fine, deep = zip(*samples)
+        for number, moments in enumerate(fine):
+            count, total, squares = torch.stack(moments).sum(dim=0)
+            mean = total / count
+            variance = (squares / count - mean.square()).clamp(min=0)
+            self._set(number, mean, variance.sqrt())
+        deep = torch.cat(deep)
+        mean, std = deep.mean(dim=0), deep.std(dim=0)
+        self._set(len(fine), mean, std)
+        deep = F.normalize((deep - mean) / (std + 1e-3), dim=1)
         self.centre.copy_(deep.mean(dim=0))
         deep = deep - self.centre
         values, vectors = torch.linalg.eigh((deep.t() @ deep).double() / len(deep))
@@ -98,3 +114,7 @@ class FeatureWhitening(BaseModule):
         scale = deviation + self.softness * deviation.max()
         self.projection.copy_(vectors[:, -count:] / scale)
         self.fitted.fill_(True)
+
+    def _set(self, number: int, mean: Tensor, std: Tensor) -> None:
+        getattr(self, f'mean{number}').copy_(mean)
+        getattr(self, f'std{number}').copy_(std + 1e-3)

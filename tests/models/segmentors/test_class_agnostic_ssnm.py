@@ -67,10 +67,8 @@ def test_whitened_features_have_the_promised_statistics():
     feats = model.extract_feat(data['inputs'])
     *fine, deep = model.neck(feats)
     for level in fine:
-        # The statistics were taken without the first row and column.
-        inner = level[:, :, 1:, 1:]
-        assert inner.mean((0, 2, 3)).abs().max() < 0.01
-        assert (inner.std((0, 2, 3)) - 1).abs().max() < 0.05
+        assert level.mean((0, 2, 3)).abs().max() < 0.01
+        assert (level.std((0, 2, 3)) - 1).abs().max() < 0.02
     # Softly whitened: uncorrelated, and of like variances.
     points = deep[:, :, 1:, 1:].permute(0, 2, 3, 1).reshape(-1, 7)
     correlation = torch.corrcoef(points.t()) - torch.eye(7)
