@@ -28,12 +28,12 @@ def _upsample(x: Tensor, size: Sequence[int]) -> Tensor:
 
 @MODELS.register_module()
 class CueHead(BaseModule):
-    """Coarse-to-fine head on cue maps; semantic features reach it only through a bottleneck.
+    """Coarse-to-fine head on cue maps; semantic features do not reach it, or through a bottleneck.
 
     A network that sees all channels of the backbone learns the training classes and finds nothing
     else. This one sees the modulators' maps, the distance to the border, its own last prediction,
-    a few channels drawn from the whitened features under heavy dropout, and fine levels for the
-    edges.
+    and fine levels for the edges; with ``bottleneck``, also a few channels drawn from the whitened
+    features under heavy dropout.
 
     Args:
         num_cues: number of cue maps.
@@ -53,7 +53,7 @@ class CueHead(BaseModule):
         deep_channels: int,
         fine_channels: Sequence[int],
         channels: int = 32,
-        bottleneck: int = 16,
+        bottleneck: int = 0,
         bottleneck_dropout: float = 0.5,
         fine_dropout: float = 0.3,
         aux_weight: float = 0.3,
