@@ -15,7 +15,7 @@ __all__ = ['MissingWeightsError', 'load_pretrained', 'read_state_dict', 'require
 KEY = 'model.backbone.weights'
 
 
-class MissingWeightsError(RuntimeError):
+class MissingWeightsError(FileNotFoundError):
     """Pretrained weights that could not be had; says what to fetch and where to put it."""
 
 
