@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-__all__ = ['IMAGE_SUFFIXES', 'BadImageError', 'read_image', 'read_mask']
+from ..structures import CoSegDataSample
+
+__all__ = ['IMAGE_SUFFIXES', 'BadImageError', 'image_of', 'read_image', 'read_mask']
 
 #: Suffixes, in lower case, of the files that are taken for images.
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
@@ -92,3 +94,39 @@ def read_mask(path: str | Path) -> np.ndarray:
             f'{path} has mask values from {values.min()} to {values.max()}; masks hold 0..255'
         )
     return values.astype(np.uint8)
+
+
+def image_of(sample: CoSegDataSample) -> np.ndarray:
+    """The original image that a sample stands for.
+
+    Looked for in the sample's metainfo, in this order: ``ori_img``, the image itself where it came
+    as an array; ``render``, which draws it again (``SyntheticCoSegDataset``); ``img_path``, its
+    file.
+
+    Returns:
+        (H, W, 3) uint8 BGR, upright. Not to be written into: it may be the sample's own array.
+
+    Raises:
+        KeyError: if the sample names no image.
+        ValueError: if ``ori_img`` is no such array.
+        FileNotFoundError, BadImageError: as :func:`read_image`.
+
+    Example:
+        >>> sample = CoSegDataSample(metainfo=dict(ori_img=np.zeros((4, 6, 3), np.uint8)))
+        >>> image_of(sample).shape
+        (4, 6, 3)
+    """
+    image = sample.get('ori_img')
+    if image is not None:
+        if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.shape[2:] != (3,):
+            found = f'{image.dtype} {image.shape}' if hasattr(image, 'dtype') else type(image)
+            raise ValueError(f"a sample's ori_img must be (H, W, 3) uint8 BGR, got {found}")
+        return image
+    if sample.get('render') is not None:
+        return sample.get('render').load()[0]
+    if sample.get('img_path'):
+        return read_image(sample.get('img_path'))
+    raise KeyError(
+        f"the sample {sample.get('group')}/{sample.get('stem')} names no image; put 'img_path' "
+        "(or 'ori_img') into the meta_keys of PackGroupInputs"
+    )

@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmcoseg.datasets.image_io import BadImageError, read_image, read_mask
+from mmcoseg.datasets import ForEachImage, LoadCoSegImage, PackGroupInputs, SyntheticCoSegDataset
+from mmcoseg.datasets.image_io import BadImageError, image_of, read_image, read_mask
+from mmcoseg.structures import CoSegDataSample
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
 
@@ -95,3 +97,27 @@ def test_coloured_or_deep_masks_are_refused(tmp_path):
         read_mask(save(tmp_path / 'c.png', RGB))
     with pytest.raises(BadImageError, match='mask values from 0 to 1000'):
         read_mask(save(tmp_path / 'd.png', np.array([[0, 1000]], np.uint16)))
+
+
+def test_image_of_a_file_or_an_array(tmp_path):
+    path = save(tmp_path / 'a.png', RGB)
+    sample = CoSegDataSample(metainfo=dict(group='g', stem='a', img_path=str(path)))
+    np.testing.assert_array_equal(image_of(sample), RGB[:, :, ::-1])
+    sample.set_metainfo(dict(ori_img=RGB))  # goes before the file
+    np.testing.assert_array_equal(image_of(sample), RGB)
+    for wrong in (RGB[:, :, 0], RGB.astype(np.float32), 'a.png'):
+        with pytest.raises(ValueError, match='must be .H, W, 3. uint8 BGR'):
+            image_of(CoSegDataSample(metainfo=dict(ori_img=wrong)))
+    with pytest.raises(KeyError, match='g/b names no image'):
+        image_of(CoSegDataSample(metainfo=dict(group='g', stem='b', img_path=None)))
+
+
+def test_image_of_a_rendered_image():
+    dataset = SyntheticCoSegDataset(
+        pipeline=[ForEachImage([LoadCoSegImage()]), PackGroupInputs()],
+        num_categories=2,
+        images_per_group=2,
+    )
+    item = dataset[0]
+    for tensor, sample in zip(item['inputs'], item['data_samples'], strict=True):
+        np.testing.assert_array_equal(image_of(sample), tensor.numpy().transpose(1, 2, 0))

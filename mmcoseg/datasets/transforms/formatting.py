@@ -30,6 +30,8 @@ class PackGroupInputs(BaseTransform):
             'group',
             'stem',
             'img_path',
+            'ori_img',
+            'render',
             'seg_map_path',
             'ori_shape',
             'img_shape',
