@@ -1,0 +1,7 @@
+"""Results as files: masks, pictures, annotations of several forms, and a report to leaf through."""
+
+from .polygons import mask_to_polygons
+from .report import build_report
+from .writer import FORMATS, ResultWriter
+
+__all__ = ['FORMATS', 'ResultWriter', 'build_report', 'mask_to_polygons']

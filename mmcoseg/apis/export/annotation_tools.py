@@ -1,0 +1,171 @@
+"""Files of annotation tools: labelme and YOLO segmentation."""
+
+import base64
+import json
+import os
+import re
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from .files import display_name, write_atomically
+from .objects import ObjectMask
+from .polygons import TOLERANCE, join_parts, mask_to_polygons
+
+__all__ = ['YoloNames', 'labelme_document', 'yolo_lines']
+
+#: Version of labelme whose form its files have.
+_LABELME_VERSION = '5.5.0'
+#: What is added to a pixel's number in YOLO files. Its readers make pixels of coordinates by
+#: rounding (supervision) or by cutting off (Ultralytics); between 0 and 0.5 both give the pixel.
+_YOLO_OFFSET = 0.25
+_YAML_NAME = re.compile(r'^  (\d+): (".*")$')
+
+
+def labelme_document(
+    objects: Sequence[ObjectMask],
+    size: tuple[int, int],
+    folder: Path,
+    image_file: Path | None,
+    image: np.ndarray | None = None,
+    tolerance: float = TOLERANCE,
+) -> dict[str, Any]:
+    """The content of a labelme file.
+
+    Each connected part of an object is a polygon through pixel centres, as labelme draws them;
+    parts of one object have a common ``group_id``. A hole hangs on a bridge of no width.
+
+    Args:
+        objects: of the image.
+        size: height and width of the image.
+        folder: where the file will stand, from which the image's path is relative.
+        image_file: the image. None: it has no file and is put into the document.
+        image: (H, W, 3) uint8 BGR; needed without a file.
+        tolerance: of the polygons, in pixels.
+    """
+    shapes = []
+    for number, item in enumerate(objects, start=1):
+        polygons = mask_to_polygons(item.mask, tolerance=tolerance)
+        shapes += [
+            dict(
+                label=display_name(item.category),
+                points=polygon.tolist(),
+                group_id=number if len(polygons) > 1 else None,
+                description='',
+                shape_type='polygon',
+                flags={},
+            )
+            for polygon in polygons
+        ]
+    data = None
+    if image_file is None:
+        buffer = BytesIO()
+        Image.fromarray(image[:, :, ::-1]).save(buffer, 'PNG')
+        data = base64.b64encode(buffer.getvalue()).decode()
+        path = 'image.png'
+    else:
+        path = _relative(image_file, folder)
+    return dict(
+        version=_LABELME_VERSION,
+        flags={},
+        shapes=shapes,
+        imagePath=path,
+        imageData=data,
+        imageHeight=int(size[0]),
+        imageWidth=int(size[1]),
+    )
+
+
+def _relative(file: Path, folder: Path) -> str:
+    file, folder = Path(os.path.realpath(file)), Path(os.path.realpath(folder))
+    try:
+        return Path(os.path.relpath(file, folder)).as_posix()
+    except ValueError:  # on another drive
+        return file.as_posix()
+
+
+def yolo_lines(
+    objects: Sequence[ObjectMask], indices: dict[str, int], tolerance: float = TOLERANCE
+) -> str:
+    """The text of a YOLO segmentation file: ``class x y x y ...``, in shares of the image's size.
+
+    An instance is one line, its parts joined by bridges of no width. A class' mask, of which it is
+    not known how many objects it covers, is a line for each connected part.
+
+    Args:
+        objects: of the image.
+        indices: number of every category, from 0.
+        tolerance: of the polygons, in pixels.
+    """
+    lines = []
+    for item in objects:
+        polygons = mask_to_polygons(item.mask, tolerance=tolerance)
+        if item.instance:
+            polygons = [join_parts(polygons)]
+        for polygon in polygons:
+            shares = (polygon + _YOLO_OFFSET) / item.mask.shape[::-1]
+            values = ' '.join(f'{value:.6f}' for value in shares.ravel())
+            lines.append(f'{indices[item.category]} {values}\n')
+    return ''.join(lines)
+
+
+class YoloNames:
+    """The numbers of the categories in YOLO's label files, kept in its ``data.yaml``.
+
+    Label files are written image by image, before all categories are known. So categories are
+    numbered in the order in which they come, and those of earlier runs keep their numbers.
+
+    Args:
+        file: path of ``data.yaml``; what stands there is read, and all else in it is kept.
+
+    Raises:
+        ValueError: if the file is there but does not have our form.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self._lock = Lock()
+        self._head = (
+            '# Ultralytics finds images and labels from here. All images serve for training and\n'
+            '# for validation alike: split them before you trust a validation.\n'
+            'train: images\n'
+            'val: images\n'
+        )
+        self._indices: dict[str, int] = {}
+        if file.is_file():
+            self._read()
+
+    def _read(self) -> None:
+        text = self.file.read_text(encoding='utf-8')
+        head, found, names = text.partition('names:\n')
+        for number, line in enumerate(names.splitlines()):
+            match = _YAML_NAME.match(line)
+            if not match or int(match[1]) != number:
+                found = ''
+                break
+            self._indices[json.loads(match[2])] = number
+        if not found:
+            raise ValueError(
+                f'{self.file} is not as mmcoseg writes it, so that the numbers of the categories '
+                'of earlier results are lost; delete or move the folder it is in'
+            )
+        self._head = head
+
+    def number(self, categories: Sequence[str]) -> dict[str, int]:
+        """The number of each category; new ones are put into the file."""
+        with self._lock:
+            new = [name for name in categories if display_name(name) not in self._indices]
+            for name in new:
+                self._indices.setdefault(display_name(name), len(self._indices))
+            if new or not self.file.is_file():
+                # Not escaped as in json, whose two halves of a rare character YAML takes for two.
+                quoted = {i: json.dumps(n, ensure_ascii=False) for n, i in self._indices.items()}
+                lines = (f'  {i}: {name}\n' for i, name in quoted.items())
+                with write_atomically(self.file) as file:
+                    file.write(f'{self._head}names:\n{"".join(lines)}'.encode())
+            return {name: self._indices[display_name(name)] for name in categories}

@@ -1,0 +1,106 @@
+"""Names of files, and writing them so that a reader never meets half of one."""
+
+import hashlib
+import os
+import re
+import unicodedata
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import IO
+from urllib.parse import quote
+
+from PIL import Image
+
+__all__ = ['display_name', 'file_name_of', 'save_image', 'url_of', 'write_atomically']
+
+#: Bytes of a file's name on common file systems.
+_LONGEST_NAME = 255
+#: Characters that no file name can hold on some system, or that lead out of the folder.
+_FORBIDDEN = re.compile(r'[/\\\0]')
+#: Characters that turn the direction of the text around them.
+_BIDI = frozenset('\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069')
+
+
+def file_name_of(name: str, suffix: str = '') -> str:
+    """The name of a file or folder for a group or image of any name.
+
+    A name that can be one stays as it is, with its spaces, quotes and bytes that are not UTF-8.
+    One that cannot (slashes, ``.``, ``..``, nothing, too long) is changed and gets a mark of what
+    it was, so that different names stay different.
+
+    Args:
+        name: of the group or image.
+        suffix: with the dot, of the file.
+
+    Example:
+        >>> file_name_of("what's this", '.png'), file_name_of('../dog')
+        ("what's this.png", '.._dog-a17c28b8')
+    """
+    safe = _FORBIDDEN.sub('_', name)
+    if safe.strip('.') == '' and not suffix:
+        safe += '_'
+    if safe == name and name and len(os.fsencode(safe + suffix)) <= _LONGEST_NAME:
+        return safe + suffix
+    mark = '-' + hashlib.sha1(name.encode('utf-8', 'surrogatepass')).hexdigest()[:8]
+    room = _LONGEST_NAME - len(mark) - len(os.fsencode(suffix))
+    # Cut between characters, not within one.
+    while len(os.fsencode(safe)) > room:
+        safe = safe[:-1]
+    return f'{safe}{mark}{suffix}'
+
+
+def display_name(name: str) -> str:
+    r"""A name as text that any page and file can hold: what cannot be shown is written out.
+
+    Example:
+        >>> display_name('caf\udce9\n')
+        'caf\\xe9\\x0a'
+    """
+
+    def shown(character: str) -> str:
+        code = ord(character)
+        if 0xDC80 <= code <= 0xDCFF:  # a byte that is not UTF-8, as Python keeps it
+            return f'\\x{code - 0xDC00:02x}'
+        hidden = unicodedata.category(character) in ('Cc', 'Cs', 'Zl', 'Zp')
+        if hidden or character in _BIDI or code & 0xFFFE == 0xFFFE:
+            return f'\\x{code:02x}' if code < 256 else f'\\u{code:04x}'
+        return character
+
+    return ''.join(map(shown, name))
+
+
+def url_of(path: str) -> str:
+    """A relative path, with slashes, as a link."""
+    return quote(os.fsencode(path))
+
+
+@contextmanager
+def write_atomically(path: str | Path) -> Iterator[IO[bytes]]:
+    """A file to write to, which takes its name only once it is complete.
+
+    Folders are made where needed. If anything fails, what stood under the name before is still
+    there.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # In the same folder, since renaming between file systems is copying. Its name does not
+    # depend on the file's, which may be as long as names can be.
+    temporary = path.parent / f'.mmcoseg-{uuid.uuid4().hex[:12]}.tmp'
+    try:
+        with open(temporary, 'wb') as file:
+            yield file
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def save_image(image: Image.Image, path: str | Path, format: str, **options) -> None:
+    """Write an image by :func:`write_atomically`; ``format`` and ``options`` as for Pillow."""
+    buffer = BytesIO()  # Pillow seeks in what it writes to
+    image.save(buffer, format, **options)
+    with write_atomically(path) as file:
+        file.write(buffer.getbuffer())

@@ -1,0 +1,185 @@
+"""From a data sample to the objects that the formats describe."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from pycocotools import mask as coco_mask
+
+from ...structures import CoSegDataSample
+
+__all__ = ['ImageResult', 'ObjectMask', 'class_names', 'to_annotation', 'to_result']
+
+
+@dataclass
+class ObjectMask:
+    """One object, or all that belongs to one class.
+
+    Args:
+        mask: (H, W) bool.
+        label: value of the class in the image's mask, 1..K.
+        category: name of the class.
+        score: 0 to 1.
+        instance: whether it is a single object.
+    """
+
+    mask: np.ndarray
+    label: int
+    category: str
+    score: float
+    instance: bool
+
+
+@dataclass
+class ImageResult:
+    """What was found in an image.
+
+    Args:
+        labels: (H, W) uint8, 0 background, 1..K classes.
+        names: of the K classes.
+        objects: those that are not empty, the classes in order, or the instances in order.
+        instances: masks (n, H, W) bool of all instances, or None where the method gives none.
+    """
+
+    labels: np.ndarray
+    names: tuple[str, ...]
+    objects: list[ObjectMask]
+    instances: np.ndarray | None
+
+
+def class_names(classes: Sequence[str] | None, number: int) -> tuple[str, ...]:
+    """Names of mask values 1..K: those given, or else ``object``, or ``class 1`` to ``class K``.
+
+    Raises:
+        ValueError: if fewer names are given than there are classes, or a name comes twice.
+
+    Example:
+        >>> class_names(None, 1), class_names(None, 2), class_names(('cat', 'dog'), 1)
+        (('object',), ('class 1', 'class 2'), ('cat', 'dog'))
+    """
+    if isinstance(classes, str):
+        raise TypeError(f'classes must be a list of names, got the single text {classes!r}')
+    if classes:
+        names = tuple(map(str, classes))
+        if len(names) < number or len(set(names)) < len(names):
+            raise ValueError(
+                f'classes must name each of the {number} classes of the mask once, got {names}'
+            )
+        return names
+    return ('object',) if number <= 1 else tuple(f'class {k}' for k in range(1, number + 1))
+
+
+def to_result(sample: CoSegDataSample, classes: Sequence[str] | None = None) -> ImageResult:
+    """The objects of an image, from its ``pred_instances`` or else its ``pred_sem_seg``.
+
+    The number of classes K is that of ``classes``, or the channels of ``pred_prob`` but the
+    background's, or the highest value of the mask, whichever is highest. A score is the instance's
+    own, or the mean of ``pred_prob`` over the class' mask; times the image's ``presence``, where
+    the method gives one. What is not known counts as 1.
+
+    Where K is 1 the category is the group's name: the group is what its images have in common.
+    Otherwise it is the class' name, for nameless classes with the group's name in front. Labels of
+    instances count the classes from 0 (where K is 1 they do not matter).
+
+    Raises:
+        ValueError: naming the image, if it has no prediction or one that cannot be.
+    """
+    name = f'{sample.get("group")}/{sample.get("stem")}'
+    instances = sample.get('pred_instances')
+    with_masks = instances is not None and 'masks' in instances
+    if 'pred_sem_seg' not in sample and not with_masks:
+        raise ValueError(f'{name} has no prediction (pred_sem_seg or pred_instances) to write')
+
+    masks = _array(instances.masks).astype(bool) if with_masks else None
+    marks = np.zeros(len(masks) if with_masks else 0, int)
+    if with_masks and 'labels' in instances:
+        marks = _array(instances.labels).astype(int)
+    prob = _array(sample.pred_prob.data) if 'pred_prob' in sample else None
+    labels = _array(sample.pred_sem_seg.data) if 'pred_sem_seg' in sample else None
+    if labels is not None:
+        if labels.ndim != 3 or len(labels) != 1:
+            raise ValueError(f'pred_sem_seg of {name} must be (1, H, W), got {labels.shape}')
+        labels = labels[0].astype(np.uint8)
+
+    number = max(
+        len(classes or ()),
+        1 if prob is None or len(prob) == 1 else len(prob) - 1,
+        0 if labels is None else int(labels.max(initial=0)),
+    )
+    if labels is None:
+        # Without a mask of their own, later instances lie above earlier ones, as in overlays.
+        labels = np.zeros(masks.shape[1:], np.uint8)
+        for mark, mask in zip(marks, masks):
+            labels[mask] = mark + 1 if number > 1 else 1
+    elif masks is not None and masks.shape[1:] != labels.shape:
+        raise ValueError(
+            f'pred_instances of {name} are {masks.shape[1:]}, pred_sem_seg is {labels.shape}'
+        )
+    names = class_names(classes, number)
+    known = bool(classes)
+
+    def category(label: int) -> str:
+        if number == 1:
+            return str(sample.get('group'))
+        if not 1 <= label <= len(names):
+            raise ValueError(f'{name} has an object of class {label}, the classes are {names}')
+        return names[label - 1] if known else f'{sample.get("group")} {names[label - 1]}'
+
+    presence = float(sample.presence) if 'presence' in sample else 1.0
+    objects = []
+    if masks is not None:
+        scores = _array(instances.scores) if 'scores' in instances else np.ones(len(masks))
+        for mask, mark, score in zip(masks, marks, scores):
+            if mask.any():
+                label = int(mark) + 1 if number > 1 else 1
+                objects.append(
+                    ObjectMask(mask, label, category(label), _share(score * presence), True)
+                )
+    else:
+        for label in range(1, number + 1):
+            mask = labels == label
+            if mask.any():
+                score = presence * _mean_prob(prob, label, mask)
+                objects.append(ObjectMask(mask, label, category(label), _share(score), False))
+    return ImageResult(labels, names, objects, masks)
+
+
+def to_annotation(item: ObjectMask) -> dict[str, Any]:
+    """The object in COCO's form, as far as one image knows it: plain types, RLE with text counts.
+
+    The RLE decodes to exactly the mask.
+    """
+    rle = coco_mask.encode(np.asfortranarray(item.mask, dtype=np.uint8))
+    box = coco_mask.toBbox(rle)
+    return dict(
+        category=item.category,
+        label=item.label,
+        segmentation=dict(size=[int(side) for side in rle['size']], counts=rle['counts'].decode()),
+        bbox=[float(side) for side in box],
+        area=int(coco_mask.area(rle)),
+        score=item.score,
+    )
+
+
+def _array(values: Any) -> np.ndarray:
+    return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
+
+
+def _share(value: float) -> float:
+    """A number from 0 to 1 that json can hold, with as many digits as mean anything."""
+    return round(float(np.clip(np.nan_to_num(value), 0, 1)), 6)
+
+
+def _mean_prob(prob: np.ndarray | None, label: int, mask: np.ndarray) -> float:
+    """Mean of a class' probability over its mask; the map may have any resolution."""
+    if prob is None:
+        return 1.0
+    channel = prob[0 if len(prob) == 1 else label].astype(np.float32)
+    weight = mask.astype(np.float32)
+    if channel.shape != mask.shape:
+        weight = cv2.resize(weight, channel.shape[::-1], interpolation=cv2.INTER_AREA)
+    total = float(weight.sum())
+    return float((channel * weight).sum()) / total if total else 1.0

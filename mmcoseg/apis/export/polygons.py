@@ -1,0 +1,161 @@
+"""Polygons of masks, for the formats that know nothing else.
+
+Formats differ in what a coordinate means, so there are two kinds of polygons:
+
+- along pixel *edges*: pixel (x, y) is the square from (x, y) to (x + 1, y + 1). COCO's.
+- through pixel *centres*: (x, y) is the pixel, and a polygon's own line belongs to it. This is what
+  the rasterisers of OpenCV (YOLO's tools) and Pillow (labelme) draw.
+
+No such format knows holes. A hole is joined to the outline by a bridge of no width, which runs over
+pixels of the object, so that filling the polygon gives the hole back.
+"""
+
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+__all__ = ['TOLERANCE', 'join_parts', 'mask_to_polygons']
+
+#: Pixels by which a simplified outline may be off, for large objects.
+TOLERANCE = 1.0
+#: The same, as a share of the object's area over the length of its outline: what moves the outline
+#: by this much changes at most this share of the area.
+_RELATIVE_TOLERANCE = 0.05
+#: Below this, moving vertices that lie on pixels gains nothing.
+_LEAST_TOLERANCE = 0.5
+
+
+@dataclass
+class _Part:
+    """A connected part of a mask: its outline and those of its holes, closed (n, 2) int."""
+
+    outline: np.ndarray
+    holes: list[np.ndarray] = field(default_factory=list)
+
+
+def mask_to_polygons(
+    mask: np.ndarray, *, edges: bool = False, tolerance: float = TOLERANCE
+) -> list[np.ndarray]:
+    """One polygon for each connected part of a mask, holes joined to it by bridges.
+
+    With ``tolerance=0`` the polygons stand for exactly the mask. Otherwise outlines are simplified,
+    small objects less than large ones: the intersection over union with the mask stays above 0.98
+    for parts of at least 32 x 32 pixels that are not all outline.
+
+    Args:
+        mask: (H, W) bool or 0 / not 0.
+        edges: vertices on the edges of pixels instead of on their centres.
+        tolerance: pixels by which a simplified outline may be off at most.
+
+    Returns:
+        Polygons (n, 2), x and y, float64, n >= 3, from top to bottom. Parts are 8-connected. Of
+        centres, those of a single pixel or line have vertices more than once.
+
+    Raises:
+        ValueError: if the mask has not two dimensions or the tolerance is negative.
+
+    Example:
+        >>> mask_to_polygons(np.ones((2, 3), bool), edges=True)[0].tolist()
+        [[0.0, 0.0], [0.0, 2.0], [3.0, 2.0], [3.0, 0.0]]
+        >>> mask_to_polygons(np.ones((2, 3), bool))[0].tolist()
+        [[0.0, 0.0], [0.0, 1.0], [2.0, 1.0], [2.0, 0.0]]
+    """
+    if np.ndim(mask) != 2:
+        raise ValueError(f'a mask must be (H, W), got {np.shape(mask)}')
+    if not tolerance >= 0:
+        raise ValueError(f'tolerance must be at least 0 pixels, got {tolerance}')
+    pixels = (np.asarray(mask) != 0).astype(np.uint8)
+    offset = np.zeros(2, int)
+    rows, columns = np.flatnonzero(pixels.any(1)), np.flatnonzero(pixels.any(0))
+    if len(rows):  # only the object's box, which saves much of the time for small objects
+        offset = np.array([columns[0], rows[0]])
+        pixels = np.ascontiguousarray(pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
+    if edges:
+        pixels = pixels.repeat(2, axis=0).repeat(2, axis=1)
+    polygons = []
+    for part in _parts(pixels):
+        outline = _bridge_holes(part)
+        if edges:
+            # Of doubled pixels, even numbers lie at left and upper edges, odd ones at the others.
+            outline = (outline + 1) // 2
+        outline = _without_steps(outline)
+        allowed = min(tolerance, _RELATIVE_TOLERANCE * _area_over_length(outline))
+        if allowed >= _LEAST_TOLERANCE and len(outline) > 3:
+            simple = cv2.approxPolyDP(outline.astype(np.int32)[:, None], allowed, True)[:, 0]
+            outline = simple if len(simple) >= 3 else outline
+        outline = np.concatenate([outline, *[outline[-1:]] * (3 - len(outline))])
+        polygons.append((outline + offset).astype(np.float64))
+    return sorted(polygons, key=lambda polygon: polygon[:, ::-1].min(axis=0).tolist())
+
+
+def join_parts(polygons: list[np.ndarray]) -> np.ndarray:
+    """One polygon of several, for formats with one polygon an object.
+
+    Each is joined to what there is by a bridge of no width between their nearest vertices.
+    Rasterisers that draw a polygon's own line also draw the bridge, one pixel wide.
+
+    Raises:
+        ValueError: without polygons.
+    """
+    if not polygons:
+        raise ValueError('there are no polygons to join')
+    joined = polygons[0]
+    for polygon in polygons[1:]:
+        distance = ((joined[:, None] - polygon[None]) ** 2).sum(axis=-1)
+        at, start = np.unravel_index(distance.argmin(), distance.shape)
+        joined = _insert(joined, int(at), polygon, int(start))
+    return joined
+
+
+def _parts(pixels: np.ndarray) -> list[_Part]:
+    contours, hierarchy = cv2.findContours(pixels, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    parts = {}
+    for number, contour in enumerate(contours):
+        if hierarchy[0][number][3] < 0:
+            parts[number] = _Part(contour[:, 0].astype(int))
+    for number, contour in enumerate(contours):
+        if hierarchy[0][number][3] >= 0:
+            parts[hierarchy[0][number][3]].holes.append(contour[:, 0].astype(int))
+    return list(parts.values())
+
+
+def _bridge_holes(part: _Part) -> np.ndarray:
+    """One closed line: the outline, with every hole on a bridge over the object's pixels.
+
+    From the leftmost point of a hole, the object's pixels to its left end at the outline or at a
+    hole that reaches farther to the left. Taken from left to right, that is there already.
+    """
+    line = part.outline
+    for hole in sorted(part.holes, key=lambda points: points.min(axis=0).tolist()):
+        start = int(hole[:, 0].argmin())
+        x, y = hole[start]
+        left = np.flatnonzero((line[:, 1] == y) & (line[:, 0] <= x))
+        at = int(left[line[left, 0].argmax()])
+        line = _insert(line, at, hole, start)
+    return line
+
+
+def _insert(line: np.ndarray, at: int, loop: np.ndarray, start: int) -> np.ndarray:
+    """Go along ``line`` to ``at``, around ``loop`` from and to ``start``, and on from ``at``."""
+    around = np.roll(loop, -start, axis=0)
+    return np.concatenate([line[: at + 1], around, around[:1], line[at:]])
+
+
+def _without_steps(line: np.ndarray) -> np.ndarray:
+    """The same closed line without repeated vertices and such in the middle of straight runs."""
+    line = line[(line != np.roll(line, 1, axis=0)).any(axis=1)] if len(line) > 1 else line
+    if len(line) < 3:
+        return line
+    before, after = line - np.roll(line, 1, axis=0), np.roll(line, -1, axis=0) - line
+    turn = before[:, 0] * after[:, 1] - before[:, 1] * after[:, 0]
+    back = (before * after).sum(axis=1) < 0
+    kept = line[(turn != 0) | back]
+    return kept if len(kept) >= 2 else line
+
+
+def _area_over_length(line: np.ndarray) -> float:
+    following = np.roll(line, -1, axis=0)
+    area = abs((line[:, 0] * following[:, 1] - line[:, 1] * following[:, 0]).sum()) / 2
+    length = np.hypot(*(following - line).T).sum()
+    return float(area / length) if length else 0.0

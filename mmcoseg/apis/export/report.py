@@ -1,0 +1,226 @@
+"""The report: one page with all images, that needs no other file and no network."""
+
+import base64
+import hashlib
+import math
+from collections.abc import Iterator, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+from PIL import Image
+
+from ...visualization import PALETTE
+from .files import display_name, url_of
+
+__all__ = ['THUMBNAIL_SIDE', 'build_report']
+
+#: Longer side of the thumbnails that are kept for the report, in pixels.
+THUMBNAIL_SIDE = 480
+#: Longer sides of the pictures in a report; the largest is taken that keeps it small enough.
+_SIDES = (THUMBNAIL_SIDE, 400, 320, 240, 180, 130, 96)
+#: Bytes of all pictures of a report, about.
+_BUDGET = 50e6
+#: The largest number of images with pictures; the others are listed.
+_MAX_PICTURES = 10_000
+_KINDS = ('image', 'mask', 'overlay')
+_FOLDER = Path(__file__).parent
+_LABELS = dict(
+    num_images='images',
+    groups='groups',
+    num_absent='absent',
+    num_empty='empty masks',
+    num_skipped='skipped files',
+    num_warnings='warnings',
+    mean_presence='mean presence',
+    mean_area_share='mean area',
+    seconds='seconds an image',
+)
+
+
+def build_report(
+    groups: Sequence[dict[str, Any]],
+    summary: dict[str, Any],
+    out_dir: str | Path,
+    cache: dict | None = None,
+) -> Iterator[str]:
+    """The text of the page, piece by piece.
+
+    Pictures are made from the thumbnails of the records, smaller ones the more images there are:
+    480 pixels up to some 500 images, about 320 for 1,000, so that the page stays below some 60 MB.
+    Images of a group stand by falling presence, or by name where the method gives none.
+
+    Args:
+        groups: with the records of their images, as ``ResultWriter.write_collections`` takes them.
+        summary: content of ``summary.json`` of the same groups.
+        out_dir: folder of the thumbnails.
+        cache: kept between calls, saves making the same pictures again.
+    """
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(
+        shown=lambda value: display_name(str(value)), percent=_percent, url=url_of
+    )
+    template = environment.from_string(_text('report.html.j2'))
+    records = [record for group in groups for record in group['images']]
+    side = _side_of(records, Path(out_dir))
+    pictures = _Pictures(Path(out_dir), side, {} if cache is None else cache)
+    script, style = (Markup(_text(name)) for name in ('report.js', 'report.css'))
+    yield from template.generate(
+        summary=summary,
+        numbers=_numbers(summary['totals']),
+        groups=[_group(group, number) for number, group in enumerate(groups, start=1)],
+        per_group=max(1, _MAX_PICTURES // max(1, len(groups))),
+        left_out=list(_left_out(groups, summary['settings'])),
+        with_presence=any(record['presence'] is not None for record in records),
+        pictures=pictures,
+        # Nothing but this script and style and embedded pictures may load or run.
+        script=script,
+        style=style,
+        script_hash=_hash(script),
+        style_hash=_hash(style),
+    )
+
+
+def _text(name: str) -> str:
+    return (_FOLDER / name).read_text(encoding='utf-8')
+
+
+def _hash(text: str) -> str:
+    return 'sha256-' + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _percent(share: float) -> str:
+    if 0 < share < 0.01 or 0.99 < share < 1:
+        return f'{100 * share:.2g} %' if share < 0.5 else '> 99 %'
+    return f'{100 * share:.0f} %'
+
+
+def _numbers(totals: dict[str, Any]) -> list[tuple[str, str]]:
+    """Figures for the head of the page: what it is, and its text; such as say nothing left out."""
+    shown = []
+    for key, label in _LABELS.items():
+        value = totals[key]
+        if key == 'seconds' and value is not None:
+            value = value / max(1, totals['num_images'])
+        if value is None or (value == 0 and key not in ('num_images', 'groups')):
+            continue
+        if key == 'mean_area_share':
+            text = _percent(value)
+        else:
+            text = str(value) if isinstance(value, int) else f'{value:.2f}'
+        shown.append((label, text))
+    return shown
+
+
+def _group(group: dict[str, Any], number: int) -> dict[str, Any]:
+    records = list(group['images'])
+    if any(record['presence'] is not None for record in records):
+        # Unknown presence comes last; the order of the group where it is the same.
+        records.sort(key=lambda record: -1 if record['presence'] is None else record['presence'])
+        records.reverse()
+    else:
+        records.sort(key=lambda record: record['file_name'])
+    names = max((record['classes'] for record in records), key=len, default=[])
+    legend = []
+    if len(names) > 1:
+        colours = ['#%02x%02x%02x' % PALETTE[i % len(PALETTE)] for i in range(len(names))]
+        legend = list(zip(names, colours))
+    return dict(
+        id=f'group-{number}',
+        name=group['name'],
+        records=records,
+        legend=legend,
+        num_absent=sum(record['absent'] for record in records),
+        num_skipped=len(group.get('skipped', ())),
+    )
+
+
+def _left_out(
+    groups: Sequence[dict[str, Any]], settings: dict[str, Any]
+) -> Iterator[tuple[str, str, str, str]]:
+    """Group, file, what happened and why, of files without a mask."""
+    threshold = settings.get('presence_threshold')
+    for group in groups:
+        for file in group.get('skipped', ()):
+            yield group['name'], str(file['file_name']), 'skipped', str(file['reason'])
+        for record in group['images']:
+            if not record['absent']:
+                continue
+            reason = 'the common object was not found in it'
+            if record['presence'] is not None:
+                reason = f'presence {record["presence"]:.2f}'
+                if threshold is not None:
+                    reason += f', below the threshold {threshold:g}'
+            yield group['name'], record['file_name'], 'absent', reason
+
+
+def _side_of(records: Sequence[dict[str, Any]], out_dir: Path) -> int:
+    """The largest side at which all pictures stay within the budget, judged by a sample."""
+    paths = [record['thumbnails'] for record in records if record['thumbnails']]
+    sample = paths[:: max(1, len(paths) // 200)]
+    sizes = []
+    for files in sample:
+        try:
+            sizes.append(sum((out_dir / files[kind]).stat().st_size for kind in _KINDS))
+        except OSError:
+            continue
+    if not sizes:
+        return _SIDES[0]
+    total = 4 / 3 * sum(sizes) / len(sizes) * min(len(paths), _MAX_PICTURES)
+    for side in _SIDES:
+        # The bytes of a JPEG file fall more slowly than its area.
+        if total * (side / THUMBNAIL_SIDE) ** 1.6 <= _BUDGET:
+            return side
+    return _SIDES[-1]
+
+
+class _Pictures:
+    """Pictures of records as addresses that hold them; made as the page is written."""
+
+    def __init__(self, out_dir: Path, side: int, cache: dict) -> None:
+        self.out_dir = out_dir
+        self.side = side
+        self.cache = cache
+        if cache.get('side') != side:
+            cache.clear()
+            cache['side'] = side
+
+    def size_of(self, record: dict[str, Any]) -> tuple[int, int]:
+        """Width and height of the record's pictures."""
+        factor = min(1.0, self.side / max(record['height'], record['width'], 1))
+        return tuple(max(1, round(factor * record[key])) for key in ('width', 'height'))
+
+    def __call__(self, record: dict[str, Any]) -> list[tuple[str, str]]:
+        """Kind and address of each picture; none if a thumbnail is not there any more."""
+        try:
+            return [(kind, self._address(record['thumbnails'][kind], record)) for kind in _KINDS]
+        except (OSError, KeyError):
+            return []
+
+    def _address(self, file: str, record: dict[str, Any]) -> str:
+        path = self.out_dir / file
+        status = path.stat()
+        key = file, status.st_mtime_ns, status.st_size
+        if key not in self.cache:
+            data = path.read_bytes()
+            if self.side < THUMBNAIL_SIDE:
+                data = _shrink(data, self.size_of(record))
+            kind = 'png' if file.endswith('.png') else 'jpeg'
+            self.cache[key] = f'data:image/{kind};base64,{base64.b64encode(data).decode()}'
+        return self.cache[key]
+
+
+def _shrink(data: bytes, size: tuple[int, int]) -> bytes:
+    picture, out = Image.open(BytesIO(data)), BytesIO()
+    if math.prod(size) >= math.prod(picture.size):
+        return data
+    if picture.format == 'PNG':  # a mask, whose values stay
+        picture.resize(size, Image.Resampling.NEAREST).save(out, 'PNG', optimize=True)
+    else:
+        picture.draft(picture.mode, size)
+        picture.resize(size, Image.Resampling.BOX).save(out, 'JPEG', quality=78, optimize=True)
+    return out.getvalue()

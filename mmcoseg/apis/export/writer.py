@@ -1,0 +1,467 @@
+"""The writer of results: files of each image as it is done, and collections over all images."""
+
+import json
+import os
+import platform
+import shutil
+from collections.abc import Sequence
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from ...datasets.image_io import image_of
+from ...structures import CoSegDataSample
+from ...structures.coseg_data_sample import VOID
+from ...version import __version__
+from ...visualization import PALETTE, overlay
+from ...visualization.contact_sheet import VOID_COLOUR
+from .annotation_tools import YoloNames, labelme_document, yolo_lines
+from .files import file_name_of, save_image, write_atomically
+from .objects import ImageResult, ObjectMask, to_annotation, to_result
+from .polygons import TOLERANCE, mask_to_polygons
+from .report import THUMBNAIL_SIDE, build_report
+
+__all__ = ['FORMATS', 'ResultWriter']
+
+#: What a :class:`ResultWriter` can write.
+FORMATS = ('masks', 'overlays', 'cutouts', 'coco', 'labelme', 'yolo')
+
+#: Folder of what is needed again to assemble the report.
+_THUMBNAILS = '.mmcoseg/thumbnails'
+_JPEG = dict(quality=90, optimize=True)
+
+
+class ResultWriter:
+    """Writes what was found in images to a folder, each file whole or not at all.
+
+    ======================================== ==================================================
+    ``masks/<group>/<stem>.png``             0 and 255, or 0..K with a palette where there are K
+                                             classes; the image's original size
+    ``instances/<group>/<stem>.png``         with ``masks``, where the method gives instances:
+                                             0 and their numbers from 1, where they overlap that
+                                             of the highest score; a palette up to 255 of them,
+                                             16-bit grey above
+    ``overlays/<group>/<stem>.jpg``          the image with its objects tinted and outlined
+    ``cutouts/<group>/<stem>.png``           RGBA, all objects: of the image's size, so that it can
+                                             be laid over it; alpha 255 exactly on the mask, all
+                                             else wholly transparent and black
+    ``annotations.json``                     (``coco``) of all images: see
+                                             :meth:`write_collections`
+    ``labelme/<group>/<stem>.json``          polygons
+    ``yolo/labels/<group>/<stem>.txt``,      polygons, with links to the images in ``yolo/images``
+    ``yolo/data.yaml``                       (copies where links cannot be), as Ultralytics wants
+                                             it
+    ``summary.json``, ``report.html``        always: every image's figures; all images to look at
+    ======================================== ==================================================
+
+    Polygons cannot say everything that masks can; see ``mask_to_polygons`` for how close they
+    come. All else gives exactly the mask back.
+
+    Group and image names become file names as they are, wherever that is possible
+    (``files.file_name_of``).
+
+    Args:
+        out_dir: folder to write to; made when the first file is written.
+        formats: some of :data:`FORMATS`.
+        polygons: polygons instead of RLE in ``annotations.json``.
+        polygon_tolerance: pixels by which the outlines of polygons may be off; 0: not at all.
+        report: write ``report.html``, and the thumbnails it needs.
+
+    Raises:
+        ValueError: for a format that is not known, or where ``yolo/data.yaml`` of earlier results
+            is not as we write it.
+
+    Example:
+        >>> import tempfile
+        >>> import torch
+        >>> from mmengine.structures import PixelData
+        >>> sample = CoSegDataSample(metainfo=dict(group='cat', stem='001'))
+        >>> sample.pred_sem_seg = PixelData(data=torch.eye(4, dtype=torch.uint8)[None])
+        >>> writer = ResultWriter(tempfile.mkdtemp())
+        >>> record = writer.write_image(sample, np.zeros((4, 4, 3), np.uint8))
+        >>> record['files']['masks'], record['area_share']
+        ('masks/cat/001.png', 0.25)
+        >>> writer.write_collections([dict(name='cat', images=[record])])
+    """
+
+    def __init__(
+        self,
+        out_dir: str | Path,
+        formats: Sequence[str] = ('masks', 'overlays', 'coco'),
+        polygons: bool = False,
+        polygon_tolerance: float = TOLERANCE,
+        report: bool = True,
+    ) -> None:
+        formats = (formats,) if isinstance(formats, str) else tuple(formats)
+        unknown = sorted(set(formats) - set(FORMATS))
+        if unknown:
+            raise ValueError(f'there are no formats {unknown}; choose among {list(FORMATS)}')
+        self.out_dir = Path(out_dir)
+        self.formats = tuple(name for name in FORMATS if name in formats)
+        self.polygons = polygons
+        self.polygon_tolerance = polygon_tolerance
+        self.report = report
+        self._pictures: dict = {}  # of the report, which is written again and again
+        self._yolo = YoloNames(self.out_dir / 'yolo/data.yaml') if 'yolo' in formats else None
+
+    def write_image(
+        self,
+        sample: CoSegDataSample,
+        image: np.ndarray | None = None,
+        classes: Sequence[str] | None = None,
+        *,
+        seconds: float | None = None,
+        warnings: Sequence[str] = (),
+        absent: bool | None = None,
+    ) -> dict[str, Any]:
+        """Write the files of one image. May be called by several threads at once.
+
+        Args:
+            sample: with predictions. ``file_name`` in its metainfo goes before the name of
+                ``img_path``.
+            image: (H, W, 3) uint8 BGR, upright, at the original size; None: ``image_of`` finds it.
+            classes: names of the K classes of the mask; see ``objects.to_result`` for where they
+                are not known.
+            seconds: that the image took.
+            warnings: about this image, for the summary and the report.
+            absent: the object was found not to be in the image. None: ``absent`` of the sample's
+                metainfo.
+
+        Returns:
+            The image's record, for :meth:`write_collections`. Only plain types, the same after a
+            way through json: ``group``, ``stem``, ``file_name`` (``<group>/<file name>``),
+            ``height``, ``width``, ``presence`` (None where unknown), ``absent``, ``area_share``
+            (of all objects together, 0 to 1), ``classes`` (names of mask values 1..K),
+            ``annotations``, ``files`` and ``thumbnails`` (paths relative to ``out_dir``, with
+            slashes), ``seconds``, ``warnings``.
+
+        Raises:
+            ValueError: naming the image, if it has no prediction or one of another size.
+            OSError: if a file cannot be written.
+        """
+        image = image_of(sample) if image is None else image
+        result = to_result(sample, classes)
+        height, width = result.labels.shape
+        name = f'{sample.get("group")}/{sample.get("stem")}'
+        if image.shape != (height, width, 3) or image.dtype != np.uint8:
+            raise ValueError(
+                f'{name}: the image is {image.dtype} {image.shape}, the prediction '
+                f'{height} x {width} (height x width); give the image as (H, W, 3) uint8 at its '
+                'original size'
+            )
+        group, stem = str(sample.get('group')), str(sample.get('stem'))
+        source = Path(sample.get('img_path') or '')
+        paths = {
+            kind: f'{kind}/{file_name_of(group)}/{file_name_of(stem, suffix)}'
+            for kind, suffix in (
+                ('masks', '.png'),
+                ('instances', '.png'),
+                ('overlays', '.jpg'),
+                ('cutouts', '.png'),
+                ('labelme', '.json'),
+            )
+        }
+        rgb = np.ascontiguousarray(image[:, :, ::-1])
+        # Where there are instances, pictures show them rather than their union.
+        shown = result.labels if result.instances is None else result.instances
+        files = {}
+        if 'masks' in self.formats:
+            self._save_mask(result, self.out_dir / paths['masks'])
+            files['masks'] = paths['masks']
+            if result.instances is not None:
+                scores = sample.pred_instances.get('scores')
+                self._save_instances(result.instances, scores, self.out_dir / paths['instances'])
+                files['instances'] = paths['instances']
+        if 'overlays' in self.formats:
+            picture = Image.fromarray(overlay(rgb, shown))
+            save_image(picture, self.out_dir / paths['overlays'], 'JPEG', **_JPEG)
+            files['overlays'] = paths['overlays']
+        if 'cutouts' in self.formats:
+            save_image(_cutout(rgb, result), self.out_dir / paths['cutouts'], 'PNG')
+            files['cutouts'] = paths['cutouts']
+        if 'labelme' in self.formats:
+            self._save_labelme(result, paths['labelme'], source, image)
+            files['labelme'] = paths['labelme']
+        if self._yolo is not None:
+            files['yolo'] = self._save_yolo(result, group, stem, source, rgb)
+
+        absent = bool(sample.get('absent', False) if absent is None else absent)
+        share = float((result.labels != 0).mean()) if result.labels.size else 0.0
+        record = dict(
+            group=group,
+            stem=stem,
+            file_name=f'{group}/{sample.get("file_name") or source.name or stem}',
+            height=height,
+            width=width,
+            presence=round(float(sample.presence), 6) if 'presence' in sample else None,
+            absent=absent,
+            area_share=round(share, 6),
+            classes=list(result.names),
+            annotations=[self._annotation(item) for item in result.objects],
+            files=files,
+            thumbnails=self._save_thumbnails(rgb, result, shown, group, stem)
+            if self.report
+            else {},
+            seconds=None if seconds is None else round(float(seconds), 4),
+            warnings=[*map(str, warnings), *_remarks(share, absent)],
+        )
+        return record
+
+    def write_collections(
+        self, groups: Sequence[dict[str, Any]], settings: dict[str, Any] | None = None
+    ) -> None:
+        """Write what covers all images: each file anew, from their records.
+
+        ``annotations.json`` is in COCO's form. Image, category and annotation ids count from 1 in
+        the given order. ``file_name`` is ``<group>/<file name>``; a category is a group, or a class
+        where masks tell classes apart; ``segmentation`` is RLE or polygons; ``score`` as in
+        ``objects.to_result``. Images without objects are listed too. So it serves both as ground
+        truth and, its ``annotations`` alone, as results.
+
+        ``summary.json``: ``totals``; ``groups`` with theirs, and each image's presence, area share,
+        time and warnings; ``skipped`` files with the reason; ``settings`` and ``versions``.
+
+        Args:
+            groups: in order, ``dict(name=..., images=[records], skipped=[...])``, where an entry of
+                ``skipped`` is ``dict(file_name=..., reason=...)``. Other keys that hold plain types
+                are taken into the summary.
+            settings: of the run, plain types, for the summary and the head of the report.
+                ``method`` is shown first.
+        """
+        settings = settings or {}
+        if 'coco' in self.formats:
+            self._write_json('annotations.json', _coco_document(groups))
+        if self._yolo is not None:
+            self._yolo.number([])  # the file is there even if nothing was found
+        summary = _summary(groups, settings)
+        self._write_json('summary.json', summary, indent=1)
+        if self.report:
+            with write_atomically(self.out_dir / 'report.html') as file:
+                for text in build_report(groups, summary, self.out_dir, self._pictures):
+                    file.write(text.encode())
+
+    def _write_json(self, name: str, content: dict, indent: int | None = None) -> None:
+        # Escaped, so that names with bytes that are not UTF-8 can stand in it.
+        text = json.dumps(content, indent=indent, allow_nan=False)
+        with write_atomically(self.out_dir / name) as file:
+            file.write(text.encode('ascii'))
+
+    def _annotation(self, item: ObjectMask) -> dict[str, Any]:
+        annotation = to_annotation(item)
+        if self.polygons:
+            outlines = mask_to_polygons(item.mask, edges=True, tolerance=self.polygon_tolerance)
+            annotation['segmentation'] = [outline.ravel().tolist() for outline in outlines]
+        return annotation
+
+    @staticmethod
+    def _save_mask(result: ImageResult, path: Path) -> None:
+        if len(result.names) == 1:
+            picture = Image.fromarray((result.labels != 0).astype(np.uint8) * 255)
+        else:
+            picture = _with_palette(result.labels)
+        save_image(picture, path, 'PNG')
+
+    @staticmethod
+    def _save_instances(masks: np.ndarray, scores: Any, path: Path) -> None:
+        numbers = np.zeros(masks.shape[1:], np.uint16)
+        order = range(len(masks))
+        if scores is not None:
+            order = np.argsort(np.asarray(scores), kind='stable')
+        for number in order:
+            numbers[masks[number]] = number + 1
+        if len(masks) < 256:
+            save_image(_with_palette(numbers.astype(np.uint8), void=False), path, 'PNG')
+        else:
+            save_image(Image.fromarray(numbers), path, 'PNG')
+
+    def _save_labelme(
+        self, result: ImageResult, relative: str, source: Path, image: np.ndarray
+    ) -> None:
+        path = self.out_dir / relative
+        document = labelme_document(
+            result.objects,
+            result.labels.shape,
+            path.parent,
+            source if source.is_file() else None,
+            image,
+            self.polygon_tolerance,
+        )
+        with write_atomically(path) as file:
+            file.write(json.dumps(document, indent=1).encode('ascii'))
+
+    def _save_yolo(
+        self, result: ImageResult, group: str, stem: str, source: Path, rgb: np.ndarray
+    ) -> str:
+        folder = file_name_of(group)
+        label = f'yolo/labels/{folder}/{file_name_of(stem, ".txt")}'
+        numbers = self._yolo.number([item.category for item in result.objects])
+        with write_atomically(self.out_dir / label) as file:
+            file.write(yolo_lines(result.objects, numbers, self.polygon_tolerance).encode())
+        # Ultralytics looks for the labels of images/x/y.jpg at labels/x/y.txt.
+        name = Path(label).stem
+        if source.is_file():
+            _link(source, self.out_dir / 'yolo/images' / folder / (name + source.suffix))
+        else:
+            path = self.out_dir / 'yolo/images' / folder / f'{name}.png'
+            save_image(Image.fromarray(rgb), path, 'PNG')
+        return label
+
+    def _save_thumbnails(
+        self, rgb: np.ndarray, result: ImageResult, shown: np.ndarray, group: str, stem: str
+    ) -> dict[str, str]:
+        height, width = result.labels.shape
+        factor = min(1.0, THUMBNAIL_SIDE / max(height, width))
+        size = max(1, round(width * factor)), max(1, round(height * factor))
+        small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
+        labels = cv2.resize(result.labels, size, interpolation=cv2.INTER_NEAREST)
+        folder = f'{_THUMBNAILS}/{file_name_of(group)}'
+        paths = {
+            kind: f'{folder}/{file_name_of(stem, suffix)}'
+            for kind, suffix in (
+                ('image', '.image.jpg'),
+                ('mask', '.mask.png'),
+                ('overlay', '.overlay.jpg'),
+            )
+        }
+        options = dict(quality=80, optimize=True)
+        save_image(Image.fromarray(small), self.out_dir / paths['image'], 'JPEG', **options)
+        single = len(result.names) == 1
+        mask = Image.fromarray(labels != 0) if single else _with_palette(labels)
+        save_image(mask, self.out_dir / paths['mask'], 'PNG', optimize=True)
+        picture = Image.fromarray(overlay(small, shown))
+        save_image(picture, self.out_dir / paths['overlay'], 'JPEG', **options)
+        return paths
+
+
+def _with_palette(labels: np.ndarray, void: bool = True) -> Image.Image:
+    """Numbers as an image whose values stay, and that viewers show in colours."""
+    colours = [(0, 0, 0), *(PALETTE[i % len(PALETTE)] for i in range(255))]
+    if void:
+        colours[VOID] = VOID_COLOUR
+    picture = Image.fromarray(labels)
+    picture.putpalette([value for colour in colours for value in colour])
+    return picture
+
+
+def _cutout(rgb: np.ndarray, result: ImageResult) -> Image.Image:
+    inside = result.labels != 0
+    # Black outside: what is cut away must not travel along unseen, nor cost space.
+    return Image.fromarray(np.dstack([rgb * inside[..., None], inside.astype(np.uint8) * 255]))
+
+
+def _link(source: Path, path: Path) -> None:
+    """A link to a file, or a copy where the file system knows none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    try:
+        path.symlink_to(os.path.realpath(source))
+    except OSError:
+        shutil.copyfile(source, path)
+
+
+def _remarks(share: float, absent: bool) -> list[str]:
+    if share == 0 and not absent:
+        return ['nothing was found']
+    return ['the mask fills the whole image'] if share == 1 else []
+
+
+def _coco_document(groups: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    numbers: dict[str, int] = {}
+    images, annotations = [], []
+    for group in groups:
+        if all(len(record['classes']) == 1 for record in group['images']):
+            numbers.setdefault(group['name'], len(numbers) + 1)  # even if nothing was found
+        for record in group['images']:
+            images.append(
+                dict(
+                    id=len(images) + 1,
+                    file_name=record['file_name'],
+                    height=record['height'],
+                    width=record['width'],
+                    presence=record['presence'],
+                )
+            )
+            for annotation in record['annotations']:
+                number = numbers.setdefault(annotation['category'], len(numbers) + 1)
+                annotations.append(
+                    dict(
+                        id=len(annotations) + 1,
+                        image_id=len(images),
+                        category_id=number,
+                        segmentation=annotation['segmentation'],
+                        bbox=annotation['bbox'],
+                        area=annotation['area'],
+                        iscrowd=0,
+                        score=annotation['score'],
+                    )
+                )
+    return dict(
+        info=dict(description='Common objects found by mmcoseg', version=__version__),
+        licenses=[],
+        images=images,
+        annotations=annotations,
+        categories=[dict(id=i, name=name, supercategory='') for name, i in numbers.items()],
+    )
+
+
+def _summary(groups: Sequence[dict[str, Any]], settings: dict[str, Any]) -> dict[str, Any]:
+    records = [record for group in groups for record in group['images']]
+    skipped = [file for group in groups for file in group.get('skipped', ())]
+    kept = ('stem', 'file_name', 'height', 'width', 'presence', 'absent', 'area_share')
+    return dict(
+        created=datetime.now().astimezone().isoformat(timespec='seconds'),
+        settings=settings,
+        versions=_versions(),
+        totals=dict(groups=len(groups), **_totals(records, skipped)),
+        groups=[
+            dict(
+                **{k: v for k, v in group.items() if k not in ('images', 'skipped')},
+                **_totals(group['images'], group.get('skipped', ())),
+                images=[
+                    dict(
+                        **{key: record[key] for key in kept},
+                        objects=len(record['annotations']),
+                        seconds=record['seconds'],
+                        warnings=record['warnings'],
+                        files=record['files'],
+                    )
+                    for record in group['images']
+                ],
+                skipped=list(group.get('skipped', ())),
+            )
+            for group in groups
+        ],
+    )
+
+
+def _totals(records: Sequence[dict], skipped: Sequence[dict]) -> dict[str, Any]:
+    seconds = [record['seconds'] for record in records if record['seconds'] is not None]
+    presence = [record['presence'] for record in records if record['presence'] is not None]
+    shares = [record['area_share'] for record in records]
+    return dict(
+        num_images=len(records),
+        num_absent=sum(record['absent'] for record in records),
+        num_empty=sum(share == 0 for share in shares),
+        num_skipped=len(skipped),
+        num_warnings=sum(len(record['warnings']) for record in records),
+        mean_presence=round(fmean(presence), 6) if presence else None,
+        mean_area_share=round(fmean(shares), 6) if shares else None,
+        seconds=round(sum(seconds), 4) if seconds else None,
+    )
+
+
+def _versions() -> dict[str, str]:
+    versions = dict(mmcoseg=__version__, python=platform.python_version())
+    for package in ('torch', 'numpy', 'timm', 'pillow', 'pycocotools', 'pydensecrf2'):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    versions['opencv'] = cv2.__version__
+    return versions
