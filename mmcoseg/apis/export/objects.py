@@ -40,12 +40,14 @@ class ImageResult:
     Args:
         labels: (H, W) uint8, 0 background, 1..K classes.
         names: of the K classes.
+        categories: of the K classes, as the objects have them.
         objects: those that are not empty, the classes in order, or the instances in order.
         instances: masks (n, H, W) bool of all instances, or None where the method gives none.
     """
 
     labels: np.ndarray
     names: tuple[str, ...]
+    categories: tuple[str, ...]
     objects: list[ObjectMask]
     instances: np.ndarray | None
 
@@ -113,20 +115,20 @@ def to_result(sample: CoSegDataSample, classes: Sequence[str] | None = None) -> 
         # Without a mask of their own, later instances lie above earlier ones, as in overlays.
         labels = np.zeros(masks.shape[1:], np.uint8)
         for mark, mask in zip(marks, masks):
-            labels[mask] = mark + 1 if number > 1 else 1
+            labels[mask] = mark + 1
     elif masks is not None and masks.shape[1:] != labels.shape:
         raise ValueError(
             f'pred_instances of {name} are {masks.shape[1:]}, pred_sem_seg is {labels.shape}'
         )
     names = class_names(classes, number)
-    known = bool(classes)
-
-    def category(label: int) -> str:
-        if number == 1:
-            return str(sample.get('group'))
-        if not 1 <= label <= len(names):
-            raise ValueError(f'{name} has an object of class {label}, the classes are {names}')
-        return names[label - 1] if known else f'{sample.get("group")} {names[label - 1]}'
+    categories = names if classes else tuple(f'{sample.get("group")} {n}' for n in names)
+    if number == 1:
+        categories = (str(sample.get('group')),)
+        marks = np.zeros_like(marks)
+    elif not all(0 <= mark < number for mark in marks):
+        raise ValueError(
+            f'{name} has instances of classes {sorted(set(marks))}, not 0..{number - 1}'
+        )
 
     presence = float(sample.presence) if 'presence' in sample else 1.0
     objects = []
@@ -134,17 +136,15 @@ def to_result(sample: CoSegDataSample, classes: Sequence[str] | None = None) -> 
         scores = _array(instances.scores) if 'scores' in instances else np.ones(len(masks))
         for mask, mark, score in zip(masks, marks, scores):
             if mask.any():
-                label = int(mark) + 1 if number > 1 else 1
-                objects.append(
-                    ObjectMask(mask, label, category(label), _share(score * presence), True)
-                )
+                score = _share(score * presence)
+                objects.append(ObjectMask(mask, int(mark) + 1, categories[mark], score, True))
     else:
         for label in range(1, number + 1):
             mask = labels == label
             if mask.any():
-                score = presence * _mean_prob(prob, label, mask)
-                objects.append(ObjectMask(mask, label, category(label), _share(score), False))
-    return ImageResult(labels, names, objects, masks)
+                score = _share(presence * _mean_prob(prob, label, mask))
+                objects.append(ObjectMask(mask, label, categories[label - 1], score, False))
+    return ImageResult(labels, names, categories, objects, masks)
 
 
 def to_annotation(item: ObjectMask) -> dict[str, Any]:

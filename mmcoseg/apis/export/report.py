@@ -25,6 +25,8 @@ _SIDES = (THUMBNAIL_SIDE, 400, 320, 240, 180, 130, 96)
 _BUDGET = 50e6
 #: The largest number of images with pictures; the others are listed.
 _MAX_PICTURES = 10_000
+#: Bytes of text for a byte of a picture.
+_BASE64 = 4 / 3
 _KINDS = ('image', 'mask', 'overlay')
 _FOLDER = Path(__file__).parent
 _LABELS = dict(
@@ -127,7 +129,7 @@ def _group(group: dict[str, Any], number: int) -> dict[str, Any]:
     names = max((record['classes'] for record in records), key=len, default=[])
     legend = []
     if len(names) > 1:
-        colours = ['#%02x%02x%02x' % PALETTE[i % len(PALETTE)] for i in range(len(names))]
+        colours = ['#' + bytes(PALETTE[i % len(PALETTE)]).hex() for i in range(len(names))]
         legend = list(zip(names, colours))
     return dict(
         id=f'group-{number}',
@@ -160,22 +162,25 @@ def _left_out(
 
 def _side_of(records: Sequence[dict[str, Any]], out_dir: Path) -> int:
     """The largest side at which all pictures stay within the budget, judged by a sample."""
-    paths = [record['thumbnails'] for record in records if record['thumbnails']]
-    sample = paths[:: max(1, len(paths) // 200)]
-    sizes = []
-    for files in sample:
+    records = [record for record in records if record['thumbnails']]
+    sample = []  # bytes of an image's pictures, and their longer side
+    for record in records[:: max(1, len(records) // 200)]:
         try:
-            sizes.append(sum((out_dir / files[kind]).stat().st_size for kind in _KINDS))
+            files = [out_dir / record['thumbnails'][kind] for kind in _KINDS]
+            sample.append((sum(file.stat().st_size for file in files), _longer_side(record)))
         except OSError:
             continue
-    if not sizes:
-        return _SIDES[0]
-    total = 4 / 3 * sum(sizes) / len(sizes) * min(len(paths), _MAX_PICTURES)
+    count = min(len(records), _MAX_PICTURES) / max(1, len(sample))
     for side in _SIDES:
         # The bytes of a JPEG file fall more slowly than its area.
-        if total * (side / THUMBNAIL_SIDE) ** 1.6 <= _BUDGET:
-            return side
-    return _SIDES[-1]
+        shrunk = (size * min(1, side / longest) ** 1.6 for size, longest in sample)
+        if count * _BASE64 * sum(shrunk) <= _BUDGET:
+            break
+    return side
+
+
+def _longer_side(record: dict[str, Any]) -> int:
+    return max(1, min(THUMBNAIL_SIDE, max(record['height'], record['width'])))
 
 
 class _Pictures:
@@ -222,5 +227,5 @@ def _shrink(data: bytes, size: tuple[int, int]) -> bytes:
         picture.resize(size, Image.Resampling.NEAREST).save(out, 'PNG', optimize=True)
     else:
         picture.draft(picture.mode, size)
-        picture.resize(size, Image.Resampling.BOX).save(out, 'JPEG', quality=78, optimize=True)
+        picture.resize(size, Image.Resampling.BOX).save(out, 'JPEG', quality=78)
     return out.getvalue()

@@ -137,8 +137,8 @@ class ResultWriter:
             The image's record, for :meth:`write_collections`. Only plain types, the same after a
             way through json: ``group``, ``stem``, ``file_name`` (``<group>/<file name>``),
             ``height``, ``width``, ``presence`` (None where unknown), ``absent``, ``area_share``
-            (of all objects together, 0 to 1), ``classes`` (names of mask values 1..K),
-            ``annotations``, ``files`` and ``thumbnails`` (paths relative to ``out_dir``, with
+            (of all objects together, 0 to 1), ``classes`` and ``categories`` (of mask values
+            1..K), ``annotations``, ``files`` and ``thumbnails`` (paths relative to ``out_dir``, with
             slashes), ``seconds``, ``warnings``.
 
         Raises:
@@ -203,6 +203,7 @@ class ResultWriter:
             absent=absent,
             area_share=round(share, 6),
             classes=list(result.names),
+            categories=list(result.categories),
             annotations=[self._annotation(item) for item in result.objects],
             files=files,
             thumbnails=self._save_thumbnails(rgb, result, shown, group, stem)
@@ -300,7 +301,7 @@ class ResultWriter:
     ) -> str:
         folder = file_name_of(group)
         label = f'yolo/labels/{folder}/{file_name_of(stem, ".txt")}'
-        numbers = self._yolo.number([item.category for item in result.objects])
+        numbers = self._yolo.number(result.categories)  # all, so that their order is certain
         with write_atomically(self.out_dir / label) as file:
             file.write(yolo_lines(result.objects, numbers, self.polygon_tolerance).encode())
         # Ultralytics looks for the labels of images/x/y.jpg at labels/x/y.txt.
@@ -375,9 +376,9 @@ def _coco_document(groups: Sequence[dict[str, Any]]) -> dict[str, Any]:
     numbers: dict[str, int] = {}
     images, annotations = [], []
     for group in groups:
-        if all(len(record['classes']) == 1 for record in group['images']):
-            numbers.setdefault(group['name'], len(numbers) + 1)  # even if nothing was found
         for record in group['images']:
+            for category in record['categories']:  # even where nothing was found
+                numbers.setdefault(category, len(numbers) + 1)
             images.append(
                 dict(
                     id=len(images) + 1,
@@ -388,12 +389,11 @@ def _coco_document(groups: Sequence[dict[str, Any]]) -> dict[str, Any]:
                 )
             )
             for annotation in record['annotations']:
-                number = numbers.setdefault(annotation['category'], len(numbers) + 1)
                 annotations.append(
                     dict(
                         id=len(annotations) + 1,
                         image_id=len(images),
-                        category_id=number,
+                        category_id=numbers[annotation['category']],
                         segmentation=annotation['segmentation'],
                         bbox=annotation['bbox'],
                         area=annotation['area'],
@@ -447,7 +447,7 @@ def _totals(records: Sequence[dict], skipped: Sequence[dict]) -> dict[str, Any]:
     return dict(
         num_images=len(records),
         num_absent=sum(record['absent'] for record in records),
-        num_empty=sum(share == 0 for share in shares),
+        num_empty=sum(not r['annotations'] and not r['absent'] for r in records),
         num_skipped=len(skipped),
         num_warnings=sum(len(record['warnings']) for record in records),
         mean_presence=round(fmean(presence), 6) if presence else None,
