@@ -126,8 +126,10 @@ def to_result(sample: CoSegDataSample, classes: Sequence[str] | None = None) -> 
         categories = (str(sample.get('group')),)
         marks = np.zeros_like(marks)
     elif not all(0 <= mark < number for mark in marks):
+        found = sorted({int(mark) for mark in marks})
         raise ValueError(
-            f'{name} has instances of classes {sorted(set(marks))}, not 0..{number - 1}'
+            f'{name} has instances with labels {found}, but its {number} classes are {names}: '
+            'labels count them from 0'
         )
 
     presence = float(sample.presence) if 'presence' in sample else 1.0

@@ -22,7 +22,7 @@ THUMBNAIL_SIDE = 480
 #: Longer sides of the pictures in a report; the largest is taken that keeps it small enough.
 _SIDES = (THUMBNAIL_SIDE, 400, 320, 240, 180, 130, 96)
 #: Bytes of all pictures of a report, about.
-_BUDGET = 50e6
+_BUDGET = 54e6
 #: The largest number of images with pictures; the others are listed.
 _MAX_PICTURES = 10_000
 #: Bytes of text for a byte of a picture.

@@ -138,8 +138,8 @@ class ResultWriter:
             way through json: ``group``, ``stem``, ``file_name`` (``<group>/<file name>``),
             ``height``, ``width``, ``presence`` (None where unknown), ``absent``, ``area_share``
             (of all objects together, 0 to 1), ``classes`` and ``categories`` (of mask values
-            1..K), ``annotations``, ``files`` and ``thumbnails`` (paths relative to ``out_dir``, with
-            slashes), ``seconds``, ``warnings``.
+            1..K), ``annotations``, ``files`` and ``thumbnails`` (paths relative to ``out_dir``,
+            with slashes), ``seconds``, ``warnings``.
 
         Raises:
             ValueError: naming the image, if it has no prediction or one of another size.
