@@ -14,6 +14,7 @@ from .necks import (
     SemanticModulator,
     SpatialModulator,
 )
+from .postprocessors import DenseCRF, GuidedFilter
 from .segmentors import SSNM, BaseCoSegmentor, ClassAgnosticSSNM
 
 __all__ = [
@@ -25,10 +26,12 @@ __all__ = [
     'CoarseToFineHead',
     'ConsensusModulator',
     'CueHead',
+    'DenseCRF',
     'DiscriminantModulator',
     'EfficientNetLite',
     'FeatureWhitening',
     'GroupDataPreprocessor',
+    'GuidedFilter',
     'LevelProjection',
     'Modulation',
     'Modulator',

@@ -2,6 +2,7 @@
 
 from .clustering import border_ring, consensus_foreground, principal_components
 from .discriminant import group_discriminant
+from .masks import mask_of_prob
 from .pooling import channel_covariance
 from .spectral import orient_by_border, spatial_clustering_loss, spectral_bipartition
 
@@ -10,6 +11,7 @@ __all__ = [
     'channel_covariance',
     'consensus_foreground',
     'group_discriminant',
+    'mask_of_prob',
     'orient_by_border',
     'principal_components',
     'spatial_clustering_loss',

@@ -7,10 +7,10 @@ import torch
 from mmengine.model import BaseModel
 from mmengine.structures import PixelData
 from torch import Tensor
-from torch.nn import functional as F
 
 from ...registry import MODELS, TASK_UTILS
 from ...structures import CoSegDataSample, GroupSampleList
+from ..ops import mask_of_prob
 
 __all__ = ['BaseCoSegmentor']
 
@@ -96,11 +96,9 @@ class BaseCoSegmentor(BaseModel, metaclass=ABCMeta):
     def mask_of(self, sample: CoSegDataSample) -> Tensor:
         """The mask that ``pred_prob`` stands for: (1, H, W) uint8 at the original size."""
         prob = sample.pred_prob.data
-        size = tuple(sample.metainfo.get('ori_shape', prob.shape[-2:])[:2])
-        prob = F.interpolate(prob[None].float(), size=size, mode='bilinear', align_corners=False)[0]
-        if len(prob) == 1:
-            return (prob >= self.threshold).to(torch.uint8)
-        return prob.argmax(dim=0, keepdim=True).to(torch.uint8)
+        return mask_of_prob(
+            prob, sample.metainfo.get('ori_shape', prob.shape[-2:])[:2], self.threshold
+        )
 
 
 def ground_truth_of(data_samples: GroupSampleList) -> Tensor:

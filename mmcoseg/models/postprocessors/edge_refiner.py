@@ -1,0 +1,129 @@
+"""What all post-processors that follow the edges of the image share."""
+
+from abc import ABCMeta, abstractmethod
+from collections.abc import Iterable, Iterator
+
+import cv2
+import numpy as np
+import torch
+from mmengine.structures import PixelData
+
+from ...datasets.image_io import image_of
+from ...structures import CoSegDataSample, GroupDataSample
+from ..ops import mask_of_prob
+
+__all__ = ['EdgeRefiner', 'resize_image', 'resize_prob', 'working_size']
+
+
+class EdgeRefiner(metaclass=ABCMeta):
+    """Base class: redraws the soft maps of a group so that they follow the edges of its images.
+
+    Called with a ``GroupDataSample`` whose images have ``pred_prob``, at any resolution, it
+    replaces in place
+
+    - ``pred_prob``: (C, h, w) float32, at the resolution that it worked at;
+    - ``pred_sem_seg``: (1, H, W) uint8, at the original size.
+
+    Args:
+        scale: resolution to work at, as a share of the original size, above 0 and up to 1.
+        max_side: larger images are worked on with this longer side, in pixels; None for any size.
+        threshold: probability from which a pixel is object (of no account for several labels).
+
+    Raises:
+        ValueError: for options out of range; and, when called, for samples without ``pred_prob``
+            or with an image of another size than their ``ori_shape``.
+    """
+
+    def __init__(
+        self, scale: float = 1.0, max_side: int | None = 1024, threshold: float = 0.5
+    ) -> None:
+        working_size((1, 1), scale, max_side)
+        if not 0 < threshold < 1:
+            raise ValueError(f'threshold must be between 0 and 1, got {threshold!r}')
+        self.scale = scale
+        self.max_side = max_side
+        self.threshold = threshold
+
+    def __call__(self, group: GroupDataSample) -> None:
+        for sample in group:
+            if 'pred_prob' not in sample:
+                raise ValueError(
+                    f'{type(self).__name__} refines predictions, but {_name(sample)} has no '
+                    'pred_prob; use it as a post-processor of a segmentor'
+                )
+        refined = self.refine(map(_image, group), (_prob(sample) for sample in group))
+        for sample, prob in zip(group, refined, strict=True):
+            device = sample.pred_prob.data.device
+            prob = torch.from_numpy(prob)
+            size = sample.metainfo.get('ori_shape', prob.shape[-2:])[:2]
+            mask = mask_of_prob(prob, size, self.threshold)
+            # Not by assigning .data: PixelData refuses to change its size.
+            sample.pred_prob = PixelData(data=prob.to(device))
+            sample.pred_sem_seg = PixelData(data=mask.to(device))
+
+    @abstractmethod
+    def refine(
+        self, images: Iterable[np.ndarray], probs: Iterable[np.ndarray]
+    ) -> Iterator[np.ndarray]:
+        """Refined soft maps, (C, h, w) float32 each, one an image.
+
+        Args:
+            images: (H, W, 3) uint8 each.
+            probs: (C, h', w') each, of any resolution.
+        """
+
+
+def working_size(
+    size: tuple[int, int], scale: float = 1.0, max_side: int | None = None
+) -> tuple[int, int]:
+    """Height and width to work at, for an image's height and width.
+
+    Raises:
+        ValueError: for options out of range.
+    """
+    if not 0 < scale <= 1:
+        raise ValueError(f'scale must be above 0 and at most 1, got {scale!r}')
+    if max_side is not None:
+        if not max_side >= 1:
+            raise ValueError(f'max_side must be at least 1, or None, got {max_side!r}')
+        scale = min(scale, max_side / max(size))
+    height, width = (max(1, round(side * scale)) for side in size)
+    return height, width
+
+
+def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """An image (H, W, 3) at another (height, width), no larger: as means of areas."""
+    if image.shape[:2] == size:
+        return image
+    return cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA)
+
+
+def resize_prob(prob: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A soft map (C, h, w) at another (height, width), as float32."""
+    prob = np.asarray(prob, np.float32)
+    if prob.ndim != 3 or not prob.size:
+        raise ValueError(f'a soft map must be (C, h, w), got {prob.shape}')
+    if prob.shape[1:] == size:
+        return prob
+    shrinks = prob.shape[1] >= size[0] and prob.shape[2] >= size[1]
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.stack([cv2.resize(channel, size[::-1], interpolation=how) for channel in prob])
+
+
+def _image(sample: CoSegDataSample) -> np.ndarray:
+    image = image_of(sample)
+    size = sample.metainfo.get('ori_shape', image.shape)[:2]
+    if tuple(size) != image.shape[:2]:
+        raise ValueError(
+            f'the image of {_name(sample)} is {image.shape[0]} x {image.shape[1]} (height x width) '
+            f'now, its prediction was made for {size[0]} x {size[1]}; was the file replaced?'
+        )
+    return image
+
+
+def _prob(sample: CoSegDataSample) -> np.ndarray:
+    return sample.pred_prob.data.detach().float().cpu().numpy()
+
+
+def _name(sample: CoSegDataSample) -> str:
+    return f'{sample.get("group")}/{sample.get("stem")}'
