@@ -3,14 +3,14 @@
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from ..structures import CoSegDataSample
 
-__all__ = ['IMAGE_SUFFIXES', 'BadImageError', 'image_of', 'read_image', 'read_mask']
+__all__ = ['IMAGE_SUFFIXES', 'BadImageError', 'from_pil', 'image_of', 'read_image', 'read_mask']
 
 #: Suffixes, in lower case, of the files that are taken for images.
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.gif')
 
 
 class BadImageError(ValueError):
@@ -23,25 +23,17 @@ def _open(path: str | Path) -> Image.Image:
         image.load()
     except FileNotFoundError:
         raise
-    except (
-        OSError,
-        UnidentifiedImageError,
-        SyntaxError,
-        ValueError,
-        Image.DecompressionBombError,
-    ) as error:
+    # Pillow's readers raise anything on damaged files: struct.error, EOFError, KeyError, ...
+    except Exception as error:
         raise BadImageError(
-            f'{path} cannot be read as an image ({error}); repair, replace or remove the file'
+            f'{path} cannot be read as an image ({error or type(error).__name__}); repair, replace '
+            'or remove the file'
         ) from error
     return image
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """Read an image of any kind as 8-bit colour, upright.
-
-    Grey becomes three equal channels, a palette its colours, CMYK is converted; 16-bit values are
-    scaled (divided by 257), not cut off; transparency is laid over white; a rotation noted in the
-    EXIF data is carried out; of an animation the first frame is taken.
+    """Read an image of any kind as 8-bit colour, upright, as :func:`from_pil` says.
 
     Returns:
         (H, W, 3) uint8, BGR (the order of OpenCV and mmcv).
@@ -50,19 +42,50 @@ def read_image(path: str | Path) -> np.ndarray:
         FileNotFoundError: if there is no such file.
         BadImageError: if it is no image, truncated, or absurdly large.
     """
-    image = ImageOps.exif_transpose(_open(path))
+    return from_pil(_open(path))
+
+
+def from_pil(image: Image.Image) -> np.ndarray:
+    """A Pillow image of any kind as 8-bit colour, upright.
+
+    Grey becomes three equal channels, a palette its colours, CMYK is converted; 16-bit values are
+    scaled (divided by 257), not cut off; so are floats, where they lie within [0, 1] from there,
+    and values outside of 0..65535 from their own range; transparency is laid over white; a
+    rotation noted in the EXIF data is carried out; of an animation the current (first) frame is
+    taken.
+
+    Returns:
+        (H, W, 3) uint8, BGR.
+    """
+    image = _upright(image)
     if image.mode in ('I', 'F') or image.mode.startswith('I;16'):
-        values = np.asarray(image).astype(np.float64)
-        # Pillow gives 16-bit grey files in modes of more bits; what fits into 8 is taken as it is.
-        if values.max(initial=0) > 255:
-            values = values / 257
-        grey = np.clip(np.rint(values), 0, 255).astype(np.uint8)
+        grey = np.rint(_to_255(np.asarray(image))).astype(np.uint8)
         return np.repeat(grey[:, :, None], 3, axis=2)
     if image.mode in ('RGBA', 'LA', 'PA') or 'transparency' in image.info:
         image = image.convert('RGBA')
         background = Image.new('RGBA', image.size, 'white')
         image = Image.alpha_composite(background, image)
     return np.ascontiguousarray(np.asarray(image.convert('RGB'))[:, :, ::-1])
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # damaged EXIF data; the pixels are good all the same
+        return image
+
+
+def _to_255(values: np.ndarray) -> np.ndarray:
+    """Grey values of any range, integers or floats, as float64 from 0 to 255."""
+    floats = values.dtype.kind == 'f'
+    values = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    low, high = values.min(initial=0), values.max(initial=0)
+    if low < 0 or high > 65535:
+        return (values - low) * (255 / (high - low))
+    if floats and high <= 1:
+        return values * 255
+    # Pillow gives 16-bit grey files in modes of more bits; what fits into 8 is taken as it is.
+    return values / 257 if high > 255 else values
 
 
 def read_mask(path: str | Path) -> np.ndarray:

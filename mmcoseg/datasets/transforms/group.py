@@ -118,17 +118,25 @@ class ForEachImage(BaseTransform):
         results['images'] = images
         return results
 
+    def apply(self, image: dict, label_ids: Sequence[int] = ()) -> dict:
+        """The transforms on one image record of a group with these co-categories.
+
+        Raises:
+            BadImageError, FileNotFoundError: if it cannot be read.
+        """
+        image = dict(image, co_label_ids=label_ids)
+        for transform in self.transforms:
+            image = transform(image)
+        return image
+
     def _apply(self, image: dict, results: dict) -> dict | None:
-        image = dict(image, co_label_ids=results['label_ids'])
         try:
-            for transform in self.transforms:
-                image = transform(image)
+            return self.apply(image, results['label_ids'])
         except (BadImageError, FileNotFoundError) as error:
             if str(error) not in self._reported:
                 self._reported.add(str(error))
                 warnings.warn(f'left out: {error}', stacklevel=2)
             return None
-        return image
 
     def __repr__(self) -> str:
         steps = ', '.join(type(t).__name__ for t in self.transforms)

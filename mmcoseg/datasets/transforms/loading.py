@@ -21,15 +21,18 @@ class LoadCoSegImage(BaseTransform):
     """Read the image of an image record, whatever its format; see :func:`read_image`.
 
     A record with the key ``render`` is rendered instead (``SyntheticCoSegDataset``), and gets its
-    ``instances`` with the image, so that one pipeline serves files and synthetic groups.
+    ``instances`` with the image, so that one pipeline serves files and synthetic groups; one with
+    ``ori_img``, (H, W, 3) uint8 BGR, has its image already.
 
-    Required keys: ``img_path`` or ``render``. Added keys: ``img`` (H, W, 3) uint8 BGR,
+    Required keys: ``img_path``, ``render`` or ``ori_img``. Added keys: ``img`` (H, W, 3) uint8 BGR,
     ``img_shape``, ``ori_shape`` (H, W), and ``seg_fields`` (empty), ``reduce_zero_label``
     (False), which mmsegmentation's transforms expect.
     """
 
     def transform(self, results: dict) -> dict:
-        if results.get('render') is not None:
+        if results.get('ori_img') is not None:
+            results['img'] = results['ori_img']
+        elif results.get('render') is not None:
             results['img'], results['instances'] = results['render'].load()
         else:
             results['img'] = read_image(results['img_path'])

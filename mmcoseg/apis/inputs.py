@@ -1,0 +1,417 @@
+"""What a user gives us to segment: folders, lists, arrays; and the groups of images that it means."""
+
+import os
+import stat
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ..datasets.image_io import IMAGE_SUFFIXES, BadImageError, from_pil
+
+__all__ = ['ImageItem', 'ImageLimits', 'InputGroup', 'SkippedFile', 'read_inputs']
+
+#: Files that lie beside images for good reason; nobody need be told that they are left out.
+_COMPANIONS = frozenset(
+    '.aae .csv .db .gz .htm .html .ini .json .jsonl .log .md .mat .npy .npz .pkl .pt .pth .py .pdf '
+    '.rst .tar .toml .tsv .txt .url .xml .xmp .yaml .yml .zip'.split()
+)
+#: How many names a note spells out.
+_MAX_NAMED = 10
+_UNNAMED = 'images'
+
+
+@dataclass(frozen=True)
+class ImageLimits:
+    """Which images are absurd: left out and listed, rather than computed on.
+
+    Args:
+        max_pixels: width times height; by default 179 million, from which Pillow, too, refuses to
+            read a file.
+        max_aspect: longer side over shorter side.
+    """
+
+    max_pixels: int = 178_956_970
+    max_aspect: float = 60
+
+    def check(self, width: int, height: int, name: str) -> None:
+        """Raises:
+        BadImageError: if an image of this size is absurd.
+        """
+        if width < 1 or height < 1:
+            raise BadImageError(f'{name} is {width} x {height}: it has no pixels')
+        if width * height > self.max_pixels:
+            raise BadImageError(
+                f'{name} is {width} x {height}, more than {self.max_pixels / 1e6:.0f} million '
+                'pixels (--max-pixels raises the limit)'
+            )
+        if max(width, height) > self.max_aspect * min(width, height):
+            raise BadImageError(
+                f'{name} is {width} x {height}, longer than {self.max_aspect:g} times its shorter '
+                'side (--max-aspect raises the limit)'
+            )
+
+
+@dataclass(frozen=True)
+class ImageItem:
+    """One image of a group.
+
+    Args:
+        stem: its name within the group, from which names of results are made.
+        file_name: the name of its file, or what stands for one.
+        path: of the file, None for an image in memory.
+        image: the image in memory: (H, W, 3) uint8 BGR, or a Pillow image.
+    """
+
+    stem: str
+    file_name: str
+    path: Path | None = None
+    image: Any = field(default=None, compare=False, repr=False)
+
+    def check(self, limits: ImageLimits) -> None:
+        """Look at the file's head, without reading all of it.
+
+        Raises:
+            BadImageError: if it is not there, no image, or absurd.
+        """
+        if self.path is None:
+            array = isinstance(self.image, np.ndarray)
+            size = self.image.shape[1::-1] if array else self.image.size
+            limits.check(*size, self.file_name)
+            return
+        try:
+            mode = os.stat(self.path).st_mode
+            if not stat.S_ISREG(mode):  # a pipe would be waited for without end
+                kind = 'a folder' if stat.S_ISDIR(mode) else 'not a regular file'
+                raise BadImageError(f'{self.path} is {kind}')
+            if os.stat(self.path).st_size == 0:
+                raise BadImageError(f'{self.path} is empty')
+            with Image.open(self.path) as image:
+                size = image.size
+        except (BadImageError, FileNotFoundError):
+            raise
+        except Image.DecompressionBombError as error:
+            raise BadImageError(f'{self.path} is absurdly large: {error}') from error
+        except Exception as error:  # Pillow's readers raise anything on damaged files
+            raise BadImageError(f'{self.path} cannot be read as an image: {error}') from error
+        limits.check(*size, str(self.path))
+
+    def record(self) -> dict[str, Any]:
+        """Where a pipeline starts, without the group.
+
+        Raises:
+            BadImageError: if a Pillow image cannot be read.
+        """
+        record = dict(img_path=None if self.path is None else str(self.path), stem=self.stem)
+        if isinstance(self.image, Image.Image):
+            try:
+                record['ori_img'] = from_pil(self.image)
+            except Exception as error:
+                raise BadImageError(f'{self.file_name} cannot be read: {error}') from error
+        elif self.image is not None:
+            record['ori_img'] = self.image
+        return record
+
+
+@dataclass(frozen=True)
+class SkippedFile:
+    """A file that was to be segmented, and why it was not."""
+
+    file_name: str
+    reason: str
+
+
+@dataclass
+class InputGroup:
+    """The images that are segmented together.
+
+    Args:
+        name: of the group.
+        items: its images, in order.
+    """
+
+    name: str
+    items: list[ImageItem]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+
+def read_inputs(
+    inputs: Any, channel_order: str = 'bgr', notes: list[str] | None = None
+) -> list[InputGroup]:
+    """The groups of images that an input stands for. Image files are not opened.
+
+    - *A folder*: it and the folders directly in it are a group each, if they hold images, under
+      the folder's name. So a folder of images is one group, a folder of such folders one group
+      each, and in a mixed one the loose images are a group of their own, under the name of the
+      outer folder. Folders deeper down are not looked into.
+    - *A text file*: one path a line, relative to the file; blank lines and lines that begin with
+      ``#`` do not count. After a tab may stand the name of the group. Images without one form a
+      group for each folder that they lie in, under its name, or, if all lie in one folder, one
+      group under the text file's name.
+    - *An image file*: one group of this image, under its folder's name.
+    - *A list* of paths of image files, arrays or Pillow images, mixed as one likes: one group,
+      under the name of the folder that all lie in, or else ``images``. A list of folders: each as
+      above.
+    - *A single array or Pillow image*: one group of it, ``images``.
+    - *A dict*: name of the group -> any of these, as one group each.
+
+    Arrays are (H, W, 3) or (H, W), uint8. Hidden files are left out, as are files whose suffix is
+    not one of an image; folders come in sorted order, lists as they are. Two images of a group
+    with one stem (``a.jpg``, ``a.png``) go by their whole names: results are then called
+    ``a.jpg.png`` and ``a.png.png``. Whatever still has the same name gets ``~2``, ``~3``, ...
+
+    Args:
+        inputs: as above; paths as str or ``Path``.
+        channel_order: of the arrays, ``'bgr'`` (as OpenCV and mmcv read) or ``'rgb'``.
+        notes: gets a sentence about everything left out that somebody might miss.
+
+    Raises:
+        FileNotFoundError: if there is no such file or folder.
+        ValueError: if there is no image in it, a group without a name, or an array that is no
+            image.
+        TypeError: for anything else than the above.
+
+    Example:
+        >>> white = np.full((4, 6, 3), 255, np.uint8)
+        >>> [(group.name, len(group)) for group in read_inputs(dict(a=[white, white], b=white))]
+        [('a', 2), ('b', 1)]
+    """
+    if channel_order not in ('bgr', 'rgb'):
+        raise ValueError(f"channel_order must be 'bgr' or 'rgb', got {channel_order!r}")
+    notes = [] if notes is None else notes
+    reader = _Reader(channel_order == 'rgb', notes)
+    if isinstance(inputs, Mapping):
+        found = []
+        for name, value in inputs.items():
+            if not isinstance(name, str) or not name.strip():
+                raise ValueError(f'names of groups must be texts that are not empty, got {name!r}')
+            sources = [source for part in reader.read(value) for source in part[1]]
+            found.append((name, sources))
+    else:
+        found = reader.read(inputs)
+    empty = [name for name, sources in found if not sources]
+    if empty or not found:
+        where = f'the groups {empty}' if empty else 'the input'
+        raise ValueError(f'{where} without any image; give folders, files or arrays')
+    names = _distinct([name for name, _ in found])
+    return [InputGroup(name, _items(found[i][1], notes)) for i, name in enumerate(names)]
+
+
+#: An image to be: its file, or the name and the image in memory.
+_Source = Path | tuple[str, Any]
+_Groups = list[tuple[str, list[_Source]]]
+
+
+class _Reader:
+    def __init__(self, rgb: bool, notes: list[str]) -> None:
+        self.rgb = rgb
+        self.notes = notes
+
+    def read(self, value: Any) -> _Groups:
+        if isinstance(value, (str, os.PathLike)):
+            return self.path(Path(value).expanduser())
+        if isinstance(value, (np.ndarray, Image.Image)):
+            return [(_UNNAMED, [self.picture(value, 0, 1)])]
+        if isinstance(value, Mapping) or not isinstance(value, Iterable):
+            raise TypeError(_expected(value))
+        return self.several(list(value))
+
+    def several(self, values: Sequence[Any]) -> _Groups:
+        groups: _Groups = []
+        sources: list[_Source] = []
+        for number, value in enumerate(values):
+            if isinstance(value, (np.ndarray, Image.Image)):
+                sources.append(self.picture(value, number, len(values)))
+            elif isinstance(value, (str, os.PathLike)):
+                path = Path(value).expanduser()
+                if path.is_dir():
+                    groups += self.folder(path)
+                else:
+                    sources.append(path)
+            else:
+                raise TypeError(_expected(value))
+        if sources:
+            parents = {s.resolve().parent if isinstance(s, Path) else None for s in sources}
+            parent = parents.pop() if len(parents) == 1 else None
+            groups.append((parent.name if parent and parent.name else _UNNAMED, sources))
+        return groups
+
+    def picture(self, image: np.ndarray | Image.Image, number: int, count: int) -> _Source:
+        """Name and image of an image in memory."""
+        digits = max(4, len(str(count - 1)))
+        name = Path(getattr(image, 'filename', '') or '').name or f'{number:0{digits}}.png'
+        if isinstance(image, Image.Image):
+            return name, image
+        if image.dtype != np.uint8 or not (
+            image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (1, 3))
+        ):
+            raise ValueError(
+                f'image {number} is an array {image.shape} of {image.dtype}; images must be '
+                '(H, W, 3) or (H, W) of uint8, 0 to 255'
+            )
+        if image.ndim == 2 or image.shape[2] == 1:
+            image = np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=2)
+        elif self.rgb:
+            image = image[:, :, ::-1]
+        return name, np.ascontiguousarray(image)
+
+    def path(self, path: Path) -> _Groups:
+        if path.is_dir():
+            return self.folder(path)
+        if not os.path.lexists(path):
+            raise FileNotFoundError(f'there is no file or folder {path}')
+        if path.suffix.lower() in IMAGE_SUFFIXES:
+            return [(path.resolve().parent.name or _UNNAMED, [path])]
+        return self.text_file(path)
+
+    def folder(self, root: Path) -> _Groups:
+        groups: _Groups = []
+        deep: list[Path] = []
+        top = self.images(root)
+        seen = {os.path.realpath(root)}
+        for folder in sorted(entry for entry in _entries(root) if entry.is_dir()):
+            real = os.path.realpath(folder)
+            if real in seen or os.path.realpath(root).startswith(os.path.join(real, '')):
+                self.notes.append(f'{folder} links to a folder that is taken already; left out')
+                continue
+            seen.add(real)
+            images = self.images(folder)
+            if images:
+                groups.append((folder.name, images))
+            deep += self.deeper(folder)
+        if top:
+            groups.insert(0, (root.resolve().name or _UNNAMED, top))
+        if not groups:
+            message = (
+                f'{root} holds no image ({", ".join(IMAGE_SUFFIXES)}), nor does a folder in it'
+            )
+            if deep:
+                parents = list(dict.fromkeys(str(path.parent) for path in deep))
+                message += f'; there are some further down: give {" or ".join(parents[:4])}'
+            raise ValueError(message)
+        if deep:
+            self.notes.append(
+                f'not looked into: {_named([str(path) for path in deep])} (images are taken from '
+                'the folder itself and the folders directly in it)'
+            )
+        return groups
+
+    def images(self, folder: Path) -> list[_Source]:
+        """Files of one folder that are images by their suffix, sorted."""
+        images, strange = [], []
+        for path in _entries(folder):
+            suffix = path.suffix.lower()
+            if path.is_dir():
+                continue
+            if suffix in IMAGE_SUFFIXES:
+                images.append(path)
+            elif suffix not in _COMPANIONS:
+                strange.append(path.name)
+        if strange and (images or len(strange) > 1):
+            self.notes.append(f'{folder}: no images by their suffix: {_named(strange)}')
+        return images
+
+    @staticmethod
+    def deeper(folder: Path) -> list[Path]:
+        """Folders in a folder that hold images, unless they are results of ours."""
+        if (folder / '.mmcoseg').is_dir():
+            return []
+        folders = [entry for entry in _entries(folder, quiet=True) if entry.is_dir()]
+        return [
+            entry
+            for entry in folders
+            if any(p.suffix.lower() in IMAGE_SUFFIXES for p in _entries(entry, quiet=True))
+        ]
+
+    def text_file(self, file: Path) -> _Groups:
+        content = file.read_bytes()
+        if b'\0' in content[:4096]:
+            raise ValueError(
+                f'{file} is neither an image ({", ".join(IMAGE_SUFFIXES)}) nor a text file of paths'
+            )
+        named: dict[str, list[_Source]] = {}
+        by_parent: dict[Path, list[_Source]] = {}
+        seen, twice = set(), 0
+        # Bytes, since names of files need not be UTF-8.
+        for line in content.removeprefix(b'\xef\xbb\xbf').splitlines():
+            text, _, group = (os.fsdecode(part) for part in line.strip().partition(b'\t'))
+            if not text or text.startswith('#'):
+                continue
+            path = file.parent / Path(text.strip()).expanduser()
+            key = group.strip(), os.path.abspath(path)
+            if key in seen:
+                twice += 1
+                continue
+            seen.add(key)
+            if group.strip():
+                named.setdefault(group.strip(), []).append(path)
+            else:
+                by_parent.setdefault(Path(os.path.abspath(path.parent)), []).append(path)
+        if not seen:
+            raise ValueError(f'{file} names no image; write one path a line')
+        if twice:
+            self.notes.append(f'{file} names {twice} images more than once; each is taken once')
+        if len(by_parent) == 1 and not named:
+            return [(file.stem, *by_parent.values())]
+        return [(path.name or _UNNAMED, paths) for path, paths in by_parent.items()] + [
+            *named.items()
+        ]
+
+
+def _entries(folder: Path, quiet: bool = False) -> list[Path]:
+    """What is in a folder, without hidden files, sorted by name."""
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith('.'))
+    except OSError:
+        if quiet:
+            return []
+        raise
+
+
+def _items(sources: Sequence[_Source], notes: list[str]) -> list[ImageItem]:
+    names = [source.name if isinstance(source, Path) else source[0] for source in sources]
+    stems = [Path(name).stem for name in names]
+    counts = Counter(stems)
+    chosen = [name if counts[stem] > 1 else stem for name, stem in zip(names, stems)]
+    twins = sorted({name for name, stem in zip(names, stems) if counts[stem] > 1})
+    if twins:
+        notes.append(f'go by their whole names, since their stems are the same: {_named(twins)}')
+    items = []
+    for source, name, stem in zip(sources, _distinct(names), _distinct(chosen)):
+        if isinstance(source, Path):
+            items.append(ImageItem(stem, name, source))
+        else:
+            items.append(ImageItem(stem, name, image=source[1]))
+    return items
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """The names; where one comes again, with ``~2``, ``~3``, ... behind it."""
+    taken, distinct = set(names), []
+    used: set[str] = set()
+    for name in names:
+        number, new = 1, name
+        while new in used or (number > 1 and new in taken):
+            number += 1
+            new = f'{name}~{number}'
+        used.add(new)
+        distinct.append(new)
+    return distinct
+
+
+def _named(names: Sequence[str]) -> str:
+    more = len(names) - _MAX_NAMED
+    return ', '.join(names[:_MAX_NAMED]) + (f' and {more} more' if more > 0 else '')
+
+
+def _expected(value: Any) -> str:
+    return (
+        'images are given as the path of a folder, image or text file, as an array, a Pillow image, '
+        f'a list of these or a dict of groups; got {type(value).__name__}'
+    )
