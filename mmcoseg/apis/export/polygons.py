@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
+from scipy.spatial import cKDTree
 
 __all__ = ['TOLERANCE', 'join_parts', 'mask_to_polygons']
 
@@ -75,7 +76,7 @@ def mask_to_polygons(
         pixels = pixels.repeat(2, axis=0).repeat(2, axis=1)
     polygons = []
     for part in _parts(pixels):
-        outline = _bridge_holes(part)
+        outline = _bridge_holes(part, pixels)
         if edges:
             # Of doubled pixels, even numbers lie at left and upper edges, odd ones at the others.
             outline = (outline + 1) // 2
@@ -102,9 +103,9 @@ def join_parts(polygons: list[np.ndarray]) -> np.ndarray:
         raise ValueError('there are no polygons to join')
     joined = polygons[0]
     for polygon in polygons[1:]:
-        distance = ((joined[:, None] - polygon[None]) ** 2).sum(axis=-1)
-        at, start = np.unravel_index(distance.argmin(), distance.shape)
-        joined = _insert(joined, int(at), polygon, int(start))
+        distance, nearest = cKDTree(joined).query(polygon)
+        start = int(distance.argmin())
+        joined = _insert(joined, int(nearest[start]), polygon, start)
     return joined
 
 
@@ -120,20 +121,41 @@ def _parts(pixels: np.ndarray) -> list[_Part]:
     return list(parts.values())
 
 
-def _bridge_holes(part: _Part) -> np.ndarray:
+def _bridge_holes(part: _Part, pixels: np.ndarray) -> np.ndarray:
     """One closed line: the outline, with every hole on a bridge over the object's pixels.
 
     From the leftmost point of a hole, the object's pixels to its left end at the outline or at a
-    hole that reaches farther to the left. Taken from left to right, that is there already.
+    hole that reaches farther to the left, so that all holes hang on the outline in the end.
     """
-    line = part.outline
-    for hole in sorted(part.holes, key=lambda points: points.min(axis=0).tolist()):
-        start = int(hole[:, 0].argmin())
-        x, y = hole[start]
-        left = np.flatnonzero((line[:, 1] == y) & (line[:, 0] <= x))
-        at = int(left[line[left, 0].argmax()])
-        line = _insert(line, at, hole, start)
-    return line
+    loops = [part.outline, *sorted(part.holes, key=lambda points: points.min(axis=0).tolist())]
+    points = np.concatenate(loops)
+    # Nodes of linked lists, since there may be thousands of holes: which node comes after each,
+    # and which point it stands at. Bridges need their two ends once more.
+    following = np.arange(1, len(points) + 1).tolist()
+    standing = list(range(len(points)))
+    node_at: dict[tuple[int, int], int] = {}
+    for node, (x, y) in enumerate(points.tolist()):
+        node_at.setdefault((x, y), node)  # of a loop that reaches farther to the left
+    end = 0
+    for loop in loops:
+        begin, end = end, end + len(loop)
+        following[end - 1] = begin
+        if loop is part.outline:
+            continue
+        start = begin + int(loop[:, 0].argmin())
+        x, y = points[start].tolist()
+        background = np.flatnonzero(pixels[y, :x] == 0)
+        at = node_at[int(background[-1]) + 1 if len(background) else 0, y]
+        # From `at` over the bridge, around the hole to `start`, back, and on as before.
+        over, back = len(following), len(following) + 1
+        following += [following[start], following[at]]
+        standing += [start, at]
+        following[start], following[at] = back, over
+    order, node = [0], following[0]
+    while node:
+        order.append(standing[node])
+        node = following[node]
+    return points[order]
 
 
 def _insert(line: np.ndarray, at: int, loop: np.ndarray, start: int) -> np.ndarray:
