@@ -6,7 +6,16 @@ Light on purpose: nothing here imports torch or mmengine.
 import difflib
 from pathlib import Path
 
-__all__ = ['config_root', 'find_config', 'list_configs']
+__all__ = ['METHODS', 'config_root', 'find_config', 'list_configs']
+
+#: Methods that segment groups without training: the name for users -> the config.
+METHODS = {
+    'consensus': 'consensus/consensus_efficientnet-lite2',
+    'ddt': 'consensus/ddt_efficientnet-lite2',
+    'dff': 'consensus/dff_efficientnet-lite2',
+    'kmeans': 'consensus/kmeans_efficientnet-lite2',
+    'spectral': 'consensus/spectral_efficientnet-lite2',
+}
 
 _PACKAGE = Path(__file__).resolve().parent
 

@@ -1,5 +1,6 @@
 """What a user gives us to segment: folders, lists, arrays; and the groups of images that it means."""
 
+import math
 import os
 import stat
 from collections import Counter
@@ -72,8 +73,11 @@ class ImageItem:
     path: Path | None = None
     image: Any = field(default=None, compare=False, repr=False)
 
-    def check(self, limits: ImageLimits) -> None:
+    def check(self, limits: ImageLimits) -> int:
         """Look at the file's head, without reading all of it.
+
+        Returns:
+            Its number of pixels.
 
         Raises:
             BadImageError: if it is not there, no image, or absurd.
@@ -82,7 +86,7 @@ class ImageItem:
             array = isinstance(self.image, np.ndarray)
             size = self.image.shape[1::-1] if array else self.image.size
             limits.check(*size, self.file_name)
-            return
+            return math.prod(size)
         try:
             mode = os.stat(self.path).st_mode
             if not stat.S_ISREG(mode):  # a pipe would be waited for without end
@@ -99,6 +103,7 @@ class ImageItem:
         except Exception as error:  # Pillow's readers raise anything on damaged files
             raise BadImageError(f'{self.path} cannot be read as an image: {error}') from error
         limits.check(*size, str(self.path))
+        return math.prod(size)
 
     def record(self) -> dict[str, Any]:
         """Where a pipeline starts, without the group.
@@ -237,9 +242,9 @@ class _Reader:
             else:
                 raise TypeError(_expected(value))
         if sources:
-            parents = {s.resolve().parent if isinstance(s, Path) else None for s in sources}
-            parent = parents.pop() if len(parents) == 1 else None
-            groups.append((parent.name if parent and parent.name else _UNNAMED, sources))
+            parents = {_folder_of(s) if isinstance(s, Path) else None for s in sources}
+            name = parents.pop().name if len(parents) == 1 and None not in parents else ''
+            groups.append((name or _UNNAMED, sources))
         return groups
 
     def picture(self, image: np.ndarray | Image.Image, number: int, count: int) -> _Source:
@@ -267,7 +272,7 @@ class _Reader:
         if not os.path.lexists(path):
             raise FileNotFoundError(f'there is no file or folder {path}')
         if path.suffix.lower() in IMAGE_SUFFIXES:
-            return [(path.resolve().parent.name or _UNNAMED, [path])]
+            return [(_folder_of(path).name or _UNNAMED, [path])]
         return self.text_file(path)
 
     def folder(self, root: Path) -> _Groups:
@@ -340,19 +345,21 @@ class _Reader:
         seen, twice = set(), 0
         # Bytes, since names of files need not be UTF-8.
         for line in content.removeprefix(b'\xef\xbb\xbf').splitlines():
-            text, _, group = (os.fsdecode(part) for part in line.strip().partition(b'\t'))
-            if not text or text.startswith('#'):
+            text, _, group = (os.fsdecode(part) for part in line.partition(b'\t'))
+            if not text.strip() or text.startswith('#'):
                 continue
-            path = file.parent / Path(text.strip()).expanduser()
-            key = group.strip(), os.path.abspath(path)
+            path, group = file.parent / Path(text).expanduser(), group.strip()
+            if not os.path.lexists(path):  # spaces may belong to a name, but seldom do
+                path = file.parent / Path(text.strip()).expanduser()
+            key = group, os.path.abspath(path)
             if key in seen:
                 twice += 1
                 continue
             seen.add(key)
-            if group.strip():
-                named.setdefault(group.strip(), []).append(path)
+            if group:
+                named.setdefault(group, []).append(path)
             else:
-                by_parent.setdefault(Path(os.path.abspath(path.parent)), []).append(path)
+                by_parent.setdefault(_folder_of(path), []).append(path)
         if not seen:
             raise ValueError(f'{file} names no image; write one path a line')
         if twice:
@@ -362,6 +369,11 @@ class _Reader:
         return [(path.name or _UNNAMED, paths) for path, paths in by_parent.items()] + [
             *named.items()
         ]
+
+
+def _folder_of(path: Path) -> Path:
+    """The folder in which a file is; not that of the file which it may be a link to."""
+    return Path(os.path.abspath(path)).parent
 
 
 def _entries(folder: Path, quiet: bool = False) -> list[Path]:

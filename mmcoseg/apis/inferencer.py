@@ -1,0 +1,387 @@
+"""Segmenting groups of images from Python."""
+
+import copy
+import os
+import random
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+
+from ..compat import load_checkpoint_file
+from ..config_files import METHODS, find_config
+from ..datasets.image_io import BadImageError
+from ..datasets.transforms import ForEachImage
+from ..engine.launch import datasets_of
+from ..registry import INFERENCERS, MODELS, TRANSFORMS
+from ..structures import GroupDataSample
+from .inputs import ImageItem, ImageLimits, InputGroup, SkippedFile, read_inputs
+
+__all__ = ['CoSegInferencer', 'default_workers', 'inference_config']
+
+#: Steps of pipelines that read annotations, by their registered names.
+_ANNOTATION_STEPS = frozenset(
+    {'LoadAnnotations', 'LoadCoSegMask', 'LoadPrior', 'LoadProposals', 'LoadSaliency'}
+)
+#: Images of more pixels are decoded one at a time, since each takes hundreds of megabytes.
+_LARGE = 30_000_000
+
+#: Called with what is being done ('read' or 'compute') and how many images more that holds for.
+Progress = Callable[[str, float], None]
+
+
+def inference_config(
+    method: str = 'consensus',
+    config: str | Path | Config | None = None,
+    cfg_options: dict[str, Any] | None = None,
+    crf: bool = True,
+    num_workers: int | None = None,
+) -> Config:
+    """The config by which :class:`CoSegInferencer` works; see there for the arguments.
+
+    Raises:
+        ValueError: for an unknown method, or a config without model or test pipeline.
+        FileNotFoundError: if there is no such config.
+    """
+    if config is None:
+        if method not in METHODS:
+            raise ValueError(
+                f'there is no method {method!r}, only {sorted(METHODS)}; any other model is given '
+                'by its config'
+            )
+        config = METHODS[method]
+    if isinstance(config, Config):
+        cfg = copy.deepcopy(config)
+    else:
+        cfg = Config.fromfile(str(find_config(str(config))))
+    if cfg_options:
+        cfg.merge_from_dict(cfg_options)
+    name = cfg.filename or 'the config'
+    if cfg.get('model') is None:
+        raise ValueError(f'{name} has no model')
+    steps = cfg.model.get('postprocessors') or []
+    if not crf:
+        steps = [step for step in steps if _type_name(step) != 'DenseCRF']
+        cfg.model.postprocessors = steps
+    if num_workers is not None:
+        for step in steps:
+            if _type_name(step) == 'DenseCRF':
+                step.setdefault('num_workers', num_workers if num_workers > 1 else 0)
+    if 'test_pipeline' not in cfg or cfg.get('test_dataloader') is not None:
+        # What a test would do; the variable of this name is only where configs usually keep it.
+        pipelines = [d.get('pipeline') for d in datasets_of(cfg.get('test_dataloader'))]
+        if not pipelines or not pipelines[0]:
+            raise ValueError(f'{name} has no test_dataloader whose data set has a pipeline')
+        cfg.test_pipeline = pipelines[0]
+    return cfg
+
+
+def default_workers() -> int:
+    """One thread a core that this process may use, at most 8."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+    return min(8, cores or 1)
+
+
+@INFERENCERS.register_module()
+class CoSegInferencer:
+    """Finds the common objects of groups of images.
+
+    Works by a config as ``mmcoseg test`` does: its model, its data preprocessor, and its test
+    pipeline without what reads annotations.
+
+    Args:
+        method: one of ``mmcoseg.config_files.METHODS``, none of which needs training.
+        config: a config instead: its path, its name, or itself.
+        weights: of the config's model, a checkpoint file. Read without running code in it.
+        device: ``'cpu'``, ``'cuda'``, ``'cuda:1'``; None: the GPU if torch sees one.
+        cfg_options: dotted key of the config -> value.
+        crf: False leaves out the config's dense CRF.
+        presence_threshold: images whose presence is below it get an empty mask and ``absent=True``
+            in their metainfo. None: all images keep what was found.
+        seed: of everything random. Each group starts from it anew, so that its result does not
+            depend on the groups before it.
+        num_workers: threads that read images, and helper processes of the CRF; None for one a
+            core. Results are the same for any number.
+        limits: images beyond it are left out.
+        trust_weights: read weights that are more than plain data; such a file can run any
+            program.
+
+    Raises:
+        ValueError, FileNotFoundError: as :func:`inference_config`; if the weights do not fit the
+            model, or the config is one of a trained method and there are none.
+
+    Example:
+        >>> from mmcoseg.apis import CoSegInferencer
+        >>> inferencer = CoSegInferencer()  # doctest: +SKIP
+        >>> for group in inferencer.stream('photos'):  # doctest: +SKIP
+        ...     for sample in group:
+        ...         mask = sample.pred_sem_seg.data[0].numpy()  # (H, W) uint8, 1 is object
+    """
+
+    def __init__(
+        self,
+        method: str = 'consensus',
+        config: str | Path | Config | None = None,
+        weights: str | Path | None = None,
+        device: str | torch.device | None = None,
+        cfg_options: dict[str, Any] | None = None,
+        crf: bool = True,
+        presence_threshold: float | None = None,
+        seed: int = 0,
+        num_workers: int | None = None,
+        *,
+        limits: ImageLimits | None = None,
+        trust_weights: bool = False,
+    ) -> None:
+        if presence_threshold is not None and not 0 <= presence_threshold <= 1:
+            raise ValueError(f'presence_threshold must be from 0 to 1, got {presence_threshold!r}')
+        if num_workers is not None and num_workers < 0:
+            raise ValueError(f'num_workers must be at least 0, got {num_workers}')
+        self.cfg = inference_config(method, config, cfg_options, crf, num_workers)
+        self.presence_threshold = presence_threshold
+        self.seed = seed
+        self.num_workers = default_workers() if num_workers is None else num_workers
+        self.limits = limits or ImageLimits()
+        self.device = _device(device)
+        weights = self.cfg.get('load_from') if weights is None else weights
+        if weights is None and self.cfg.get('train_cfg') is not None:
+            raise ValueError(
+                f'{self.cfg.filename or "the config"} is of a model that is trained: give the '
+                'weights (a checkpoint of `mmcoseg train`)'
+            )
+        with DefaultScope.overwrite_default_scope(self.cfg.get('default_scope', 'mmcoseg')):
+            with _seeded(seed, self.device):
+                self.model = MODELS.build(self.cfg.model)
+                if hasattr(self.model, 'init_weights'):
+                    self.model.init_weights()
+            self.pipeline = [TRANSFORMS.build(step) for step in _pipeline(self.cfg.test_pipeline)]
+        if weights is not None:
+            _load_weights(self.model, str(weights), trust_weights)
+        self.model.to(self.device).eval()
+        self._lock = threading.Lock()
+
+    def __call__(self, inputs: Any, channel_order: str = 'bgr') -> list[GroupDataSample]:
+        """Segment all groups, and keep the results of all; see :meth:`stream`."""
+        return list(self.stream(inputs, channel_order))
+
+    def stream(
+        self, inputs: Any, channel_order: str = 'bgr', progress: Progress | None = None
+    ) -> Iterator[GroupDataSample]:
+        """Segment group by group.
+
+        Args:
+            inputs: see :func:`~mmcoseg.apis.read_inputs`; or a list of its ``InputGroup``.
+            channel_order: of arrays, ``'bgr'`` or ``'rgb'``.
+            progress: is told how far it is.
+
+        Yields:
+            The groups with predictions, on the CPU, each image by image in the order of the input:
+            ``pred_sem_seg`` at the image's size, ``pred_prob``, and ``presence`` where the method
+            gives it; in the metainfo ``group``, ``stem``, ``file_name``, ``img_path`` or
+            ``ori_img``, ``absent``. Images that cannot be read are not among them but in the
+            group's ``skipped``, a list of :class:`SkippedFile`; if none can be read, the group is
+            empty. The group's ``seconds`` is what reading and computing took.
+        """
+        groups = inputs
+        if not (isinstance(inputs, list) and inputs and isinstance(inputs[0], InputGroup)):
+            notes: list[str] = []
+            groups = read_inputs(inputs, channel_order, notes)
+            for note in notes:
+                warnings.warn(note, stacklevel=2)
+        for group in groups:
+            yield self._segment(group, progress or (lambda stage, count: None))
+
+    def _segment(self, group: InputGroup, progress: Progress) -> GroupDataSample:
+        start = time.perf_counter()
+        results, skipped = self._load(group, progress)
+        if not results['images']:
+            return GroupDataSample([], metainfo=dict(group=group.name, skipped=skipped, seconds=0.0))
+        with self._watched(len(results['images']), progress), _seeded(self.seed, self.device):
+            sample = self._predict(results)
+        if self.device.type != 'cpu':
+            sample = sample.cpu()
+        names = {item.stem: item.file_name for item in group.items}
+        for image in sample:
+            image.set_metainfo(
+                dict(file_name=names[image.stem], absent=self._drop_if_absent(image))
+            )
+        seconds = time.perf_counter() - start
+        sample.set_metainfo(dict(skipped=skipped, seconds=seconds))
+        return sample
+
+    def _predict(self, results: dict) -> GroupDataSample:
+        for step in self.pipeline:
+            if not isinstance(step, ForEachImage):  # those are done, see _load
+                results = step(results)
+        batch = dict(inputs=[results.pop('inputs')], data_samples=[results.pop('data_samples')])
+        with torch.inference_mode():
+            return self.model.test_step(batch)[0]
+
+    def _load(
+        self, group: InputGroup, progress: Progress
+    ) -> tuple[dict[str, Any], list[SkippedFile]]:
+        """The group's record with its images at the network's size, and what cannot be read."""
+
+        def load(item: ImageItem) -> dict | BadImageError:
+            try:
+                return self._load_image(item, group.name)
+            except (BadImageError, FileNotFoundError) as error:
+                return BadImageError(str(error))
+            except MemoryError:
+                return BadImageError(f'{item.file_name} needs more memory than there is')
+            finally:
+                progress('read', 1)
+
+        if self.num_workers > 1 and len(group) > 1:
+            pool = ThreadPoolExecutor(self.num_workers)
+            try:
+                loaded = list(pool.map(load, group.items))
+            finally:  # also when interrupted: do not read the rest first
+                pool.shutdown(cancel_futures=True)
+        else:
+            loaded = [load(item) for item in group.items]
+        images, skipped = [], []
+        for item, image in zip(group.items, loaded):
+            if isinstance(image, BadImageError):
+                skipped.append(SkippedFile(item.file_name, str(image)))
+            else:
+                images.append(image)
+        record = dict(group=group.name, category=group.name, label_ids=(), images=images)
+        return record, skipped
+
+    def _load_image(self, item: ImageItem, group: str) -> dict[str, Any]:
+        num_pixels = item.check(self.limits)
+        large = num_pixels > _LARGE
+        # Pillow images are not safe to be read by two threads, and may stand in a group twice.
+        with self._lock if large or item.path is None else _nothing():
+            image = dict(item.record(), group=group, seg_map_path=None, label_ids=())
+            for step in self.pipeline:
+                if isinstance(step, ForEachImage):
+                    image = step.apply(image)
+        return image
+
+    def _drop_if_absent(self, sample: Any) -> bool:
+        """Empty the masks of an image whose presence is too low; whether it is absent."""
+        threshold = self.presence_threshold
+        if threshold is None or 'presence' not in sample or sample.presence >= threshold:
+            return bool(sample.get('absent', False))
+        # Made anew: what was computed in inference mode cannot be changed in place.
+        sample.pred_sem_seg.data = torch.zeros_like(sample.pred_sem_seg.data)
+        if 'pred_instances' in sample:
+            sample.pred_instances = sample.pred_instances[:0]
+        return True
+
+    @contextmanager
+    def _watched(self, count: int, progress: Progress) -> Iterator[None]:
+        """Tell the progress by the images that pass through the backbone."""
+        backbone = getattr(self.model, 'backbone', None)
+        if backbone is None:
+            yield
+            progress('compute', count)
+            return
+        passes = getattr(self, '_passes', 1.0)  # how often the last group's images passed
+        seen = told = 0.0
+
+        def hook(module: Any, args: tuple) -> None:
+            nonlocal seen, told
+            if args and hasattr(args[0], '__len__'):
+                seen += len(args[0])
+            done = min(seen / passes, 0.9 * count)
+            progress('compute', max(0.0, done - told))
+            told = max(told, done)
+
+        handle = backbone.register_forward_pre_hook(hook)
+        try:
+            yield
+        finally:
+            handle.remove()
+        self._passes = max(1.0, seen / count)
+        progress('compute', count - told)
+
+
+def _type_name(cfg: dict) -> str:
+    kind = cfg.get('type', '')
+    name = kind if isinstance(kind, str) else getattr(kind, '__name__', '')
+    return name.rsplit('.')[-1]
+
+
+def _pipeline(steps: Sequence[dict]) -> list[dict]:
+    """A test pipeline without the steps that read annotations, that reads images of any kind."""
+    pipeline = []
+    for step in steps:
+        step = copy.deepcopy(step)
+        if _type_name(step) in _ANNOTATION_STEPS:
+            continue
+        if _type_name(step) == 'LoadImageFromFile':
+            step = dict(type='LoadCoSegImage')
+        if 'transforms' in step:
+            step['transforms'] = _pipeline(step['transforms'])
+        pipeline.append(step)
+    return pipeline
+
+
+def _device(device: str | torch.device | None) -> torch.device:
+    if device is None:
+        return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    try:
+        device = torch.device(device)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f'the device {device!s} cannot be used: {error}') from error
+    return device
+
+
+def _load_weights(model: torch.nn.Module, path: str, trust: bool) -> None:
+    """Load what fits.
+
+    Parts may differ that only training uses, such as a classifier of its categories; a file of
+    another model must not pass for this one's.
+    """
+    content = load_checkpoint_file(str(Path(path).expanduser()), 'cpu', trust)
+    state = content.get('state_dict', content) if isinstance(content, dict) else {}
+    state = {key.removeprefix('module.'): value for key, value in state.items()}
+    own = model.state_dict()
+    fitting = {
+        key: value
+        for key, value in state.items()
+        if key in own and getattr(value, 'shape', None) == own[key].shape
+    }
+    missing = sorted(set(own) - set(fitting))
+    if len(fitting) < 0.9 * len(own):
+        raise ValueError(
+            f'{path} holds weights of another model: {len(missing)} of the {len(own)} tensors are '
+            f'missing or of another shape, such as {", ".join(missing[:3])}'
+        )
+    model.load_state_dict(fitting, strict=False)
+    if missing:
+        warnings.warn(f'{path} has no fitting weights for {", ".join(missing)}', stacklevel=3)
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed every generator for a while, and put them back afterwards."""
+    before = random.getstate(), np.random.get_state()
+    devices = [device] if device.type == 'cuda' else []
+    with torch.random.fork_rng(devices):
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        torch.manual_seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(before[0])
+            np.random.set_state(before[1])
