@@ -20,7 +20,6 @@ from mmcoseg.evaluation import evaluate_folders
 from mmcoseg.structures import CoSegDataSample
 from mmcoseg.visualization import PALETTE, overlay
 
-
 DATED = ('report.html', 'summary.json')
 
 
