@@ -69,7 +69,8 @@
     for (const control of controls) {
       const now = state.has(control.id) ? state.get(control.id) : defaults[control.id];
       control.value = now;
-      if (control.value === '' && now !== '') control.value = defaults[control.id];
+      // What is no choice here, such as a group of another report, changes nothing.
+      if (control.type !== 'search' && control.value !== now) control.value = defaults[control.id];
     }
   }
   for (const control of controls) {
