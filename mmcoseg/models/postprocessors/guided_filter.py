@@ -101,8 +101,8 @@ class GuidedFilter(EdgeRefiner):
 
     def __init__(
         self,
-        radius: float = 16,
-        eps: float = 1e-3,
+        radius: float = 12,
+        eps: float = 1e-4,
         reference_side: float | None = 500,
         scale: float = 1.0,
         max_side: int | None = 1024,
