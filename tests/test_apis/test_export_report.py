@@ -146,8 +146,9 @@ def test_without_thumbnails_results_are_linked(tmp_path):
     sample.pred_sem_seg = PixelData(data=torch.ones((1, 4, 6), dtype=torch.uint8))
     record = ResultWriter(tmp_path).write_image(sample, np.zeros((4, 6, 3), np.uint8))
     shutil.rmtree(tmp_path / '.mmcoseg')
-    for record in (record, {**record, 'thumbnails': {}}):
-        ResultWriter(tmp_path).write_collections([dict(name='a b', images=[record])])
+    for thumbnails in (record['thumbnails'], {}):
+        images = [{**record, 'thumbnails': thumbnails}]
+        ResultWriter(tmp_path).write_collections([dict(name='a b', images=images)])
         page = Page(tmp_path / 'report.html')
         assert len(page.all('img')) == 1
         assert page.all('a', href='overlays/a%20b/1.jpg')
