@@ -183,7 +183,7 @@ def test_records_survive_json_and_hold_what_is_needed(results):
         record = records[key]
         assert record['area_share'] == pytest.approx((mask > 0).mean(), abs=1e-6)
         assert (record['height'], record['width']) == mask.shape
-        assert set(record['files']) == {*FORMATS} - {'coco'}
+        assert set(record['files']) == {*FORMATS, 'yolo_images'} - {'coco'}
         for path in [*record['files'].values(), *record['thumbnails'].values()]:
             assert (out / path).is_file(), path
     assert records['cat', 'pixel']['presence'] is None

@@ -156,16 +156,16 @@ def test_without_thumbnails_results_are_linked(tmp_path):
 
 def test_more_images_have_smaller_pictures(tmp_path, monkeypatch):
     images = {'cat': [(f'{i}', i / 20, i) for i in range(20)]}
-    path = write_report(tmp_path / 'all', images, shape=(300, 600))
+    path = write_report(tmp_path / 'all', images, shape=(150, 300))
     full = path.stat().st_size
     monkeypatch.setattr(report, '_BUDGET', full / 3)
-    path = write_report(tmp_path / 'small', images, shape=(300, 600))
+    path = write_report(tmp_path / 'small', images, shape=(150, 300))
     picture = Page(path).all('img')[0]
     width, height = int(picture['width']), int(picture['height'])
-    assert width < 480 and width == 2 * height
+    assert width < 300 and width == 2 * height
     assert path.stat().st_size < full / 2
     monkeypatch.setattr(report, '_MAX_PICTURES', 5)
-    page = Page(write_report(tmp_path / 'few', images, shape=(300, 600)))
+    page = Page(write_report(tmp_path / 'few', images, shape=(150, 300)))
     assert len(page.all('img')) == 5 * 3 + 1
     assert len([a for a in page.all('li') if 'data-name' in a]) == 20
 

@@ -37,7 +37,7 @@ def file_name_of(name: str, suffix: str = '') -> str:
 
     Example:
         >>> file_name_of("what's this", '.png'), file_name_of('../dog')
-        ("what's this.png", '.._dog-a17c28b8')
+        ("what's this.png", '.._dog-997e95ec')
     """
     safe = _FORBIDDEN.sub('_', name)
     if safe.strip('.') == '' and not suffix:

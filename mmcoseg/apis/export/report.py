@@ -157,7 +157,7 @@ def _left_out(
                 reason = f'presence {record["presence"]:.2f}'
                 if threshold is not None:
                     reason += f', below the threshold {threshold:g}'
-            yield group['name'], record['file_name'], 'absent', reason
+            yield group['name'], record['file_name'][len(record['group']) + 1 :], 'absent', reason
 
 
 def _side_of(records: Sequence[dict[str, Any]], out_dir: Path) -> int:

@@ -189,7 +189,7 @@ class ResultWriter:
             self._save_labelme(result, paths['labelme'], source, image)
             files['labelme'] = paths['labelme']
         if self._yolo is not None:
-            files['yolo'] = self._save_yolo(result, group, stem, source, rgb)
+            files |= self._save_yolo(result, group, stem, source, rgb)
 
         absent = bool(sample.get('absent', False) if absent is None else absent)
         share = float((result.labels != 0).mean()) if result.labels.size else 0.0
@@ -230,8 +230,8 @@ class ResultWriter:
 
         Args:
             groups: in order, ``dict(name=..., images=[records], skipped=[...])``, where an entry of
-                ``skipped`` is ``dict(file_name=..., reason=...)``. Other keys that hold plain types
-                are taken into the summary.
+                ``skipped`` is ``dict(file_name=..., reason=...)``, the file's name in its group. Other
+                keys that hold plain types are taken into the summary.
             settings: of the run, plain types, for the summary and the head of the report.
                 ``method`` is shown first.
         """
@@ -298,20 +298,20 @@ class ResultWriter:
 
     def _save_yolo(
         self, result: ImageResult, group: str, stem: str, source: Path, rgb: np.ndarray
-    ) -> str:
+    ) -> dict[str, str]:
         folder = file_name_of(group)
         label = f'yolo/labels/{folder}/{file_name_of(stem, ".txt")}'
         numbers = self._yolo.number(result.categories)  # all, so that their order is certain
         with write_atomically(self.out_dir / label) as file:
             file.write(yolo_lines(result.objects, numbers, self.polygon_tolerance).encode())
         # Ultralytics looks for the labels of images/x/y.jpg at labels/x/y.txt.
-        name = Path(label).stem
+        suffix = source.suffix if source.is_file() else '.png'
+        picture = f'yolo/images/{folder}/{Path(label).stem}{suffix}'
         if source.is_file():
-            _link(source, self.out_dir / 'yolo/images' / folder / (name + source.suffix))
+            _link(source, self.out_dir / picture)
         else:
-            path = self.out_dir / 'yolo/images' / folder / f'{name}.png'
-            save_image(Image.fromarray(rgb), path, 'PNG')
-        return label
+            save_image(Image.fromarray(rgb), self.out_dir / picture, 'PNG')
+        return dict(yolo=label, yolo_images=picture)
 
     def _save_thumbnails(
         self, rgb: np.ndarray, result: ImageResult, shown: np.ndarray, group: str, stem: str
