@@ -1,14 +1,16 @@
-"""The command line: ``mmcoseg train``, ``test``, ``check-config``, ``list``, ``check-data``, ...
+"""The command line: ``mmcoseg segment``, ``train``, ``test``, ``check-config``, ``list``, ...
 
 Exit codes: 0 done; 1 something is wrong with the config, the data or the machine, or a check
 found an error; 2 wrong usage. torch is imported only once a command runs, so that help is quick.
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .config_files import METHODS
 from .version import __version__
 
 __all__ = ['main']
@@ -61,7 +63,7 @@ def _is_users(error: Exception) -> bool:
 
 def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog, description='Object co-segmentation: train, test and check.'
+        prog, description='Object co-segmentation: segment, train, test and check.'
     )
     parser.add_argument('--version', action='version', version=f'mmcoseg {__version__}')
     commands = parser.add_subparsers(title='commands', metavar='COMMAND', required=True)
@@ -249,21 +251,171 @@ def _check_data(args: argparse.Namespace) -> int:
 
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('predictions', help='folder of predicted masks, <group>/<stem>.png')
+    parser.add_argument(
+        'predictions',
+        help='folder of predicted masks, <group>/<stem>.png, or one that has them in masks/, such '
+        'as `mmcoseg segment` writes',
+    )
     parser.add_argument('ground_truth', help='folder of true masks of the same layout')
+    parser.add_argument('--groups', nargs='+', metavar='GROUP', help='score only these groups')
+    parser.add_argument(
+        '--json', metavar='FILE', help='also write all scores as json; - for stdout, and no table'
+    )
+    parser.add_argument(
+        '--missing',
+        choices=['error', 'empty'],
+        default='error',
+        help='images without a predicted mask are an error (the default), or count as empty masks',
+    )
 
 
 def _evaluate(args: argparse.Namespace) -> int:
     from .evaluation.folders import evaluate_folders
 
-    evaluate_folders(args.predictions, args.ground_truth)
+    to_stdout = args.json == '-'
+    report = evaluate_folders(
+        args.predictions,
+        args.ground_truth,
+        groups=args.groups,
+        out_file=None if to_stdout else args.json,
+        verbose=not to_stdout,
+        missing=args.missing,
+    )
+    if to_stdout:
+        print(json.dumps({'native': report.to_dict()}, indent=1))
     return 0
+
+
+def _add_segment(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        'input',
+        help='a folder of images (one group), a folder of such folders (a group each), or a text '
+        'file with the path of an image a line',
+    )
+    parser.add_argument('--out', required=True, metavar='DIR', help='folder of the results')
+    model = parser.add_mutually_exclusive_group()
+    model.add_argument(
+        '--method', default='consensus', help=f'{", ".join(METHODS)} (default: consensus)'
+    )
+    model.add_argument('--config', help='a config file, or the name of one of ours, instead')
+    parser.add_argument('--weights', metavar='FILE', help="checkpoint for the config's model")
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=_KeyValues,
+        metavar='KEY=VALUE',
+        help='override single keys of the config',
+    )
+    parser.add_argument('--device', help='cpu, cuda, cuda:1, ... (default: a GPU if there is one)')
+    parser.add_argument(
+        '--presence-threshold',
+        type=_share,
+        metavar='T',
+        help='images whose presence score is below T, from 0 to 1, get an empty mask',
+    )
+    parser.add_argument('--no-crf', action='store_true', help='leave out the dense CRF')
+    parser.add_argument(
+        '--format',
+        nargs='+',
+        default=['masks', 'overlays', 'coco'],
+        metavar='FORMAT',
+        help='masks, overlays, cutouts, coco, labelme, yolo (default: masks overlays coco)',
+    )
+    parser.add_argument('--cutouts', action='store_true', help='also cut the objects out (RGBA)')
+    parser.add_argument(
+        '--polygons', action='store_true', help='polygons instead of RLE in annotations.json'
+    )
+    parser.add_argument(
+        '--overwrite', action='store_true', help='compute anew what DIR has results of'
+    )
+    parser.add_argument(
+        '--workers', type=_count, metavar='N', help='threads and processes (default: one a core)'
+    )
+    parser.add_argument('--seed', type=_count, default=0, help='of everything random (default: 0)')
+    parser.add_argument(
+        '--max-pixels',
+        type=float,
+        metavar='MILLIONS',
+        help='skip images of more million pixels (default: 179)',
+    )
+    parser.add_argument(
+        '--max-aspect',
+        type=float,
+        metavar='RATIO',
+        help='skip images longer than so many times their shorter side (default: 60)',
+    )
+    parser.add_argument('--quiet', action='store_true', help='say only what went wrong')
+    parser.add_argument(
+        '--trust-checkpoint',
+        action='store_true',
+        help='also load weights that hold more than data; such a file can run any program on this '
+        'machine, so use it only on files whose origin you trust',
+    )
+
+
+def _segment(args: argparse.Namespace) -> int:
+    from .apis.inputs import ImageLimits
+    from .apis.progress import RunProgress
+    from .apis.segment import segment_to_folder
+
+    limits = {}
+    if args.max_pixels is not None:
+        limits['max_pixels'] = int(args.max_pixels * 1e6)
+    if args.max_aspect is not None:
+        limits['max_aspect'] = args.max_aspect
+    result = segment_to_folder(
+        args.input,
+        args.out,
+        method=args.method,
+        config=args.config,
+        weights=args.weights,
+        device=args.device,
+        cfg_options=args.cfg_options,
+        crf=not args.no_crf,
+        presence_threshold=args.presence_threshold,
+        seed=args.seed,
+        num_workers=args.workers,
+        formats=[
+            *(name for part in args.format for name in part.split(',') if name),
+            *(['cutouts'] if args.cutouts else []),
+        ],
+        polygons=args.polygons,
+        overwrite=args.overwrite,
+        limits=ImageLimits(**limits),
+        trust_weights=args.trust_checkpoint,
+        progress=RunProgress(quiet=args.quiet),
+    )
+    if not args.quiet:
+        print(result)
+    if result.skipped:
+        count = len(result.skipped)
+        print(
+            f'mmcoseg segment: {count} file{"s were" if count > 1 else " was"} skipped, see '
+            f'{result.out_dir / "summary.json"}',
+            file=sys.stderr,
+        )
+    return 1 if result.skipped else 0
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f'must be from 0 to 1, got {text}')
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f'must not be negative, got {text}')
+    return value
 
 
 _Command = tuple[
     Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], int], str
 ]
 _COMMANDS: dict[str, _Command] = {
+    'segment': (_add_segment, _segment, 'Find the common objects of groups of images.'),
     'train': (_add_train, _train, 'Train a model.'),
     'test': (_add_test, _test, 'Test a trained model: tables, masks, pictures.'),
     'check-config': (_add_check_config, _check_config, 'Build everything a config names.'),

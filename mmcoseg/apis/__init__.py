@@ -2,5 +2,6 @@
 
 from .inferencer import CoSegInferencer
 from .inputs import ImageLimits, read_inputs
+from .segment import SegmentResult, segment_to_folder
 
-__all__ = ['CoSegInferencer', 'ImageLimits', 'read_inputs']
+__all__ = ['CoSegInferencer', 'ImageLimits', 'SegmentResult', 'read_inputs', 'segment_to_folder']

@@ -1,6 +1,7 @@
 """Segmenting groups of images from Python."""
 
 import copy
+import logging
 import os
 import random
 import threading
@@ -8,13 +9,15 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 
 from ..compat import load_checkpoint_file
@@ -159,7 +162,7 @@ class CoSegInferencer:
                 'weights (a checkpoint of `mmcoseg train`)'
             )
         with DefaultScope.overwrite_default_scope(self.cfg.get('default_scope', 'mmcoseg')):
-            with _seeded(seed, self.device):
+            with _seeded(seed, self.device), _quiet():
                 self.model = MODELS.build(self.cfg.model)
                 if hasattr(self.model, 'init_weights'):
                     self.model.init_weights()
@@ -204,7 +207,9 @@ class CoSegInferencer:
         start = time.perf_counter()
         results, skipped = self._load(group, progress)
         if not results['images']:
-            return GroupDataSample([], metainfo=dict(group=group.name, skipped=skipped, seconds=0.0))
+            return GroupDataSample(
+                [], metainfo=dict(group=group.name, skipped=skipped, seconds=0.0)
+            )
         with self._watched(len(results['images']), progress), _seeded(self.seed, self.device):
             sample = self._predict(results)
         if self.device.type != 'cpu':
@@ -223,7 +228,7 @@ class CoSegInferencer:
             if not isinstance(step, ForEachImage):  # those are done, see _load
                 results = step(results)
         batch = dict(inputs=[results.pop('inputs')], data_samples=[results.pop('data_samples')])
-        with torch.inference_mode():
+        with torch.no_grad():  # not inference_mode, in which nothing could be trained on the group
             return self.model.test_step(batch)[0]
 
     def _load(
@@ -274,7 +279,6 @@ class CoSegInferencer:
         threshold = self.presence_threshold
         if threshold is None or 'presence' not in sample or sample.presence >= threshold:
             return bool(sample.get('absent', False))
-        # Made anew: what was computed in inference mode cannot be changed in place.
         sample.pred_sem_seg.data = torch.zeros_like(sample.pred_sem_seg.data)
         if 'pred_instances' in sample:
             sample.pred_instances = sample.pred_instances[:0]
@@ -369,6 +373,22 @@ def _load_weights(model: torch.nn.Module, path: str, trust: bool) -> None:
 @contextmanager
 def _nothing() -> Iterator[None]:
     yield
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without mmengine's report of how every single weight was initialised."""
+    with redirect_stdout(StringIO()), warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # of what the libraries would need for other ends
+        import mmseg.datasets
+        import mmseg.models  # noqa: F401
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 @contextmanager

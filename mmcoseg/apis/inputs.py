@@ -1,4 +1,4 @@
-"""What a user gives us to segment: folders, lists, arrays; and the groups of images that it means."""
+"""What a user gives us to segment: folders, lists, arrays; and the groups that it means."""
 
 import math
 import os
@@ -24,6 +24,8 @@ _COMPANIONS = frozenset(
 #: How many names a note spells out.
 _MAX_NAMED = 10
 _UNNAMED = 'images'
+#: Folders in a folder of results of ours.
+_RESULTS = frozenset({'masks', 'instances', 'overlays', 'cutouts', 'labelme', 'yolo'})
 
 
 @dataclass(frozen=True)
@@ -325,7 +327,8 @@ class _Reader:
     @staticmethod
     def deeper(folder: Path) -> list[Path]:
         """Folders in a folder that hold images, unless they are results of ours."""
-        if (folder / '.mmcoseg').is_dir():
+        outside = folder.parent / '.mmcoseg'
+        if (folder / '.mmcoseg').is_dir() or (outside.is_dir() and folder.name in _RESULTS):
             return []
         folders = [entry for entry in _entries(folder, quiet=True) if entry.is_dir()]
         return [
@@ -424,6 +427,6 @@ def _named(names: Sequence[str]) -> str:
 
 def _expected(value: Any) -> str:
     return (
-        'images are given as the path of a folder, image or text file, as an array, a Pillow image, '
-        f'a list of these or a dict of groups; got {type(value).__name__}'
+        'images are given as the path of a folder, image or text file, as an array, a Pillow '
+        f'image, a list of these or a dict of groups; got {type(value).__name__}'
     )

@@ -29,12 +29,13 @@ def evaluate_folders(
     out_file: str | Path | None = None,
     format: str = 'text',
     verbose: bool = True,
+    missing: str = 'error',
 ) -> ScoreReport:
     """Score masks that stand in files; protocol ``native``, all object classes as one.
 
     Both folders hold ``masks/<group>/<stem>.png``, or ``<group>/<stem>.png`` if they have no
-    folder ``masks``. Every true mask must have a prediction of its name and size; predictions
-    without a true mask are not looked at.
+    folder ``masks``, such as what ``mmcoseg segment`` writes. Predictions must have the size of the
+    true mask of their name; predictions without a true mask are not looked at.
 
     Args:
         pred_dir: folder of the predictions.
@@ -46,6 +47,8 @@ def evaluate_folders(
         out_file: json file for the scores of every group and image; None: not written.
         format: of the table, ``'text'`` or ``'markdown'``.
         verbose: print the table.
+        missing: what true masks without a prediction are: ``'error'``, or ``'empty'`` if they are
+            to be scored as if nothing had been found in these images.
 
     Returns:
         The scores of every image, with their means.
@@ -53,15 +56,20 @@ def evaluate_folders(
     Raises:
         FileNotFoundError: if a folder or a group is not there or predictions are missing, which
             it names.
-        ValueError: if a file is no mask, or a prediction is not of its true mask's size.
+        ValueError: if a file is no mask, a prediction is not of its true mask's size, or for
+            another value of ``missing``.
 
     Example:
         >>> report = evaluate_folders('results', 'data/msrc')  # doctest: +SKIP
         >>> report.summary()['J']  # doctest: +SKIP
         71.3
     """
+    if missing not in ('error', 'empty'):
+        raise ValueError(f"missing must be 'error' or 'empty', got {missing!r}")
     pred_root, gt_root = _mask_root(pred_dir), _mask_root(gt_dir)
     pairs = _pairs(pred_root, gt_root, groups)
+    if missing == 'error':
+        _require_all([pred for pred, _ in pairs], pred_root)
     score = partial(_score_pair, loader=LoadCoSegMask(values=values))
     if num_workers > 0:
         with ThreadPoolExecutor(num_workers) as pool:
@@ -98,20 +106,48 @@ def _pairs(pred_root: Path, gt_root: Path, groups: Sequence[str] | None) -> list
     if not truths:
         raise FileNotFoundError(f'{gt_root} holds no masks <group>/<stem>.png to score against')
     pairs = [(pred_root / path.relative_to(gt_root), path) for path in truths]
-    missing = [str(pred) for pred, _ in pairs if not pred.is_file()]
-    if missing:
-        more = len(missing) - _MAX_NAMED
-        raise FileNotFoundError(
-            f'{len(missing)} of {len(pairs)} predictions are missing: '
-            + ', '.join(missing[:_MAX_NAMED])
-            + (f' and {more} more' if more > 0 else '')
-            + '; predict them, or score fewer groups'
-        )
     return pairs
 
 
+def _require_all(predictions: Sequence[Path], root: Path) -> None:
+    missing = [path for path in predictions if not path.is_file()]
+    if not missing:
+        return
+    more = len(missing) - _MAX_NAMED
+    skipped = _skipped(root) & {(path.parent.name, path.stem) for path in missing}
+    hint = ''
+    if skipped:
+        hint = (
+            f' ({len(skipped)} of these were skipped by `mmcoseg segment`, see '
+            f'{root.parent / "summary.json"})'
+        )
+    raise FileNotFoundError(
+        f'{len(missing)} of {len(predictions)} predictions are missing: '
+        + ', '.join(map(str, missing[:_MAX_NAMED]))
+        + (f' and {more} more' if more > 0 else '')
+        + hint
+        + '; predict them, score fewer groups (--groups), or take them as empty (--missing empty)'
+    )
+
+
+def _skipped(root: Path) -> set[tuple[str, str]]:
+    """Group and stem of the images that `mmcoseg segment` could not read."""
+    try:
+        summary = json.loads((root.parent / 'summary.json').read_text(encoding='utf-8'))
+        return {
+            (group['name'], Path(file['file_name']).stem)
+            for group in summary['groups']
+            for file in group['skipped']
+        }
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+
+
 def _score_pair(pair: tuple[Path, Path], loader: LoadCoSegMask) -> tuple[float, float]:
-    pred, gt = (_read(path, loader) for path in pair)
+    gt = _read(pair[1], loader)
+    if not pair[0].is_file():
+        return image_scores(np.zeros_like(gt), gt)
+    pred = _read(pair[0], loader)
     if pred.shape != gt.shape:
         raise ValueError(
             f'the prediction {pair[0]} is {pred.shape[0]} x {pred.shape[1]}, the ground truth '

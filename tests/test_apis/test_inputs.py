@@ -1,0 +1,242 @@
+"""Every form of input, and what is left out of it."""
+
+import os
+
+import numpy as np
+import pytest
+from conftest import make_image, write_images
+from PIL import Image
+
+from mmcoseg.apis.inputs import ImageItem, ImageLimits, read_inputs
+from mmcoseg.datasets.image_io import BadImageError
+
+
+def names(groups):
+    return {group.name: [item.file_name for item in group.items] for group in groups}
+
+
+def stems(groups):
+    return {group.name: [item.stem for item in group.items] for group in groups}
+
+
+def test_a_folder_of_images_is_a_group(photos, monkeypatch):
+    assert names(read_inputs(photos / 'cat')) == {'cat': ['001.jpg', '002.png', '003.jpg']}
+    monkeypatch.chdir(photos / 'dog')
+    groups = read_inputs('.')
+    assert stems(groups) == {'dog': ['001', '002']}
+    assert groups[0].items[0].path.is_file() and groups[0].items[0].image is None
+
+
+def test_a_folder_of_folders_is_a_group_each(photos):
+    assert {name: len(items) for name, items in names(read_inputs(str(photos))).items()} == {
+        'cat': 3,
+        'dog': 2,
+    }
+
+
+def test_loose_images_beside_folders_are_a_group_of_their_own(photos):
+    write_images(photos, ['x.jpg'])
+    assert {name: len(items) for name, items in names(read_inputs(photos)).items()} == {
+        'photos': 1,
+        'cat': 3,
+        'dog': 2,
+    }
+    write_images(photos / 'photos', ['y.jpg'])
+    assert [group.name for group in read_inputs(photos)] == ['photos', 'cat', 'dog', 'photos~2']
+
+
+def test_what_is_left_out_is_noted(photos):
+    write_images(photos / 'cat' / 'deep', ['x.jpg'])
+    write_images(photos / '.hidden', ['x.jpg'])
+    write_images(photos / 'cat', ['.hidden.jpg', '._001.jpg'])
+    for name in ('notes.txt', 'Thumbs.db', 'boxes.json', '.DS_Store', 'photo.heic', 'README'):
+        (photos / 'cat' / name).touch()
+    (photos / 'empty').mkdir()
+    notes = []
+    assert len(names(read_inputs(photos, notes=notes))['cat']) == 3
+    assert len(notes) == 2
+    assert notes[0].endswith('cat: no images by their suffix: README, photo.heic')
+    assert 'not looked into' in notes[1] and os.path.join('cat', 'deep') in notes[1]
+
+
+def test_no_image_is_one_clear_error(tmp_path, photos):
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(ValueError, match=r'empty holds no image \(\.jpg, .*nor does a folder'):
+        read_inputs(tmp_path / 'empty')
+    with pytest.raises(FileNotFoundError, match='no file or folder .*nowhere'):
+        read_inputs(tmp_path / 'nowhere')
+    photos.rename(tmp_path / 'data' if (tmp_path / 'data').mkdir() else tmp_path / 'data/images')
+    with pytest.raises(ValueError, match=r'further down: give .*data/images$'):
+        read_inputs(tmp_path / 'data')
+
+
+def test_upper_case_and_strange_names(tmp_path):
+    wanted = ['A.JPG', 'with space .Png', "quote'.jpeg", 'umläut.webp', '[red]x.tiff']
+    write_images(tmp_path / 'g', wanted)
+    raw = os.path.join(os.fsencode(tmp_path / 'g'), b'caf\xe9.gif')
+    try:
+        os.rename(os.fsencode(write_images(tmp_path / 'g', ['t.gif']) / 't.gif'), raw)
+        wanted.append('caf\udce9.gif')
+    except OSError:  # a file system that knows only UTF-8
+        os.unlink(tmp_path / 'g' / 't.gif')
+    (group,) = read_inputs(tmp_path / 'g')
+    assert sorted(item.file_name for item in group.items) == sorted(wanted)
+    for item in group.items:
+        assert item.check(ImageLimits()) == 600
+
+
+def test_two_suffixes_of_one_stem(tmp_path):
+    write_images(tmp_path / 'g', ['a.jpg', 'a.png', 'b.jpg', 'a.jpg.png'])
+    notes = []
+    groups = read_inputs(tmp_path / 'g', notes=notes)
+    assert dict(zip(names(groups)['g'], stems(groups)['g'])) == {
+        'a.jpg': 'a.jpg',
+        'a.jpg.png': 'a.jpg~2',
+        'a.png': 'a.png',
+        'b.jpg': 'b',
+    }
+    assert notes == ['go by their whole names, since their stems are the same: a.jpg, a.png']
+
+
+def test_links_and_loops(tmp_path, photos):
+    (photos / 'again').symlink_to(photos / 'cat')
+    (photos / 'up').symlink_to(photos)
+    (photos / 'further_up').symlink_to(tmp_path)
+    (photos / 'cat' / 'self.jpg').symlink_to(photos / 'cat' / 'self.jpg')
+    (photos / 'cat' / 'broken.jpg').symlink_to(photos / 'nowhere.jpg')
+    (photos / 'cat' / 'good.jpg').symlink_to(photos / 'dog' / '001.jpg')
+    notes = []
+    groups = read_inputs(photos, notes=notes)
+    # The first of two links to one folder is taken.
+    assert sorted(names(groups)) == ['again', 'dog']
+    assert len(notes) == 3 and all('links to a folder that is taken' in note for note in notes)
+    items = {item.file_name: item for item in groups[0].items}
+    assert items['good.jpg'].check(ImageLimits()) == 600
+    for name in ('self.jpg', 'broken.jpg'):
+        with pytest.raises((BadImageError, FileNotFoundError)):
+            items[name].check(ImageLimits())
+
+
+def test_a_single_file(photos):
+    assert names(read_inputs(photos / 'cat' / '001.jpg')) == {'cat': ['001.jpg']}
+
+
+def test_text_file(photos, tmp_path):
+    file = photos / 'list.txt'
+    file.write_text('\ufeff# cats\n\ncat/002.png\r\n  cat/001.jpg \ncat/002.png\ncat/none.jpg\n')
+    notes = []
+    groups = read_inputs(file, notes=notes)
+    assert names(groups) == {'list': ['002.png', '001.jpg', 'none.jpg']}
+    assert notes == [f'{file} names 1 images more than once; each is taken once']
+    with pytest.raises(FileNotFoundError):
+        groups[0].items[2].check(ImageLimits())
+    file.write_text(f'{photos}/cat/002.png\ndog/001.jpg\ncat/001.jpg\n')
+    assert names(read_inputs(file)) == {'cat': ['002.png', '001.jpg'], 'dog': ['001.jpg']}
+    file.write_text('cat/001.jpg\tpets\ndog/001.jpg\tpets\ncat/002.png\n')
+    groups = read_inputs(file)
+    assert names(groups) == {'cat': ['002.png'], 'pets': ['001.jpg', '001.jpg~2']}
+    assert stems(groups)['pets'] == ['001.jpg', '001.jpg~2']
+    file.write_text('# nothing\n')
+    with pytest.raises(ValueError, match='names no image'):
+        read_inputs(file)
+    (tmp_path / 'x.bin').write_bytes(b'\0\1')
+    with pytest.raises(ValueError, match='neither an image'):
+        read_inputs(tmp_path / 'x.bin')
+
+
+def test_text_file_with_bytes_and_spaces(tmp_path):
+    write_images(tmp_path / 'g', [' a .jpg'])
+    (tmp_path / 'l.txt').write_bytes(b'g/ a .jpg\ng/caf\xe9.jpg\n')
+    (group,) = read_inputs(tmp_path / 'l.txt')
+    assert [item.file_name for item in group.items] == [' a .jpg', 'caf\udce9.jpg']
+    assert group.items[0].check(ImageLimits()) == 600
+
+
+def test_lists_of_paths(photos):
+    cat, dog = photos / 'cat', photos / 'dog'
+    assert names(read_inputs([cat / '003.jpg', str(cat / '001.jpg')])) == {
+        'cat': ['003.jpg', '001.jpg']
+    }
+    groups = read_inputs([cat / '001.jpg', dog / '001.jpg', dog / '002.jpg'])
+    assert names(groups) == {'images': ['001.jpg', '001.jpg~2', '002.jpg']}
+    assert [group.name for group in read_inputs([dog, cat])] == ['dog', 'cat']
+
+
+def test_arrays_and_pillow_images(photos):
+    colour, grey = make_image(0), make_image(1)[:, :, 0]
+    picture = Image.fromarray(make_image(2))
+    opened = Image.open(photos / 'cat' / '002.png')
+    (group,) = read_inputs([colour, grey, grey[:, :, None], picture, opened, colour])
+    assert group.name == 'images'
+    assert [item.stem for item in group.items] == ['0000', '0001', '0002', '0003', '002', '0005']
+    loaded = [item.record()['ori_img'] for item in group.items]
+    np.testing.assert_array_equal(loaded[0], colour)
+    np.testing.assert_array_equal(loaded[1], np.repeat(grey[:, :, None], 3, axis=2))
+    np.testing.assert_array_equal(loaded[2], loaded[1])
+    np.testing.assert_array_equal(loaded[3], make_image(2)[:, :, ::-1])
+    np.testing.assert_array_equal(loaded[5], colour)
+    ((item,),) = (group.items for group in read_inputs(colour, channel_order='rgb'))
+    np.testing.assert_array_equal(item.record()['ori_img'], colour[:, :, ::-1])
+    assert names(read_inputs(picture)) == {'images': ['0000.png']}
+
+
+def test_dict_of_groups(photos):
+    image = make_image()
+    groups = read_inputs(
+        dict(a=[image, photos / 'cat' / '001.jpg'], b=photos / 'dog', c=photos, d=iter([image]))
+    )
+    assert {group.name: len(group) for group in groups} == dict(a=2, b=2, c=5, d=1)
+
+
+@pytest.mark.parametrize(
+    ('wrong', 'error', 'match'),
+    [
+        (3, TypeError, 'got int'),
+        ([3], TypeError, 'got int'),
+        (dict(a=dict(b=1)), TypeError, 'got dict'),
+        ([], ValueError, 'without any image'),
+        ({}, ValueError, 'without any image'),
+        (dict(a=[]), ValueError, r"\['a'\] without any image"),
+        ({'': make_image()}, ValueError, "not empty, got ''"),
+        ({1: make_image()}, ValueError, 'not empty, got 1'),
+        (make_image() / 255, ValueError, r'\(20, 30, 3\) of float64'),
+        ([np.zeros((5, 5, 4), np.uint8)], ValueError, r'image 0 is an array \(5, 5, 4\)'),
+    ],
+)
+def test_anything_else_is_refused(wrong, error, match):
+    with pytest.raises(error, match=match):
+        read_inputs(wrong)
+    with pytest.raises(ValueError, match="'bgr' or 'rgb', got 'xyz'"):
+        read_inputs(make_image(), channel_order='xyz')
+
+
+def test_limits():
+    def check(height, width, **limits):
+        image = np.broadcast_to(np.uint8(0), (height, width, 3))
+        return ImageItem('a', 'a.png', image=image).check(ImageLimits(**limits))
+
+    assert check(1000, 30_000) == 30_000_000
+    for height, width, match in (
+        (100, 30_000, '30000 x 100, longer than 60 times'),
+        (15_000, 15_000, 'more than 179 million pixels'),
+        (0, 5, 'it has no pixels'),
+    ):
+        with pytest.raises(BadImageError, match=match):
+            check(height, width)
+    check(100, 30_000, max_aspect=300)
+    check(15_000, 15_000, max_pixels=225_000_000)
+
+
+def test_results_are_never_taken_for_input(photos):
+    def leave(folder):
+        (folder / '.mmcoseg' / 'groups').mkdir(parents=True)
+        for kind in ('masks', 'overlays'):
+            write_images(folder / kind / 'cat', ['001.png'])
+
+    before = names(read_inputs(photos))
+    leave(photos / 'out')
+    leave(photos / 'cat' / 'out')
+    leave(photos)
+    notes = []
+    assert names(read_inputs(photos, notes=notes)) == before
+    assert notes == []
