@@ -5,6 +5,7 @@ import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -12,7 +13,7 @@ from mmengine.structures import InstanceData, PixelData
 from PIL import Image
 from pycocotools.coco import COCO
 
-from mmcoseg.apis.export import FORMATS, ResultWriter
+from mmcoseg.apis.export import FORMATS, ResultWriter, writer
 from mmcoseg.apis.export.files import display_name, file_name_of, write_atomically
 from mmcoseg.datasets.image_io import read_image, read_mask
 from mmcoseg.datasets.transforms import LoadCoSegMask
@@ -124,6 +125,19 @@ def test_overlays_and_cutouts(results):
         np.testing.assert_array_equal(cutout[..., 3], 255 * (mask != 0))
         np.testing.assert_array_equal(cutout[mask != 0][:, 2::-1], image[mask != 0])
         assert (cutout[mask == 0] == 0).all()
+
+
+def test_overlays_of_large_images_are_drawn_in_bands(monkeypatch):
+    rng = np.random.default_rng(0)
+    rgb = rng.integers(0, 256, (200, 150, 3), np.uint8)
+    blobs = cv2.GaussianBlur(rng.normal(size=(200, 150)), (0, 0), 9) > 0
+    masks = [blobs.astype(np.uint8), np.stack([blobs, ~blobs])]
+    whole = [overlay(rgb, mask) for mask in masks]
+    monkeypatch.setattr(writer, '_BAND_PIXELS', 150 * 17)
+    for mask, expected in zip(masks, whole, strict=True):
+        drawn = writer._overlay_by_bands(rgb, mask)
+        # Outlines of one pixel's width may be drawn once or twice.
+        assert (drawn != expected).any(axis=-1).mean() < 0.002
 
 
 def test_annotations_are_read_back_by_pycocotools(results, capsys):

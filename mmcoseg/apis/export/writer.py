@@ -34,6 +34,9 @@ FORMATS = ('masks', 'overlays', 'cutouts', 'coco', 'labelme', 'yolo')
 
 #: Folder of what is needed again to assemble the report.
 _THUMBNAILS = '.mmcoseg/thumbnails'
+#: Pixels that an overlay is drawn of at once, and rows that it is drawn beyond them.
+_BAND_PIXELS = 4_000_000
+_BAND_MARGIN = 3
 _JPEG = dict(quality=90, optimize=True)
 
 
@@ -179,7 +182,7 @@ class ResultWriter:
                 self._save_instances(result.instances, scores, self.out_dir / paths['instances'])
                 files['instances'] = paths['instances']
         if 'overlays' in self.formats:
-            picture = Image.fromarray(overlay(rgb, shown))
+            picture = Image.fromarray(_overlay_by_bands(rgb, shown))
             save_image(picture, self.out_dir / paths['overlays'], 'JPEG', **_JPEG)
             files['overlays'] = paths['overlays']
         if 'cutouts' in self.formats:
@@ -230,8 +233,8 @@ class ResultWriter:
 
         Args:
             groups: in order, ``dict(name=..., images=[records], skipped=[...])``, where an entry of
-                ``skipped`` is ``dict(file_name=..., reason=...)``, the file's name in its group. Other
-                keys that hold plain types are taken into the summary.
+                ``skipped`` is ``dict(file_name=..., reason=...)``, the file's name in its group.
+                Other keys that hold plain types are taken into the summary.
             settings: of the run, plain types, for the summary and the head of the report.
                 ``method`` is shown first.
         """
@@ -348,6 +351,21 @@ def _with_palette(labels: np.ndarray, void: bool = True) -> Image.Image:
     picture = Image.fromarray(labels)
     picture.putpalette([value for colour in colours for value in colour])
     return picture
+
+
+def _overlay_by_bands(rgb: np.ndarray, shown: np.ndarray) -> np.ndarray:
+    """``overlay`` of images of any size, whose intermediate maps take fifty bytes a pixel."""
+    height, width = rgb.shape[:2]
+    rows = max(1, _BAND_PIXELS // max(1, width))
+    if height <= rows:
+        return overlay(rgb, shown)
+    out = np.empty_like(rgb)
+    for top in range(0, height, rows):
+        # With a margin, since outlines are also drawn where a band ends.
+        first, last = max(0, top - _BAND_MARGIN), top + rows + _BAND_MARGIN
+        band = overlay(rgb[first:last], shown[..., first:last, :])
+        out[top : top + rows] = band[top - first :][:rows]
+    return out
 
 
 def _cutout(rgb: np.ndarray, result: ImageResult) -> Image.Image:
