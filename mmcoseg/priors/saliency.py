@@ -33,6 +33,8 @@ __all__ = [
 
 #: A dark border that is one map's doubt must not veto the other map altogether.
 FUSION_FLOOR = 0.2
+#: Mean colours nearer than this, in units of Lab, differ by rounding only.
+ROUNDING = 1e-3
 
 
 def fused_saliency(image: np.ndarray) -> np.ndarray:
@@ -108,6 +110,7 @@ def robust_background_detection(
         features, centres = _region_means(labels, np.concatenate([lab, energy], 2))
         adjacent, border = _region_graph(labels)
         distance = _distances(features)
+        distance[distance < ROUNDING] = 0
         connectivity = boundary_connectivity(distance, adjacent, border, sigma_geodesic)
         background = 1 - np.exp(-np.square(connectivity) / (2 * sigma_boundary**2))  # Eq. 7
         contrast = background_weighted_contrast(distance, centres, background, sigma_position)
