@@ -46,8 +46,7 @@ def dense_crf(
 
         Q_i(l) ~ P_i(l) exp( sum_m w_m sum_j K^m_ij / sqrt(D^m_i D^m_j) Q_j(l) ),
 
-    ``D^m_i = sum_j K^m_ij`` (eq. 4, Potts compatibility, normalised; j = i included), with
-    the kernels
+    ``D^m_i = sum_j K^m_ij`` (Potts compatibility, normalised; j = i included), with the kernels
     ``exp(-|p_i - p_j|^2 / 2 sxy^2 - |c_i - c_j|^2 / 2 srgb^2)`` and
     ``exp(-|p_i - p_j|^2 / 2 sxy^2)`` of positions p and colours c (eq. 3).
 

@@ -2,9 +2,11 @@
 
 Not multiprocessing, because a forked copy of a process that runs threads can hang, and a spawned
 one imports the main program again, and with it torch: seconds, and hundreds of megabytes each.
-joblib's processes took 1.2 s to start, and hung after Ctrl-C. Here a helper is a plain Python that
-loads one file (``serve.py``), reads calls from its standard input and writes the results to its
-standard output; it ends when its input does, however the program that started it came to its end.
+With joblib the first results took a second longer, and one process that dies ends the whole call.
+
+Here a helper is a plain Python that loads one file (``serve.py``), reads calls from its standard
+input and writes the results to its standard output; it ends when its input does, however the
+program that started it came to its end.
 """
 
 import atexit
