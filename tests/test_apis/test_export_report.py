@@ -240,8 +240,13 @@ class Browser:
         return self.call('/se/log', type='browser')
 
     def close(self):
-        self.process.terminate()
-        self.process.wait(20)
+        url = f'http://127.0.0.1:{self.port}/session{self.session}'
+        try:
+            if self.session:  # else the driver leaves its browser running
+                urlopen(Request(url, method='DELETE'), timeout=30).close()
+        finally:
+            self.process.terminate()
+            self.process.wait(20)
 
 
 @pytest.fixture(scope='module')
@@ -253,14 +258,7 @@ def browser(tmp_path_factory):
         pytest.skip('no chromium with chromedriver here')
     browser = Browser(driver, found, tmp_path_factory.mktemp('browser'))
     yield browser
-    try:
-        browser.call('/window/new', type='tab')  # so that the session ends only below
-        request = Request(
-            f'http://127.0.0.1:{browser.port}/session{browser.session}', method='DELETE'
-        )
-        urlopen(request, timeout=30).close()
-    finally:
-        browser.close()
+    browser.close()
 
 
 def test_browser_shows_everything_without_complaint(browser, page):
