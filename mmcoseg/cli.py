@@ -363,6 +363,7 @@ def _segment(args: argparse.Namespace) -> int:
         limits['max_pixels'] = int(args.max_pixels * 1e6)
     if args.max_aspect is not None:
         limits['max_aspect'] = args.max_aspect
+    progress = RunProgress(quiet=args.quiet)
     result = segment_to_folder(
         args.input,
         args.out,
@@ -383,7 +384,7 @@ def _segment(args: argparse.Namespace) -> int:
         overwrite=args.overwrite,
         limits=ImageLimits(**limits),
         trust_weights=args.trust_checkpoint,
-        progress=RunProgress(quiet=args.quiet),
+        progress=progress,
     )
     if not args.quiet:
         print(result)

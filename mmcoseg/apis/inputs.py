@@ -101,7 +101,9 @@ class ImageItem:
         except (BadImageError, FileNotFoundError):
             raise
         except Image.DecompressionBombError as error:
-            raise BadImageError(f'{self.path} is absurdly large: {error}') from error
+            raise BadImageError(
+                f'{self.path} is absurdly large (--max-pixels raises the limit): {error}'
+            ) from error
         except Exception as error:  # Pillow's readers raise anything on damaged files
             raise BadImageError(f'{self.path} cannot be read as an image: {error}') from error
         limits.check(*size, str(self.path))

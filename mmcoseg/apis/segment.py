@@ -135,7 +135,7 @@ def segment_to_folder(
         polygons=polygons,
     )
     out = _checked_folder(out_dir)
-    with _only_run(out):
+    with _only_run(out), _pillow_takes(limits.max_pixels):
         writer = ResultWriter(out, formats, polygons)
         settings['formats'] = list(writer.formats)
         results = _Results(out, writer, settings)
@@ -143,8 +143,6 @@ def segment_to_folder(
             results.check_settings()
         for note in notes:
             progress.note(display_name(note))
-        # A file beyond Pillow's limit would be refused by it, whatever ours is.
-        Image.MAX_IMAGE_PIXELS = max(limits.max_pixels, Image.MAX_IMAGE_PIXELS or 0)
         jobs = [_Job(group, results.load(group.name), limits, overwrite, out) for group in groups]
         run = _Run(results, progress, default_workers() if num_workers is None else num_workers)
         progress.start(sum(len(job.group) for job in jobs if job.todo))
@@ -166,13 +164,15 @@ def segment_to_folder(
                         trust_weights=trust_weights,
                     )
                 run(job, inferencer)
-        except BaseException:
+        except BaseException as error:
             # Finished groups are to be complete whatever happens; what happened is said then.
+            progress.stop()
+            if isinstance(error, KeyboardInterrupt):
+                progress.note('interrupted; run it again to go on from the finished groups')
             with suppress(OSError):
                 results.assemble(finish=True)
             raise
-        finally:
-            progress.stop()
+        progress.stop()
         results.assemble(finish=True)
     result = SegmentResult(out, run.num_written)
     for job in jobs:
@@ -220,7 +220,7 @@ class _Job:
                 for entry in self.old['images']
                 if entry['signature'] == self.signatures.get(entry['file_name'])
                 and entry['record']['stem'] == stems.get(entry['file_name'])
-                and all((out / file).exists() for file in entry['record']['files'].values())
+                and all(os.path.lexists(out / file) for file in entry['record']['files'].values())
             }
             finished |= {
                 entry['file_name']
@@ -276,7 +276,7 @@ class _Run:
         skipped = {file.file_name: file.reason for file in sample.skipped}
         wanted = [image for image in sample if image.file_name in job.todo]
         # Those whose results are kept are done with.
-        self.progress.advance('write', len(group) - len(wanted))
+        self.progress.advance('write', len(sample) - len(wanted))
         entries = []
         for image, record in zip(wanted, self._write(wanted, sample)):
             if isinstance(record, str):
@@ -483,6 +483,18 @@ def _checked_folder(out_dir: str | Path) -> Path:
     except OSError as error:
         raise OSError(f'results cannot be written to {out}: {error.strerror or error}') from error
     return out
+
+
+@contextmanager
+def _pillow_takes(max_pixels: int) -> Iterator[None]:
+    """Let Pillow read whatever is within our limit; it warns and refuses from its own on."""
+    before = Image.MAX_IMAGE_PIXELS
+    if before is not None:
+        Image.MAX_IMAGE_PIXELS = max(before, max_pixels)
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from mmcoseg.cli import main
 from mmcoseg.config_files import find_config, list_configs
 from mmcoseg.testing import write_tiny_dataset
 
-COMMANDS = ('train', 'test', 'check-config', 'list', 'check-data', 'evaluate')
+COMMANDS = ('segment', 'train', 'test', 'check-config', 'list', 'check-data', 'evaluate')
 
 
 @pytest.mark.parametrize('args', [[], *[[command] for command in COMMANDS]])

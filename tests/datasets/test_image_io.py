@@ -35,6 +35,35 @@ def test_16_bit_is_scaled_not_cut_off(tmp_path):
     np.testing.assert_array_equal(image[0, :, 0], [0, 10, 255])
 
 
+@pytest.mark.parametrize(
+    ('values', 'expected'),
+    [
+        ([0, 0.2, 1], [0, 51, 255]),  # as most programs write floats
+        ([0, 10, 255], [0, 10, 255]),
+        ([0, 257 * 10, 65535], [0, 10, 255]),
+        ([-1, 0, 1], [0, 128, 255]),
+        ([0, 50_000, 100_000], [0, 128, 255]),
+        ([np.nan, np.inf, 1], [0, 0, 255]),
+        ([0, 0, 0], [0, 0, 0]),
+    ],
+)
+def test_floats_of_any_range(tmp_path, values, expected):
+    image = read_image(save(tmp_path / 'a.tif', np.array([values], np.float32)))
+    np.testing.assert_array_equal(image[0, :, 0], expected)
+
+
+def test_large_integers(tmp_path):
+    values = np.array([[0, 100_000, 200_000]], np.int32)
+    image = read_image(save(tmp_path / 'a.tif', values))
+    np.testing.assert_array_equal(image[0, :, 0], [0, 128, 255])
+
+
+def test_the_first_frame_of_an_animation(tmp_path):
+    frames = [Image.new('RGB', (9, 6), colour) for colour in ('red', 'blue')]
+    frames[0].save(tmp_path / 'a.gif', save_all=True, append_images=frames[1:])
+    np.testing.assert_array_equal(read_image(tmp_path / 'a.gif')[0, 0], [0, 0, 255])
+
+
 def test_transparency_is_laid_over_white(tmp_path):
     rgba = np.dstack([RGB, np.zeros((6, 9), np.uint8)])
     rgba[0, 0, 3] = 255

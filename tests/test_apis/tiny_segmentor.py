@@ -15,7 +15,7 @@ class TinySegmentor(BaseCoSegmentor):
     Args:
         delay: seconds that an image takes.
         noise: of this strength is added to the answer.
-        presence: give presence, the largest probability in the image.
+        presence: give presence, the mean probability in the image.
     """
 
     def __init__(self, delay=0.0, noise=0.0, presence=True, **kwargs):
@@ -43,5 +43,5 @@ class TinySegmentor(BaseCoSegmentor):
             self.add_predictions([group], probs)
             if self.presence:
                 for sample, prob in zip(group, probs):
-                    sample.presence = float(prob.max())
+                    sample.presence = float(prob.mean())
         return data_samples

@@ -1,0 +1,398 @@
+"""``mmcoseg segment``: folder in, folder out, and running it again."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from io import StringIO
+
+import numpy as np
+import pytest
+from conftest import HERE, make_image, write_images
+from PIL import Image
+from pycocotools.coco import COCO
+from rich.console import Console
+
+from mmcoseg.apis import CoSegInferencer, segment_to_folder
+from mmcoseg.apis.export import FORMATS
+from mmcoseg.apis.progress import RunProgress
+from mmcoseg.apis.segment import _Results
+from mmcoseg.cli import main
+from mmcoseg.config_files import METHODS
+
+
+@pytest.fixture
+def segment(tmp_path, tiny_config):
+    """Run the command on the tiny model; returns the exit status."""
+
+    def run(source, *options, out='out', config=tiny_config):
+        args = ['segment', source, '--out', tmp_path / out, '--config', config, *options]
+        return main([str(arg) for arg in args])
+
+    return run
+
+
+def content(folder, *parts):
+    """Bytes of all files below, but for what has the time in it."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for part in parts or ('masks', 'overlays')
+        for path in sorted((folder / part).rglob('*'))
+        if path.is_file()
+    }
+
+
+def times(folder):
+    return {path: path.stat().st_mtime_ns for path in (folder / 'masks').rglob('*.png')}
+
+
+def summary(out):
+    return json.loads((out / 'summary.json').read_text())
+
+
+def test_folder_in_folder_out(photos, tmp_path, tiny_config, segment, capsys):
+    write_images(photos / 'cat', ['Tall One.PNG'], size=(50, 10))
+    out = tmp_path / 'out'
+    assert segment(photos) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith('images: 6 written (') and f'report: {out}/report.html' in said.out
+    assert re.search(r'^cat: 4 images, [\d.]+ s, [\d.]+ s an image$', said.err, re.MULTILINE)
+    for group in CoSegInferencer(config=tiny_config)(photos):
+        for image in group:
+            with Image.open(out / 'masks' / f'{image.identity}.png') as mask:
+                values = np.asarray(mask)
+            np.testing.assert_array_equal(values, 255 * image.pred_sem_seg.data[0].numpy())
+            with Image.open(out / 'overlays' / f'{image.identity}.jpg') as overlay:
+                assert overlay.size == values.shape[::-1]
+    coco = COCO(str(out / 'annotations.json'))
+    assert {image['file_name'] for image in coco.imgs.values()} == {
+        str(path.relative_to(photos)) for path in photos.rglob('*.*')
+    }
+    assert {category['name'] for category in coco.cats.values()} == {'cat', 'dog'}
+    content = summary(out)
+    assert content['totals']['num_images'] == 6 and content['settings']['method'] == 'tiny'
+    assert all(
+        image['seconds'] > 0 and image['presence'] > 0
+        for group in content['groups']
+        for image in group['images']
+    )
+    assert '<html' in (out / 'report.html').read_text()
+
+
+@pytest.mark.parametrize(
+    'options',
+    [
+        ['--workers', '1'],
+        ['--workers', '5'],
+        ['--device', 'cpu', '--seed', '0', '--quiet'],
+    ],
+)
+def test_results_are_the_same_for_any_number_of_workers(photos, tmp_path, segment, options):
+    write_images(photos / 'cat', [f'more{i}.jpg' for i in range(10)])
+    noise = ['--cfg-options', 'model.noise=1.0', '--cutouts', '--format', 'masks,coco', 'overlays']
+    assert segment(photos, *noise) == segment(photos, *noise, *options, out='other') == 0
+    parts = 'masks', 'overlays', 'cutouts'
+    assert content(tmp_path / 'out', *parts) == content(tmp_path / 'other', *parts)
+    assert len(content(tmp_path / 'out', *parts)) == 45
+    annotations = [(tmp_path / out / 'annotations.json').read_bytes() for out in ('out', 'other')]
+    assert annotations[0] == annotations[1]
+
+
+def test_finished_images_are_skipped(photos, tmp_path, segment, capsys, monkeypatch):
+    assert segment(photos) == 0
+    before = times(tmp_path / 'out')
+    (tmp_path / 'out' / 'report.html').unlink()
+    # No model is even built.
+    monkeypatch.setattr('mmcoseg.apis.segment.CoSegInferencer', None)
+    capsys.readouterr()
+    assert segment(photos) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith('images: 0 written, 5 finished before')
+    assert 'dog: 2 images, finished before' in said.err
+    assert times(tmp_path / 'out') == before
+    assert (tmp_path / 'out' / 'report.html').is_file()
+
+
+def test_new_and_changed_images_are_done_with_their_group(photos, tmp_path, segment):
+    out = tmp_path / 'out'
+    assert segment(photos) == 0
+    before = times(out)
+    write_images(photos / 'cat', ['new.jpg'], first=20)
+    write_images(photos / 'cat', ['003.jpg'], first=21)
+    (out / 'masks' / 'cat' / '001.png').unlink()
+    assert segment(photos) == 0
+    after = times(out)
+    changed = {path.name for path in after if before.get(path) != after[path]}
+    assert changed == {'new.png', '003.png', '001.png'}
+    assert all(path.parent.name == 'cat' for path in after if before.get(path) != after[path])
+    # As if it had been done at once: the group was computed as a whole.
+    assert segment(photos, out='fresh') == 0
+    for name in ('new', '003'):
+        name = f'masks/cat/{name}.png'
+        assert (out / name).read_bytes() == (tmp_path / 'fresh' / name).read_bytes()
+    assert summary(out)['totals']['num_images'] == 6
+
+
+def test_results_of_images_that_are_gone_stay(photos, tmp_path, segment):
+    assert segment(photos / 'cat') == 0
+    (photos / 'cat' / '001.jpg').unlink()
+    write_images(photos / 'cat', ['new.jpg'], first=20)
+    assert segment(photos) == 0
+    found = summary(tmp_path / 'out')
+    assert [image['stem'] for image in found['groups'][0]['images']] == ['001', '002', '003', 'new']
+    assert [group['name'] for group in found['groups']] == ['cat', 'dog']
+    assert (tmp_path / 'out/masks/cat/001.png').is_file()
+    # Unless everything is to be new.
+    assert segment(photos, '--overwrite') == 0
+    found = summary(tmp_path / 'out')
+    assert [image['stem'] for image in found['groups'][0]['images']] == ['002', '003', 'new']
+    for part in ('masks', 'overlays', '.mmcoseg/thumbnails'):
+        assert not [*(tmp_path / 'out' / part / 'cat').glob('001*')]
+
+
+def test_a_twin_that_comes_later(photos, tmp_path, segment):
+    assert segment(photos) == 0
+    write_images(photos / 'dog', ['001.png'], first=30)
+    assert segment(photos) == 0
+    masks = sorted(path.name for path in (tmp_path / 'out/masks/dog').iterdir())
+    assert masks == ['001.jpg.png', '001.png.png', '002.png']
+    names = [image['file_name'] for image in summary(tmp_path / 'out')['groups'][1]['images']]
+    assert names == ['dog/001.jpg', 'dog/001.png', 'dog/002.jpg']
+
+
+def test_other_settings_need_overwrite(photos, tmp_path, segment, capsys):
+    assert segment(photos) == 0
+    before = content(tmp_path / 'out')
+    for options, named in (
+        (['--presence-threshold', '0.9999'], 'presence_threshold is 0.9999 now, but was None'),
+        (['--seed', '3'], 'seed is 3 now, but was 0'),
+        (['--no-crf'], 'crf is False now, but was True'),
+        (['--format', 'masks'], r"formats is \['masks'\] now"),
+        (['--cfg-options', 'model.threshold=.9'], 'cfg_options is'),
+    ):
+        capsys.readouterr()
+        assert segment(photos, *options) == 1
+        said = capsys.readouterr().err
+        assert re.search(named, said) and '--overwrite' in said and 'other settings' in said
+    assert content(tmp_path / 'out') == before
+    options = ['--cfg-options', 'model.threshold=.999', '--overwrite']
+    assert segment(photos / 'cat', *options) == 0
+    after = content(tmp_path / 'out')
+    assert {name.split('/')[1] for name in after if after[name] != before[name]} == {'cat'}
+    # The other group's results are still there, and said to be of other settings.
+    cat, dog = summary(tmp_path / 'out')['groups']
+    assert 'settings' not in cat and dog['settings']['cfg_options'] == {}
+
+
+def test_absent_images(photos, tmp_path, tiny_config, segment, capsys):
+    groups = CoSegInferencer(config=tiny_config)(photos / 'cat')
+    scores = {image.stem: image.presence for image in groups[0]}
+    lowest = min(scores, key=scores.get)
+    threshold = sum(sorted(scores.values())[:2]) / 2
+    assert segment(photos / 'cat', '--presence-threshold', threshold) == 0
+    assert '1 absent' in capsys.readouterr().out
+    with Image.open(tmp_path / 'out' / 'masks' / 'cat' / f'{lowest}.png') as mask:
+        assert not np.asarray(mask).any()
+    images = summary(tmp_path / 'out')['groups'][0]['images']
+    assert [image['stem'] for image in images if image['absent']] == [lowest]
+
+
+def test_every_format_can_be_asked_for(photos, tmp_path, segment, capsys):
+    assert segment(photos, '--format', ','.join(FORMATS), '--polygons') == 0
+    names = {path.name for path in (tmp_path / 'out').iterdir() if not path.name.startswith('.')}
+    assert names == {
+        *('masks', 'overlays', 'cutouts', 'labelme', 'yolo'),
+        *('annotations.json', 'summary.json', 'report.html'),
+    }
+    for annotation in COCO(str(tmp_path / 'out/annotations.json')).anns.values():
+        assert isinstance(annotation['segmentation'], list)
+    assert segment(photos, '--format', 'masks', 'svg') == 1
+    assert "['svg']" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(['segment', '--help'])
+    text = ' '.join(capsys.readouterr().out.split())
+    assert ', '.join(FORMATS) in text
+    assert all(method in text for method in METHODS)
+
+
+def test_output_within_the_input(photos, segment, tmp_path):
+    for out in ('photos/out', 'photos', 'photos/cat'):
+        for _ in range(2):
+            assert segment(photos, '--cutouts', '--format', 'yolo', 'masks', out=out) == 0
+        found = summary(tmp_path / out)
+        assert [group['name'] for group in found['groups']] == ['cat', 'dog']
+        assert found['totals']['num_images'] == 5
+        assert found['totals']['num_skipped'] == 0
+
+
+@pytest.mark.parametrize('where', ['file', 'file/below', 'proc'])
+def test_unwritable_output_is_found_before_computing(where, photos, tmp_path, tiny_config, capsys):
+    (tmp_path / 'file').write_text('precious')
+    out = '/proc/nowhere' if where == 'proc' else tmp_path / where
+    assert main(['segment', str(photos), '--out', str(out), '--config', tiny_config]) == 1
+    said = capsys.readouterr().err
+    assert said.count('error:') == 1 and str(out) in said and 'cat:' not in said
+    assert (tmp_path / 'file').read_text() == 'precious'
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason='nothing is forbidden to root')
+def test_folder_without_permission(photos, tmp_path, segment, capsys):
+    (tmp_path / 'out').mkdir(mode=0o500)
+    assert segment(photos) == 1
+    assert 'results cannot be written to' in capsys.readouterr().err
+
+
+def test_a_folder_is_one_runs_at_a_time(photos, tmp_path, tiny_config):
+    from mmcoseg.apis.segment import _only_run
+
+    (tmp_path / 'out' / '.mmcoseg').mkdir(parents=True)
+    with _only_run(tmp_path / 'out'), pytest.raises(BlockingIOError, match='another run is'):
+        segment_to_folder(photos, tmp_path / 'out', config=tiny_config)
+
+
+def test_python_arrays_too(tmp_path, tiny_config):
+    groups = dict(a=[make_image(0), make_image(1)], b=[Image.fromarray(make_image(2))])
+    result = segment_to_folder(groups, tmp_path / 'out', config=tiny_config)
+    assert (result.num_written, result.num_kept) == (3, 0)
+    groups['a'].append(make_image(3))
+    result = segment_to_folder(groups, tmp_path / 'out', config=tiny_config)
+    assert (result.num_written, result.num_kept) == (1, 3)
+    assert sorted(p.name for p in (tmp_path / 'out/masks/a').iterdir()) == [
+        '0000.png',
+        '0001.png',
+        '0002.png',
+    ]
+
+
+def test_text_file_of_paths(photos, tmp_path, segment):
+    (photos / 'list.txt').write_text('cat/001.jpg\ndog/002.jpg\n')
+    assert segment(photos / 'list.txt') == 0
+    assert sorted(content(tmp_path / 'out', 'masks')) == ['masks/cat/001.png', 'masks/dog/002.png']
+
+
+def test_damaged_state_is_done_again(photos, tmp_path, segment, capsys):
+    assert segment(photos) == 0
+    (tmp_path / 'out/.mmcoseg/groups/cat.json').write_text('{"version": 1, "na')
+    (tmp_path / 'out/.mmcoseg/groups/dog.json').write_text('{"version": 0}')
+    assert segment(photos) == 0
+    assert 'images: 5 written (' in capsys.readouterr().out
+
+
+def test_collections_are_written_now_and_then(tmp_path, tiny_config, monkeypatch):
+    """Writing them after each of many groups would take time that grows with their square."""
+    count = 0
+    real = _Results.assemble
+
+    def counted(self, finish=False):
+        nonlocal count
+        before = self._dirty
+        real(self, finish)
+        count += before and not self._dirty
+
+    monkeypatch.setattr(_Results, 'assemble', counted)
+    groups = {f'g{i:03}': [make_image(i, (8, 8))] for i in range(60)}
+    segment_to_folder(groups, tmp_path / 'out', config=tiny_config, formats=['masks', 'coco'])
+    assert 1 <= count <= 10
+    assert summary(tmp_path / 'out')['totals']['groups'] == 60
+
+
+def test_collections_hold_every_finished_group_at_once(photos, tmp_path, tiny_config, monkeypatch):
+    monkeypatch.setattr('mmcoseg.apis.segment._PAUSE', 0)
+    monkeypatch.setattr('mmcoseg.apis.segment._PAUSE_FACTOR', 0)
+    seen = []
+
+    class Watching(RunProgress):
+        def begin(self, group, count):
+            file = tmp_path / 'out' / 'summary.json'
+            seen.append(summary(file.parent)['totals']['num_images'] if file.exists() else None)
+            super().begin(group, count)
+
+    segment_to_folder(
+        photos, tmp_path / 'out', config=tiny_config, progress=Watching(StringIO(), quiet=True)
+    )
+    assert seen == [None, 3]
+
+
+def test_progress_bar_on_a_terminal(photos, tmp_path, tiny_config):
+    stream = StringIO()
+    progress = RunProgress(stream)
+    progress.console = Console(
+        file=stream, force_terminal=True, width=100, highlight=False, soft_wrap=True
+    )
+    (photos / 'cat' / '001.jpg').write_text('[red]text[/red]')
+    done = []
+    stop = progress.stop
+
+    def watch():
+        if progress.bar is not None:
+            done.append(progress.bar.tasks[0].completed)
+        stop()
+
+    progress.stop = watch
+    segment_to_folder(photos, tmp_path / 'out', config=tiny_config, progress=progress)
+    text = stream.getvalue()
+    assert '/5' in text and 'skipped cat/001.jpg' in text
+    assert done == [pytest.approx(5)]
+
+
+# Ended in the middle, by the user and by the system.
+
+
+def start(photos, out, config, repo_env):
+    env = dict(repo_env, PYTHONPATH=os.pathsep.join([repo_env['PYTHONPATH'], str(HERE)]))
+    command = [sys.executable, '-m', 'mmcoseg.cli', 'segment', str(photos), '--out', str(out)]
+    return subprocess.Popen(
+        [*command, '--config', config, '--cfg-options', 'model.delay=0.05'],
+        env=env,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize('how', [signal.SIGKILL, signal.SIGINT])
+def test_ended_and_run_again(how, photos, tmp_path, tiny_config, repo_env, segment, capsys):
+    write_images(photos / 'elk', [f'{i}.jpg' for i in range(20)], first=50)
+    out = tmp_path / 'out'
+    process = start(photos, out, tiny_config, repo_env)
+    try:
+        for _ in range(1200):
+            if (out / '.mmcoseg/groups/cat.json').exists() or process.poll() is not None:
+                break
+            time.sleep(0.05)
+        time.sleep(0.2)
+        process.send_signal(how)
+        _, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    if how == signal.SIGINT:
+        assert process.returncode == 130 and 'Traceback' not in said
+        assert 'interrupted' in said and 'run it again' in said
+        # Complete for what was finished.
+        assert summary(out)['groups'][0]['num_images'] == 3
+        assert (out / 'report.html').is_file()
+    else:
+        assert process.returncode == -signal.SIGKILL
+    assert not (out / '.mmcoseg/groups/elk.json').exists()
+    for file in (out / 'masks').rglob('*.png'):
+        with Image.open(file) as mask:
+            mask.load()  # none is half written
+    finished = {path: stamp for path, stamp in times(out).items() if path.parent.name == 'cat'}
+    assert len(finished) == 3
+    # As a kill in the middle of a file leaves it.
+    (out / 'masks' / 'elk').mkdir(exist_ok=True)
+    (out / 'masks' / 'elk' / '.mmcoseg-0123456789ab.tmp').write_text('half')
+    capsys.readouterr()
+    options = ['--cfg-options', 'model.delay=0.05']
+    shutil.copytree(photos, tmp_path / 'copy')  # with other times
+    assert segment(photos, *options) == 0
+    assert 'cat: 3 images, finished before' in capsys.readouterr().err
+    assert {path: times(out)[path] for path in finished} == finished
+    assert segment(tmp_path / 'copy', *options, out='whole') == 0
+    assert content(out) == content(tmp_path / 'whole')
+    parts = [(folder / 'annotations.json').read_bytes() for folder in (out, tmp_path / 'whole')]
+    assert parts[0] == parts[1]
