@@ -6,6 +6,7 @@ from .heads import CoarseToFineHead, CueHead
 from .losses import BalancedBCELoss, BalancedJaccardLoss
 from .necks import (
     ConsensusModulator,
+    DDTModulator,
     DiscriminantModulator,
     FeatureWhitening,
     LevelProjection,
@@ -15,7 +16,7 @@ from .necks import (
     SpatialModulator,
 )
 from .postprocessors import DenseCRF, GuidedFilter
-from .segmentors import SSNM, BaseCoSegmentor, ClassAgnosticSSNM
+from .segmentors import SSNM, BaseCoSegmentor, ClassAgnosticSSNM, TrainingFreeCoSegmentor
 
 __all__ = [
     'SSNM',
@@ -26,6 +27,7 @@ __all__ = [
     'CoarseToFineHead',
     'ConsensusModulator',
     'CueHead',
+    'DDTModulator',
     'DenseCRF',
     'DiscriminantModulator',
     'EfficientNetLite',
@@ -38,5 +40,6 @@ __all__ = [
     'SemanticModulator',
     'SpatialModulator',
     'TimmFeatures',
+    'TrainingFreeCoSegmentor',
     'VGG16Pools',
 ]

@@ -30,6 +30,8 @@ class GroupDataPreprocessor(BaseDataPreprocessor):
         channels_last: give the batch in ``torch.channels_last`` memory format, on which
             convolutions on CPUs and recent GPUs run faster.
         non_blocking: copy to the device without waiting.
+        defer: leave the images as they are, so that groups of any size fit into memory; the
+            segmentor gives some at a time to :meth:`normalise`.
 
     Raises:
         ValueError: if only one of mean and std is given, or their lengths differ from 3.
@@ -43,8 +45,10 @@ class GroupDataPreprocessor(BaseDataPreprocessor):
         size_divisor: int = 1,
         channels_last: bool = False,
         non_blocking: bool = False,
+        defer: bool = False,
     ) -> None:
         super().__init__(non_blocking)
+        self.defer = defer
         if (mean is None) != (std is None):
             raise ValueError(f'give both mean and std or neither, got mean={mean}, std={std}')
         if mean is not None and not (len(mean) == len(std) == 3):
@@ -62,17 +66,24 @@ class GroupDataPreprocessor(BaseDataPreprocessor):
 
         Returns:
             ``dict(inputs=Tensor (sum N, 3, H, W) float32, data_samples=list[GroupDataSample])``,
-            on the device of the model.
+            on the device of the model; with ``defer`` the inputs are the list of the images.
         """
         data = self.cast_data(data)
         images = [image for group in data['inputs'] for image in group]
         data_samples: GroupSampleList | None = data.get('data_samples')
-        return dict(inputs=self._stack(images), data_samples=data_samples)
+        inputs = images if self.defer else self.normalise(images, self.padded_size(images))
+        return dict(inputs=inputs, data_samples=data_samples)
 
-    def _stack(self, images: list[Tensor]) -> Tensor:
+    def padded_size(self, images: Sequence[Tensor]) -> tuple[int, int]:
+        """Height and width to which these images (3, h, w) are padded."""
         d = self.size_divisor
         height = -(-max(image.shape[-2] for image in images) // d) * d
         width = -(-max(image.shape[-1] for image in images) // d) * d
+        return height, width
+
+    def normalise(self, images: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+        """Images (3, h, w), uint8 or float, as the network takes them: (n, 3, *size) float32."""
+        height, width = size
         padded = []
         for image in images:
             if self.bgr_to_rgb:

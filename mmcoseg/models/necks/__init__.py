@@ -1,5 +1,6 @@
 """Modulators, and what brings features into the form that they act on."""
 
+from .ddt_modulator import DDTModulator
 from .feature_whitening import FeatureWhitening
 from .group_cues import ConsensusModulator, DiscriminantModulator
 from .level_projection import LevelProjection
@@ -9,6 +10,7 @@ from .spatial_modulator import SpatialModulator
 
 __all__ = [
     'ConsensusModulator',
+    'DDTModulator',
     'DiscriminantModulator',
     'FeatureWhitening',
     'LevelProjection',

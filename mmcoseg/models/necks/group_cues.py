@@ -26,6 +26,8 @@ class ConsensusModulator(Modulator):
         num_clusters, num_seeds, num_components: of :func:`consensus_foreground`.
     """
 
+    rotation_invariant = True
+
     def __init__(
         self,
         level: int = -1,

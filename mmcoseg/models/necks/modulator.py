@@ -94,7 +94,14 @@ class Modulator(BaseModule, metaclass=ABCMeta):
 
     A subclass is registered in ``MODELS`` and named in a config under ``model.modulators``;
     those act in the order of the config, and each sees what the ones before it decided.
+
+    Attributes:
+        rotation_invariant (bool): whether :meth:`modulate_group` depends on codes (n, d, h, w)
+            only through the inner products of their locations. They may then be kept in an
+            orthonormal basis of few dimensions.
     """
+
+    rotation_invariant = False
 
     @abstractmethod
     def encode(self, feats: tuple[Tensor, ...]) -> Tensor:

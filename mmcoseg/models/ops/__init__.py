@@ -1,6 +1,8 @@
 """The mathematics of the methods: pure functions on tensors, without registry, config or I/O."""
 
 from .clustering import border_ring, consensus_foreground, principal_components
+from .contrast import soften_by_otsu
+from .ddt import deep_descriptor_transform
 from .discriminant import group_discriminant
 from .masks import mask_of_prob
 from .pooling import channel_covariance
@@ -10,10 +12,12 @@ __all__ = [
     'border_ring',
     'channel_covariance',
     'consensus_foreground',
+    'deep_descriptor_transform',
     'group_discriminant',
     'mask_of_prob',
     'orient_by_border',
     'principal_components',
+    'soften_by_otsu',
     'spatial_clustering_loss',
     'spectral_bipartition',
 ]

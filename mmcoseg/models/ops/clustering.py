@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import torch
 from sklearn.cluster import KMeans
 from torch import Tensor
-from torch.nn import functional as F
+
+from .spectral import CHUNK, row_chunks, second_moments
 
 __all__ = ['border_ring', 'consensus_foreground', 'principal_components']
 
@@ -25,22 +26,26 @@ def border_ring(height: int, width: int) -> Tensor:
     return ring
 
 
-def principal_components(x: Tensor, count: int) -> Tensor:
+def principal_components(x: Tensor, count: int, normalise: bool = False) -> Tensor:
     """Coordinates of rows along their directions of largest variance, the largest first.
 
     Args:
-        x: (n, d).
+        x: (n, d), of any floating type; worked on in parts, so that no copy of all is made.
         count: number of components; at most d are given.
+        normalise: l2-normalise the rows before.
 
     Returns:
-        (n, min(count, d)), of the rows minus their mean. Signs are such that the sum of cubes is
-        not negative, so that they do not depend on the order of the rows.
+        (n, min(count, d)), at least float32, of the rows minus their mean. Signs are such that
+        the sum of cubes is not negative, so that they do not depend on the order of the rows.
     """
-    x = x - x.mean(dim=0)
-    _, vectors = torch.linalg.eigh((x.t() @ x).double())
-    coordinates = x @ vectors[:, -count:].flip(-1).to(x.dtype)
-    skew = coordinates.pow(3).sum(dim=0)
-    return torch.where(skew < 0, -coordinates, coordinates)
+    gram, total = second_moments(x, normalise)
+    mean = total / len(x)
+    _, vectors = torch.linalg.eigh(gram - len(x) * torch.outer(mean, mean))
+    axes = vectors[:, -count:].flip(-1)
+    coordinates = torch.cat([rows @ axes.to(rows.dtype) for rows in row_chunks(x, normalise)])
+    coordinates -= (mean @ axes).to(coordinates.dtype)
+    skew = sum(part.pow(3).sum(dim=0, dtype=torch.float64) for part in coordinates.split(CHUNK))
+    return coordinates.mul_(torch.where(skew < 0, -1, 1).to(coordinates.dtype))
 
 
 @torch.no_grad()
@@ -70,10 +75,11 @@ def consensus_foreground(
         (N, h, w), float32 in [0, 1].
     """
     n, d, height, width = features.shape
-    x = F.normalize(features.float(), dim=1).permute(0, 2, 3, 1).reshape(-1, d)
-    x = principal_components(x, num_components)
+    rows = features.permute(0, 2, 3, 1).reshape(-1, d)
+    x = principal_components(rows, num_components, normalise=True)
     order = x[:, 0].argsort(stable=True)
-    points = x[order].cpu().numpy()
+    points = x[order].float().cpu().numpy()
+    del rows, x
     on_border = border_ring(height, width).repeat(n, 1, 1).reshape(-1)[order.cpu()]
     # A fixed stride through the sorted points takes all of the distribution.
     step = -(-len(points) // FIT_LOCATIONS)

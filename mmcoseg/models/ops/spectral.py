@@ -1,9 +1,18 @@
 """Two-way spectral clustering of descriptors, exact and in linear memory (SSNM, section 3.2)."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-__all__ = ['orient_by_border', 'spatial_clustering_loss', 'spectral_bipartition']
+__all__ = [
+    'orient_by_border',
+    'row_chunks',
+    'second_moments',
+    'spatial_clustering_loss',
+    'spectral_bipartition',
+]
 
 #: Rows of descriptors worked on at a time; bounds the copies made, changes no result.
 CHUNK = 8192
@@ -43,7 +52,7 @@ def spectral_bipartition(x: Tensor, centre: bool = False) -> tuple[Tensor, Tenso
         )
     n, d = x.shape
     dtype = torch.promote_types(x.dtype, torch.float32)
-    gram, total = _moments(x, dtype)
+    gram, total = second_moments(x)
     # Eigenvalues below the noise of the products are no directions of the data.
     noise = 1e-12 if dtype == torch.float64 else 1e-6
 
@@ -75,13 +84,19 @@ def spectral_bipartition(x: Tensor, centre: bool = False) -> tuple[Tensor, Tenso
     return s / s.norm(), eigenvalue.to(dtype)
 
 
-def _moments(x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """``X X^T`` (d, d) and ``X 1`` (d,), summed up in float64."""
+def row_chunks(x: Tensor, normalise: bool = False) -> Iterator[Tensor]:
+    """Rows (n, d) in parts (m, d) of at least float32, l2-normalised if wanted."""
+    for rows in x.split(CHUNK):
+        rows = rows.to(torch.promote_types(x.dtype, torch.float32))
+        yield F.normalize(rows, dim=1) if normalise else rows
+
+
+def second_moments(x: Tensor, normalise: bool = False) -> tuple[Tensor, Tensor]:
+    """``X X^T`` (d, d) and ``X 1`` (d,) of descriptors as rows (n, d), summed up in float64."""
     d = x.shape[1]
     gram = torch.zeros(d, d, dtype=torch.float64, device=x.device)
     total = torch.zeros(d, dtype=torch.float64, device=x.device)
-    for rows in x.split(CHUNK):
-        rows = rows.to(dtype)
+    for rows in row_chunks(x, normalise):
         gram += rows.t() @ rows
         total += rows.sum(dim=0, dtype=torch.float64)
     return gram, total

@@ -3,5 +3,13 @@
 from .base import BaseCoSegmentor
 from .class_agnostic_ssnm import ClassAgnosticSSNM
 from .ssnm import SSNM, wrap_around_groups
+from .training_free import GroupContext, TrainingFreeCoSegmentor
 
-__all__ = ['SSNM', 'BaseCoSegmentor', 'ClassAgnosticSSNM', 'wrap_around_groups']
+__all__ = [
+    'SSNM',
+    'BaseCoSegmentor',
+    'ClassAgnosticSSNM',
+    'GroupContext',
+    'TrainingFreeCoSegmentor',
+    'wrap_around_groups',
+]

@@ -75,12 +75,15 @@ class BaseCoSegmentor(BaseModel, metaclass=ABCMeta):
     def _forward(self, inputs: Tensor, data_samples: GroupSampleList | None = None) -> Tensor:
         """The raw output for all images."""
 
-    def add_predictions(self, data_samples: GroupSampleList, probs: Tensor) -> GroupSampleList:
+    def add_predictions(
+        self, data_samples: GroupSampleList, probs: Tensor | Sequence[Tensor]
+    ) -> GroupSampleList:
         """Attach soft maps to the samples, make masks of them, and run the post-processors.
 
         Args:
             probs: at the size of the padded inputs, (sum N, C, H, W) float in [0, 1]; see
-                ``CoSegDataSample.pred_prob`` for C.
+                ``CoSegDataSample.pred_prob`` for C. Or one (C, h, w) an image, no larger than its
+                ``img_shape``, of the image without padding.
         """
         samples = [sample for group in data_samples for sample in group]
         for sample, prob in zip(samples, probs):

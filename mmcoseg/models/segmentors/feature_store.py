@@ -1,0 +1,89 @@
+"""Codes of all images of a group, in half precision, in memory or in a temporary file."""
+
+from collections.abc import Sequence
+from tempfile import TemporaryFile
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..ops.spectral import second_moments
+
+__all__ = ['FeatureStore', 'uncentred_basis']
+
+_LARGEST = torch.finfo(torch.float16).max
+
+
+class FeatureStore:
+    """Codes (n, d, h, w) of a group's images, put in some at a time and read as one tensor.
+
+    Beyond the memory limit they lie in a temporary file that is gone as soon as nobody has the
+    tensor any more.
+
+    Args:
+        num_images: N.
+        memory_limit: bytes to keep in main memory at most.
+
+    Example:
+        >>> store = FeatureStore(num_images=3, memory_limit=0)
+        >>> store.put([2, 0], torch.ones(2, 4, 5, 6))
+        >>> store.put([1], torch.zeros(1, 4, 5, 6))
+        >>> store.codes().shape, store.codes()[:, 0, 0, 0].tolist()
+        (torch.Size([3, 4, 5, 6]), [1.0, 0.0, 1.0])
+    """
+
+    def __init__(self, num_images: int, memory_limit: int) -> None:
+        self.num_images = num_images
+        self.memory_limit = memory_limit
+        self._memory: Tensor | None = None
+        self._file = None
+        self._shape: tuple[int, ...] = ()
+
+    def put(self, indices: Sequence[int], codes: Tensor) -> None:
+        """Keep the codes (n, d, h, w) of the images with these indices.
+
+        Raises:
+            OSError: if the disk of the temporary folder is full.
+        """
+        # Locations before channels: as rows of descriptors they are then a view.
+        codes = codes.permute(0, 2, 3, 1).clamp(-_LARGEST, _LARGEST).half().cpu().contiguous()
+        if not self._shape:
+            self._start(tuple(codes.shape[1:]))
+        if self._memory is not None:
+            self._memory[list(indices)] = codes
+            return
+        # Not through a memory map, with which a full disk would kill the process.
+        for index, image in zip(indices, codes):
+            self._file.seek(index * image.nbytes)
+            self._file.write(image.numpy().data)
+
+    def _start(self, shape: tuple[int, ...]) -> None:
+        self._shape = (self.num_images, *shape)
+        if 2 * int(np.prod(self._shape)) <= self.memory_limit:
+            self._memory = torch.empty(self._shape, dtype=torch.float16)
+        else:
+            self._file = TemporaryFile(prefix='mmcoseg-')
+
+    def codes(self) -> Tensor:
+        """All codes, (N, d, h, w) float16; a file's pages are read when they are looked at."""
+        if self._memory is None:
+            self._file.flush()
+            # Mapped copy-on-write, since torch knows no tensors that may not be written to.
+            mapped = np.memmap(self._file, np.float16, mode='c', shape=self._shape)
+            return torch.from_numpy(mapped).permute(0, 3, 1, 2)
+        return self._memory.permute(0, 3, 1, 2)
+
+
+def uncentred_basis(codes: Tensor, channels: int, max_rows: int = 16_384) -> Tensor:
+    """The directions in which codes are largest: an orthonormal basis, (d, channels).
+
+    Uncentred, so that lengths and angles of descriptors are kept as well as they can be.
+
+    Args:
+        codes: (n, d, h, w); of more locations than ``max_rows``, an evenly strided part is used.
+        channels: at most d.
+    """
+    rows = codes.permute(0, 2, 3, 1).flatten(0, 2)
+    gram, _ = second_moments(rows[:: -(-len(rows) // max_rows)])
+    _, vectors = torch.linalg.eigh(gram.float())
+    return vectors[:, -channels:].contiguous()

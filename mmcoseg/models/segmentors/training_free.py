@@ -1,0 +1,320 @@
+"""Co-segmentation without training: cues of the group, weighed and refined."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import ceil
+
+import torch
+from mmengine.config import ConfigDict
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ...registry import MODELS
+from ...structures import GroupDataSample, GroupSampleList, group_sizes_of
+from ..necks.modulator import Modulation
+from .base import BaseCoSegmentor
+from .feature_store import FeatureStore, uncentred_basis
+
+__all__ = ['GroupContext', 'TrainingFreeCoSegmentor']
+
+#: Images that decide in which basis the codes of a group are kept.
+BASIS_IMAGES = 64
+
+
+@dataclass
+class GroupContext:
+    """What refiners may look at beside the soft maps of a group of N images.
+
+    Attributes:
+        images: as the network gets them before normalisation, N of (3, h, w), uint8 BGR with a
+            deferring preprocessor.
+        group: the group's sample; without predictions, since those come last.
+        cues: the maps of each cue, (N, 1, h, w) in [0, 1].
+        codes: by the name of the cue or refiner that encoded them, (N, d, h, w) float16.
+    """
+
+    images: Sequence[Tensor]
+    group: GroupDataSample
+    cues: dict[str, Tensor] = field(default_factory=dict)
+    codes: dict[str, Tensor] = field(default_factory=dict)
+
+
+@MODELS.register_module()
+class TrainingFreeCoSegmentor(BaseCoSegmentor):
+    """Finds the common object of each group by itself; nothing is trained.
+
+    The soft map is the weighted mean of cues, each a :class:`Modulator` whose ``shift`` is a map
+    in [0, 1] an image, changed by refiners and post-processors in the given order.
+
+    A refiner is a module from ``MODELS`` that is called ``refiner(prob, context)`` with the soft
+    maps (N, 1, h, w) of a group and a :class:`GroupContext`, and gives soft maps (N, 1, h', w').
+    If it has a method ``encode`` like a modulator's, its codes are kept too, and are
+    ``context.codes[<its name>]``.
+
+    Groups of any size fit into memory: images go through the backbone some at a time; of their
+    codes half-precision numbers are kept, in few dimensions where the cue does not mind
+    (``Modulator.rotation_invariant``).
+
+    Args:
+        backbone: gives levels.
+        cues: name -> config of a modulator; None removes one.
+        cue_weights: name -> weight, at least 0; 1 for those not named.
+        refiners: name -> config, in the order in which they act; None removes one.
+        test_cfg: how to predict:
+
+            - ``chunk_size``: images that go through the backbone at a time;
+            - ``flip``: encode the mean of each image's features and its mirror image's;
+            - ``channels``: dimensions in which rotation-invariant codes are kept at most;
+            - ``memory_limit``: megabytes of codes of one cue that are kept in memory; more go to
+              a temporary file;
+            - ``threshold``: probability from which a pixel is object.
+
+    Raises:
+        ValueError: without any cue; for weights that fit no cue, are negative, or all 0; for
+            unknown keys or values of ``test_cfg``.
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        cues: Mapping[str, dict | None],
+        cue_weights: Mapping[str, float] | None = None,
+        refiners: Mapping[str, dict | None] | None = None,
+        data_preprocessor: dict | None = None,
+        postprocessors: Sequence[dict] = (),
+        test_cfg: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        self.test_cfg = complete_test_cfg(test_cfg)
+        super().__init__(data_preprocessor, postprocessors, self.test_cfg.threshold, init_cfg)
+        self.backbone = MODELS.build(backbone)
+        self.cues = _build_named(cues)
+        self.cue_weights = _complete_weights(cue_weights or {}, list(self.cues), list(cues))
+        self.refiners = _build_named(refiners or {})
+        both = sorted(set(self.cues) & set(self.refiners))
+        if both:
+            raise ValueError(f'a cue and a refiner have one name: {both}; rename one of them')
+        self.requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> 'TrainingFreeCoSegmentor':
+        """Stays in evaluation mode, whatever ``mode``."""
+        return super().train(False)
+
+    def loss(self, inputs: Tensor, data_samples: GroupSampleList) -> dict[str, Tensor]:
+        """There is none.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError(
+            'TrainingFreeCoSegmentor has nothing to train; test it without a checkpoint '
+            '(`mmcoseg test CONFIG`) or use `mmcoseg segment`'
+        )
+
+    @torch.no_grad()
+    def predict(
+        self, inputs: Tensor | Sequence[Tensor], data_samples: GroupSampleList
+    ) -> GroupSampleList:
+        """Predict group by group.
+
+        ``pred_prob`` is at a quarter of the network's resolution, at least that of the maps.
+
+        Args:
+            inputs: as the preprocessor gives them: (sum N, 3, H, W), or with its ``defer`` a list
+                of images (3, h, w).
+            data_samples: the groups.
+        """
+        start = 0
+        for group in data_samples:
+            images = inputs[start : start + len(group)]
+            start += len(group)
+            prob = self._segment(images, group)
+            self.add_predictions([group], list(self._at_images(prob, images, group)))
+        return data_samples
+
+    @torch.no_grad()
+    def _forward(
+        self, inputs: Tensor | Sequence[Tensor], data_samples: GroupSampleList | None = None
+    ) -> Tensor:
+        """Soft maps before the post-processors, (sum N, 1, h, w)."""
+        one_group = data_samples is None
+        groups = [GroupDataSample([])] if one_group else data_samples
+        sizes = [len(inputs)] if one_group else group_sizes_of(groups)
+        starts = [sum(sizes[:i]) for i in range(len(sizes))]
+        return torch.cat(
+            [
+                self._segment(inputs[start : start + size], group)
+                for start, size, group in zip(starts, sizes, groups)
+            ]
+        )
+
+    def _segment(self, images: Tensor | Sequence[Tensor], group: GroupDataSample) -> Tensor:
+        """Soft maps (N, 1, h, w) of one group, on the device of the images."""
+        context = GroupContext(images, group, codes=self._encode_group(images))
+        for name, cue in self.cues.items():
+            codes = context.codes[name]
+            shift = cue.modulate_group(codes, [len(images)], Modulation()).shift
+            context.cues[name] = shift.float()
+        prob = _weighted_mean(context.cues, self.cue_weights)
+        for refiner in self.refiners.values():
+            prob = refiner(prob, context)
+        return prob.to(images[0].device)
+
+    def _encode_group(self, images: Tensor | Sequence[Tensor]) -> dict[str, Tensor]:
+        """Codes of all images by the name of what encodes them, (N, d, h, w) float16 each."""
+        size = self._network_size(images)
+        first = _evenly_spread(len(images), BASIS_IMAGES)
+        rest = sorted(set(range(len(images))) - set(first))
+        limit = int(self.test_cfg.memory_limit * 1e6)
+        stores: dict[_Names, FeatureStore] = {}
+        bases: dict[_Names, Tensor] = {}
+
+        # The first ones are kept as they are until all of them have decided on the basis.
+        kept: dict[_Names, list[Tensor]] = {}
+        for indices in _chunks(first, self.test_cfg.chunk_size):
+            for names, codes in self._encode([images[i] for i in indices], size).items():
+                kept.setdefault(names, []).append(codes.half().cpu())
+        for names in list(kept):
+            parts = kept.pop(names)
+            if self._may_rotate(names[0]) and parts[0].shape[1] > self.test_cfg.channels:
+                bases[names] = uncentred_basis(torch.cat(parts), self.test_cfg.channels)
+            stores[names] = FeatureStore(len(images), limit)
+            for indices, codes in zip(_chunks(first, self.test_cfg.chunk_size), parts):
+                stores[names].put(indices, _in_basis(codes, bases.get(names)))
+
+        for indices in _chunks(rest, self.test_cfg.chunk_size):
+            for names, codes in self._encode([images[i] for i in indices], size).items():
+                stores[names].put(indices, _in_basis(codes.half().cpu(), bases.get(names)))
+        return {name: store.codes() for names, store in stores.items() for name in names}
+
+    def _encode(self, images: Sequence[Tensor], size: tuple[int, int]) -> dict['_Names', Tensor]:
+        """Codes (n, d, h, w) of some images; what several encoders share comes once."""
+        batch = self._normalised(images, size)
+        codes = self._encode_view(batch)
+        if self.test_cfg.flip:
+            mirrored = self._encode_view(batch.flip(-1))
+            codes = {names: (code + mirrored[names].flip(-1)) / 2 for names, code in codes.items()}
+        return codes
+
+    def _encode_view(self, batch: Tensor) -> dict['_Names', Tensor]:
+        feats = tuple(self.backbone(batch))
+        codes, owners = {}, {}
+        for name, module in [*self.cues.items(), *self.refiners.items()]:
+            if not hasattr(module, 'encode'):
+                continue
+            code = module.encode(feats)
+            same = (code.data_ptr(), code.shape, code.stride(), self._may_rotate(name))
+            codes[same] = code
+            owners.setdefault(same, []).append(name)
+        return {tuple(owners[same]): code for same, code in codes.items()}
+
+    def _may_rotate(self, name: str) -> bool:
+        module = self.cues[name] if name in self.cues else self.refiners[name]
+        return getattr(module, 'rotation_invariant', False)
+
+    def _network_size(self, images: Tensor | Sequence[Tensor]) -> tuple[int, int]:
+        """Height and width of what goes through the network."""
+        if isinstance(images, Tensor):
+            return tuple(images.shape[-2:])
+        return self.data_preprocessor.padded_size(images)
+
+    def _normalised(self, images: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+        if getattr(self.data_preprocessor, 'defer', False):
+            return self.data_preprocessor.normalise(images, size)
+        return torch.stack(list(images))
+
+    def _at_images(
+        self, prob: Tensor, images: Tensor | Sequence[Tensor], group: GroupDataSample
+    ) -> Iterator[Tensor]:
+        """Soft maps (1, h', w') without padding, whose outermost pixels are parts of the image.
+
+        Backbones with symmetric padding, on sides of 32 k + 1, have the centres of their outermost
+        locations on the outermost pixels; those that pool or cut patches, half a stride inside.
+        """
+        size = self._network_size(images)
+        corners = all(
+            location > 1 and (side - 1) % (location - 1) == 0
+            for side, location in zip(size, prob.shape[-2:])
+        )
+        for one, sample in zip(prob, group):
+            height, width = sample.metainfo.get('img_shape', size)[:2]
+            full = F.interpolate(one[None], size=size, mode='bilinear', align_corners=corners)
+            full = full[0, :, :height, :width]
+            # Coarse maps need no more; full ones of 1,000 images would take half a gigabyte.
+            shape = [max(ceil(side / 4), n) for side, n in zip(full.shape[1:], one.shape[1:])]
+            yield F.adaptive_avg_pool2d(full, shape)
+
+
+#: Names of encoders that have the same codes.
+_Names = tuple[str, ...]
+
+
+def complete_test_cfg(test_cfg: dict | None) -> ConfigDict:
+    """Defaults filled in and values checked; see :class:`TrainingFreeCoSegmentor`."""
+    complete = ConfigDict(chunk_size=8, flip=True, channels=128, memory_limit=512, threshold=0.5)
+    unknown = set(test_cfg or {}) - set(complete)
+    if unknown:
+        raise ValueError(
+            f'unknown keys in model.test_cfg: {sorted(unknown)}; known: {sorted(complete)}'
+        )
+    complete.update(test_cfg or {})
+    for key in ('chunk_size', 'channels'):
+        if not isinstance(complete[key], int) or complete[key] < 1:
+            raise ValueError(
+                f'model.test_cfg.{key} must be a positive integer, got {complete[key]!r}'
+            )
+    if complete.memory_limit < 0:
+        raise ValueError(
+            f'model.test_cfg.memory_limit is in megabytes, at least 0; got {complete.memory_limit}'
+        )
+    return complete
+
+
+def _build_named(configs: Mapping[str, dict | None]) -> nn.ModuleDict:
+    return nn.ModuleDict({name: MODELS.build(cfg) for name, cfg in configs.items() if cfg})
+
+
+def _complete_weights(
+    weights: Mapping[str, float], present: Sequence[str], known: Sequence[str]
+) -> dict[str, float]:
+    if not present:
+        raise ValueError('model.cues has no cue; give at least one')
+    unknown = sorted(set(weights) - set(known))
+    if unknown:
+        raise ValueError(f'model.cue_weights names {unknown}, but the cues are {list(known)}')
+    complete = {name: float(weights.get(name, 1.0)) for name in present}
+    if min(complete.values()) < 0 or not sum(complete.values()) > 0:
+        raise ValueError(f'model.cue_weights must be at least 0, and not all 0; got {complete}')
+    return complete
+
+
+def _weighted_mean(maps: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
+    """Mean of maps (N, 1, h, w), at the finest resolution among them."""
+    size = max((tuple(m.shape[-2:]) for m in maps.values()), key=lambda shape: shape[0] * shape[1])
+    total = sum(weights.values())
+    mean = 0
+    for name, values in maps.items():
+        if tuple(values.shape[-2:]) != size:
+            values = F.interpolate(values, size=size, mode='bilinear', align_corners=False)
+        mean = mean + weights[name] / total * values
+    return mean
+
+
+def _evenly_spread(count: int, at_most: int) -> list[int]:
+    """Indices among ``count``, all or ``at_most`` of them at even distances."""
+    if count <= at_most:
+        return list(range(count))
+    return sorted({round(i * (count - 1) / (at_most - 1)) for i in range(at_most)})
+
+
+def _chunks(indices: Sequence[int], length: int) -> Iterator[list[int]]:
+    for start in range(0, len(indices), length):
+        yield list(indices[start : start + length])
+
+
+def _in_basis(codes: Tensor, basis: Tensor | None) -> Tensor:
+    """Codes (n, d, h, w), in an orthonormal basis (d, d') if there is one."""
+    if basis is None:
+        return codes
+    return torch.einsum('ndhw,dk->nkhw', codes.to(basis.dtype), basis)
