@@ -182,7 +182,11 @@ def _train(args: argparse.Namespace) -> int:
 
 def _add_test(parser: argparse.ArgumentParser) -> None:
     _add_config(parser)
-    parser.add_argument('checkpoint', help='trained weights')
+    parser.add_argument(
+        'checkpoint',
+        nargs='?',
+        help='trained weights; left out, or `none`, for a method that needs no training',
+    )
     _add_run(parser)
     parser.add_argument(
         '--out', metavar='DIR', help='write the predicted masks as DIR/<group>/<stem>.png'
@@ -418,7 +422,7 @@ _Command = tuple[
 _COMMANDS: dict[str, _Command] = {
     'segment': (_add_segment, _segment, 'Find the common objects of groups of images.'),
     'train': (_add_train, _train, 'Train a model.'),
-    'test': (_add_test, _test, 'Test a trained model: tables, masks, pictures.'),
+    'test': (_add_test, _test, 'Test a model: tables, masks, pictures.'),
     'check-config': (_add_check_config, _check_config, 'Build everything a config names.'),
     'list': (_add_list, _list, 'List our configs and registered components.'),
     'check-data': (_add_check_data, _check_data, 'Report what a data set holds, and its faults.'),

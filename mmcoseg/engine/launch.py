@@ -241,17 +241,18 @@ def _use_amp(cfg: Config) -> None:
 
 def run_test(
     cfg: Config,
-    checkpoint: str,
+    checkpoint: str | None = None,
     work_dir: str | None = None,
     out: str | None = None,
     show_dir: str | None = None,
     **runner_options: Any,
 ) -> dict[str, float]:
-    """Test a trained model.
+    """Test a model.
 
     Args:
         cfg: the config, changed in place.
-        checkpoint: path of the weights.
+        checkpoint: path of the weights; None or ``'none'`` for the config of a method that is not
+            trained.
         work_dir: see :func:`build_runner`.
         out: folder for the predicted masks, ``<out>/<group>/<stem>.png``.
         show_dir: folder for one contact sheet a group.
@@ -259,8 +260,20 @@ def run_test(
 
     Returns:
         The metrics by name.
+
+    Raises:
+        ValueError: without a checkpoint of a model that is trained.
+        FileNotFoundError: if there is no such checkpoint.
     """
-    _require_file(checkpoint)
+    if checkpoint in (None, 'none'):
+        checkpoint = None
+        if cfg.get('train_cfg') is not None:
+            raise ValueError(
+                f'{cfg.filename or "the config"} is of a model that is trained: give the '
+                'checkpoint to test'
+            )
+    else:
+        _require_file(checkpoint)
     cfg.resume, cfg.load_from = False, checkpoint
     hooks = list(cfg.get('custom_hooks', []))
     if out is not None:

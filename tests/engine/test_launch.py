@@ -8,7 +8,7 @@ import torch
 from mmengine.config import Config
 
 from mmcoseg.engine import IterationSeedHook
-from mmcoseg.engine.launch import datasets_of, run_training, select_data
+from mmcoseg.engine.launch import datasets_of, run_test, run_training, select_data
 
 
 def config() -> Config:
@@ -97,6 +97,13 @@ def test_amp_does_not_replace_an_optimizer_wrapper_of_its_own():
 def test_learning_rate_scaling_needs_its_base():
     with pytest.raises(ValueError, match='base_batch_size'):
         run_training(Config(dict()), auto_scale_lr=True)
+
+
+@pytest.mark.parametrize('checkpoint', [None, 'none'])
+def test_a_trained_model_is_not_tested_without_its_weights(checkpoint):
+    cfg = Config(dict(train_cfg=dict(max_iters=1)))
+    with pytest.raises(ValueError, match='give the checkpoint to test'):
+        run_test(cfg, checkpoint)
 
 
 def draw(seed: int, rank: int, iteration: int, before: int = 0) -> torch.Tensor:
