@@ -27,7 +27,7 @@ def soften_by_otsu(maps: Tensor, slope: float = 2.0) -> Tensor:
     deviation = maps.std(correction=0)
     if deviation <= 1e-6 * maps.abs().max():
         return torch.zeros_like(maps)
-    values = maps.detach().double().cpu().numpy()
+    values = maps.detach().double().flatten().cpu().numpy()
     threshold = threshold_otsu(values)
     # Between the two classes; skimage's threshold is the middle of the last bin of the lower one.
     middle = (values[values <= threshold].max() + values[values > threshold].min()) / 2
