@@ -170,7 +170,8 @@ def segment_to_folder(
             if isinstance(error, KeyboardInterrupt):
                 progress.note('interrupted; run it again to go on from the finished groups')
             with suppress(OSError):
-                results.assemble(finish=True)
+                if any(state['finished'] for state in results.groups.values()):
+                    results.assemble(finish=True)
             raise
         progress.stop()
         results.assemble(finish=True)
@@ -275,6 +276,8 @@ class _Run:
         (sample,) = inferencer.stream([group], progress=self.progress.advance)
         skipped = {file.file_name: file.reason for file in sample.skipped}
         wanted = [image for image in sample if image.file_name in job.todo]
+        if job.overwrite and job.old['images']:
+            self.results.withdraw(group.name, job.old['images'])
         # Those whose results are kept are done with.
         self.progress.advance('write', len(sample) - len(wanted))
         entries = []
@@ -323,7 +326,9 @@ class _Run:
                 image, classes=classes, warnings=image.get('warnings', ())
             )
         except (BadImageError, FileNotFoundError) as error:
-            if not isinstance(error, BadImageError) and os.path.lexists(image.img_path or ''):
+            if not isinstance(error, BadImageError) and os.path.lexists(
+                image.get('img_path') or ''
+            ):
                 raise  # it was not the image that was not there
             return f'changed while it was worked on: {error}'
         record['seconds'] = round(seconds + time.perf_counter() - start, 4)
@@ -372,12 +377,23 @@ class _Results:
                     'anew, or another folder'
                 )
 
-    def save(self, name: str, content: dict[str, Any], old: Sequence[dict]) -> None:
-        """Keep the state of a group; take away files of its old images that it has no more."""
+    def withdraw(self, name: str, images: Sequence[dict]) -> None:
+        """Before the results of a group are overwritten: none of its images is finished.
+
+        Otherwise, if the run ended now, the next would take old and new results for finished.
+        """
+        images = [dict(entry, signature='') for entry in images]
+        self._write(name, dict(finished=False, images=images, skipped=[]))
+
+    def _write(self, name: str, content: dict[str, Any]) -> None:
         state = dict(version=_VERSION, name=name, settings=self.settings, **content)
         with write_atomically(self.folder / file_name_of(name, '.json')) as file:
             file.write(json.dumps(state).encode('ascii'))
         self.groups[name] = state
+
+    def save(self, name: str, content: dict[str, Any], old: Sequence[dict]) -> None:
+        """Keep the state of a group; take away files of its old images that it has no more."""
+        self._write(name, dict(finished=True, **content))
         obsolete = _files_of(old) - _files_of(content['images'])
         for path in map(PurePosixPath, obsolete):
             if not path.is_absolute() and '..' not in path.parts:
@@ -396,6 +412,8 @@ class _Results:
         groups = []
         for name in sorted(self.groups):
             state = self.groups[name]
+            if not state['finished']:
+                continue
             group = dict(
                 name=name,
                 images=[entry['record'] for entry in state['images']],

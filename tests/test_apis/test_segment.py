@@ -18,7 +18,7 @@ from pycocotools.coco import COCO
 from rich.console import Console
 
 from mmcoseg.apis import CoSegInferencer, segment_to_folder
-from mmcoseg.apis.export import FORMATS
+from mmcoseg.apis.export import FORMATS, ResultWriter
 from mmcoseg.apis.progress import RunProgress
 from mmcoseg.apis.segment import _Results
 from mmcoseg.cli import main
@@ -186,6 +186,37 @@ def test_other_settings_need_overwrite(photos, tmp_path, segment, capsys):
     # The other group's results are still there, and said to be of other settings.
     cat, dog = summary(tmp_path / 'out')['groups']
     assert 'settings' not in cat and dog['settings']['cfg_options'] == {}
+
+
+def test_overwriting_that_is_interrupted_leaves_no_mixture(
+    photos, tmp_path, segment, capsys, monkeypatch
+):
+    assert segment(photos / 'cat', '--format', 'masks') == 0
+    options = ['--format', 'masks', '--cfg-options', 'model.threshold=.999']
+    write, calls = ResultWriter.write_image, []
+
+    def interrupted(self, *args, **kwargs):
+        calls.append(args)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return write(self, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ResultWriter, 'write_image', interrupted)
+        assert segment(photos / 'cat', *options, '--overwrite', '--workers', '1') == 130
+    capsys.readouterr()
+    # Neither with the old settings nor with the new ones is anything taken for finished.
+    assert segment(photos / 'cat', '--format', 'masks') == 1
+    assert 'other settings' in capsys.readouterr().err
+    assert segment(photos / 'cat', *options) == 0
+    assert 'images: 3 written (' in capsys.readouterr().out
+    assert segment(photos / 'cat', *options, out='fresh') == 0
+    assert content(tmp_path / 'out', 'masks') == content(tmp_path / 'fresh', 'masks')
+
+
+def test_nothing_is_written_where_nothing_was_done(photos, tmp_path, tiny_config, segment):
+    assert segment(photos, '--device', 'rocket') == 1
+    assert [path.name for path in (tmp_path / 'out').iterdir()] == ['.mmcoseg']
 
 
 def test_absent_images(photos, tmp_path, tiny_config, segment, capsys):
