@@ -1,8 +1,9 @@
 """Modulators, and what brings features into the form that they act on."""
 
 from .ddt_modulator import DDTModulator
+from .dff_modulator import DFFModulator
 from .feature_whitening import FeatureWhitening
-from .group_cues import ConsensusModulator, DiscriminantModulator
+from .group_cues import ConsensusModulator, DiscriminantModulator, KMeansModulator
 from .level_projection import LevelProjection
 from .modulator import Modulation, Modulator, modulate
 from .semantic_modulator import SecondOrderPooling, SemanticModulator
@@ -11,8 +12,10 @@ from .spatial_modulator import SpatialModulator
 __all__ = [
     'ConsensusModulator',
     'DDTModulator',
+    'DFFModulator',
     'DiscriminantModulator',
     'FeatureWhitening',
+    'KMeansModulator',
     'LevelProjection',
     'Modulation',
     'Modulator',

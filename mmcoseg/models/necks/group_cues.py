@@ -11,7 +11,7 @@ from ..ops.clustering import consensus_foreground
 from ..ops.discriminant import group_discriminant
 from .modulator import Modulation, Modulator
 
-__all__ = ['ConsensusModulator', 'DiscriminantModulator']
+__all__ = ['ConsensusModulator', 'DiscriminantModulator', 'KMeansModulator']
 
 
 @MODELS.register_module()
@@ -55,6 +55,36 @@ class ConsensusModulator(Modulator):
             for group in split_groups(codes, group_sizes)
         ]
         return Modulation(shift=torch.cat(maps).unsqueeze(1))
+
+
+@MODELS.register_module()
+class KMeansModulator(ConsensusModulator):
+    """One k-means clustering of the group's locations: 1 in the clusters off the borders.
+
+    The baseline of :class:`ConsensusModulator`; its result depends on K and on the seed.
+
+    Args:
+        level: index of the level that is clustered.
+        num_clusters: K, at least 2; with 6 and more, two clusters may be object.
+        seed: of the clustering.
+        num_components: dimensions kept by PCA.
+
+    Raises:
+        ValueError: for fewer than two clusters.
+    """
+
+    def __init__(
+        self,
+        level: int = -1,
+        num_clusters: int = 4,
+        seed: int = 0,
+        num_components: int = 64,
+        init_cfg: dict | None = None,
+    ) -> None:
+        if num_clusters < 2:
+            raise ValueError(f'num_clusters must be at least 2, got {num_clusters}')
+        super().__init__(level, (num_clusters,), 1, num_components, init_cfg)
+        self.options['seed'] = seed
 
 
 @MODELS.register_module()

@@ -3,6 +3,7 @@
 from .clustering import border_ring, consensus_foreground, principal_components
 from .contrast import soften_by_otsu
 from .ddt import deep_descriptor_transform
+from .dff import deep_feature_factorisation, factor_off_border, nonnegative_coefficients
 from .discriminant import group_discriminant
 from .masks import mask_of_prob
 from .pooling import channel_covariance
@@ -13,8 +14,11 @@ __all__ = [
     'channel_covariance',
     'consensus_foreground',
     'deep_descriptor_transform',
+    'deep_feature_factorisation',
+    'factor_off_border',
     'group_discriminant',
     'mask_of_prob',
+    'nonnegative_coefficients',
     'orient_by_border',
     'principal_components',
     'soften_by_otsu',

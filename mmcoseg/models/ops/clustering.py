@@ -54,6 +54,7 @@ def consensus_foreground(
     num_clusters: Sequence[int] = (4, 5, 6, 8),
     num_seeds: int = 4,
     num_components: int = 64,
+    seed: int = 0,
 ) -> Tensor:
     """Where the common object of one group is, by agreement of many k-means clusterings.
 
@@ -70,6 +71,7 @@ def consensus_foreground(
         num_clusters: the values of K.
         num_seeds: clusterings for each K.
         num_components: dimensions kept by PCA.
+        seed: the first of the seeds.
 
     Returns:
         (N, h, w), float32 in [0, 1].
@@ -87,8 +89,8 @@ def consensus_foreground(
     votes = torch.zeros(len(points))
     clusterings = 0
     for k in num_clusters:
-        for seed in range(num_seeds):
-            model = KMeans(min(k, len(points)), n_init=1, max_iter=15, random_state=seed)
+        for run in range(num_seeds):
+            model = KMeans(min(k, len(points)), n_init=1, max_iter=15, random_state=seed + run)
             model.fit(points[::step])
             labels = torch.from_numpy(model.predict(points)).long()
             votes += _least_at_border(labels, on_border, k)[labels]

@@ -17,7 +17,9 @@ def literal(features):
 @pytest.mark.parametrize('dtype', [torch.float64, torch.float32, torch.float16])
 def test_is_the_projection_on_the_first_principal_component(dtype):
     torch.manual_seed(0)
-    features = (torch.randn(3, 6, 7, 5) * torch.tensor([3.0, 2, 1, 1, 1, 1]).view(6, 1, 1)).to(dtype)
+    features = (torch.randn(3, 6, 7, 5) * torch.tensor([3.0, 2, 1, 1, 1, 1]).view(6, 1, 1)).to(
+        dtype
+    )
     ours, theirs = deep_descriptor_transform(features), literal(features)
     theirs = theirs * (ours.double() * theirs).sum().sign()
     tolerance = 1e-8 if dtype == torch.float64 else 1e-4
