@@ -233,10 +233,7 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
         locations on the outermost pixels; those that pool or cut patches, half a stride inside.
         """
         size = self._network_size(images)
-        corners = all(
-            location > 1 and (side - 1) % (location - 1) == 0
-            for side, location in zip(size, prob.shape[-2:])
-        )
+        corners = all(map(_corners_aligned, size, prob.shape[-2:]))
         for one, sample in zip(prob, group):
             height, width = sample.metainfo.get('img_shape', size)[:2]
             full = F.interpolate(one[None], size=size, mode='bilinear', align_corners=corners)
@@ -269,6 +266,14 @@ def complete_test_cfg(test_cfg: dict | None) -> ConfigDict:
             f'model.test_cfg.memory_limit is in megabytes, at least 0; got {complete.memory_limit}'
         )
     return complete
+
+
+def _corners_aligned(side: int, locations: int) -> bool:
+    """Whether the stride from the first pixel to the last is one of strided convolutions."""
+    if locations < 2 or (side - 1) % (locations - 1):
+        return False
+    stride = (side - 1) // (locations - 1)
+    return stride & (stride - 1) == 0
 
 
 def _build_named(configs: Mapping[str, dict | None]) -> nn.ModuleDict:

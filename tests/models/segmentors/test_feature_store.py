@@ -79,7 +79,5 @@ def test_basis_is_that_of_numpy_and_keeps_inner_products():
     overlap = torch.from_numpy(axes[:3]).float() @ basis
     torch.testing.assert_close(overlap @ overlap.t(), torch.eye(3), atol=1e-4, rtol=0)
     inside = rows.float() @ basis
-    torch.testing.assert_close(
-        inside @ inside.t(), (rows @ rows.t()).float(), atol=1e-3, rtol=1e-4
-    )
+    torch.testing.assert_close(inside @ inside.t(), (rows @ rows.t()).float(), atol=1e-3, rtol=1e-4)
     torch.testing.assert_close(uncentred_basis(codes.double(), 3), basis, atol=1e-3, rtol=1e-3)

