@@ -214,6 +214,11 @@ class CoSegInferencer:
             sample = self._predict(results)
         if self.device.type != 'cpu':
             sample = sample.cpu()
+        if self.presence_threshold is not None and not any('presence' in s for s in sample):
+            warnings.warn(
+                'the method gives no presence scores, so that presence_threshold does nothing',
+                stacklevel=3,
+            )
         names = {item.stem: item.file_name for item in group.items}
         for image in sample:
             image.set_metainfo(

@@ -26,7 +26,7 @@ def test_help(args, capsys):
 
 
 @pytest.mark.parametrize(
-    'args', [[], ['fly'], ['train'], ['train', 'x', '--launcher', 'rocket'], ['test', 'x']]
+    'args', [[], ['fly'], ['train'], ['train', 'x', '--launcher', 'rocket'], ['segment', 'x']]
 )
 def test_wrong_usage_is_2(args, capsys):
     with pytest.raises(SystemExit) as end:
