@@ -16,6 +16,7 @@ from .necks import (
     Modulator,
     SemanticModulator,
     SpatialModulator,
+    SpectralModulator,
 )
 from .postprocessors import DenseCRF, GuidedFilter
 from .segmentors import SSNM, BaseCoSegmentor, ClassAgnosticSSNM, TrainingFreeCoSegmentor
@@ -43,6 +44,7 @@ __all__ = [
     'Modulator',
     'SemanticModulator',
     'SpatialModulator',
+    'SpectralModulator',
     'TimmFeatures',
     'TrainingFreeCoSegmentor',
     'VGG16Pools',

@@ -8,6 +8,7 @@ from .level_projection import LevelProjection
 from .modulator import Modulation, Modulator, modulate
 from .semantic_modulator import SecondOrderPooling, SemanticModulator
 from .spatial_modulator import SpatialModulator
+from .spectral_modulator import SpectralModulator
 
 __all__ = [
     'ConsensusModulator',
@@ -22,5 +23,6 @@ __all__ = [
     'SecondOrderPooling',
     'SemanticModulator',
     'SpatialModulator',
+    'SpectralModulator',
     'modulate',
 ]

@@ -5,6 +5,7 @@ from .contrast import soften_by_otsu
 from .ddt import deep_descriptor_transform
 from .dff import deep_feature_factorisation, factor_off_border, nonnegative_coefficients
 from .discriminant import group_discriminant
+from .landmarks import landmark_affinity, landmark_bipartition
 from .masks import mask_of_prob
 from .pooling import channel_covariance
 from .spectral import orient_by_border, spatial_clustering_loss, spectral_bipartition
@@ -17,6 +18,8 @@ __all__ = [
     'deep_feature_factorisation',
     'factor_off_border',
     'group_discriminant',
+    'landmark_affinity',
+    'landmark_bipartition',
     'mask_of_prob',
     'nonnegative_coefficients',
     'orient_by_border',

@@ -13,7 +13,13 @@ CUES = {
     'dff': dict(type='DFFModulator'),
     'dff otsu': dict(type='DFFModulator', threshold='otsu'),
     'kmeans': dict(type='KMeansModulator', num_clusters=3),
-}
+    'spectral': dict(type='SpectralModulator', normalise=False),
+    'spectral centred': dict(type='SpectralModulator', affinity='centred', threshold='otsu'),
+    'spectral landmarks': dict(
+        type='SpectralModulator', affinity='landmarks', normalise=False, threshold='otsu',
+        num_landmarks=40,
+    ),
+}  # fmt: skip
 pytestmark = pytest.mark.filterwarnings('ignore::sklearn.exceptions.ConvergenceWarning')
 
 
@@ -102,6 +108,8 @@ def test_rotations_change_nothing_where_that_is_said(cue):
         (dict(type='DFFModulator', threshold='zero'), "one of .*got 'zero'"),
         (dict(type='DFFModulator', num_factors=1), 'at least 2, got 1'),
         (dict(type='KMeansModulator', num_clusters=1), 'at least 2, got 1'),
+        (dict(type='SpectralModulator', affinity='cosine'), "one of .*got 'cosine'"),
+        (dict(type='SpectralModulator', threshold='share'), "one of .*got 'share'"),
     ],
 )
 def test_wrong_options(config, message):

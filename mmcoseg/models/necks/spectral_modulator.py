@@ -1,0 +1,89 @@
+"""Two-way spectral clustering as a cue, without anything trained."""
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from ...registry import MODELS
+from ...structures import split_groups
+from ..ops.contrast import soften_by_otsu
+from ..ops.landmarks import landmark_bipartition
+from ..ops.spectral import orient_by_border, row_chunks, spectral_bipartition
+from .modulator import Modulation, Modulator
+
+__all__ = ['SpectralModulator']
+
+Affinity = Literal['gram', 'centred', 'landmarks']
+Threshold = Literal['zero', 'otsu']
+
+
+@MODELS.register_module()
+class SpectralModulator(Modulator):
+    """Which side of the group's best cut in two each location is on; S of SSNM on raw features.
+
+    The side that touches the image borders less is the object; see :func:`orient_by_border`.
+
+    Args:
+        level: index of the level that is used.
+        affinity: what is cut:
+
+            - ``'gram'``: ``X^T X - 1 1^T``, as SSNM does (Eq. 10). On features that were not
+              trained for it, it mostly finds their common mean;
+            - ``'centred'``: the Gram matrix of the descriptors minus their mean;
+            - ``'landmarks'``: a sparse graph, see :func:`landmark_bipartition`.
+        normalise: l2-normalise the descriptors, as in the paper. The length of raw features tells
+            objects from surroundings, too.
+        threshold: ``'zero'``: 1 on the object's side; ``'otsu'``: soft maps, see
+            :func:`soften_by_otsu`.
+        num_landmarks: of :func:`landmark_bipartition`.
+
+    Raises:
+        ValueError: for another affinity or threshold.
+    """
+
+    rotation_invariant = True
+
+    def __init__(
+        self,
+        level: int = -1,
+        affinity: Affinity = 'gram',
+        normalise: bool = True,
+        threshold: Threshold = 'zero',
+        num_landmarks: int = 300,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        if affinity not in get_args(Affinity):
+            raise ValueError(f'affinity must be one of {get_args(Affinity)}, got {affinity!r}')
+        if threshold not in get_args(Threshold):
+            raise ValueError(f'threshold must be one of {get_args(Threshold)}, got {threshold!r}')
+        self.level = level
+        self.affinity = affinity
+        self.normalise = normalise
+        self.threshold = threshold
+        self.num_landmarks = num_landmarks
+
+    def encode(self, feats: tuple[Tensor, ...]) -> Tensor:
+        """The chosen level, (n, d, h, w)."""
+        return feats[self.level].detach()
+
+    def modulate_group(
+        self, codes: Tensor, group_sizes: list[int], previous: Modulation
+    ) -> Modulation:
+        """``shift``: (sum N, 1, h, w) in [0, 1]; zeros where nothing in the group differs."""
+        maps = []
+        for group in split_groups(codes, group_sizes):
+            n, _, height, width = group.shape
+            s, eigenvalue = self._cut(group.permute(0, 2, 3, 1).flatten(0, 2))
+            values = orient_by_border(s.view(n, height, width)) * (eigenvalue != 0)
+            soft = self.threshold == 'otsu'
+            maps.append(soften_by_otsu(values) if soft else (values > 0).to(values.dtype))
+        return Modulation(shift=torch.cat(maps).unsqueeze(1))
+
+    def _cut(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        if self.affinity == 'landmarks':
+            return landmark_bipartition(rows, self.num_landmarks, normalise=self.normalise)
+        if self.normalise:
+            rows = torch.cat([part.to(rows.dtype) for part in row_chunks(rows, normalise=True)])
+        return spectral_bipartition(rows, centre=self.affinity == 'centred')
