@@ -12,7 +12,7 @@ from mmengine.dataset import BaseDataset
 from ..registry import DATASETS, TRANSFORMS
 from .image_io import IMAGE_SUFFIXES
 
-__all__ = ['CoSegDataset', 'image_files', 'select_groups']
+__all__ = ['CoSegDataset', 'group_names', 'image_files', 'select_groups']
 
 MissingMasks = Literal['auto', 'error', 'keep']
 
@@ -48,7 +48,9 @@ class CoSegDataset(BaseDataset):
 
     Raises:
         FileNotFoundError: if the folder or one of its parts is not there, with what is expected.
-        ValueError: for unknown groups, an empty group, two images of one stem, missing masks.
+        TypeError: if ``groups`` or ``exclude_groups`` is no list.
+        ValueError: for unknown groups, names that come twice or none at all, an empty group, two
+            images of one stem, missing masks.
     """
 
     METAINFO: dict = dict()
@@ -64,7 +66,7 @@ class CoSegDataset(BaseDataset):
         data_root: str | None = '',
         data_prefix: dict | None = None,
         groups: Sequence[str] | None = None,
-        exclude_groups: Sequence[str] = (),
+        exclude_groups: Sequence[str] | None = (),
         pipeline: Sequence[dict | Callable] = (),
         metainfo: dict | None = None,
         missing_masks: MissingMasks = 'auto',
@@ -75,8 +77,9 @@ class CoSegDataset(BaseDataset):
             raise ValueError(
                 f'missing_masks must be one of {get_args(MissingMasks)}, got {missing_masks!r}'
             )
-        self.groups = None if groups is None else list(groups)
-        self.exclude_groups = list(exclude_groups)
+        self.groups = None if groups is None else group_names('groups', groups)
+        # Several parts of a program may have put together what to leave out: twice does no harm.
+        self.exclude_groups = group_names('exclude_groups', exclude_groups or (), chosen=False)
         self.missing_masks = missing_masks
         self.seed = seed
         #: Soft maps of the object, (h, w) uint8 by `group/stem`, where something has computed some
@@ -227,6 +230,32 @@ def image_files(folder: Path) -> list[Path]:
     return files
 
 
+def group_names(option: str, names: Sequence[str], chosen: bool = True) -> list[str]:
+    """The names that a user gave for groups, checked.
+
+    Args:
+        option: what they were given for, for messages.
+        names: the names.
+        chosen: they are the groups to use: there must be some, and none twice.
+
+    Raises:
+        TypeError: if they are a single text, or anything else than a list of texts.
+        ValueError: if there are none, or one comes twice, where that matters.
+    """
+    if isinstance(names, str):
+        raise TypeError(f'{option} must be a list of names, got {names!r}; give [{names!r}]')
+    if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+        raise TypeError(
+            f'{option} must be a list of names (texts), got {names!r} ({type(names).__name__})'
+        )
+    if chosen and not names:
+        raise ValueError(f'{option} is empty, which leaves no group; None stands for all groups')
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if chosen and twice:
+        raise ValueError(f'{option} has {twice} more than once; name each group once')
+    return list(names)
+
+
 def select_groups(
     available: Sequence[str],
     groups: Sequence[str] | None,
@@ -236,13 +265,17 @@ def select_groups(
     """The groups to use, in the order asked for, or else as they come.
 
     Raises:
+        TypeError, ValueError: as :func:`group_names`.
         ValueError: if one asked for or excluded is not there, with those that are; or if none is
             left.
     """
+    if groups is not None:
+        groups = group_names('groups', groups)
     unknown = sorted((set(groups or ()) | set(exclude_groups)) - set(available))
     if unknown:
         raise ValueError(f'{where} has no group {unknown}; it has {list(available)}')
-    names = [name for name in groups or available if name not in set(exclude_groups)]
+    wanted = available if groups is None else groups
+    names = [name for name in wanted if name not in set(exclude_groups)]
     if not names:
         raise ValueError(f'{where} has no group to use (excluded: {list(exclude_groups)})')
     return names

@@ -66,11 +66,14 @@ def convert(
 
     Raises:
         FileNotFoundError: if the source is not there.
-        ValueError: naming groups that were not found, or images without a mask.
+        ValueError: naming groups that were not found, images without a mask, or what of
+            ``rename`` cannot be.
     """
     source, target = Path(source), Path(target)
     if not source.is_dir():
         raise FileNotFoundError(f'there is no folder {source} to convert')
+    if rename and len(set(rename.values())) < len(rename):
+        raise ValueError(f'--rename makes one group of several folders: {rename}; name one folder')
     found = _find_groups(source, layout, rename or {})
     missing = sorted(set(layout.groups) - set(found))
     if missing:
@@ -94,6 +97,12 @@ def _find_groups(source: Path, layout: Layout, rename: dict[str, str]) -> dict[s
             file.suffix.lower() in IMAGE_SUFFIXES for file in folder.iterdir()
         ):
             folders.append(folder)
+    absent = sorted(set(rename) - {folder.name for folder in folders})
+    if absent:
+        raise ValueError(
+            f'--rename: {source} has no folder of images called {absent}; it has '
+            f'{[folder.name for folder in folders[:40]]}'
+        )
     found = {}
     for folder in folders:
         if folder.name in rename:

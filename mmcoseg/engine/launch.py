@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 
 from ..compat import use_safe_checkpoints
 from ..config_files import find_config
+from ..datasets.base import group_names
 from ..registry import RUNNERS
 from .hooks.plain_checkpoint_hook import PlainCheckpointHook
 
@@ -61,8 +62,10 @@ def select_data(
             groups it trains on. A finished model may be tested on any.
 
     Raises:
-        ValueError: if the config has no data set that the wish could apply to, or a group would
-            be used both in training and in testing, where at least one of the two is wished for.
+        TypeError: if groups are not given as a list.
+        ValueError: if the config has no data set that the wish could apply to, a group is named
+            twice, or one would be used both in training and in testing, where at least one of the
+            two is wished for.
     """
     train = list(datasets_of(cfg.get('train_dataloader')))
     test = [*datasets_of(cfg.get('val_dataloader')), *datasets_of(cfg.get('test_dataloader'))]
@@ -82,8 +85,9 @@ def select_data(
             continue
         if not datasets:
             raise ValueError(f'{option} fits no data set of {cfg.filename}: there is none')
+        names = group_names(option, groups)
         for dataset in [d for d in datasets if _in_files(d)] or datasets:
-            dataset.groups = list(groups)
+            dataset.groups = list(names)
     if train_groups is not None or (training and test_groups is not None):
         _refuse_seen(train, test)
     if train_groups is not None and len(train) == 1:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..datasets.base import group_names
 from ..datasets.image_io import read_mask
 from ..datasets.transforms.loading import LoadCoSegMask
 from .functional import image_scores
@@ -56,8 +57,9 @@ def evaluate_folders(
     Raises:
         FileNotFoundError: if a folder or a group is not there or predictions are missing, which
             it names.
-        ValueError: if a file is no mask, a prediction is not of its true mask's size, or for
-            another value of ``missing``.
+        TypeError: if ``groups`` is no list of names.
+        ValueError: if a file is no mask, a prediction is not of its true mask's size, for another
+            value of ``missing``, and for no groups or one that comes twice.
 
     Example:
         >>> report = evaluate_folders('results', 'data/msrc')  # doctest: +SKIP
@@ -66,6 +68,8 @@ def evaluate_folders(
     """
     if missing not in ('error', 'empty'):
         raise ValueError(f"missing must be 'error' or 'empty', got {missing!r}")
+    if groups is not None:
+        groups = group_names('groups', groups)
     pred_root, gt_root = _mask_root(pred_dir), _mask_root(gt_dir)
     pairs = _pairs(pred_root, gt_root, groups)
     if missing == 'error':
@@ -101,7 +105,7 @@ def _pairs(pred_root: Path, gt_root: Path, groups: Sequence[str] | None) -> list
     unknown = sorted(set(groups or ()) - set(available))
     if unknown:
         raise FileNotFoundError(f'{gt_root} has no groups {unknown}; it has {available}')
-    names = available if groups is None else sorted(set(groups))
+    names = available if groups is None else sorted(groups)
     truths = [path for name in names for path in sorted((gt_root / name).glob('*.png'))]
     if not truths:
         raise FileNotFoundError(f'{gt_root} holds no masks <group>/<stem>.png to score against')

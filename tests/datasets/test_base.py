@@ -7,7 +7,13 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from mmcoseg.datasets import CoSegDataset, EpisodeSampler, group_collate
+from mmcoseg.datasets import (
+    CoSegDataset,
+    EpisodeSampler,
+    MSRC7Dataset,
+    SyntheticCoSegDataset,
+    group_collate,
+)
 from mmcoseg.testing import write_tiny_dataset
 
 PIPELINE = [
@@ -62,6 +68,31 @@ def test_groups_can_be_chosen(root):
         CoSegDataset(str(root), groups=['dog'])
     with pytest.raises(ValueError, match='no group to use'):
         CoSegDataset(str(root), exclude_groups=['ant', 'bee', 'cat'])
+
+
+@pytest.mark.parametrize(
+    ('wish', 'error', 'message'),
+    [
+        (dict(groups=[]), ValueError, 'groups is empty.*None stands for all'),
+        (dict(groups=['cat', 'ant', 'cat']), ValueError, r"groups has \['cat'\] more than once"),
+        (dict(groups='cat'), TypeError, r"groups must be a list.*give \['cat'\]"),
+        (dict(groups={'cat', 'ant'}), TypeError, r'groups must be a list.*\(set\)'),
+        (dict(groups=[1]), TypeError, 'groups must be a list'),
+        (dict(exclude_groups='cat'), TypeError, r"exclude_groups must be a list.*give \['cat'\]"),
+    ],
+)
+@pytest.mark.parametrize('kind', ['folders', 'drawn', 'named'])
+def test_groups_must_be_a_list_of_some_names(root, kind, wish, error, message):
+    with pytest.raises(error, match=message):
+        if kind == 'drawn':
+            SyntheticCoSegDataset(num_categories=3, **wish)
+        else:
+            (CoSegDataset if kind == 'folders' else MSRC7Dataset)(str(root), **wish)
+
+
+def test_what_is_excluded_may_be_nothing_or_come_twice(root):
+    assert len(CoSegDataset(str(root), exclude_groups=None)) == 3
+    assert len(CoSegDataset(str(root), exclude_groups=['cat', 'cat'])) == 2
 
 
 def test_a_group_outside_the_classes_has_no_number(root):

@@ -175,6 +175,19 @@ def test_folders_that_are_not_recognised(convert, tmp_path):
     assert wrong.returncode == 2 and 'FOLDER=GROUP' in wrong.stderr
 
 
+@pytest.mark.parametrize(
+    ('renamed', 'message'),
+    [
+        (['Nowhere=car'], r"no folder of images called ['Nowhere']"),
+        (['Car100=car', 'Horse100=car'], 'one group of several folders'),
+    ],
+)
+def test_names_given_by_hand_must_fit(convert, tmp_path, renamed, message):
+    write_internet(tmp_path / 'in')
+    result = convert('internet', tmp_path / 'in', tmp_path / 'out', '--rename', *renamed)
+    assert result.returncode == 1 and message in result.stderr
+
+
 def test_missing_ground_truth_and_source(convert, tmp_path):
     write_internet(tmp_path / 'in')
     (tmp_path / 'in' / 'Data' / 'Car100' / 'GroundTruth' / '0002.png').unlink()

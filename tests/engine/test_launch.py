@@ -64,6 +64,19 @@ def test_select_data_refuses_what_cannot_be():
 
 
 @pytest.mark.parametrize(
+    ('groups', 'error', 'message'),
+    [
+        ('cat', TypeError, '--train-groups must be a list'),
+        ([], ValueError, '--train-groups is empty'),
+        (['a', 'b', 'a'], ValueError, r"--train-groups has \['a'\] more than once"),
+    ],
+)
+def test_groups_are_a_list_of_some_names(groups, error, message):
+    with pytest.raises(error, match=message):
+        select_data(config(), train_groups=groups)
+
+
+@pytest.mark.parametrize(
     ('wishes', 'seen'),
     [
         (dict(test_groups=['cat', 'horse'], training=True), ['cat']),
