@@ -14,11 +14,13 @@ from .necks import (
     LevelProjection,
     Modulation,
     Modulator,
+    SaliencyModulator,
     SemanticModulator,
     SpatialModulator,
     SpectralModulator,
 )
 from .postprocessors import DenseCRF, GuidedFilter
+from .refiners import PrototypePresence, SelfTraining
 from .segmentors import SSNM, BaseCoSegmentor, ClassAgnosticSSNM, TrainingFreeCoSegmentor
 
 __all__ = [
@@ -42,6 +44,9 @@ __all__ = [
     'LevelProjection',
     'Modulation',
     'Modulator',
+    'PrototypePresence',
+    'SaliencyModulator',
+    'SelfTraining',
     'SemanticModulator',
     'SpatialModulator',
     'SpectralModulator',

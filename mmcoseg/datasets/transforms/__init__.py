@@ -3,8 +3,10 @@
 from .formatting import PackGroupInputs
 from .group import ForEachImage, MixForeignImages, SampleGroup
 from .loading import LoadCoSegImage, LoadCoSegMask, LoadPrior
+from .priors import ComputeSaliency
 
 __all__ = [
+    'ComputeSaliency',
     'ForEachImage',
     'LoadCoSegImage',
     'LoadCoSegMask',

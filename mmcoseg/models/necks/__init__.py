@@ -6,6 +6,7 @@ from .feature_whitening import FeatureWhitening
 from .group_cues import ConsensusModulator, DiscriminantModulator, KMeansModulator
 from .level_projection import LevelProjection
 from .modulator import Modulation, Modulator, modulate
+from .saliency_modulator import SaliencyModulator
 from .semantic_modulator import SecondOrderPooling, SemanticModulator
 from .spatial_modulator import SpatialModulator
 from .spectral_modulator import SpectralModulator
@@ -20,6 +21,7 @@ __all__ = [
     'LevelProjection',
     'Modulation',
     'Modulator',
+    'SaliencyModulator',
     'SecondOrderPooling',
     'SemanticModulator',
     'SpatialModulator',

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ...registry import MODELS
 from ...structures import split_groups
@@ -24,6 +25,9 @@ class ConsensusModulator(Modulator):
     Args:
         level: index of the level that is clustered.
         num_clusters, num_seeds, num_components: of :func:`consensus_foreground`.
+        prior_exponent: how much the maps of the modulators before it (in a training-free
+            segmentor, the saliency of the images) count in the choice of clusters; 0 for not at
+            all.
     """
 
     rotation_invariant = True
@@ -34,10 +38,12 @@ class ConsensusModulator(Modulator):
         num_clusters: Sequence[int] = (4, 5, 6, 8),
         num_seeds: int = 4,
         num_components: int = 64,
+        prior_exponent: float = 0.0,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
         self.level = level
+        self.prior_exponent = prior_exponent
         self.options = dict(
             num_clusters=tuple(num_clusters), num_seeds=num_seeds, num_components=num_components
         )
@@ -49,10 +55,27 @@ class ConsensusModulator(Modulator):
     def modulate_group(
         self, codes: Tensor, group_sizes: list[int], previous: Modulation
     ) -> Modulation:
-        """``shift``: S of all images, (sum N, 1, h, w) in [0, 1]."""
+        """``shift``: S of all images, (sum N, 1, h, w) in [0, 1].
+
+        Raises:
+            ValueError: with ``prior_exponent``, if no modulator before it gave maps.
+        """
+        if not self.prior_exponent:
+            priors = [None] * len(group_sizes)
+        elif previous.shift is None:
+            raise ValueError(
+                f'{type(self).__name__} with prior_exponent={self.prior_exponent} needs the maps '
+                "of a modulator before it, or the images' saliency (ComputeSaliency in the "
+                'pipeline); or set prior_exponent=0'
+            )
+        else:
+            prior = F.adaptive_avg_pool2d(previous.shift.float(), codes.shape[-2:])[:, 0]
+            priors = split_groups(prior, group_sizes)
         maps = [
-            consensus_foreground(group, **self.options)
-            for group in split_groups(codes, group_sizes)
+            consensus_foreground(
+                group, prior=prior, prior_exponent=self.prior_exponent, **self.options
+            )
+            for group, prior in zip(split_groups(codes, group_sizes), priors)
         ]
         return Modulation(shift=torch.cat(maps).unsqueeze(1))
 
@@ -83,7 +106,7 @@ class KMeansModulator(ConsensusModulator):
     ) -> None:
         if num_clusters < 2:
             raise ValueError(f'num_clusters must be at least 2, got {num_clusters}')
-        super().__init__(level, (num_clusters,), 1, num_components, init_cfg)
+        super().__init__(level, (num_clusters,), 1, num_components, init_cfg=init_cfg)
         self.options['seed'] = seed
 
 

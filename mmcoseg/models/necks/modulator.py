@@ -99,9 +99,12 @@ class Modulator(BaseModule, metaclass=ABCMeta):
         rotation_invariant (bool): whether :meth:`modulate_group` depends on codes (n, d, h, w)
             only through the inner products of their locations. They may then be kept in an
             orthonormal basis of few dimensions.
+        takes_saliency (bool): whether its codes are the saliency of the images, (n, 1, h, w) in
+            [0, 1], and :meth:`encode` has no part. Only training-free segmentors take such.
     """
 
     rotation_invariant = False
+    takes_saliency = False
 
     @abstractmethod
     def encode(self, feats: tuple[Tensor, ...]) -> Tensor:

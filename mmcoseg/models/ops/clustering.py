@@ -1,9 +1,12 @@
 """Clustering of a group's locations into object and surroundings, without labels."""
 
+import warnings
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from .spectral import CHUNK, row_chunks, second_moments
@@ -55,6 +58,8 @@ def consensus_foreground(
     num_seeds: int = 4,
     num_components: int = 64,
     seed: int = 0,
+    prior: Tensor | None = None,
+    prior_exponent: float = 1.0,
 ) -> Tensor:
     """Where the common object of one group is, by agreement of many k-means clusterings.
 
@@ -62,6 +67,9 @@ def consensus_foreground(
     and several seeds. In each clustering the cluster that lies least at the image borders (share
     of the border / share of the area) is object; with K of 6 and more a second one too, if it
     avoids the border. The result is the share of the clusterings that call a location object.
+
+    With a prior, such as saliency, a cluster's share of the border is divided by how much more of
+    the prior there is on the cluster than on average, to the power of ``prior_exponent``.
 
     Locations are sorted along the first principal component before clustering, so that the
     result does not depend on the order of the images.
@@ -72,6 +80,8 @@ def consensus_foreground(
         num_seeds: clusterings for each K.
         num_components: dimensions kept by PCA.
         seed: the first of the seeds.
+        prior: where objects may be, (N, h, w) of values from 0, or None.
+        prior_exponent: how much the prior counts in the choice of clusters; 0 for not at all.
 
     Returns:
         (N, h, w), float32 in [0, 1].
@@ -82,7 +92,11 @@ def consensus_foreground(
     order = x[:, 0].argsort(stable=True)
     points = x[order].float().cpu().numpy()
     del rows, x
-    on_border = border_ring(height, width).repeat(n, 1, 1).reshape(-1)[order.cpu()]
+    order = order.cpu()
+    on_border = border_ring(height, width).repeat(n, 1, 1).reshape(-1)[order]
+    if prior is not None:
+        prior = prior.reshape(-1).float().cpu()[order]
+        prior = prior / prior.mean().clamp(min=1e-6)
     # A fixed stride through the sorted points takes all of the distribution.
     step = -(-len(points) // FIT_LOCATIONS)
 
@@ -90,21 +104,39 @@ def consensus_foreground(
     clusterings = 0
     for k in num_clusters:
         for run in range(num_seeds):
-            model = KMeans(min(k, len(points)), n_init=1, max_iter=15, random_state=seed + run)
-            model.fit(points[::step])
+            model = fit_kmeans(points[::step], k, max_iter=15, random_state=seed + run)
             labels = torch.from_numpy(model.predict(points)).long()
-            votes += _least_at_border(labels, on_border, k)[labels]
+            favour = None if prior is None else (prior, prior_exponent)
+            votes += _least_at_border(labels, on_border, k, favour)[labels]
             clusterings += 1
     result = torch.empty_like(votes)
-    result[order.cpu()] = votes / clusterings
+    result[order] = votes / clusterings
     return result.view(n, height, width).to(features.device)
 
 
-def _least_at_border(labels: Tensor, on_border: Tensor, k: int) -> Tensor:
-    """1 for the clusters that are object, 0 for the others: (k,) float."""
+def fit_kmeans(points: np.ndarray, k: int, **options) -> KMeans:
+    """scikit-learn's k-means, fitted once, with as many clusters as there are points at most."""
+    model = KMeans(min(k, len(points)), n_init=1, **options)
+    with warnings.catch_warnings():
+        # Of fewer different points than clusters; some clusters then are empty, as they may be.
+        warnings.simplefilter('ignore', ConvergenceWarning)
+        return model.fit(points)
+
+
+def _least_at_border(
+    labels: Tensor, on_border: Tensor, k: int, favour: tuple[Tensor, float] | None = None
+) -> Tensor:
+    """1 for the clusters that are object, 0 for the others: (k,) float.
+
+    ``favour``: a prior whose mean is 1, and the power to which its mean on a cluster counts.
+    """
     members = torch.bincount(labels, minlength=k).float()
     at_border = torch.bincount(labels[on_border], minlength=k).float()
     score = (at_border / on_border.sum()) / (members / len(labels)).clamp(min=1e-6)
+    if favour is not None:
+        prior, exponent = favour
+        on_cluster = torch.zeros(k).scatter_add_(0, labels, prior) / members.clamp(min=1)
+        score = score / on_cluster.clamp(min=0.1) ** exponent
     score[members < LEAST_SHARE * len(labels)] = float('inf')
     ranked = score.argsort()
     chosen = torch.zeros(k)

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from .spectral import CHUNK, row_chunks
+
 __all__ = ['group_discriminant']
 
 
@@ -24,16 +26,19 @@ def group_discriminant(x: Tensor, foreground: Tensor, ridge: float = 0.1) -> tup
         - gamma, (d,).
     """
     n, d, height, width = x.shape
-    points = x.permute(0, 2, 3, 1).reshape(-1, d).float()
-    weight = foreground.reshape(-1, 1).float()
+    points = x.permute(0, 2, 3, 1).reshape(-1, d)
+    weight = foreground.reshape(-1, 1).to(x.device, torch.float32)
     object_weight = weight / weight.sum().clamp(min=1e-3)
     other_weight = (1 - weight) / (1 - weight).sum().clamp(min=1e-3)
-    object_mean = (object_weight * points).sum(dim=0)
-    other_mean = (other_weight * points).sum(dim=0)
+    weights = torch.cat([object_weight, other_weight], dim=1)
+    means = torch.zeros(2, d, device=x.device)
+    scatter = torch.zeros(d, d, device=x.device)
+    for rows, w in zip(row_chunks(points), weights.split(CHUNK)):
+        means += w.t() @ rows
+        scatter += (rows * w.sum(dim=1, keepdim=True)).t() @ rows
+    object_mean, other_mean = means
     # Both classes weigh one half, and each has its own mean taken off.
-    scatter = (points * (object_weight + other_weight)).t() @ points
-    scatter = scatter - torch.outer(object_mean, object_mean)
-    within = 0.5 * (scatter - torch.outer(other_mean, other_mean))
+    within = 0.5 * (scatter - means.t() @ means)
     within = within + ridge * within.diagonal().mean().clamp(min=1e-6) * torch.eye(
         d, device=x.device
     )
@@ -41,5 +46,5 @@ def group_discriminant(x: Tensor, foreground: Tensor, ridge: float = 0.1) -> tup
     gamma = torch.linalg.solve(within, difference)
     gamma = 2 * gamma / (difference @ gamma).clamp(min=1e-3)
     middle = (object_mean + other_mean) / 2
-    values = (points - middle) @ gamma
+    values = torch.cat([(rows - middle) @ gamma for rows in row_chunks(points)])
     return values.view(n, 1, height, width), gamma

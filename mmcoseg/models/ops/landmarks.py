@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 
 import torch
-from sklearn.cluster import KMeans
 from torch import Tensor
 
-from .clustering import FIT_LOCATIONS, principal_components
+from .clustering import FIT_LOCATIONS, fit_kmeans, principal_components
 from .spectral import row_chunks
 
 __all__ = ['landmark_affinity', 'landmark_bipartition']
@@ -58,9 +57,8 @@ def landmark_bipartition(
     distinct = sample.unique(dim=0)  # sorted by the first component
     count = min(num_landmarks, len(distinct))
     start = distinct[torch.linspace(0, len(distinct) - 1, count).round().long()]
-    model = KMeans(count, init=start.cpu().numpy(), n_init=1, max_iter=5)
-    centres = model.fit(sample.cpu().numpy()).cluster_centers_
-    landmarks = torch.from_numpy(centres).to(points)
+    model = fit_kmeans(sample.cpu().numpy(), count, init=start.cpu().numpy(), max_iter=5)
+    landmarks = torch.from_numpy(model.cluster_centers_).to(points)
     neighbours = min(num_neighbours, count)
     farthest = [
         torch.cdist(rows, landmarks).kthvalue(neighbours, dim=1).values.square()

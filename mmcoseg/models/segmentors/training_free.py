@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from ...registry import MODELS
 from ...structures import GroupDataSample, GroupSampleList, group_sizes_of
 from ..necks.modulator import Modulation
+from ..ops.locations import maps_at_pixels
 from .base import BaseCoSegmentor
 from .feature_store import FeatureStore, uncentred_basis
 
@@ -31,12 +32,18 @@ class GroupContext:
         group: the group's sample; without predictions, since those come last.
         cues: the maps of each cue, (N, 1, h, w) in [0, 1].
         codes: by the name of the cue or refiner that encoded them, (N, d, h, w) float16.
+        own: those of the refiner that is being called, if it has some.
+        saliency: of the images, (N, 1, h, w) in [0, 1], where the pipeline gives it.
+        size: height and width of what goes through the network, padding included.
     """
 
     images: Sequence[Tensor]
     group: GroupDataSample
     cues: dict[str, Tensor] = field(default_factory=dict)
     codes: dict[str, Tensor] = field(default_factory=dict)
+    own: Tensor | None = None
+    saliency: Tensor | None = None
+    size: tuple[int, int] = (0, 0)
 
 
 @MODELS.register_module()
@@ -44,12 +51,13 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
     """Finds the common object of each group by itself; nothing is trained.
 
     The soft map is the weighted mean of cues, each a :class:`Modulator` whose ``shift`` is a map
-    in [0, 1] an image, changed by refiners and post-processors in the given order.
+    in [0, 1] an image, changed by refiners and post-processors in the given order. Cues see the
+    saliency of the images, if the pipeline gives it, as what was found before them.
 
     A refiner is a module from ``MODELS`` that is called ``refiner(prob, context)`` with the soft
     maps (N, 1, h, w) of a group and a :class:`GroupContext`, and gives soft maps (N, 1, h', w').
     If it has a method ``encode`` like a modulator's, its codes are kept too, and are
-    ``context.codes[<its name>]``.
+    ``context.own`` when it is called.
 
     Groups of any size fit into memory: images go through the backbone some at a time; of their
     codes half-precision numbers are kept, in few dimensions where the cue does not mind
@@ -60,6 +68,9 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
         cues: name -> config of a modulator; None removes one.
         cue_weights: name -> weight, at least 0; 1 for those not named.
         refiners: name -> config, in the order in which they act; None removes one.
+        presence: config of a module from ``MODELS`` that is called like a refiner, after them,
+            and gives how sure it is that the object is in each image, (N,) in [0, 1]; ``encode``
+            as of refiners. None: samples get no ``presence``.
         test_cfg: how to predict:
 
             - ``chunk_size``: images that go through the backbone at a time;
@@ -80,6 +91,7 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
         cues: Mapping[str, dict | None],
         cue_weights: Mapping[str, float] | None = None,
         refiners: Mapping[str, dict | None] | None = None,
+        presence: dict | None = None,
         data_preprocessor: dict | None = None,
         postprocessors: Sequence[dict] = (),
         test_cfg: dict | None = None,
@@ -91,9 +103,14 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
         self.cues = _build_named(cues)
         self.cue_weights = _complete_weights(cue_weights or {}, list(self.cues), list(cues))
         self.refiners = _build_named(refiners or {})
-        both = sorted(set(self.cues) & set(self.refiners))
+        self.presence = MODELS.build(presence) if presence else None
+        taken = {'presence'}
+        both = sorted(set(self.cues) & set(self.refiners) | taken & {*self.cues, *self.refiners})
         if both:
-            raise ValueError(f'a cue and a refiner have one name: {both}; rename one of them')
+            raise ValueError(
+                f"names of cues and refiners must differ, from each other and from 'presence'; "
+                f'rename {both}'
+            )
         self.requires_grad_(False)
         self.eval()
 
@@ -151,15 +168,36 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
 
     def _segment(self, images: Tensor | Sequence[Tensor], group: GroupDataSample) -> Tensor:
         """Soft maps (N, 1, h, w) of one group, on the device of the images."""
-        context = GroupContext(images, group, codes=self._encode_group(images))
+        context = GroupContext(
+            images,
+            group,
+            codes=self._encode_group(images),
+            saliency=_saliency_of(group),
+            size=self._network_size(images),
+        )
+        before = Modulation(shift=context.saliency)
         for name, cue in self.cues.items():
-            codes = context.codes[name]
-            shift = cue.modulate_group(codes, [len(images)], Modulation()).shift
-            context.cues[name] = shift.float()
+            codes = self._require_saliency(name, context) if cue.takes_saliency else None
+            codes = context.codes[name] if codes is None else codes
+            context.cues[name] = cue.modulate_group(codes, [len(images)], before).shift.float()
         prob = _weighted_mean(context.cues, self.cue_weights)
-        for refiner in self.refiners.values():
+        for name, refiner in self.refiners.items():
+            context.own = context.codes.get(name)
             prob = refiner(prob, context)
+        if self.presence is not None:
+            context.own = context.codes.get('presence')
+            for sample, presence in zip(group, self.presence(prob, context).tolist()):
+                sample.presence = presence
         return prob.to(images[0].device)
+
+    @staticmethod
+    def _require_saliency(name: str, context: GroupContext) -> Tensor:
+        if context.saliency is None:
+            raise ValueError(
+                f'the cue {name!r} needs the saliency of all images: put ComputeSaliency into the '
+                'pipeline, behind Resize; or remove the cue'
+            )
+        return context.saliency
 
     def _encode_group(self, images: Tensor | Sequence[Tensor]) -> dict[str, Tensor]:
         """Codes of all images by the name of what encodes them, (N, d, h, w) float16 each."""
@@ -200,18 +238,24 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
     def _encode_view(self, batch: Tensor) -> dict['_Names', Tensor]:
         feats = tuple(self.backbone(batch))
         codes, owners = {}, {}
-        for name, module in [*self.cues.items(), *self.refiners.items()]:
-            if not hasattr(module, 'encode'):
-                continue
+        for name, module in self._encoders().items():
             code = module.encode(feats)
             same = (code.data_ptr(), code.shape, code.stride(), self._may_rotate(name))
             codes[same] = code
             owners.setdefault(same, []).append(name)
         return {tuple(owners[same]): code for same, code in codes.items()}
 
+    def _encoders(self) -> dict[str, nn.Module]:
+        """What has codes of its own, by name."""
+        modules = {**self.cues, **self.refiners, 'presence': self.presence}
+        return {
+            name: module
+            for name, module in modules.items()
+            if hasattr(module, 'encode') and not getattr(module, 'takes_saliency', False)
+        }
+
     def _may_rotate(self, name: str) -> bool:
-        module = self.cues[name] if name in self.cues else self.refiners[name]
-        return getattr(module, 'rotation_invariant', False)
+        return getattr(self._encoders()[name], 'rotation_invariant', False)
 
     def _network_size(self, images: Tensor | Sequence[Tensor]) -> tuple[int, int]:
         """Height and width of what goes through the network."""
@@ -227,17 +271,11 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
     def _at_images(
         self, prob: Tensor, images: Tensor | Sequence[Tensor], group: GroupDataSample
     ) -> Iterator[Tensor]:
-        """Soft maps (1, h', w') without padding, whose outermost pixels are parts of the image.
-
-        Backbones with symmetric padding, on sides of 32 k + 1, have the centres of their outermost
-        locations on the outermost pixels; those that pool or cut patches, half a stride inside.
-        """
+        """Soft maps (1, h', w') without padding, whose outermost pixels are parts of the image."""
         size = self._network_size(images)
-        corners = all(map(_corners_aligned, size, prob.shape[-2:]))
         for one, sample in zip(prob, group):
             height, width = sample.metainfo.get('img_shape', size)[:2]
-            full = F.interpolate(one[None], size=size, mode='bilinear', align_corners=corners)
-            full = full[0, :, :height, :width]
+            full = maps_at_pixels(one[None], size)[0, :, :height, :width]
             # Coarse maps need no more; full ones of 1,000 images would take half a gigabyte.
             shape = [max(ceil(side / 4), n) for side, n in zip(full.shape[1:], one.shape[1:])]
             yield F.adaptive_avg_pool2d(full, shape)
@@ -268,12 +306,15 @@ def complete_test_cfg(test_cfg: dict | None) -> ConfigDict:
     return complete
 
 
-def _corners_aligned(side: int, locations: int) -> bool:
-    """Whether the stride from the first pixel to the last is one of strided convolutions."""
-    if locations < 2 or (side - 1) % (locations - 1):
-        return False
-    stride = (side - 1) // (locations - 1)
-    return stride & (stride - 1) == 0
+def _saliency_of(group: GroupDataSample) -> Tensor | None:
+    """Of all images, (N, 1, h, w), or None if some have none."""
+    maps = [sample.saliency.data.float() for sample in group if 'saliency' in sample]
+    if not maps or len(maps) < len(group):
+        return None
+    size = max((tuple(m.shape[-2:]) for m in maps), key=lambda shape: shape[0] * shape[1])
+    return torch.cat(
+        [F.interpolate(m[None], size=size, mode='bilinear', align_corners=False) for m in maps]
+    )
 
 
 def _build_named(configs: Mapping[str, dict | None]) -> nn.ModuleDict:

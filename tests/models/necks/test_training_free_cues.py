@@ -20,7 +20,7 @@ CUES = {
         num_landmarks=40,
     ),
 }  # fmt: skip
-pytestmark = pytest.mark.filterwarnings('ignore::sklearn.exceptions.ConvergenceWarning')
+pytestmark = pytest.mark.filterwarnings('error::sklearn.exceptions.ConvergenceWarning')
 
 
 @pytest.fixture(params=CUES.values(), ids=CUES)

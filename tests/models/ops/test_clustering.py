@@ -39,6 +39,18 @@ def test_principal_components_are_those_of_numpy():
     assert principal_components(x, 10).shape == (50, 6)
 
 
+def test_principal_components_are_worked_out_in_parts(monkeypatch):
+    x = torch.randn(50, 6).double() + 1
+    whole = principal_components(x, 4, normalise=True)
+    monkeypatch.setattr('mmcoseg.models.ops.spectral.CHUNK', 7)
+    torch.testing.assert_close(principal_components(x, 4, normalise=True), whole)
+    unit = x / x.norm(dim=1, keepdim=True)
+    torch.testing.assert_close(principal_components(unit, 4), whole)
+    half = principal_components(x.half(), 4, normalise=True)
+    assert half.dtype == torch.float32
+    torch.testing.assert_close(half.double(), whole, atol=5e-3, rtol=0)
+
+
 def test_the_object_in_the_middle_is_found():
     features, truth = scene()
     votes = consensus_foreground(features)
@@ -64,6 +76,6 @@ def test_duplicates_and_a_group_of_one():
 
 
 @pytest.mark.parametrize('features', [torch.zeros(1, 4, 3, 3), torch.ones(2, 4, 2, 2)])
-@pytest.mark.filterwarnings('ignore::sklearn.exceptions.ConvergenceWarning')
+@pytest.mark.filterwarnings('error::sklearn.exceptions.ConvergenceWarning')
 def test_features_that_do_not_differ(features):
     assert consensus_foreground(features).isfinite().all()

@@ -247,7 +247,7 @@ def test_nothing_is_trained():
         (dict(cue_weights=dict(other=1)), r"names \['other'\], but the cues are \['norm', 'ddt'\]"),
         (dict(cue_weights=dict(norm=-1)), 'at least 0'),
         (dict(cue_weights=dict(norm=0, ddt=0)), 'not all 0'),
-        (dict(refiners=dict(ddt=dict(type='TrainingFreeTestRefiner'))), r"one name: \['ddt'\]"),
+        (dict(refiners=dict(ddt=dict(type='TrainingFreeTestRefiner'))), r"rename \['ddt'\]"),
         (dict(test_cfg=dict(chunks=3)), r"unknown keys in model.test_cfg: \['chunks'\]"),
         (dict(test_cfg=dict(chunk_size=0)), 'chunk_size must be a positive integer, got 0'),
         (dict(test_cfg=dict(channels=1.5)), 'channels must be a positive integer, got 1.5'),

@@ -1,0 +1,55 @@
+"""Where the locations of a map of features lie on the image, and from one to the other."""
+
+from torch import Tensor
+from torch.nn import functional as F
+
+__all__ = ['corners_aligned', 'maps_at_locations', 'maps_at_pixels']
+
+
+def corners_aligned(size: tuple[int, int], shape: tuple[int, int]) -> bool:
+    """Whether the centres of the outermost locations lie on the image's outermost pixels.
+
+    So they do for backbones with symmetric padding, on sides of 32 k + 1: the way from the first
+    pixel to the last is then a whole number of strides. Those of backbones that pool or cut
+    patches lie half a stride inside.
+
+    Args:
+        size: height and width of the image, in pixels.
+        shape: height and width of the map, in locations.
+
+    Example:
+        >>> corners_aligned((385, 385), (25, 25)), corners_aligned((224, 224), (16, 16))
+        (True, False)
+    """
+    return all(map(_aligned, size, shape))
+
+
+def _aligned(side: int, locations: int) -> bool:
+    if locations < 2 or (side - 1) % (locations - 1):
+        return False
+    stride = (side - 1) // (locations - 1)
+    return stride & (stride - 1) == 0
+
+
+def maps_at_pixels(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Maps (n, C, h, w) of locations at the pixels of the image, (n, C, *size), bilinearly."""
+    corners = corners_aligned(size, maps.shape[-2:])
+    return F.interpolate(maps, size=size, mode='bilinear', align_corners=corners)
+
+
+def maps_at_locations(maps: Tensor, shape: tuple[int, int], size: tuple[int, int]) -> Tensor:
+    """Means around the locations of a feature map.
+
+    Args:
+        maps: (n, C, H, W), covering the whole image at any resolution.
+        shape: height and width of the feature map.
+        size: height and width of the image that went through the network.
+
+    Returns:
+        (n, C, *shape).
+    """
+    if not corners_aligned(size, shape):
+        return F.adaptive_avg_pool2d(maps, shape)
+    # Two parts for each stride and one for each end, so that every location has one in the middle.
+    halves = F.adaptive_avg_pool2d(maps, [2 * n - 1 for n in shape])
+    return F.avg_pool2d(halves, 3, stride=2, padding=1, count_include_pad=False)

@@ -1,0 +1,6 @@
+"""What looks at the soft maps of a whole group again: self-training, and presence scores."""
+
+from .presence import PrototypePresence
+from .self_training import SelfTraining
+
+__all__ = ['PrototypePresence', 'SelfTraining']

@@ -1,0 +1,157 @@
+"""Self-training: the group's soft maps teach what tells its object from everything else."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor
+from torch.nn import functional as F
+
+from ...registry import MODELS, TASK_UTILS
+from ..ops.discriminant import group_discriminant
+from ..ops.locations import maps_at_locations, maps_at_pixels
+
+if TYPE_CHECKING:
+    from ..segmentors.training_free import GroupContext
+
+__all__ = ['SelfTraining', 'match_area']
+
+
+@MODELS.register_module()
+class SelfTraining(BaseModule):
+    """Refiner: rounds of drawing targets at the images' edges and learning from them.
+
+    In each round the soft maps are fitted to the images' edges, Fisher's discriminant of the
+    group's features is found on the result, and its values become soft maps again that cover as
+    much of the group as the targets did. From a round to the next, and in the end, they are
+    averaged with the maps that came in, which keep the object from drifting.
+
+    Locations are l2-normalised level by level, so that each level counts the same.
+
+    Args:
+        levels: indices of the backbone's levels that are learned from, of one resolution.
+        rounds: at least 1.
+        ridge: of :func:`group_discriminant`. Large values lead to the difference of the mean
+            descriptors; small ones to what parts the targets exactly.
+        slope: steepness of the soft maps, in standard deviations of the discriminant.
+        area: in the last round, area of the soft maps relative to the targets', above 0. The CRF
+            behind it takes some away.
+        keep: weight of the maps that came in, between rounds and in the end.
+        targets: config from ``TASK_UTILS`` of an :class:`EdgeRefiner` that draws the targets;
+            None: the maps themselves.
+
+    Raises:
+        ValueError: for options out of range.
+    """
+
+    rotation_invariant = True
+
+    def __init__(
+        self,
+        levels: Sequence[int] = (-1,),
+        rounds: int = 2,
+        ridge: float = 1.0,
+        slope: float = 4.0,
+        area: float = 1.1,
+        keep: Sequence[float] = (0.4, 0.3),
+        targets: Mapping | None = dict(
+            type='DenseCRF', max_side=192, bilateral=(78, 10, 5), gaussian=(5, 3)
+        ),
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        if rounds < 1:
+            raise ValueError(f'rounds must be at least 1, got {rounds}')
+        if not area > 0 or not slope > 0 or not ridge >= 0:
+            raise ValueError(
+                f'area and slope must be above 0 and ridge at least 0, got area={area}, '
+                f'slope={slope}, ridge={ridge}'
+            )
+        if len(keep) != 2 or not all(0 <= weight < 1 for weight in keep):
+            raise ValueError(f'keep must be two weights from 0 to below 1, got {keep!r}')
+        self.levels = tuple(levels)
+        self.rounds = rounds
+        self.ridge = ridge
+        self.slope = slope
+        self.area = area
+        self.keep = tuple(keep)
+        self.targets = TASK_UTILS.build(dict(targets)) if targets else None
+
+    def encode(self, feats: tuple[Tensor, ...]) -> Tensor:
+        """The chosen levels, each location normalised: (n, sum d, h, w)."""
+        return torch.cat([F.normalize(feats[level], dim=1) for level in self.levels], dim=1)
+
+    def forward(self, prob: Tensor, context: 'GroupContext') -> Tensor:
+        """Soft maps (N, 1, h, w) at the resolution of the codes.
+
+        Args:
+            prob: soft maps (N, 1, h', w').
+            context: with this refiner's codes.
+        """
+        codes = context.own
+        shape = tuple(codes.shape[-2:])
+        given = prob
+        if tuple(prob.shape[-2:]) != shape:
+            given = F.interpolate(prob, size=shape, mode='bilinear', align_corners=False)
+        current = given
+        for number in range(self.rounds):
+            last = number == self.rounds - 1
+            target = self._draw(current, context)
+            values, _ = group_discriminant(codes, target[:, 0].clamp(0.02, 0.98), self.ridge)
+            logits = self.slope * values / values.std(correction=0).clamp(min=1e-6)
+            share = target.mean() * (self.area if last else 1)
+            learned = torch.sigmoid(match_area(logits, float(share)))
+            weight = self.keep[1] if last else self.keep[0]
+            current = weight * given + (1 - weight) * learned.to(given.device)
+        return current
+
+    def _draw(self, prob: Tensor, context: 'GroupContext') -> Tensor:
+        """The targets (N, 1, h, w) that soft maps stand for."""
+        if self.targets is None:
+            return prob
+        drawn = self.targets.refine(
+            (_array(image) for image in context.images),
+            (_at_image(one[None], context.size) for one in prob),
+        )
+        shape = tuple(prob.shape[-2:])
+        maps = (torch.from_numpy(np.asarray(one))[None] for one in drawn)
+        return torch.cat([maps_at_locations(one, shape, context.size) for one in maps])
+
+
+def match_area(logits: Tensor, share: float) -> Tensor:
+    """Add a constant so that the mean of the probabilities becomes ``share``.
+
+    Args:
+        logits: any shape.
+        share: in [0, 1]; brought to what is possible with constants from -30 to 30.
+    """
+    low, high = -30.0, 30.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        if torch.sigmoid(logits + middle).mean() < share:
+            low = middle
+        else:
+            high = middle
+    return logits + (low + high) / 2
+
+
+def _array(image: Tensor) -> np.ndarray:
+    """An image (3, H, W) uint8 as OpenCV has it.
+
+    Raises:
+        TypeError: if it has been normalised.
+    """
+    if image.dtype != torch.uint8:
+        raise TypeError(
+            'SelfTraining draws its targets on the images themselves: set '
+            'model.data_preprocessor.defer=True, so that they arrive as they are, or targets=None'
+        )
+    return np.ascontiguousarray(image.permute(1, 2, 0).cpu().numpy())
+
+
+def _at_image(prob: Tensor, size: tuple[int, int]) -> np.ndarray:
+    """A soft map (1, 1, h, w) over the whole image, (1, H / 4, W / 4): coarse maps need no more."""
+    full = maps_at_pixels(prob.float(), size)
+    return F.adaptive_avg_pool2d(full, [-(-side // 4) for side in size])[0].cpu().numpy()
