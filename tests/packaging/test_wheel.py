@@ -44,6 +44,16 @@ def test_wheel_holds_every_config_and_tool(wheel, repo):
     assert not [name for name in names if name.startswith(('tests', 'projects', 'configs'))]
 
 
+def test_wheel_holds_the_files_of_the_report(wheel, repo):
+    export = repo / 'mmcoseg' / 'apis' / 'export'
+    others = {path.name for path in export.iterdir() if path.is_file() and path.suffix != '.py'}
+    assert {'report.html.j2', 'report.css', 'report.js'} <= others
+    with zipfile.ZipFile(wheel) as archive:
+        for name in sorted(others):
+            stored = archive.read(f'mmcoseg/apis/export/{name}')
+            assert stored == (export / name).read_bytes() and stored
+
+
 def test_installed_wheel_works_without_the_repository(wheel, tmp_path, repo_env):
     site = tmp_path / 'site'
     pip = [sys.executable, '-m', 'pip', 'install', '-q', '--no-deps', '--no-index']

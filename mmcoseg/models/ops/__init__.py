@@ -6,6 +6,7 @@ from .ddt import deep_descriptor_transform
 from .dff import deep_feature_factorisation, factor_off_border, nonnegative_coefficients
 from .discriminant import group_discriminant
 from .landmarks import landmark_affinity, landmark_bipartition
+from .locations import corners_aligned, maps_at_locations, maps_at_pixels
 from .masks import mask_of_prob
 from .pooling import channel_covariance
 from .spectral import orient_by_border, spatial_clustering_loss, spectral_bipartition
@@ -14,12 +15,15 @@ __all__ = [
     'border_ring',
     'channel_covariance',
     'consensus_foreground',
+    'corners_aligned',
     'deep_descriptor_transform',
     'deep_feature_factorisation',
     'factor_off_border',
     'group_discriminant',
     'landmark_affinity',
     'landmark_bipartition',
+    'maps_at_locations',
+    'maps_at_pixels',
     'mask_of_prob',
     'nonnegative_coefficients',
     'orient_by_border',
