@@ -25,6 +25,7 @@ from ..config_files import METHODS, find_config
 from ..datasets.image_io import BadImageError
 from ..datasets.transforms import ForEachImage
 from ..engine.launch import datasets_of
+from ..models.segmentors.base import BaseCoSegmentor
 from ..registry import INFERENCERS, MODELS, TRANSFORMS
 from ..structures import GroupDataSample
 from .inputs import ImageItem, ImageLimits, InputGroup, SkippedFile, read_inputs
@@ -37,6 +38,10 @@ _ANNOTATION_STEPS = frozenset(
 )
 #: Images of more pixels are decoded one at a time, since each takes hundreds of megabytes.
 _LARGE = 30_000_000
+#: Images of a part of a group, and pixels of all of them, at most.
+_PART_IMAGES, _PART_PIXELS = 32, 200_000_000
+#: Share of what there is to compute that masks and post-processors are, about.
+_COMPLETION = 0.25
 
 #: Called with what is being done ('read' or 'compute') and how many images more that holds for.
 Progress = Callable[[str, float], None]
@@ -177,7 +182,11 @@ class CoSegInferencer:
         return list(self.stream(inputs, channel_order))
 
     def stream(
-        self, inputs: Any, channel_order: str = 'bgr', progress: Progress | None = None
+        self,
+        inputs: Any,
+        channel_order: str = 'bgr',
+        progress: Progress | None = None,
+        parts: bool = False,
     ) -> Iterator[GroupDataSample]:
         """Segment group by group.
 
@@ -185,6 +194,10 @@ class CoSegInferencer:
             inputs: see :func:`~mmcoseg.apis.read_inputs`; or a list of its ``InputGroup``.
             channel_order: of arrays, ``'bgr'`` or ``'rgb'``.
             progress: is told how far it is.
+            parts: yield each group in parts, one after the other. A group is segmented as a whole
+                all the same, but masks are only made when their part's turn has come, so that
+                those of a thousand photographs need not fit into memory together. (Where a
+                post-processor must see the whole group, they are all made before.)
 
         Yields:
             The groups with predictions, on the CPU, each image by image in the order of the input:
@@ -192,7 +205,8 @@ class CoSegInferencer:
             gives it; in the metainfo ``group``, ``stem``, ``file_name``, ``img_path`` or
             ``ori_img``, ``absent``. Images that cannot be read are not among them but in the
             group's ``skipped``, a list of :class:`SkippedFile`; if none can be read, the group is
-            empty. The group's ``seconds`` is what reading and computing took.
+            empty. The group's ``seconds`` is what reading and computing took. Of several parts,
+            each has all of the group's ``skipped``, and its own share of the seconds.
         """
         groups = inputs
         if not (isinstance(inputs, list) and inputs and isinstance(inputs[0], InputGroup)):
@@ -201,34 +215,44 @@ class CoSegInferencer:
             for note in notes:
                 warnings.warn(note, stacklevel=2)
         for group in groups:
-            yield self._segment(group, progress or (lambda stage, count: None))
+            yield from self._segment(group, progress or (lambda stage, count: None), parts)
 
-    def _segment(self, group: InputGroup, progress: Progress) -> GroupDataSample:
+    def _segment(
+        self, group: InputGroup, progress: Progress, parts: bool
+    ) -> Iterator[GroupDataSample]:
         start = time.perf_counter()
-        results, skipped = self._load(group, progress)
-        if not results['images']:
-            return GroupDataSample(
-                [], metainfo=dict(group=group.name, skipped=skipped, seconds=0.0)
-            )
-        with self._watched(len(results['images']), progress), _seeded(self.seed, self.device):
-            sample = self._predict(results)
-        if self.device.type != 'cpu':
-            sample = sample.cpu()
+        record, skipped = self._load(group, progress)
+        count = len(record['images'])
+        if not count:
+            metainfo = dict(group=group.name, skipped=skipped, seconds=0.0)
+            yield GroupDataSample([], metainfo=metainfo)
+            return
+        later = parts and isinstance(self.model, BaseCoSegmentor) and self.model.by_image
+        share = 1 - _COMPLETION if later else 1.0
+        with self._watched(count, progress, share), _seeded(self.seed, self.device):
+            sample = self._predict(record, soft_only=later)
+        del record
         if self.presence_threshold is not None and not any('presence' in s for s in sample):
             warnings.warn(
                 'the method gives no presence scores, so that presence_threshold does nothing',
                 stacklevel=3,
             )
         names = {item.stem: item.file_name for item in group.items}
-        for image in sample:
-            image.set_metainfo(
-                dict(file_name=names[image.stem], absent=self._drop_if_absent(image))
-            )
-        seconds = time.perf_counter() - start
-        sample.set_metainfo(dict(skipped=skipped, seconds=seconds))
-        return sample
+        seconds = (time.perf_counter() - start) / count
+        for part in _parts(sample) if parts else [sample]:
+            start = time.perf_counter()
+            if later:
+                with _seeded(self.seed, self.device), torch.no_grad():
+                    self.model.complete(part)
+                progress('compute', _COMPLETION * len(part))
+            if self.device.type != 'cpu':
+                part = part.cpu()
+            self._mark(part, names)
+            took = seconds * len(part) + time.perf_counter() - start
+            part.set_metainfo(dict(skipped=skipped, seconds=took))
+            yield part
 
-    def _predict(self, record: dict) -> GroupDataSample:
+    def _predict(self, record: dict, soft_only: bool) -> GroupDataSample:
         results = record
         for step in self.pipeline:
             if not isinstance(step, ForEachImage):  # those are done, see _load
@@ -236,8 +260,13 @@ class CoSegInferencer:
         for image in record['images']:
             image.pop('img', None)  # packed: of 1,000 images, half a gigabyte
         batch = dict(inputs=[results.pop('inputs')], data_samples=[results.pop('data_samples')])
-        with torch.no_grad():  # not inference_mode, in which nothing could be trained on the group
-            return self.model.test_step(batch)[0]
+        try:
+            self.model.soft_only = soft_only
+            # Not inference_mode, in which nothing could be trained on the group.
+            with torch.no_grad():
+                return self.model.test_step(batch)[0]
+        finally:
+            self.model.soft_only = False
 
     def _load(
         self, group: InputGroup, progress: Progress
@@ -282,6 +311,11 @@ class CoSegInferencer:
                     image = step.apply(image)
         return image
 
+    def _mark(self, part: GroupDataSample, names: dict[str, str]) -> None:
+        for image in part:
+            absent = self._drop_if_absent(image)
+            image.set_metainfo(dict(file_name=names[image.stem], absent=absent))
+
     def _drop_if_absent(self, sample: Any) -> bool:
         """Empty the masks of an image whose presence is too low; whether it is absent."""
         threshold = self.presence_threshold
@@ -293,12 +327,15 @@ class CoSegInferencer:
         return True
 
     @contextmanager
-    def _watched(self, count: int, progress: Progress) -> Iterator[None]:
-        """Tell the progress by the images that pass through the backbone."""
+    def _watched(self, count: int, progress: Progress, share: float) -> Iterator[None]:
+        """Tell the progress by the images that pass through the backbone.
+
+        All of them together are ``share`` of what there is to compute.
+        """
         backbone = getattr(self.model, 'backbone', None)
         if backbone is None:
             yield
-            progress('compute', count)
+            progress('compute', share * count)
             return
         passes = getattr(self, '_passes', 1.0)  # how often the last group's images passed
         seen = told = 0.0
@@ -307,7 +344,7 @@ class CoSegInferencer:
             nonlocal seen, told
             if args and hasattr(args[0], '__len__'):
                 seen += len(args[0])
-            done = min(seen / passes, 0.9 * count)
+            done = share * min(seen / passes, 0.9 * count)
             progress('compute', max(0.0, done - told))
             told = max(told, done)
 
@@ -317,7 +354,25 @@ class CoSegInferencer:
         finally:
             handle.remove()
         self._passes = max(1.0, seen / count)
-        progress('compute', count - told)
+        progress('compute', share * count - told)
+
+
+def _parts(group: GroupDataSample) -> Iterator[GroupDataSample]:
+    """Parts of few images each, taken out of the group: what is done with can be freed."""
+    rest = group.samples
+    while rest:
+        count = pixels = 0
+        for image in rest[:_PART_IMAGES]:
+            height, width = image.metainfo.get('ori_shape', (0, 0))[:2]
+            pixels += height * width
+            if count and pixels > _PART_PIXELS:
+                break
+            count += 1
+        part = group.new()
+        part.samples = rest[:count]
+        del rest[:count]
+        yield part
+        del part
 
 
 def _type_name(cfg: dict) -> str:

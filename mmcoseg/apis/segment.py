@@ -273,20 +273,19 @@ class _Run:
     def __call__(self, job: _Job, inferencer: CoSegInferencer) -> None:
         group = job.group
         self.progress.begin(group.name, len(group))
-        (sample,) = inferencer.stream([group], progress=self.progress.advance)
-        skipped = {file.file_name: file.reason for file in sample.skipped}
-        wanted = [image for image in sample if image.file_name in job.todo]
-        if job.overwrite and job.old['images']:
-            self.results.withdraw(group.name, job.old['images'])
-        # Those whose results are kept are done with.
-        self.progress.advance('write', len(sample) - len(wanted))
-        entries = []
-        for image, record in zip(wanted, self._write(wanted, sample)):
-            if isinstance(record, str):
-                skipped[image.file_name] = record
-            else:
-                signature = job.signatures[image.file_name]
-                entries.append(dict(file_name=image.file_name, signature=signature, record=record))
+        skipped: dict[str, str] = {}
+        entries: list[dict] = []
+        withdraw = job.overwrite and bool(job.old['images'])
+        # Part by part: masks of a thousand photographs would not fit into memory together.
+        for part in inferencer.stream([group], progress=self.progress.advance, parts=True):
+            if withdraw:
+                self.results.withdraw(group.name, job.old['images'])
+                withdraw = False
+            skipped |= {file.file_name: file.reason for file in part.skipped}
+            written, failed = self._write_part(part, job)
+            entries += written
+            skipped |= failed
+            del part  # before the next one is made
         reasons = [
             dict(
                 file_name=name,
@@ -302,6 +301,20 @@ class _Run:
             group.name, len(entries), [(r['file_name'], r['reason']) for r in reasons]
         )
         self.results.assemble()
+
+    def _write_part(self, part: GroupDataSample, job: _Job) -> tuple[list[dict], dict[str, str]]:
+        """What is to be known about the images written, and why others could not be."""
+        wanted = [image for image in part if image.file_name in job.todo]
+        # Those whose results are kept are done with.
+        self.progress.advance('write', len(part) - len(wanted))
+        entries, failed = [], {}
+        for image, record in zip(wanted, self._write(wanted, part)):
+            if isinstance(record, str):
+                failed[image.file_name] = record
+            else:
+                signature = job.signatures[image.file_name]
+                entries.append(dict(file_name=image.file_name, signature=signature, record=record))
+        return entries, failed
 
     def _write(
         self, images: Sequence[CoSegDataSample], group: GroupDataSample

@@ -11,6 +11,7 @@ from mmengine.config import Config
 from PIL import Image
 
 from mmcoseg.apis import CoSegInferencer, read_inputs
+from mmcoseg.apis import inferencer as inferencer_module
 from mmcoseg.apis.inferencer import inference_config
 from mmcoseg.config_files import METHODS, find_config
 from mmcoseg.datasets.image_io import image_of, read_image
@@ -140,6 +141,69 @@ def test_what_the_user_should_know_comes_as_a_warning(photos, tiny_config):
     inferencer = CoSegInferencer(config=tiny_config)
     with pytest.warns(UserWarning, match=r'photo\.heic'):
         inferencer(photos)
+
+
+@pytest.fixture
+def small_parts(monkeypatch):
+    monkeypatch.setattr(inferencer_module, '_PART_IMAGES', 3)
+
+
+@pytest.mark.parametrize('postprocessors', [[], [dict(type='GuidedFilter')]])
+def test_parts_are_the_group(tiny_config, small_parts, postprocessors):
+    images = [make_image(seed) for seed in range(8)]
+    told = []
+    inferencer = CoSegInferencer(
+        config=tiny_config,
+        cfg_options={'model.noise': 2.0, 'model.postprocessors': postprocessors},
+        presence_threshold=0.3,
+    )
+    (whole,) = inferencer(images)
+    stream = inferencer.stream(
+        images, progress=lambda stage, count: told.append((stage, count)), parts=True
+    )
+    first = next(stream)
+    assert sum(count for name, count in told if name == 'compute') < 8
+    parts = [first, *stream]
+    assert [len(part) for part in parts] == [3, 3, 2]
+    assert sum(count for name, count in told if name == 'compute') == pytest.approx(8)
+    assert_equal(masks_of(parts), masks_of([whole]))
+    for image, other in zip(whole, (image for part in parts for image in part), strict=True):
+        assert torch.equal(image.pred_prob.data, other.pred_prob.data)
+        assert (image.presence, image.absent) == (other.presence, other.absent)
+    assert all(part.group == whole.group and part.seconds > 0 for part in parts)
+
+
+def test_parts_of_a_group_that_nothing_can_be_read_of(photos, tiny_config, small_parts):
+    for file in (photos / 'cat').iterdir():
+        file.write_text('text')
+    (photos / 'dog' / '002.jpg').write_text('text')
+    cat, dog = CoSegInferencer(config=tiny_config).stream(photos, parts=True)
+    assert (len(cat), len(cat.skipped)) == (0, 3)
+    assert (len(dog), len(dog.skipped)) == (1, 1)
+
+
+def test_parts_end_at_a_number_of_pixels(tiny_config, monkeypatch):
+    monkeypatch.setattr(inferencer_module, '_PART_PIXELS', 1000)
+    shapes = [(20, 20), (20, 30), (20, 30), (90, 90), (2, 2)]
+    images = [make_image(seed, size) for seed, size in enumerate(shapes)]
+    parts = CoSegInferencer(config=tiny_config).stream(images, parts=True)
+    assert [len(part) for part in parts] == [2, 1, 1, 1]
+
+
+@TASK_UTILS.register_module()
+class CountImagesForTest:
+    """Must see the whole group."""
+
+    def __call__(self, group):
+        for sample in group:
+            sample.set_metainfo(dict(of=len(group)))
+
+
+def test_postprocessors_that_need_the_whole_group_get_it(tiny_config, small_parts):
+    options = {'model.postprocessors': [dict(type='CountImagesForTest')]}
+    inferencer = CoSegInferencer(config=tiny_config, cfg_options=options)
+    parts = list(inferencer.stream([make_image(seed) for seed in range(4)], parts=True))
+    assert [[image.of for image in part] for part in parts] == [[4, 4, 4], [4]]
 
 
 @TASK_UTILS.register_module()

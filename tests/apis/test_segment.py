@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from io import StringIO
 
 import numpy as np
@@ -17,12 +18,14 @@ from PIL import Image
 from pycocotools.coco import COCO
 from rich.console import Console
 
-from mmcoseg.apis import CoSegInferencer, segment_to_folder
+from mmcoseg.apis import CoSegInferencer, inferencer, segment_to_folder
 from mmcoseg.apis.export import FORMATS, ResultWriter
 from mmcoseg.apis.progress import RunProgress
 from mmcoseg.apis.segment import _Results
 from mmcoseg.cli import main
 from mmcoseg.config_files import METHODS
+from mmcoseg.models.ops import mask_of_prob
+from mmcoseg.models.segmentors import base
 
 
 @pytest.fixture
@@ -297,6 +300,28 @@ def test_python_arrays_too(tmp_path, tiny_config):
         '0001.png',
         '0002.png',
     ]
+
+
+def test_masks_of_large_photographs_are_never_all_in_memory(tmp_path, tiny_config, monkeypatch):
+    monkeypatch.setattr(inferencer, '_PART_IMAGES', 2)
+    living = weakref.WeakSet()
+    most = 0
+
+    def counted(*args):
+        nonlocal most
+        mask = mask_of_prob(*args)
+        assert mask.shape == (1, 600, 800)
+        living.add(mask)
+        most = max(most, len(living))
+        return mask
+
+    monkeypatch.setattr(base, 'mask_of_prob', counted)
+    folder = write_images(tmp_path / 'photos', [f'{i}.png' for i in range(12)], size=(600, 800))
+    result = segment_to_folder(
+        folder, tmp_path / 'out', config=tiny_config, num_workers=2, formats=['masks']
+    )
+    assert result.num_written == 12
+    assert most == 2
 
 
 def test_text_file_of_paths(photos, tmp_path, segment):

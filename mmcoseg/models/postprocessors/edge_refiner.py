@@ -34,6 +34,8 @@ class EdgeRefiner(metaclass=ABCMeta):
             or with an image of another size than their ``ori_shape``.
     """
 
+    by_image = True
+
     def __init__(
         self, scale: float = 1.0, max_side: int | None = 1024, threshold: float = 0.5
     ) -> None:

@@ -9,7 +9,7 @@ from mmengine.structures import PixelData
 from torch import Tensor
 
 from ...registry import MODELS, TASK_UTILS
-from ...structures import CoSegDataSample, GroupSampleList
+from ...structures import CoSegDataSample, GroupDataSample, GroupSampleList
 from ..ops import mask_of_prob
 
 __all__ = ['BaseCoSegmentor']
@@ -21,8 +21,14 @@ class BaseCoSegmentor(BaseModel, metaclass=ABCMeta):
     Args:
         data_preprocessor: config, normally of ``GroupDataPreprocessor``.
         postprocessors: configs from ``TASK_UTILS``; each is called with a ``GroupDataSample`` that
-            has predictions and changes them in place, in the given order.
+            has predictions and changes them in place, in the given order. One whose attribute
+            ``by_image`` is true treats each image by itself, and may be given a group in parts.
         threshold: probability from which a pixel is object.
+
+    Attributes:
+        soft_only: :meth:`add_predictions` leaves out masks and post-processors, for the caller to
+            :meth:`complete` the groups some images at a time. Masks of photographs at their
+            original size take megabytes each, soft maps at the network's a few kilobytes.
     """
 
     def __init__(
@@ -40,6 +46,7 @@ class BaseCoSegmentor(BaseModel, metaclass=ABCMeta):
         super().__init__(data_preprocessor, init_cfg)
         self.postprocessors = [TASK_UTILS.build(cfg) for cfg in postprocessors]
         self.threshold = threshold
+        self.soft_only = False
 
     def forward(
         self, inputs: Tensor, data_samples: GroupSampleList | None = None, mode: str = 'tensor'
@@ -78,7 +85,7 @@ class BaseCoSegmentor(BaseModel, metaclass=ABCMeta):
     def add_predictions(
         self, data_samples: GroupSampleList, probs: Tensor | Sequence[Tensor]
     ) -> GroupSampleList:
-        """Attach soft maps to the samples, make masks of them, and run the post-processors.
+        """Attach soft maps to the samples and, unless ``soft_only``, :meth:`complete` them.
 
         Args:
             probs: at the size of the padded inputs, (sum N, C, H, W) float in [0, 1]; see
@@ -90,11 +97,22 @@ class BaseCoSegmentor(BaseModel, metaclass=ABCMeta):
             height, width = sample.metainfo.get('img_shape', prob.shape[-2:])[:2]
             prob = prob[:, :height, :width]
             sample.pred_prob = PixelData(data=prob)
+        if not self.soft_only:
+            for group in data_samples:
+                self.complete(group)
+        return data_samples
+
+    def complete(self, group: GroupDataSample) -> None:
+        """Make masks of the soft maps of a group's images, and run the post-processors."""
+        for sample in group:
             sample.pred_sem_seg = PixelData(data=self.mask_of(sample))
         for postprocessor in self.postprocessors:
-            for group in data_samples:
-                postprocessor(group)
-        return data_samples
+            postprocessor(group)
+
+    @property
+    def by_image(self) -> bool:
+        """Whether :meth:`complete` may be given a group in parts."""
+        return all(getattr(step, 'by_image', False) for step in self.postprocessors)
 
     def mask_of(self, sample: CoSegDataSample) -> Tensor:
         """The mask that ``pred_prob`` stands for: (1, H, W) uint8 at the original size."""
