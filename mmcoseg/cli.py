@@ -271,6 +271,13 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
         default='error',
         help='images without a predicted mask are an error (the default), or count as empty masks',
     )
+    parser.add_argument(
+        '--values',
+        choices=['auto', '0-255', 'label', 'threshold'],
+        default='auto',
+        help='what the values of mask files mean, on both sides: 255 is the object; classes, with '
+        '255 void; or 128 and above is the object (default: told from the values of each file)',
+    )
 
 
 def _evaluate(args: argparse.Namespace) -> int:
@@ -281,6 +288,7 @@ def _evaluate(args: argparse.Namespace) -> int:
         args.predictions,
         args.ground_truth,
         groups=args.groups,
+        values=args.values,
         out_file=None if to_stdout else args.json,
         verbose=not to_stdout,
         missing=args.missing,

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from .base import CoSegDataset
 from .image_io import IMAGE_SUFFIXES, read_image, read_mask
+from .transforms.loading import mask_doubt
 
 __all__ = ['DataReport', 'Problem', 'check_data', 'format_report']
 
@@ -191,9 +192,9 @@ def _read_pair(file: Path, mask: Path):
             values = _convention(present), float(np.isin(content, (0, 255), invert=True).mean())
             if values[0] == '0/255':
                 values = values[0], float((content == 255).mean())
-            if len(present) > 64:
-                message = f'has {len(present)} different values: it was saved lossily'
-                problems.append(('error', mask, message))
+            doubt = mask_doubt(present)
+            if doubt:
+                problems.append(('error', mask, f'{doubt}, in LoadCoSegMask'))
             if size and content.shape != size:
                 message = f'is {content.shape} (height, width), its image {file.name} {size}'
                 problems.append(('error', mask, message))

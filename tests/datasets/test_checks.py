@@ -95,3 +95,12 @@ def test_an_ambiguous_255_is_pointed_out(root):
     report, found = problems(root)
     assert not report.errors
     assert 'object or void' in found['warning', 'masks']
+
+
+def test_a_smoothed_mask_is_found(root):
+    mask = next((root / 'masks' / 'bee').iterdir())
+    pixels = np.asarray(Image.open(mask)).copy()
+    pixels[0, :3] = 0, 128, 255
+    Image.fromarray(pixels).save(mask)
+    _, found = problems(root)
+    assert "values='threshold'" in found['error', mask.name]

@@ -106,6 +106,27 @@ def test_masks_that_were_saved_lossily_are_named(tmp_path):
         LoadCoSegMask(values='guess')
 
 
+@pytest.mark.parametrize(
+    ('pixels', 'options', 'labels'),
+    [
+        ([0, 64, 128, 191, 255], dict(values='threshold'), [0, 0, 1, 1, 1]),  # smoothed
+        ([0, 128, 255], dict(void=128), [0, 255, 1]),  # a trimap
+        ([0, 62, 255], dict(values='label'), [0, 1, 255]),  # a class of high number, and void
+        ([0, 1, 254, 255], dict(values='threshold'), [0, 0, 1, 1]),  # saved a little lossily
+    ],
+)
+def test_masks_of_doubtful_values_are_not_guessed(tmp_path, pixels, options, labels):
+    with pytest.raises(BadImageError, match=r"mask\.png .*beside 255 \(.*'threshold'.*'label'"):
+        load(tmp_path, [pixels])
+    assert load(tmp_path, [pixels], **options) == [labels]
+
+
+@pytest.mark.parametrize('pixels', [[0, 1, 20, 255], [0, 62, 67], [0, 128]])
+def test_masks_of_classes_are_no_matter_of_doubt(tmp_path, pixels):
+    labels = [value if value in (0, 255) else 1 for value in pixels]
+    assert load(tmp_path, [pixels]) == [labels]
+
+
 def test_masks_from_instances():
     square = np.zeros((10, 12), np.uint8)
     square[2:5, 3:7] = 1
@@ -166,6 +187,6 @@ def test_a_group_of_which_nothing_can_be_read():
     random.seed(0)
     with (
         pytest.warns(UserWarning, match='left out'),
-        pytest.raises(BadImageError, match="no image of the group 'g' can be read"),
+        pytest.raises(BadImageError, match=r"no image of the group 'g' can be read; .*\d\.jpg"),
     ):
         ForEachImage([dict(type='LoadCoSegImage')]).transform(record(2))

@@ -55,6 +55,21 @@ def test_everything_missing_is_named(folders):
         evaluate_folders(pred, gt / 'masks' / 'cat')
 
 
+def test_smoothed_masks_are_scored_as_one_says(folders):
+    pred, gt, scores = folders
+    for root, high in ((pred, 1), (gt, 255)):
+        mask = root / 'masks/cat/001.png'
+        edges = np.where(np.asarray(Image.open(mask)) == high, 255, 0).astype(np.uint8)
+        edges[0] = np.where(edges[0] == 255, 191, 64)
+        Image.fromarray(edges).save(mask)
+        dark = root / 'masks/cat/002.png'
+        Image.fromarray(np.uint8(255) * (np.asarray(Image.open(dark)) == high)).save(dark)
+    with pytest.raises(ValueError, match=r"cat/001\.png .*values='threshold'"):
+        evaluate_folders(pred, gt, groups=['cat'], verbose=False)
+    report = evaluate_folders(pred, gt, groups=['cat'], values='threshold', verbose=False)
+    assert dict(report.images()) == {name: scores[name] for name in ('cat/001', 'cat/002')}
+
+
 def test_prediction_of_another_size_is_named(folders):
     pred, gt, _ = folders
     Image.fromarray(np.zeros((5, 6), np.uint8)).save(pred / 'masks/cat/001.png')

@@ -98,12 +98,13 @@ class ForEachImage(BaseTransform):
         transforms: their configs; they see image records.
 
     Raises:
-        BadImageError: if no image of the group is left.
+        BadImageError: if no image of the group is left, with what was wrong with the last.
     """
 
     def __init__(self, transforms: Sequence[dict | Callable]) -> None:
         self.transforms = [TRANSFORMS.build(t) if isinstance(t, dict) else t for t in transforms]
         self._reported: set[str] = set()
+        self._last_error = ''
 
     def transform(self, results: dict) -> dict:
         images = []
@@ -114,7 +115,9 @@ class ForEachImage(BaseTransform):
             if done is not None:
                 images.append(done)
         if not images:
-            raise BadImageError(f'no image of the group {results["group"]!r} can be read')
+            raise BadImageError(
+                f'no image of the group {results["group"]!r} can be read; {self._last_error}'
+            )
         results['images'] = images
         return results
 
@@ -133,8 +136,9 @@ class ForEachImage(BaseTransform):
         try:
             return self.apply(image, results['label_ids'])
         except (BadImageError, FileNotFoundError) as error:
-            if str(error) not in self._reported:
-                self._reported.add(str(error))
+            self._last_error = str(error)
+            if self._last_error not in self._reported:
+                self._reported.add(self._last_error)
                 warnings.warn(f'left out: {error}', stacklevel=2)
             return None
 

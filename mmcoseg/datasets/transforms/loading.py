@@ -1,5 +1,6 @@
 """Loading images and masks of image records."""
 
+from collections.abc import Collection
 from typing import Literal, get_args
 
 import cv2
@@ -11,9 +12,12 @@ from ...registry import TRANSFORMS
 from ...structures.coseg_data_sample import VOID
 from ..image_io import BadImageError, read_image, read_mask
 
-__all__ = ['LoadCoSegImage', 'LoadCoSegMask', 'LoadPrior', 'decode_instances']
+__all__ = ['LoadCoSegImage', 'LoadCoSegMask', 'LoadPrior', 'decode_instances', 'mask_doubt']
 
 MaskValues = Literal['auto', '0-255', 'label', 'threshold']
+
+#: The highest value that `auto` takes for a class in a mask that also has 255.
+MAX_CLASS_BESIDE_255 = 50
 
 
 @TRANSFORMS.register_module()
@@ -60,7 +64,7 @@ class LoadCoSegMask(BaseTransform):
             - ``'0-255'``: 0 background, 255 object;
             - ``'threshold'``: 128 and above is object (masks that were saved lossily);
             - ``'auto'``: ``'0-255'`` for a file that has no other values than these two,
-              ``'label'`` otherwise.
+              ``'label'`` otherwise, unless :func:`mask_doubt` sees that it is neither.
         binary: one object class: all but background and void become 1. False keeps the classes;
             of instances the k-th of the group's co-categories, in the order of their numbers, is k.
         void: the value of void pixels in files; becomes 255.
@@ -68,7 +72,8 @@ class LoadCoSegMask(BaseTransform):
 
     Raises:
         BadImageError: if the mask is unreadable, of another size than its image, or (``'auto'``)
-            has so many values that it must have been saved lossily.
+            looks smoothed, like a trimap, or saved lossily: whether its object is what it was meant
+            to be nobody could tell.
     """
 
     def __init__(
@@ -116,12 +121,9 @@ class LoadCoSegMask(BaseTransform):
             return (mask >= 128).astype(np.uint8)
         if values == 'auto':
             present = np.flatnonzero(np.bincount(mask.ravel(), minlength=256))
-            if len(present) > 64:
-                raise BadImageError(
-                    f'the mask {path} has {len(present)} different values; if it was saved lossily '
-                    "or smoothed, set values='threshold' in LoadCoSegMask, if it holds that many "
-                    "classes, values='label'"
-                )
+            doubt = mask_doubt(present.tolist(), self.void)
+            if doubt:
+                raise BadImageError(f'the mask {path} {doubt}')
             values = '0-255' if set(present) <= {0, 255} else 'label'
         if values == '0-255':
             return (mask == 255).astype(np.uint8)
@@ -166,6 +168,33 @@ class LoadPrior(BaseTransform):
             )
             results['seg_fields'] = [*results.get('seg_fields', []), 'prior_map']
         return results
+
+
+def mask_doubt(present: Collection[int], void: int = VOID) -> str | None:
+    """What speaks against guessing the meaning of a mask from its values, and what to do.
+
+    Beside 255, which is the object or void, classes are small numbers. Values in between are edges
+    that were smoothed, or the band of a trimap: taken for classes they would make 255 void, and the
+    object would be lost without a word. A mask of very many values was saved lossily.
+
+    Args:
+        present: the values that the mask has.
+        void: the value that is known to be void.
+
+    Returns:
+        The end of a message that begins with the mask, or None if there is no doubt.
+    """
+    between = sorted(set(present) - {0, 255, void})
+    smoothed = 255 in present and bool(between) and between[-1] > MAX_CLASS_BESIDE_255
+    if len(present) <= 64 and not smoothed:
+        return None
+    values = ', '.join(map(str, between[:6])) + (', ...' if len(between) > 6 else '')
+    found = f' beside 255 ({values})' if smoothed else ''
+    return (
+        f'has {len(present)} different values{found}: if it was smoothed or saved lossily, set '
+        "values='threshold' (128 and above is the object); if they are classes and 255 is void, "
+        "values='label'; if one of them is the void band of a trimap, void= that value"
+    )
 
 
 def decode_instances(instances: list[dict], height: int, width: int) -> np.ndarray:
