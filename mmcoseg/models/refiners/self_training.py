@@ -100,6 +100,8 @@ class SelfTraining(BaseModule):
             last = number == self.rounds - 1
             target = self._draw(current, context)
             values, _ = group_discriminant(codes, target[:, 0].clamp(0.02, 0.98), self.ridge)
+            # Centred: what is the same everywhere must not exceed what match_area can undo.
+            values = values - values.mean()
             logits = self.slope * values / values.std(correction=0).clamp(min=1e-6)
             share = target.mean() * (self.area if last else 1)
             learned = torch.sigmoid(match_area(logits, float(share)))
