@@ -141,6 +141,33 @@ def test_pandas_keep_their_order(convert, tmp_path):
         assert pixels.mean(axis=(0, 1)).argmax() == channel
 
 
+def test_the_helicopters_are_among_the_airshows(convert, tmp_path):
+    write_icoseg(tmp_path / 'in')
+    for kind in ('images', 'ground_truth'):
+        folder = tmp_path / 'in' / kind
+        (folder / 'helicopter').rename(folder / '025 Airshows-helicopter')
+    picture(tmp_path / 'in' / 'images' / '026 Airshows-planes' / 'a.jpg', 'lime')
+    result = convert('icoseg', tmp_path / 'in', tmp_path / 'out')
+    assert result.returncode == 0, result.stderr
+    pixels = np.asarray(Image.open(tmp_path / 'out' / 'images' / 'helicopter' / 'a.jpg'))
+    assert pixels.mean(axis=(0, 1)).argmax() == 0
+
+
+def test_bears_under_other_names_are_asked_for(convert, tmp_path):
+    # Which of the release's bears are meant, publications do not say.
+    write_icoseg(tmp_path / 'in')
+    renamed = {'bear2': '002 Bears-one', 'brown_bear': '003 Bears-two'}
+    for kind in ('images', 'ground_truth'):
+        for old, new in renamed.items():
+            (tmp_path / 'in' / kind / old).rename(tmp_path / 'in' / kind / new)
+    result = convert('icoseg', tmp_path / 'in', tmp_path / 'out')
+    assert result.returncode == 1
+    assert "no images for the groups ['bear2', 'brownbear']" in result.stderr
+    assert '003 Bears-two' in result.stderr and '--rename' in result.stderr
+    pairs = ['--rename', '002 Bears-one=bear2', '003 Bears-two=brownbear']
+    assert convert('icoseg', tmp_path / 'in', tmp_path / 'out', *pairs).returncode == 0
+
+
 def test_folders_of_a_hundred_are_preferred_to_the_whole_sets(convert, tmp_path):
     write_internet(tmp_path / 'in')
     picture(tmp_path / 'in' / 'Data' / 'Car' / '7.jpg', 'red')  # has no ground truth

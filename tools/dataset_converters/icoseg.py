@@ -12,6 +12,7 @@ from mmcoseg.datasets.named import ICoseg8Dataset
 LAYOUT = Layout(
     groups={
         **{name: (name, f'{name}s') for name in ICoseg8Dataset.METAINFO['classes']},
+        'helicopter': ('helicopter', 'helicopters', 'airshows helicopter'),
         'panda1': ('panda1', 'pandas'),
         'panda2': ('panda2', 'pandas'),
     },
