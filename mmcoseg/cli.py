@@ -106,7 +106,12 @@ def _add_config(parser: argparse.ArgumentParser) -> None:
         metavar='KEY=VALUE',
         help='override single keys of the config, such as optim_wrapper.optimizer.lr=1e-3',
     )
-    parser.add_argument('--data-root', metavar='DIR', help="folder of the config's data sets")
+    parser.add_argument(
+        '--data-root',
+        metavar='DIR',
+        help="folder of the data: in place of the config's data_root, or of the only folder that "
+        'its data sets lie in; data sets elsewhere keep theirs',
+    )
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:

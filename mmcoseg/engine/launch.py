@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config, ConfigDict
+from mmengine.logging import print_log
 from mmengine.runner import Runner
 
 from ..compat import use_safe_checkpoints
@@ -15,7 +16,15 @@ from ..datasets.base import group_names
 from ..registry import RUNNERS
 from .hooks.plain_checkpoint_hook import PlainCheckpointHook
 
-__all__ = ['build_runner', 'datasets_of', 'load_config', 'run_test', 'run_training', 'select_data']
+__all__ = [
+    'build_runner',
+    'datasets_of',
+    'keyed_datasets',
+    'load_config',
+    'run_test',
+    'run_training',
+    'select_data',
+]
 
 
 def load_config(
@@ -55,7 +64,9 @@ def select_data(
 
     Args:
         cfg: the config.
-        data_root: folder of the data set, for all data sets of the config.
+        data_root: folder of the data set, for the data sets of the config that lie in its
+            top-level ``data_root``, or for all of them where they lie in one folder. Others keep
+            theirs, which a message says.
         train_groups: names of the groups to train on.
         test_groups: names of the groups to validate and test on.
         training: the config is going to be trained, so that ``test_groups`` must not be among the
@@ -63,20 +74,15 @@ def select_data(
 
     Raises:
         TypeError: if groups are not given as a list.
-        ValueError: if the config has no data set that the wish could apply to, a group is named
-            twice, or one would be used both in training and in testing, where at least one of the
+        ValueError: if the config has no data set that the wish could apply to, or several of
+            different folders and no ``data_root`` that tells which is meant; if a group is named
+            twice, or would be used both in training and in testing, where at least one of the
             two is wished for.
     """
     train = list(datasets_of(cfg.get('train_dataloader')))
     test = [*datasets_of(cfg.get('val_dataloader')), *datasets_of(cfg.get('test_dataloader'))]
     if data_root is not None:
-        with_files = [dataset for dataset in train + test if _in_files(dataset)]
-        if not with_files:
-            raise ValueError(
-                f'--data-root {data_root} fits no data set of {cfg.filename}: none has a data_root'
-            )
-        for dataset in with_files:
-            dataset.data_root = data_root
+        _move_data(cfg, data_root)
     for option, groups, datasets in (
         ('--train-groups', train_groups, train),
         ('--test-groups', test_groups, test),
@@ -94,6 +100,43 @@ def select_data(
         for modulator in (cfg.model.get('modulators') or {}).values():
             if modulator and modulator.get('num_classes'):
                 modulator.num_classes = len(train_groups)
+
+
+def _move_data(cfg: Config, data_root: str) -> None:
+    datasets = {
+        f'{key}.data_root': dataset
+        for split in ('train', 'val', 'test')
+        for key, dataset in keyed_datasets(cfg, split)
+        if _in_files(dataset)
+    }
+    if not datasets:
+        raise ValueError(
+            f'--data-root {data_root} fits no data set of {cfg.filename}: none has a data_root'
+        )
+    roots = {key: dataset.data_root for key, dataset in datasets.items()}
+    folders = {Path(root) for root in roots.values()}
+    here = None if cfg.get('data_root') is None else Path(cfg.data_root)
+    if len(folders) == 1:
+        here = folders.pop()
+    elif here not in folders:
+        raise ValueError(
+            f'--data-root {data_root} could be of any data set of {cfg.filename}, which lie in '
+            'different folders; say which is meant, with --cfg-options: '
+            + ' '.join(f'{key}={root}' for key, root in roots.items())
+        )
+    kept = {key: root for key, root in roots.items() if Path(root) != here}
+    for key, dataset in datasets.items():
+        if key not in kept:
+            dataset.data_root = data_root
+    if 'data_root' in cfg:
+        cfg.data_root = data_root
+    if kept:
+        print_log(
+            f'--data-root {data_root} is for the data sets in {here}; those in '
+            f'{", ".join(dict.fromkeys(kept.values()))} stay (set {", ".join(kept)} with '
+            '--cfg-options)',
+            'current',
+        )
 
 
 def _refuse_seen(train: Sequence[ConfigDict], test: Sequence[ConfigDict]) -> None:
@@ -114,27 +157,37 @@ def _in_files(dataset: ConfigDict) -> bool:
 
 def datasets_of(node: Any) -> Iterator[ConfigDict]:
     """Configs of the data sets in a dataloader's config, inside wrappers and named sets, too."""
+    for _, dataset in _keyed(node, ''):
+        yield dataset
+
+
+def keyed_datasets(cfg: Config, split: str) -> Iterator[tuple[str, ConfigDict]]:
+    """The data sets of a split, ``'train'``, ``'val'`` or ``'test'``, with their dotted keys."""
+    yield from _keyed(cfg.get(f'{split}_dataloader'), f'{split}_dataloader')
+
+
+def _keyed(node: Any, key: str) -> Iterator[tuple[str, ConfigDict]]:
     if isinstance(node, (list, tuple)):
-        for part in node:
-            yield from datasets_of(part)
+        for i, part in enumerate(node):
+            yield from _keyed(part, f'{key}.{i}')
     elif isinstance(node, dict):
         if 'dataset' in node or 'datasets' in node:
-            yield from _leaves(node.get('dataset'))
-            yield from _leaves(node.get('datasets'))
+            yield from _leaves(node.get('dataset'), f'{key}.dataset')
+            yield from _leaves(node.get('datasets'), f'{key}.datasets')
         elif 'type' not in node:  # MultiTestLoop's name -> dataloader
-            for part in node.values():
-                yield from datasets_of(part)
+            for name, part in node.items():
+                yield from _keyed(part, f'{key}.{name}')
 
 
-def _leaves(node: Any) -> Iterator[ConfigDict]:
+def _leaves(node: Any, key: str) -> Iterator[tuple[str, ConfigDict]]:
     if isinstance(node, (list, tuple)):
-        for part in node:
-            yield from _leaves(part)
+        for i, part in enumerate(node):
+            yield from _leaves(part, f'{key}.{i}')
     elif isinstance(node, dict):
         if 'dataset' in node or 'datasets' in node:
-            yield from datasets_of(node)
+            yield from _keyed(node, key)
         else:
-            yield node
+            yield key, node
 
 
 def build_runner(

@@ -8,7 +8,13 @@ import torch
 from mmengine.config import Config
 
 from mmcoseg.engine import IterationSeedHook
-from mmcoseg.engine.launch import datasets_of, run_test, run_training, select_data
+from mmcoseg.engine.launch import (
+    datasets_of,
+    keyed_datasets,
+    run_test,
+    run_training,
+    select_data,
+)
 
 
 def config() -> Config:
@@ -61,6 +67,36 @@ def test_select_data_refuses_what_cannot_be():
         select_data(cfg, 'new')
     with pytest.raises(ValueError, match='--test-groups fits no data set'):
         select_data(cfg, test_groups=['a'])
+
+
+def several_roots(**top) -> Config:
+    """Training on one data set, testing on two others, as COCO-SEG's config has it."""
+    sets = {name: dict(dataset=dict(data_root=f'data/{name}')) for name in ('coco', 'a', 'b')}
+    return Config(dict(train_dataloader=sets.pop('coco'), test_dataloader=sets, **top))
+
+
+def test_the_data_root_is_that_of_one_set_where_a_config_has_several(capfd):
+    cfg = several_roots(data_root='data/coco/')
+    select_data(cfg, 'new')
+    assert cfg.data_root == cfg.train_dataloader.dataset.data_root == 'new'
+    assert [cfg.test_dataloader[name].dataset.data_root for name in 'ab'] == ['data/a', 'data/b']
+    said = ''.join(capfd.readouterr())
+    assert 'data/a, data/b' in said and 'test_dataloader.a.dataset.data_root' in said
+
+
+@pytest.mark.parametrize('top', [{}, dict(data_root='data/elsewhere')])
+def test_a_data_root_that_could_be_of_any_set_is_asked_for(top):
+    cfg = several_roots(**top)
+    with pytest.raises(ValueError, match='could be of any data set') as error:
+        select_data(cfg, 'new')
+    for key in ('train_dataloader.dataset.data_root=data/coco', 'test_dataloader.b.dataset.data_'):
+        assert key in str(error.value)
+    assert cfg.train_dataloader.dataset.data_root == 'data/coco'
+
+
+def test_the_keys_of_data_sets_are_found_in_wrappers():
+    found = [key for key, _ in keyed_datasets(config(), 'val')]
+    assert found == [f'val_dataloader.dataset.datasets.{i}' for i in (0, 1)]
 
 
 @pytest.mark.parametrize(
