@@ -17,6 +17,9 @@ __all__ = ['border_ring', 'consensus_foreground', 'principal_components']
 FIT_LOCATIONS = 12_000
 #: Clusters that cover less of the group than this are no objects.
 LEAST_SHARE = 0.03
+#: All shares of the border up to this count the same: of clusters off the border altogether, the
+#: prior and the area decide which one is object, and not their number.
+LEAST_BORDER = 1e-4
 #: A second cluster counts as object if its share of the border is below this part of its area.
 SECOND_BORDER = 0.8
 
@@ -96,7 +99,8 @@ def consensus_foreground(
     on_border = border_ring(height, width).repeat(n, 1, 1).reshape(-1)[order]
     if prior is not None:
         prior = prior.reshape(-1).float().cpu()[order]
-        prior = prior / prior.mean().clamp(min=1e-6)
+        # One of zeros favours no cluster.
+        prior = prior / prior.mean() if prior.mean() > 1e-6 else None
     # A fixed stride through the sorted points takes all of the distribution.
     step = -(-len(points) // FIT_LOCATIONS)
 
@@ -132,7 +136,8 @@ def _least_at_border(
     """
     members = torch.bincount(labels, minlength=k).float()
     at_border = torch.bincount(labels[on_border], minlength=k).float()
-    score = (at_border / on_border.sum()) / (members / len(labels)).clamp(min=1e-6)
+    border_share = (at_border / on_border.sum()).clamp(min=LEAST_BORDER)
+    score = border_share / (members / len(labels)).clamp(min=1e-6)
     if favour is not None:
         prior, exponent = favour
         on_cluster = torch.zeros(k).scatter_add_(0, labels, prior) / members.clamp(min=1)

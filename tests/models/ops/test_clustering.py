@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from mmcoseg.models.ops import border_ring, consensus_foreground, principal_components
+from mmcoseg.models.ops.clustering import _least_at_border
 
 
 def scene(num_images=4, size=13, dim=12, seed=0):
@@ -79,3 +80,107 @@ def test_duplicates_and_a_group_of_one():
 @pytest.mark.filterwarnings('error::sklearn.exceptions.ConvergenceWarning')
 def test_features_that_do_not_differ(features):
     assert consensus_foreground(features).isfinite().all()
+
+
+def two_things(num_images=4, size=15, dim=8, width=9):
+    """Features of two things off the border before one ground; where each of them is."""
+    rng = torch.Generator().manual_seed(3)
+    truth = torch.zeros(num_images, size, size, dtype=torch.long)
+    truth[:, 3:7, 2 : 2 + width] = 1
+    truth[:, 8:12, 3:12] = 2
+    centres = 2 * torch.randn(3, dim, generator=rng)
+    noise = 0.2 * torch.randn(num_images, size, size, dim, generator=rng)
+    return (centres[truth] + noise).permute(0, 3, 1, 2), truth
+
+
+@pytest.mark.parametrize(('width', 'chosen'), [(5, 2), (12, 1)])
+def test_of_things_off_the_border_the_largest_is_chosen(width, chosen):
+    features, truth = two_things(width=width)
+    votes = consensus_foreground(features, num_clusters=(3,))
+    assert torch.equal(votes > 0.5, truth == chosen)
+
+
+@pytest.mark.parametrize('kind', [1, 2])
+def test_a_prior_decides_between_things_off_the_border(kind):
+    features, truth = two_things()
+    prior = torch.where(truth == kind, 0.5, 0.3)  # a slight favour
+    votes = consensus_foreground(features, num_clusters=(3,), prior=prior)
+    assert votes[truth == kind].mean() > 0.99 and votes[truth != kind].mean() < 0.01
+    # One image's prior can be wrong: it is that of the whole group that counts.
+    prior[0] = torch.where(truth[0] == kind, 0.3, 0.5)
+    torch.testing.assert_close(
+        consensus_foreground(features, num_clusters=(3,), prior=prior), votes
+    )
+
+
+def test_the_exponent_weighs_prior_against_border():
+    features, truth = two_things()
+    prior = torch.where(truth == 0, 0.9, 0.4)  # of the ground, which is all of the border
+    for exponent, share in [(0.5, 0.0), (1.0, 0.0), (20.0, 1.0)]:
+        votes = consensus_foreground(features, (2, 3), prior=prior, prior_exponent=exponent)
+        assert float(votes[truth == 0].mean()) == pytest.approx(share, abs=0.01)
+        assert bool(votes[truth > 0].mean() > 0.4) is (share == 0.0)
+
+
+@pytest.mark.parametrize('level', [0.0, 0.3, 200.0])
+def test_priors_that_say_nothing_change_nothing(level):
+    features, truth = scene()
+    votes = consensus_foreground(features)
+    prior = torch.full(truth.shape, level)
+    assert torch.equal(consensus_foreground(features, prior=prior), votes)
+    strange = torch.rand(truth.shape, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(consensus_foreground(features, prior=strange, prior_exponent=0.0), votes)
+
+
+def test_the_level_and_type_of_a_prior_are_of_no_account():
+    features, truth = two_things()
+    prior = torch.where(truth == 1, 0.5, 0.25)
+    votes = consensus_foreground(features, prior=prior, prior_exponent=2.0)
+    for same in (prior / 64, prior.half(), prior.double()):
+        assert torch.equal(consensus_foreground(features, prior=same, prior_exponent=2.0), votes)
+
+
+def test_a_prior_goes_with_its_image():
+    features, truth = scene(num_images=5)
+    rng = torch.Generator().manual_seed(0)
+    prior = torch.rand(truth.shape, generator=rng) + (
+        truth & (torch.arange(5) % 2 == 0)[:, None, None]
+    )
+    votes = consensus_foreground(features, prior=prior)
+    order = [3, 0, 4, 1, 2]
+    shuffled = consensus_foreground(features[order], prior=prior[order])
+    torch.testing.assert_close(shuffled, votes[order])
+    twice = consensus_foreground(features.repeat(2, 1, 1, 1), prior=prior.repeat(2, 1, 1))
+    torch.testing.assert_close(twice[:5], twice[5:])
+    alone = consensus_foreground(features[:1], prior=prior[:1])
+    assert alone[truth[:1]].mean() > alone[~truth[:1]].mean() + 0.5
+
+
+@pytest.mark.parametrize('exponent', [None, 0.0, 1.0, 2.5])
+@pytest.mark.parametrize('k', [4, 7])
+@pytest.mark.parametrize('seed', range(6))
+def test_choice_of_clusters_is_the_literal_one(exponent, k, seed):
+    rng = np.random.default_rng(seed)
+    # Clusters of very different area, the last one too small, another one empty.
+    labels = rng.choice(k, 400, p=[0.01, *np.full(k - 2, 0.99 / (k - 2)), 0])
+    on_border = rng.random(400) < 0.3
+    if seed % 2:
+        on_border &= labels < k // 2  # several clusters are off the border altogether
+    prior = rng.random(400) * rng.random(k)[labels] ** 3
+    prior /= prior.mean()
+    scores = {}
+    for cluster in range(k):
+        members = labels == cluster
+        if members.sum() < 0.03 * 400:
+            continue
+        border_share = max((members & on_border).sum() / on_border.sum(), 1e-4)
+        scores[cluster] = border_share / (members.sum() / 400)
+        if exponent is not None:
+            scores[cluster] /= max(prior[members].mean(), 0.1) ** exponent
+    best, second = sorted(scores, key=scores.get)[:2]
+    expected = [0.0] * k
+    expected[best] = 1.0
+    expected[second] = float(k >= 6 and scores[second] < 0.8)
+    favour = None if exponent is None else (torch.from_numpy(prior).float(), exponent)
+    chosen = _least_at_border(torch.from_numpy(labels), torch.from_numpy(on_border), k, favour)
+    assert chosen.tolist() == expected
