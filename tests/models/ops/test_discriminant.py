@@ -24,6 +24,47 @@ def test_gamma_has_the_direction_of_scikit_learns():
     assert cosine == pytest.approx(1, abs=1e-4)
 
 
+@pytest.mark.parametrize('ridge', [0.0, 0.1, 1.0, 20.0])
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float16])
+def test_is_the_literal_one(ridge, dtype, monkeypatch):
+    """With soft weights, in float64, all at once; ours in parts of 7 locations."""
+    rng = torch.Generator().manual_seed(1)
+    x, foreground = two_classes(n=2, seed=2)
+    x = (x + 1).to(dtype)
+    foreground = 0.15 + 0.6 * foreground + 0.2 * torch.rand(foreground.shape, generator=rng)
+    points = x.double().permute(0, 2, 3, 1).reshape(-1, 4).numpy()
+    means, covariances = [], []
+    for weights in (foreground.double().numpy().ravel(), 1 - foreground.double().numpy().ravel()):
+        weights = weights / weights.sum()
+        mean = weights @ points
+        means.append(mean)
+        covariances.append(
+            sum(w * np.outer(row - mean, row - mean) for w, row in zip(weights, points))
+        )
+    within = (covariances[0] + covariances[1]) / 2
+    within += ridge * np.diag(within).mean() * np.eye(4)
+    expected = np.linalg.inv(within) @ (means[0] - means[1])
+    expected *= 2 / (expected @ (means[0] - means[1]))
+    mapped = (points - (means[0] + means[1]) / 2) @ expected
+
+    whole = group_discriminant(x, foreground, ridge)
+    monkeypatch.setattr('mmcoseg.models.ops.discriminant.CHUNK', 7)
+    monkeypatch.setattr('mmcoseg.models.ops.spectral.CHUNK', 7)
+    for values, gamma in (whole, group_discriminant(x, foreground, ridge)):
+        assert values.dtype == gamma.dtype == torch.float32
+        np.testing.assert_allclose(gamma, expected, rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(values.flatten(), mapped, rtol=1e-3, atol=1e-3)
+
+
+def test_much_ridge_leaves_the_difference_of_the_means():
+    x, foreground = two_classes()
+    _, gamma = group_discriminant(x, foreground, ridge=300)
+    points = x.permute(1, 0, 2, 3)
+    difference = points[:, foreground == 1].mean(dim=1) - points[:, foreground == 0].mean(dim=1)
+    expected = 2 * difference / difference.square().sum()
+    torch.testing.assert_close(gamma, expected, atol=1e-2, rtol=0)
+
+
 def test_means_are_one_and_minus_one():
     x, foreground = two_classes()
     values, gamma = group_discriminant(x, foreground)
