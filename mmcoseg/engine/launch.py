@@ -20,6 +20,7 @@ __all__ = [
     'build_runner',
     'datasets_of',
     'keyed_datasets',
+    'last_checkpoint',
     'load_config',
     'run_test',
     'run_training',
@@ -210,10 +211,7 @@ def build_runner(
     """
     if local_rank is not None:
         os.environ.setdefault('LOCAL_RANK', str(local_rank))
-    if work_dir is not None:
-        cfg.work_dir = work_dir
-    elif cfg.get('work_dir') is None:
-        cfg.work_dir = str(Path('work_dirs') / Path(cfg.filename or 'unnamed').stem)
+    _set_work_dir(cfg, work_dir)
     cfg.launcher = launcher
     if launcher != 'none':
         _prepare_processes(cfg)
@@ -221,6 +219,37 @@ def build_runner(
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     runner.register_hook(PlainCheckpointHook())
     return runner
+
+
+def _set_work_dir(cfg: Config, work_dir: str | None) -> None:
+    if work_dir is not None:
+        cfg.work_dir = work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = str(Path('work_dirs') / Path(cfg.filename or 'unnamed').stem)
+
+
+def last_checkpoint(work_dir: str | Path) -> str | None:
+    """The checkpoint that a work folder's file ``last_checkpoint`` names, None where there is none.
+
+    The name is an absolute path, which a folder that was moved or copied does not have any more:
+    then it is the file of that name in the folder itself.
+
+    Raises:
+        FileNotFoundError: if the checkpoint is in neither place.
+    """
+    pointer = Path(work_dir) / 'last_checkpoint'
+    named = pointer.read_text(encoding='utf-8').strip() if pointer.is_file() else ''
+    if not named:
+        return None
+    if '://' in named or Path(named).is_file():
+        return named
+    here = pointer.with_name(Path(named).name)
+    if not here.is_file():
+        raise FileNotFoundError(
+            f'{pointer} names {named}, which is neither there nor in {work_dir}; give a checkpoint '
+            '(--resume CHECKPOINT), or start anew in another work folder'
+        )
+    return str(here)
 
 
 def _prepare_processes(cfg: Config) -> None:
@@ -260,7 +289,8 @@ def run_training(
 
     Raises:
         ValueError: if the config lacks what an option needs.
-        FileNotFoundError: if the checkpoint to resume is not there.
+        FileNotFoundError: if the checkpoint to resume is not there, nor that which the work folder
+            names as its last.
     """
     if amp:
         _use_amp(cfg)
@@ -271,7 +301,8 @@ def run_training(
             )
         cfg.auto_scale_lr.enable = True
     if resume == 'auto':
-        cfg.resume, cfg.load_from = True, None
+        _set_work_dir(cfg, work_dir)
+        cfg.resume, cfg.load_from = True, last_checkpoint(cfg.work_dir)
     elif resume is not None:
         _require_file(resume)
         cfg.resume, cfg.load_from = True, resume

@@ -11,6 +11,7 @@ from mmcoseg.engine import IterationSeedHook
 from mmcoseg.engine.launch import (
     datasets_of,
     keyed_datasets,
+    last_checkpoint,
     run_test,
     run_training,
     select_data,
@@ -146,6 +147,24 @@ def test_amp_does_not_replace_an_optimizer_wrapper_of_its_own():
 def test_learning_rate_scaling_needs_its_base():
     with pytest.raises(ValueError, match='base_batch_size'):
         run_training(Config(dict()), auto_scale_lr=True)
+
+
+def test_the_last_checkpoint_is_found_in_a_folder_that_was_moved(tmp_path):
+    assert last_checkpoint(tmp_path) is None
+    pointer, here = tmp_path / 'last_checkpoint', tmp_path / 'iter_2.pth'
+    pointer.write_text('')  # what a full disk leaves
+    assert last_checkpoint(tmp_path) is None
+    pointer.write_text('/away/iter_2.pth\n')
+    with pytest.raises(FileNotFoundError, match=r'last_checkpoint names /away/iter_2\.pth'):
+        last_checkpoint(tmp_path)
+    here.touch()
+    assert last_checkpoint(tmp_path) == str(here)
+    there = tmp_path / 'other' / 'iter_2.pth'  # where a hook was told to save
+    there.parent.mkdir()
+    there.touch()
+    for name in (str(there), 's3://bucket/iter_2.pth'):
+        pointer.write_text(name)
+        assert last_checkpoint(tmp_path) == name
 
 
 @pytest.mark.parametrize('checkpoint', [None, 'none'])

@@ -68,7 +68,7 @@ def test_resume_after_kill_gives_the_same_losses_and_weights(tiny_system, state_
         assert torch.equal(value, actual[name]), name
 
 
-def test_bare_resume_goes_on_from_the_last_checkpoint_with_any_workers(tiny_system):
+def test_bare_resume_goes_on_from_the_last_checkpoint_with_any_workers_anywhere(tiny_system):
     # As our configs have it: the sampler's seed is the runner's.
     options = [
         '--cfg-options',
@@ -81,16 +81,18 @@ def test_bare_resume_goes_on_from_the_last_checkpoint_with_any_workers(tiny_syst
     ]
     tiny_system.run('train', '--work-dir', 'whole', *options, 'train_cfg.max_iters=6')
     tiny_system.run('train', '--work-dir', 'cut', *options, 'train_cfg.max_iters=4')
+    # The pointer to the last checkpoint names the old folder.
+    (tiny_system.folder / 'cut').rename(tiny_system.folder / 'moved')
     # What a kill leaves behind in the middle of saving: the pointer still names the one before.
-    (tiny_system.folder / 'cut' / 'iter_6.pth').write_bytes(b'PK\x03\x04 cut off')
+    (tiny_system.folder / 'moved' / 'iter_6.pth').write_bytes(b'PK\x03\x04 cut off')
     workers = ['train_cfg.max_iters=6', 'train_dataloader.num_workers=2']
-    tiny_system.run('train', '--work-dir', 'cut', '--resume', *options, *workers)
+    tiny_system.run('train', '--work-dir', 'moved', '--resume', *options, *workers)
     starts = [
         min(json.loads(line)['step'] for line in log.read_text().splitlines())
-        for log in sorted((tiny_system.folder / 'cut').glob('*/vis_data/*_*.json'))
+        for log in sorted((tiny_system.folder / 'moved').glob('*/vis_data/*_*.json'))
     ]
     assert starts == [1, 5]
-    assert tiny_system.losses('cut') == tiny_system.losses('whole')
+    assert tiny_system.losses('moved') == tiny_system.losses('whole')
 
 
 def test_two_processes_train_like_one_with_the_same_global_batch(tiny_system, state_of):
