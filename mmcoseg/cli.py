@@ -5,9 +5,12 @@ found an error; 2 wrong usage. torch is imported only once a command runs, so th
 """
 
 import argparse
+import dis
 import json
+import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from types import TracebackType
 from typing import Any
 
 from .config_files import METHODS
@@ -57,8 +60,40 @@ def main(
 
 def _is_users(error: Exception) -> bool:
     """Whether the message alone tells the user what to do."""
-    kinds: tuple[type[Exception], ...] = (ValueError, TypeError, KeyError, OSError, ImportError)
-    return isinstance(error, kinds) or type(error).__name__ == 'ConfigParsingError'
+    if isinstance(error, (TypeError, KeyError)):
+        return _is_worded(error) or _is_wrong_argument(error)
+    users = (ValueError, OSError, ImportError)
+    return isinstance(error, users) or type(error).__name__ == 'ConfigParsingError'
+
+
+def _is_worded(error: Exception) -> bool:
+    """Whether we, or mmengine's registries, raised it on purpose, and not the interpreter."""
+    *_, last = _steps(error)
+    code = last.tb_frame.f_code.co_code
+    return code[last.tb_lasti] == dis.opmap['RAISE_VARARGS'] and _module(last).partition('.')[
+        0
+    ] in ('mmcoseg', 'mmengine')
+
+
+def _is_wrong_argument(error: Exception) -> bool:
+    """Whether a config names an argument that a constructor lacks, or lacks one that it needs."""
+    return (
+        isinstance(error, TypeError)
+        and re.search(r'__init__\(\) (got|missing|takes) ', str(error)) is not None
+        and any(_module(step).startswith('mmengine.registry') for step in _steps(error))
+    )
+
+
+def _steps(error: Exception) -> Iterator[TracebackType]:
+    """The steps of an error's traceback, down to where it arose."""
+    step = error.__traceback__
+    while step is not None:
+        yield step
+        step = step.tb_next
+
+
+def _module(step: TracebackType) -> str:
+    return step.tb_frame.f_globals.get('__name__', '')
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:

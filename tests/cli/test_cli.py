@@ -1,13 +1,18 @@
 """The command line's help, answers, and errors."""
 
+import json
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 
-from mmcoseg import __version__
+from mmcoseg import __version__, cli
 from mmcoseg.cli import main
 from mmcoseg.config_files import find_config, list_configs
+from mmcoseg.datasets import CoSegDataset, SampleGroup
+from mmcoseg.engine.launch import load_config
+from mmcoseg.registry import DATASETS, MODELS, TRANSFORMS
 from mmcoseg.testing import write_tiny_dataset
 
 COMMANDS = ('segment', 'train', 'test', 'check-config', 'list', 'check-data', 'evaluate')
@@ -56,6 +61,60 @@ def test_errors_are_one_message_and_debug_shows_the_traceback(capsys):
     assert 'Traceback' not in error
     with pytest.raises(FileNotFoundError):
         main(['train', 'no_such_config', '--debug'])
+
+
+def fails_with(error: Callable[[], object], monkeypatch) -> int:
+    """Run a command that fails so."""
+    monkeypatch.setitem(
+        cli._COMMANDS, 'list', (lambda parser: None, lambda args: error(), 'Fails.')
+    )
+    return main(['list'])
+
+
+BUILDS = {
+    'an unknown type': lambda: MODELS.build(dict(type='NoSuchModel')),
+    'no type': lambda: MODELS.build(dict(levels=3)),
+    'no config': lambda: TRANSFORMS.build(3),
+    'an unknown argument': lambda: TRANSFORMS.build(dict(type='SampleGroup', num_image=3)),
+    'an unknown argument further in': lambda: TRANSFORMS.build(
+        dict(type='ForEachImage', transforms=[dict(type='LoadCoSegMask', value='auto')])
+    ),
+    'an argument that a base class lacks': lambda: DATASETS.build(
+        dict(type='CoSegDataset', data_root='data', test_model=True)
+    ),
+    'a refused argument': lambda: CoSegDataset('data', groups='cat'),
+    'a refused value': lambda: SampleGroup(0),
+}
+
+
+@pytest.mark.parametrize('case', BUILDS)
+def test_errors_in_what_the_user_gave_are_short(case, monkeypatch, capsys):
+    assert fails_with(BUILDS[case], monkeypatch) == 1
+    error = capsys.readouterr().err
+    assert error.startswith('mmcoseg: error: ')
+    assert 'Traceback' not in error
+
+
+BUGS = {
+    'a key': (KeyError, lambda: {}['missing']),
+    'types that do not fit': (TypeError, lambda: None + 1),
+    'a call of a function': (TypeError, lambda: load_config()),
+    'in a constructor': (TypeError, lambda: TRANSFORMS.build(dict(type=Broken))),
+    'raised on purpose, but by others': (TypeError, lambda: json.dumps(object())),
+    'no attribute': (AttributeError, lambda: None.x),
+}
+
+
+class Broken:
+    def __init__(self) -> None:
+        len(None)
+
+
+@pytest.mark.parametrize('case', BUGS)
+def test_errors_in_programs_keep_their_traceback(case, monkeypatch):
+    error, bug = BUGS[case]
+    with pytest.raises(error):
+        fails_with(bug, monkeypatch)
 
 
 def test_a_typo_in_a_name_gets_a_suggestion():
@@ -108,6 +167,7 @@ def test_check_data_and_evaluate(tmp_path, capsys):
     masks = str(root / 'masks')
     assert main(['check-data', str(root)]) == 0
     assert main(['evaluate', masks, masks]) == 0
+    assert main(['evaluate', masks, masks, '--values', '0-255']) == 0
     assert '100' in capsys.readouterr().out
     next((root / 'masks' / 'car').glob('*.png')).unlink()
     assert main(['check-data', str(root)]) == 1
