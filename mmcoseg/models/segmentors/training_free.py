@@ -318,7 +318,17 @@ def _saliency_of(group: GroupDataSample) -> Tensor | None:
 
 
 def _build_named(configs: Mapping[str, dict | None]) -> nn.ModuleDict:
-    return nn.ModuleDict({name: MODELS.build(cfg) for name, cfg in configs.items() if cfg})
+    modules = nn.ModuleDict()
+    for name, cfg in configs.items():
+        if not cfg:
+            continue
+        if not name or '.' in name or hasattr(modules, name):
+            raise ValueError(
+                f'a cue or refiner may not be called {name!r}: torch has another use for names '
+                'with a dot and those of its own methods; rename it'
+            )
+        modules[name] = MODELS.build(cfg)
+    return modules
 
 
 def _complete_weights(

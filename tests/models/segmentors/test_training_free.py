@@ -2,6 +2,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.model import BaseModule
+from mmengine.structures import PixelData
 from torch import nn
 from torch.nn import functional as F
 
@@ -62,6 +63,36 @@ class Refiner(BaseModule):
     def forward(self, prob, context):
         self.context = context
         return F.interpolate(prob, scale_factor=2)
+
+
+@MODELS.register_module(name='TrainingFreeTestPlainRefiner')
+class PlainRefiner(BaseModule):
+    """Has no codes; halves what it is given."""
+
+    def forward(self, prob, context):
+        self.own = context.own
+        return prob / 2
+
+
+@MODELS.register_module(name='TrainingFreeTestPresence')
+class Presence(BaseModule):
+    """The mean of each map."""
+
+    def encode(self, feats):
+        return feats[1]
+
+    def forward(self, prob, context):
+        self.own, self.prob = context.own, prob
+        return prob.mean(dim=(1, 2, 3))
+
+
+@MODELS.register_module(name='TrainingFreeTestPriorCue')
+class PriorCue(Cue):
+    """Remembers what was found before it."""
+
+    def modulate_group(self, codes, group_sizes, previous):
+        self.previous = previous.shift
+        return super().modulate_group(codes, group_sizes, previous)
 
 
 CUES = dict(
@@ -230,6 +261,98 @@ def test_refiners_see_the_group_and_act_in_order():
     }
 
 
+def test_each_refiner_is_given_its_own_codes():
+    model = build(
+        refiners=dict(
+            first=dict(type='TrainingFreeTestRefiner'),
+            plain=dict(type='TrainingFreeTestPlainRefiner'),
+        ),
+        presence=dict(type='TrainingFreeTestPresence'),
+    )
+    owns = []
+    refiner = model.refiners['first']
+    refiner.register_forward_pre_hook(lambda _, args: owns.append(args[1].own))
+    data = model.data_preprocessor(make_group_batch((3,), (65, 65)))
+    model(**data)
+    codes = refiner.context.codes
+    assert set(codes) == {'norm', 'ddt', 'first', 'presence'}
+    assert owns[0] is codes['first'] and owns[0].shape == (3, 12, 9, 9)
+    assert model.refiners['plain'].own is None
+    assert model.presence.own is codes['presence'] and model.presence.own.shape[1] == 20
+    assert model.presence.own.dtype == torch.float16
+
+
+def test_presence_is_judged_last():
+    refiners = dict(plain=dict(type='TrainingFreeTestPlainRefiner'))
+    batch = make_group_batch((3, 1), (65, 65))
+    without = build(refiners=refiners)
+    maps = without(**without.data_preprocessor(batch))
+    assert not any('presence' in sample for group in batch['data_samples'] for sample in group)
+    model = build(refiners=refiners, presence=dict(type='TrainingFreeTestPresence'))
+    groups = model.test_step(batch)
+    samples = [sample for group in groups for sample in group]
+    assert all(type(sample.presence) is float for sample in samples)
+    presence = torch.tensor([sample.presence for sample in samples])
+    torch.testing.assert_close(presence, maps.mean(dim=(1, 2, 3)))
+    assert presence.max() < 0.5  # of the halved maps
+
+
+def with_saliency(batch, sizes=((13, 13),)):
+    """Maps of (cycled) sizes for all images of a batch."""
+    rng = torch.Generator().manual_seed(0)
+    samples = [sample for group in batch['data_samples'] for sample in group]
+    for number, sample in enumerate(samples):
+        size = sizes[number % len(sizes)]
+        sample.saliency = PixelData(data=torch.rand(1, *size, generator=rng))
+    return samples
+
+
+SALIENT = dict(salient=dict(type='SaliencyModulator'))
+
+
+def test_cues_see_the_saliency_of_the_images():
+    cues = dict(prior=dict(type='TrainingFreeTestPriorCue'))
+    model = build(cues, refiners=dict(first=dict(type='TrainingFreeTestRefiner')))
+    data = model.data_preprocessor(make_group_batch((3,), (65, 65)))
+    model(**data)
+    assert model.cues['prior'].previous is None
+    samples = with_saliency(data)
+    model(**data)
+    expected = torch.stack([sample.saliency.data for sample in samples])
+    assert torch.equal(model.cues['prior'].previous, expected)
+    context = model.refiners['first'].context
+    assert torch.equal(context.saliency, expected) and context.size == (65, 65)
+    # Of any sizes; if one has none, there is none.
+    samples = with_saliency(data, sizes=((13, 13), (26, 39)))
+    model(**data)
+    seen = model.cues['prior'].previous
+    assert seen.shape == (3, 1, 26, 39) and torch.equal(seen[1], samples[1].saliency.data)
+    del samples[1].saliency
+    model(**data)
+    assert model.cues['prior'].previous is None
+
+
+def test_saliency_as_a_cue():
+    batch = make_group_batch((3, 2), (65, 65))
+    samples = with_saliency(batch)
+    model = build(dict(**CUES, **SALIENT), cue_weights=dict(norm=0, ddt=0, salient=1))
+    maps = model(**model.data_preprocessor(batch))
+    saliency = torch.stack([sample.saliency.data for sample in samples])
+    expected = model.cues['salient'].modulate_group(saliency, [3, 2], Modulation()).shift
+    torch.testing.assert_close(maps, expected)
+
+
+def test_saliency_that_is_missing_is_named():
+    model = build(dict(**CUES, **SALIENT))
+    data = model.data_preprocessor(make_group_batch((3,), (65, 65)))
+    message = "the cue 'salient' needs the saliency of all images: put ComputeSaliency"
+    with pytest.raises(ValueError, match=message):
+        model(**data)
+    del with_saliency(data)[2].saliency
+    with pytest.raises(ValueError, match=message):
+        model(**data)
+
+
 def test_nothing_is_trained():
     model = build()
     assert not model.train().training and not any(m.training for m in model.modules())
@@ -248,6 +371,10 @@ def test_nothing_is_trained():
         (dict(cue_weights=dict(norm=-1)), 'at least 0'),
         (dict(cue_weights=dict(norm=0, ddt=0)), 'not all 0'),
         (dict(refiners=dict(ddt=dict(type='TrainingFreeTestRefiner'))), r"rename \['ddt'\]"),
+        (dict(cues=dict(presence=CUES['norm'])), r"and from 'presence'; rename \['presence'\]"),
+        (dict(refiners=dict(presence=CUES['norm'])), r"rename \['presence'\]"),
+        (dict(cues=dict(half=CUES['norm'])), "may not be called 'half'"),
+        (dict(cues={'a.b': CUES['norm']}), "may not be called 'a.b'"),
         (dict(test_cfg=dict(chunks=3)), r"unknown keys in model.test_cfg: \['chunks'\]"),
         (dict(test_cfg=dict(chunk_size=0)), 'chunk_size must be a positive integer, got 0'),
         (dict(test_cfg=dict(channels=1.5)), 'channels must be a positive integer, got 1.5'),
