@@ -365,7 +365,11 @@ def _add_segment(parser: argparse.ArgumentParser) -> None:
         metavar='T',
         help='images whose presence score is below T, from 0 to 1, get an empty mask',
     )
-    parser.add_argument('--no-crf', action='store_true', help='leave out the dense CRF')
+    parser.add_argument(
+        '--no-crf',
+        action='store_true',
+        help='leave out the dense CRF, and self-training, which works by it: faster, coarser',
+    )
     parser.add_argument(
         '--format',
         nargs='+',

@@ -77,13 +77,15 @@ def inference_config(
     if cfg.get('model') is None:
         raise ValueError(f'{name} has no model')
     steps = cfg.model.get('postprocessors') or []
+    refiners = cfg.model.get('refiners') or {}
     if not crf:
         steps = [step for step in steps if _type_name(step) != 'DenseCRF']
         cfg.model.postprocessors = steps
+        for name in [name for name, refiner in refiners.items() if _crf_of(refiner)]:
+            del refiners[name]
     if num_workers is not None:
-        for step in steps:
-            if _type_name(step) == 'DenseCRF':
-                step.setdefault('num_workers', num_workers if num_workers > 1 else 0)
+        for step in filter(None, map(_crf_of, [*steps, *refiners.values()])):
+            step.setdefault('num_workers', num_workers if num_workers > 1 else 0)
     if 'test_pipeline' not in cfg or cfg.get('test_dataloader') is not None:
         # What a test would do; the variable of this name is only where configs usually keep it.
         pipelines = [d.get('pipeline') for d in datasets_of(cfg.get('test_dataloader'))]
@@ -91,6 +93,14 @@ def inference_config(
             raise ValueError(f'{name} has no test_dataloader whose data set has a pipeline')
         cfg.test_pipeline = pipelines[0]
     return cfg
+
+
+def _crf_of(step: dict | None) -> dict | None:
+    """The dense CRF that a post-processor is, or by which a refiner draws its targets."""
+    for config in (step, (step or {}).get('targets')):
+        if config and _type_name(config) == 'DenseCRF':
+            return config
+    return None
 
 
 def default_workers() -> int:
@@ -112,7 +122,8 @@ class CoSegInferencer:
         weights: of the config's model, a checkpoint file. Read without running code in it.
         device: ``'cpu'``, ``'cuda'``, ``'cuda:1'``; None: the GPU if torch sees one.
         cfg_options: dotted key of the config -> value.
-        crf: False leaves out the config's dense CRF.
+        crf: False leaves out the config's dense CRF, and refiners that work by one
+            (self-training): faster and coarser.
         presence_threshold: images whose presence is below it get an empty mask and ``absent=True``
             in their metainfo. None: all images keep what was found.
         seed: of everything random. Each group starts from it anew, so that its result does not

@@ -232,6 +232,14 @@ def test_crf_can_be_left_out(tiny_config):
     assert len(cfg.model.postprocessors) == 2  # the user's own is as it was
 
 
+def test_self_training_goes_with_the_crf_that_draws_its_targets():
+    whole = inference_config(num_workers=3).model
+    assert whole.refiners.self_training.targets.num_workers == 3
+    assert inference_config(crf=False).model.refiners == {}
+    plain = {'model.refiners.self_training.targets': None}
+    assert 'self_training' in inference_config(crf=False, cfg_options=plain).model.refiners
+
+
 def test_weights(tmp_path, photos, tiny_config):
     inferencer = CoSegInferencer(config=tiny_config)
     state = dict(inferencer.model.state_dict(), gain=torch.tensor(-8.0))

@@ -34,7 +34,7 @@ class PrototypePresence(BaseModule):
     def __init__(
         self,
         level: int = -1,
-        middle: float = 0.3,
+        middle: float = 0.45,
         scale: float = 8.0,
         init_cfg: dict | None = None,
     ) -> None:
