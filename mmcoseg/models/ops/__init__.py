@@ -6,7 +6,7 @@ from .ddt import deep_descriptor_transform
 from .dff import deep_feature_factorisation, factor_off_border, nonnegative_coefficients
 from .discriminant import group_discriminant
 from .landmarks import landmark_affinity, landmark_bipartition
-from .locations import corners_aligned, maps_at_locations, maps_at_pixels
+from .locations import corners_aligned, maps_at_locations, maps_at_pixels, pad_map
 from .masks import mask_of_prob
 from .pooling import channel_covariance
 from .spectral import orient_by_border, spatial_clustering_loss, spectral_bipartition
@@ -27,6 +27,7 @@ __all__ = [
     'mask_of_prob',
     'nonnegative_coefficients',
     'orient_by_border',
+    'pad_map',
     'principal_components',
     'soften_by_otsu',
     'spatial_clustering_loss',

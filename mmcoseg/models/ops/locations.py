@@ -3,7 +3,7 @@
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ['corners_aligned', 'maps_at_locations', 'maps_at_pixels']
+__all__ = ['corners_aligned', 'maps_at_locations', 'maps_at_pixels', 'pad_map']
 
 
 def corners_aligned(size: tuple[int, int], shape: tuple[int, int]) -> bool:
@@ -53,3 +53,21 @@ def maps_at_locations(maps: Tensor, shape: tuple[int, int], size: tuple[int, int
     # Two parts for each stride and one for each end, so that every location has one in the middle.
     halves = F.adaptive_avg_pool2d(maps, [2 * n - 1 for n in shape])
     return F.avg_pool2d(halves, 3, stride=2, padding=1, count_include_pad=False)
+
+
+def pad_map(maps: Tensor, part: tuple[int, int], size: tuple[int, int]) -> Tensor:
+    """Maps of images as maps of the same images with padding at the right and the bottom.
+
+    Args:
+        maps: (n, C, h, w), covering the image without padding at any resolution.
+        part: height and width of the image without padding.
+        size: with padding.
+
+    Returns:
+        (n, C, h, w), 0 in the padding; ``maps`` themselves if there is none.
+    """
+    if tuple(part) == tuple(size):
+        return maps
+    full = F.interpolate(maps, size=part, mode='bilinear', align_corners=False)
+    full = F.pad(full, (0, size[1] - part[1], 0, size[0] - part[0]))
+    return F.adaptive_avg_pool2d(full, maps.shape[-2:])

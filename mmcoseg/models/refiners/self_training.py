@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from ...registry import MODELS, TASK_UTILS
 from ..ops.discriminant import group_discriminant
-from ..ops.locations import maps_at_locations, maps_at_pixels
+from ..ops.locations import maps_at_locations, maps_at_pixels, pad_map
 
 if TYPE_CHECKING:
     from ..segmentors.training_free import GroupContext
@@ -115,11 +115,18 @@ class SelfTraining(BaseModule):
             return prob
         drawn = self.targets.refine(
             (_array(image) for image in context.images),
-            (_at_image(one[None], context.size) for one in prob),
+            (
+                _at_image(one[None], context.size, tuple(image.shape[-2:]))
+                for one, image in zip(prob, context.images)
+            ),
         )
         shape = tuple(prob.shape[-2:])
-        maps = (torch.from_numpy(np.asarray(one))[None] for one in drawn)
-        return torch.cat([maps_at_locations(one, shape, context.size) for one in maps])
+        targets = []
+        for one, image in zip(drawn, context.images):
+            target = torch.from_numpy(np.asarray(one))[None]
+            target = pad_map(target, tuple(image.shape[-2:]), context.size)
+            targets.append(maps_at_locations(target, shape, context.size))
+        return torch.cat(targets)
 
 
 def match_area(logits: Tensor, share: float) -> Tensor:
@@ -153,7 +160,12 @@ def _array(image: Tensor) -> np.ndarray:
     return np.ascontiguousarray(image.permute(1, 2, 0).cpu().numpy())
 
 
-def _at_image(prob: Tensor, size: tuple[int, int]) -> np.ndarray:
-    """A soft map (1, 1, h, w) over the whole image, (1, H / 4, W / 4): coarse maps need no more."""
-    full = maps_at_pixels(prob.float(), size)
-    return F.adaptive_avg_pool2d(full, [-(-side // 4) for side in size])[0].cpu().numpy()
+def _at_image(prob: Tensor, size: tuple[int, int], part: tuple[int, int]) -> np.ndarray:
+    """A soft map (1, 1, h, w) over the image, (1, H / 4, W / 4): coarse maps need no more.
+
+    Args:
+        size: height and width of what went through the network.
+        part: of the image, which was padded at the right and the bottom.
+    """
+    full = maps_at_pixels(prob.float(), size)[..., : part[0], : part[1]]
+    return F.adaptive_avg_pool2d(full, [-(-side // 4) for side in part])[0].cpu().numpy()

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from ...registry import MODELS
 from ...structures import GroupDataSample, GroupSampleList, group_sizes_of
 from ..necks.modulator import Modulation
-from ..ops.locations import maps_at_pixels
+from ..ops.locations import maps_at_pixels, pad_map
 from .base import BaseCoSegmentor
 from .feature_store import FeatureStore, uncentred_basis
 
@@ -168,12 +168,13 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
 
     def _segment(self, images: Tensor | Sequence[Tensor], group: GroupDataSample) -> Tensor:
         """Soft maps (N, 1, h, w) of one group, on the device of the images."""
+        size = self._network_size(images)
         context = GroupContext(
             images,
             group,
             codes=self._encode_group(images),
-            saliency=_saliency_of(group),
-            size=self._network_size(images),
+            saliency=_saliency_of(group, size),
+            size=size,
         )
         before = Modulation(shift=context.saliency)
         for name, cue in self.cues.items():
@@ -306,14 +307,24 @@ def complete_test_cfg(test_cfg: dict | None) -> ConfigDict:
     return complete
 
 
-def _saliency_of(group: GroupDataSample) -> Tensor | None:
-    """Of all images, (N, 1, h, w), or None if some have none."""
-    maps = [sample.saliency.data.float() for sample in group if 'saliency' in sample]
+def _saliency_of(group: GroupDataSample, size: tuple[int, int]) -> Tensor | None:
+    """Of all images with their padding, (N, 1, h, w), or None if some have none.
+
+    Args:
+        size: height and width of what goes through the network.
+    """
+    maps = [
+        pad_map(
+            sample.saliency.data.float()[None], sample.metainfo.get('img_shape', size)[:2], size
+        )
+        for sample in group
+        if 'saliency' in sample
+    ]
     if not maps or len(maps) < len(group):
         return None
-    size = max((tuple(m.shape[-2:]) for m in maps), key=lambda shape: shape[0] * shape[1])
+    shape = max((tuple(m.shape[-2:]) for m in maps), key=lambda shape: shape[0] * shape[1])
     return torch.cat(
-        [F.interpolate(m[None], size=size, mode='bilinear', align_corners=False) for m in maps]
+        [F.interpolate(m, size=shape, mode='bilinear', align_corners=False) for m in maps]
     )
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from mmcoseg.models.ops import corners_aligned, maps_at_locations, maps_at_pixels
+from mmcoseg.models.ops import corners_aligned, maps_at_locations, maps_at_pixels, pad_map
 
 
 def random_maps(*shape, seed=0):
@@ -132,3 +132,15 @@ def test_the_mean_around_a_location_is_of_its_pixels(shape, size):
     inner = (..., slice(12, -12), slice(12, -12))  # beyond the outermost locations' cut parts
     # An eighth of the distance between two locations.
     torch.testing.assert_close(back[inner], ramps(*size)[inner], atol=1, rtol=0)
+
+
+def test_padding_of_maps():
+    maps = random_maps(2, 1, 8, 12)
+    assert pad_map(maps, (40, 30), (40, 30)) is maps
+    padded = pad_map(maps, (8, 12), (16, 24))
+    assert padded.shape == maps.shape
+    torch.testing.assert_close(padded[..., :4, :6], F.avg_pool2d(maps, 2))
+    assert padded[..., 4:, :].max() == padded[..., 6:].max() == 0
+    assert pad_map(torch.ones(1, 1, 4, 4), (48, 64), (64, 64)).tolist() == [
+        [[[1.0] * 4] * 3 + [[0.0] * 4]]
+    ]

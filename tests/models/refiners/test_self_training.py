@@ -130,6 +130,27 @@ def test_targets_are_drawn_on_the_images():
         np.testing.assert_allclose(one, F.adaptive_avg_pool2d(full, (17, 13))[0], atol=1e-6)
 
 
+def test_targets_of_padded_images():
+    """Each is drawn on its own part of the map, and nothing is object in the padding."""
+    codes, prob, truth = scene()
+    whole = images_of(truth)
+    parts = [(65, 49), (33, 49), (65, 25), (33, 25)]
+    images = [image[:, :height, :width] for image, (height, width) in zip(whole, parts)]
+    refiner = SelfTraining(rounds=1, keep=(0, 0), targets=TARGETS)
+    drawn = refiner._draw(prob, context_of(codes, images))
+    full = F.interpolate(prob, size=SIZE, mode='bilinear', align_corners=True)
+    for soft, one, (height, width) in zip(full, refiner.targets.probs, parts):
+        shape = (-(-height // 4), -(-width // 4))
+        expected = F.adaptive_avg_pool2d(soft[:, :height, :width], shape)
+        np.testing.assert_allclose(one, expected, atol=1e-6)
+    expected = refiner._draw(prob, context_of(codes, whole))
+    inside = torch.zeros(4, 1, 9, 7, dtype=torch.bool)
+    for one, (height, width) in zip(inside, parts):
+        one[:, : height // 8, : width // 8] = True
+    torch.testing.assert_close(drawn[inside], expected[inside], atol=0.15, rtol=0)
+    assert drawn[1, :, 5:].max() == 0 and drawn[2, :, :, 4:].max() == 0
+
+
 def test_targets_are_what_is_learned():
     codes, _, truth = scene()
     images = images_of(truth)

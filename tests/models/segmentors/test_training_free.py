@@ -342,6 +342,22 @@ def test_saliency_as_a_cue():
     torch.testing.assert_close(maps, expected)
 
 
+def test_saliency_of_padded_images():
+    batch = make_group_batch((2,), (48, 64))
+    batch['inputs'][0][1] = batch['inputs'][0][1][:, :24, :32]
+    batch['data_samples'][0][1].set_metainfo(dict(img_shape=(24, 32)))
+    samples = with_saliency(batch, sizes=((12, 16),))
+    cues = dict(prior=dict(type='TrainingFreeTestPriorCue'))
+    for defer in (True, False):
+        model = build(cues, defer=defer)
+        model(**model.data_preprocessor(batch))
+        first, second = model.cues['prior'].previous
+        assert torch.equal(first, samples[0].saliency.data)
+        halved = F.avg_pool2d(samples[1].saliency.data, 2)
+        torch.testing.assert_close(second[:, :6, :8], halved, atol=0.12, rtol=0)
+        assert second[:, 6:].max() == second[:, :, 8:].max() == 0
+
+
 def test_saliency_that_is_missing_is_named():
     model = build(dict(**CUES, **SALIENT))
     data = model.data_preprocessor(make_group_batch((3,), (65, 65)))
