@@ -3,6 +3,7 @@ import random
 import numpy as np
 import pytest
 import torch
+from mmcv.transforms import BaseTransform
 from PIL import Image
 from pycocotools import mask as coco_mask
 
@@ -11,9 +12,11 @@ from mmcoseg.datasets import (
     ForEachImage,
     LoadCoSegMask,
     MixForeignImages,
+    PackGroupInputs,
     SampleGroup,
 )
 from mmcoseg.datasets.image_io import BadImageError
+from mmcoseg.registry import TRANSFORMS
 from mmcoseg.testing import write_tiny_dataset
 
 
@@ -139,11 +142,99 @@ def test_masks_from_instances():
         co_label_ids=(4,),
         instances=[dict(category=4, mask=rle), dict(category=9, mask=polygon)],
     )
-    one = LoadCoSegMask(with_instances=True).transform(dict(results))
+    one = LoadCoSegMask().transform(dict(results))
     np.testing.assert_array_equal(one['gt_seg_map'], square)
-    assert one['gt_instance_masks'].shape == (1, 10, 12)
     both = LoadCoSegMask().transform(dict(results, co_label_ids=(4, 9)))['gt_seg_map']
     assert both[7, 8] == 1 and both[3, 4] == 1 and both[0, 0] == 0
+
+
+def instances_after(*steps, before=(), foreign=False):
+    """The sample of an image whose two instances, of categories 4 and 9, lie over each other."""
+    left, right = np.zeros((2, 40, 50), np.uint8)
+    left[5:20, 10:30], right[10:35, 20:45] = 1, 1
+    image = dict(
+        img_path='a.jpg',
+        group='g',
+        stem='a',
+        label_ids=(4, 9),
+        ori_img=np.dstack([255 * left, 255 * right, 0 * left]),
+        foreign=foreign,
+        instances=[
+            dict(category=9, mask=coco_mask.encode(np.asfortranarray(right))),
+            dict(category=4, mask=coco_mask.encode(np.asfortranarray(left))),
+            dict(category=7, mask=[[0.0, 0.0, 9.0, 0.0, 9.0, 9.0]]),
+        ],
+    )
+    load = dict(type='LoadCoSegImage'), dict(type='LoadCoSegMask', with_instances=True)
+    pipeline = ForEachImage([load[0], *before, load[1], *steps])
+    record = dict(group='g', category='g', label_ids=(4, 9), images=[image])
+    item = PackGroupInputs().transform(pipeline.transform(record))
+    return item['inputs'][0], item['data_samples'][0]
+
+
+RESIZE = dict(type='Resize', scale=(100, 80), keep_ratio=False)
+
+
+@pytest.mark.parametrize(
+    'steps',
+    [
+        [],
+        [dict(type='Resize', scale=(100, 80), keep_ratio=False, interpolation='nearest')],
+        [dict(type='RandomFlip', prob=1.0, direction=['vertical'])],
+        [dict(type='RandomFlip', prob=1.0), dict(type='RandomCrop', crop_size=(30, 30))],
+    ],
+    ids=['nothing', 'resize', 'flip', 'flip and crop'],
+)
+def test_instances_go_through_the_transforms_of_their_image(steps):
+    random.seed(1)
+    np.random.seed(1)
+    image, sample = instances_after(*steps)
+    instances = sample.gt_instances
+    assert instances.labels.tolist() == [9, 4]
+    assert instances.masks.dtype == torch.bool
+    assert torch.equal(instances.masks[0], image[1] == 255)
+    assert torch.equal(instances.masks[1], image[0] == 255)
+    assert torch.equal(instances.masks.any(0), sample.gt_sem_seg.data[0] == 1)
+
+
+def test_instances_loaded_last_keep_the_size_of_the_file():
+    image, sample = instances_after(before=[RESIZE, dict(type='RandomFlip', prob=0.0)])
+    assert image.shape == (3, 80, 100)
+    assert sample.gt_instances.masks.shape == (2, 40, 50)
+    assert sample.gt_instances.masks.sum((1, 2)).tolist() == [25 * 25, 15 * 20]
+
+
+def test_instances_of_which_nothing_is_left_are_none():
+    masks = instances_after(dict(type='mmseg.RandomCrop', crop_size=(40, 50)))[1].gt_instances.masks
+    assert len(masks) == 2
+    _, sample = instances_after(dict(type='CropLeft'))
+    assert sample.gt_instances.labels.tolist() == [4]
+    _, sample = instances_after(RESIZE, foreign=True)
+    assert sample.gt_instances.masks.shape == (0, 80, 100)
+    assert sample.gt_instances.labels.shape == (0,)
+
+
+@TRANSFORMS.register_module()
+class CropLeft(BaseTransform):
+    """The left 15 columns."""
+
+    def transform(self, results):
+        for key in ('img', *results['seg_fields']):
+            results[key] = results[key][:, :15]
+        return results
+
+
+@pytest.mark.parametrize(
+    'step',
+    [
+        dict(type='mmcv.RandomFlip', prob=1.0),
+        dict(type='mmcv.Resize', scale=(100, 80)),
+        dict(type='mmcv.Pad', size=(64, 64)),
+    ],
+)
+def test_transforms_that_leave_instances_behind_are_refused(step):
+    with pytest.raises(ValueError, match=r'a\.jpg: .*instances.*mmseg'):
+        instances_after(step)
 
 
 def test_transforms_of_mmcv_and_mmseg_treat_image_and_mask_alike(tmp_path):

@@ -9,6 +9,8 @@ from mmengine.structures import InstanceData, PixelData
 
 from ...registry import TRANSFORMS
 from ...structures import CoSegDataSample, GroupDataSample
+from ...structures.coseg_data_sample import VOID
+from .loading import instance_field
 
 __all__ = ['PackGroupInputs']
 
@@ -22,6 +24,9 @@ class PackGroupInputs(BaseTransform):
 
     Args:
         meta_keys: keys of the image records to keep in the samples' metainfo, where present.
+
+    Raises:
+        ValueError: if instances were loaded, and a transform after that left them behind.
     """
 
     def __init__(
@@ -67,9 +72,25 @@ class PackGroupInputs(BaseTransform):
         if 'prior_map' in image:
             prior = torch.from_numpy(image['prior_map'].astype(np.float32) / 255)
             sample.saliency = PixelData(data=prior[None])
-        if 'gt_instance_masks' in image:
-            sample.gt_instances = InstanceData(
-                masks=torch.from_numpy(image['gt_instance_masks']),
-                labels=torch.from_numpy(image['gt_instance_labels']),
-            )
+        if 'gt_instance_labels' in image:
+            sample.gt_instances = _instances(image)
         return sample
+
+
+def _instances(image: dict) -> InstanceData:
+    """The instances of which the transforms left something."""
+    labels, whole = image['gt_instance_labels'], image['gt_seg_map']
+    maps = [image[instance_field(i)] for i in range(len(labels))]
+    together = all(mask.shape == whole.shape for mask in maps)
+    if together:
+        # What was padded or rotated in is void.
+        masks = np.array(maps, np.uint8).reshape(-1, *whole.shape) == 1
+        together = np.array_equal(masks.any(axis=0), (whole != 0) & (whole != VOID))
+    if not together:
+        raise ValueError(
+            f'{image.get("img_path")}: a transform changed the mask, but not the instances with it '
+            "(with_instances=True); use mmseg's transforms, such as Resize and RandomFlip without "
+            'mmcv., which treat all of seg_fields alike'
+        )
+    left = masks.any(axis=(1, 2))
+    return InstanceData(masks=torch.from_numpy(masks[left]), labels=torch.from_numpy(labels[left]))

@@ -12,7 +12,14 @@ from ...registry import TRANSFORMS
 from ...structures.coseg_data_sample import VOID
 from ..image_io import BadImageError, read_image, read_mask
 
-__all__ = ['LoadCoSegImage', 'LoadCoSegMask', 'LoadPrior', 'decode_instances', 'mask_doubt']
+__all__ = [
+    'LoadCoSegImage',
+    'LoadCoSegMask',
+    'LoadPrior',
+    'decode_instances',
+    'instance_field',
+    'mask_doubt',
+]
 
 MaskValues = Literal['auto', '0-255', 'label', 'threshold']
 
@@ -55,7 +62,8 @@ class LoadCoSegMask(BaseTransform):
 
     Required keys: ``ori_shape``, and ``seg_map_path`` or ``instances``. Added keys:
     ``gt_seg_map`` (H, W) uint8 and its name in ``seg_fields``; with instances also
-    ``gt_instance_masks`` (n, H, W) bool and ``gt_instance_labels`` (n,).
+    ``gt_instance_labels`` (n,) int64 and ``gt_instance_0``, ..., (H, W) uint8 0/1, whose names are
+    in ``seg_fields``, too, so that mmsegmentation's transforms treat them like the mask.
 
     Args:
         values: what the values of mask files mean.
@@ -68,7 +76,8 @@ class LoadCoSegMask(BaseTransform):
         binary: one object class: all but background and void become 1. False keeps the classes;
             of instances the k-th of the group's co-categories, in the order of their numbers, is k.
         void: the value of void pixels in files; becomes 255.
-        with_instances: also keep the masks of single instances.
+        with_instances: also keep the masks of single instances, of records that have
+            ``instances``; a foreign image has none. They become the sample's ``gt_instances``.
 
     Raises:
         BadImageError: if the mask is unreadable, of another size than its image, or (``'auto'``)
@@ -93,6 +102,7 @@ class LoadCoSegMask(BaseTransform):
     def transform(self, results: dict) -> dict:
         if results.get('foreign'):
             mask = np.zeros(results['ori_shape'], np.uint8)
+            self._keep(results, mask[None][:0], [])
         elif results.get('seg_map_path'):
             mask = self._from_file(results)
         elif results.get('instances') is not None:
@@ -139,14 +149,21 @@ class LoadCoSegMask(BaseTransform):
         wanted = results.get('co_label_ids') or results['label_ids']
         instances = [i for i in results['instances'] if i['category'] in wanted]
         masks = decode_instances(instances, height, width)
-        if self.with_instances:
-            results['gt_instance_masks'] = masks
-            results['gt_instance_labels'] = np.array([i['category'] for i in instances], np.int64)
+        self._keep(results, masks, [i['category'] for i in instances])
         values = [1 if self.binary else sorted(wanted).index(i['category']) + 1 for i in instances]
         label = np.zeros((height, width), np.uint8)
         for mask, value in zip(masks, values):
             label[mask] = value
         return label
+
+    def _keep(self, results: dict, masks: np.ndarray, labels: list[int]) -> None:
+        """Put instances into the record, each mask a map of its own."""
+        if not self.with_instances:
+            return
+        names = [instance_field(i) for i in range(len(labels))]
+        results.update(zip(names, masks.astype(np.uint8)))
+        results['gt_instance_labels'] = np.array(labels, np.int64)
+        results['seg_fields'] = [*results.get('seg_fields', []), *names]
 
 
 @TRANSFORMS.register_module()
@@ -168,6 +185,11 @@ class LoadPrior(BaseTransform):
             )
             results['seg_fields'] = [*results.get('seg_fields', []), 'prior_map']
         return results
+
+
+def instance_field(number: int) -> str:
+    """The key of an instance's mask in an image record."""
+    return f'gt_instance_{number}'
 
 
 def mask_doubt(present: Collection[int], void: int = VOID) -> str | None:
