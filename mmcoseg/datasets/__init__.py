@@ -3,6 +3,7 @@
 from .base import CoSegDataset
 from .coco_seg import COCOSEGDataset
 from .collate import group_collate
+from .concat import ConcatDataset
 from .named import ICoseg8Dataset, InternetDataset, MSRC7Dataset, PASCALCoSegDataset
 from .samplers import EpisodeSampler
 from .synthetic import SyntheticCoSegDataset
@@ -19,6 +20,7 @@ from .transforms import (
 __all__ = [
     'COCOSEGDataset',
     'CoSegDataset',
+    'ConcatDataset',
     'EpisodeSampler',
     'ForEachImage',
     'ICoseg8Dataset',

@@ -118,6 +118,27 @@ class CoSegDataset(BaseDataset):
         """Categories are the groups' names, unless the data set or the user says otherwise."""
         self._metainfo.setdefault('classes', tuple(sorted(names)))
 
+    def use_classes(self, classes: Sequence[str]) -> None:
+        """Number the categories by these names from now on.
+
+        Raises:
+            ValueError: if groups were taken out after the data set was read, which it would not
+                know any more.
+        """
+        classes = tuple(classes)
+        before = tuple(self._metainfo.get('classes', ()))
+        self._metainfo['classes'] = classes
+        if not self._fully_initialized or before == classes[: len(before)]:
+            return  # nothing is numbered yet, or all keep their numbers
+        count = len(self)
+        self._fully_initialized = False
+        self.full_init()
+        if len(self) != count:
+            raise ValueError(
+                f'{type(self).__name__} in {self.data_root} has {len(self)} groups, of which '
+                f'{count} were left: choose them with groups= or indices= instead of get_subset_'
+            )
+
     def label_ids_of(self, category: str) -> tuple[int, ...]:
         """Number of a category among ``metainfo['classes']``; empty if it is not among them."""
         classes = list(self._metainfo['classes'])

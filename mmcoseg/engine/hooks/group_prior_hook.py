@@ -9,7 +9,7 @@ from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from rich.progress import track
 
-from ...datasets import CoSegDataset, ForEachImage, PackGroupInputs, group_collate
+from ...datasets import ForEachImage, PackGroupInputs, group_collate
 from ...models.necks import Modulation
 from ...registry import HOOKS
 
@@ -55,7 +55,8 @@ class GroupPriorHook(Hook):
         samples = []
         for group in track(range(len(dataset)), 'training groups'):
             identities, codes = [], []
-            for names, images in self._chunks(model, dataset, group):
+            record = dataset.get_data_info(group)
+            for names, images in self._chunks(model, record):
                 identities += names
                 if not model.neck.fitted:
                     samples.append(model.neck.sample(model.extract_feat(images)))
@@ -66,15 +67,13 @@ class GroupPriorHook(Hook):
                     torch.cat(codes), [len(identities)], Modulation()
                 )
                 maps = (255 * maps.shift[:, 0]).round().byte().cpu().numpy()
-                dataset.priors.update(zip(identities, np.ascontiguousarray(maps)))
+                # Of the set that the group is in, where several are joined.
+                record['dataset'].priors.update(zip(identities, np.ascontiguousarray(maps)))
         if samples:
             model.neck.fit(samples)
 
-    def _chunks(
-        self, model, dataset: CoSegDataset, group: int
-    ) -> Iterator[tuple[list[str], torch.Tensor]]:
+    def _chunks(self, model, record: dict) -> Iterator[tuple[list[str], torch.Tensor]]:
         """The images of a group in chunks: identities, and what the preprocessor makes of them."""
-        record = dataset.get_data_info(group)
         for start in range(0, len(record['images']), self.chunk_size):
             item = dict(record, images=record['images'][start : start + self.chunk_size])
             for step in self.pipeline:

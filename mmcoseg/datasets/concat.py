@@ -1,0 +1,78 @@
+"""Several data sets of groups as one."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from mmengine.dataset import ConcatDataset as _ConcatDataset
+
+from ..registry import DATASETS
+from .base import CoSegDataset
+
+__all__ = ['ConcatDataset']
+
+
+@DATASETS.register_module()
+class ConcatDataset(_ConcatDataset):
+    """The groups of several data sets, one set after the other, for training on all of them.
+
+    Items are those of the sets, drawn by number or by ``EpisodeSampler``. A category that several
+    sets have counts once: ``metainfo['classes']`` are the classes of all sets, each once, in the
+    order in which they come, and all category numbers are those among them. Foreign images
+    (``MixForeignImages``) are drawn from a group's own set, since one set does not know what the
+    images of another show.
+
+    Args:
+        datasets: data sets of groups, or their configs; joined sets among them stand for their
+            parts.
+
+    Raises:
+        TypeError: if one is no data set of groups.
+        ValueError: if there is none, or one was cut by ``get_subset_``, which cannot be renumbered.
+
+    Example:
+        >>> joined = ConcatDataset(
+        ...     [dict(type='MSRC7Dataset', data_root=a), dict(type='InternetDataset', data_root=b)]
+        ... )  # doctest: +SKIP
+        >>> joined.metainfo['classes']  # doctest: +SKIP
+        ('bird', 'car', 'cat', 'cow', 'dog', 'plane', 'sheep', 'airplane', 'horse')
+    """
+
+    def __init__(self, datasets: Sequence[CoSegDataset | dict]) -> None:
+        parts: list[CoSegDataset] = []
+        for dataset in datasets:
+            if isinstance(dataset, dict):
+                dataset = DATASETS.build(dataset)
+            if not isinstance(dataset, (CoSegDataset, ConcatDataset)):
+                raise TypeError(
+                    'ConcatDataset joins data sets of groups (CoSegDataset and what is derived '
+                    f'from it) or their configs, got {type(dataset).__name__}'
+                )
+            parts += dataset.datasets if isinstance(dataset, ConcatDataset) else [dataset]
+        if not parts:
+            raise ValueError('ConcatDataset needs at least one data set, got none')
+        for part in parts:
+            part.full_init()
+        classes = tuple(dict.fromkeys(name for part in parts for name in part.metainfo['classes']))
+        for part in parts:
+            part.use_classes(classes)
+        super().__init__(parts)
+
+    @property
+    def seed(self) -> int | None:
+        """None if a set waits for the sampler's seed; a seed set here is for such sets only."""
+        seeds = [part.seed for part in self.datasets]
+        return None if None in seeds else seeds[0]
+
+    @seed.setter
+    def seed(self, seed: int | None) -> None:
+        for part in self.datasets:
+            if part.seed is None:
+                part.seed = seed
+
+    def __getitem__(self, idx: int | tuple[int, int]) -> Any:
+        """As :meth:`CoSegDataset.__getitem__`."""
+        group, *draw = idx if isinstance(idx, tuple) else (idx,)
+        if not -len(self) <= group < len(self):
+            raise IndexError(f'there is no group number {group}: the sets have {len(self)} groups')
+        part, position = self._get_ori_dataset_idx(group)
+        return self.datasets[part][(position, *draw) if draw else position]
