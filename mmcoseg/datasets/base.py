@@ -48,7 +48,7 @@ class CoSegDataset(BaseDataset):
 
     Raises:
         FileNotFoundError: if the folder or one of its parts is not there, with what is expected.
-        TypeError: if ``groups`` or ``exclude_groups`` is no list.
+        TypeError: if ``groups``, ``exclude_groups`` or the classes are no list.
         ValueError: for unknown groups, names that come twice or none at all, an empty group, two
             images of one stem, missing masks.
     """
@@ -80,6 +80,8 @@ class CoSegDataset(BaseDataset):
         self.groups = None if groups is None else group_names('groups', groups)
         # Several parts of a program may have put together what to leave out: twice does no harm.
         self.exclude_groups = group_names('exclude_groups', exclude_groups or (), chosen=False)
+        if metainfo and 'classes' in metainfo:
+            group_names("metainfo['classes']", metainfo['classes'])
         self.missing_masks = missing_masks
         self.seed = seed
         #: Soft maps of the object, (h, w) uint8 by `group/stem`, where something has computed some

@@ -95,6 +95,13 @@ def test_what_is_excluded_may_be_nothing_or_come_twice(root):
     assert len(CoSegDataset(str(root), exclude_groups=['cat', 'cat'])) == 2
 
 
+def test_classes_must_be_a_list(root):
+    with pytest.raises(TypeError, match=r"metainfo\['classes'\] must be a list.*'ant'"):
+        CoSegDataset(str(root), metainfo=dict(classes='ant'))
+    with pytest.raises(ValueError, match=r"has \['ant'\] more than once"):
+        CoSegDataset(str(root), metainfo=dict(classes=['ant', 'bee', 'ant']))
+
+
 def test_a_group_outside_the_classes_has_no_number(root):
     dataset = CoSegDataset(str(root), metainfo=dict(classes=('bee', 'dog')), test_mode=True)
     assert [dataset.get_data_info(i)['label_ids'] for i in range(3)] == [(), (0,), ()]

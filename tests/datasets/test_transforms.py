@@ -130,6 +130,22 @@ def test_masks_of_classes_are_no_matter_of_doubt(tmp_path, pixels):
     assert load(tmp_path, [pixels]) == [labels]
 
 
+@pytest.mark.parametrize(
+    ('build', 'message'),
+    [
+        (lambda: SampleGroup(2.5), 'num_images must be .*2.5'),
+        (lambda: SampleGroup('5'), "num_images must be .*'5'"),
+        (lambda: MixForeignImages(num_images=0), 'num_images must be .*0'),
+        (lambda: LoadCoSegMask(void=300), 'void must be .*300'),
+        (lambda: LoadCoSegMask(void=0), 'void must be .*0'),
+        (lambda: LoadCoSegMask(void='255'), "void must be .*'255'"),
+    ],
+)
+def test_numbers_that_could_do_nothing_are_refused(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
+
+
 def test_masks_from_instances():
     square = np.zeros((10, 12), np.uint8)
     square[2:5, 3:7] = 1

@@ -13,6 +13,11 @@ from ..image_io import BadImageError
 __all__ = ['ForEachImage', 'MixForeignImages', 'SampleGroup']
 
 
+def _check_count(num_images: int) -> None:
+    if not isinstance(num_images, int) or num_images < 1:
+        raise ValueError(f'num_images must be at least 1, and whole, got {num_images!r}')
+
+
 @TRANSFORMS.register_module()
 class SampleGroup(BaseTransform):
     """Draw N images of a group at random (SSNM: N = 5), without replacement where it has as many.
@@ -27,8 +32,7 @@ class SampleGroup(BaseTransform):
     SPARES = 20
 
     def __init__(self, num_images: int = 5) -> None:
-        if num_images < 1:
-            raise ValueError(f'num_images must be at least 1, got {num_images}')
+        _check_count(num_images)
         self.num_images = num_images
 
     def transform(self, results: dict) -> dict:
@@ -61,6 +65,7 @@ class MixForeignImages(BaseTransform):
     def __init__(self, prob: float = 0.5, num_images: int = 1) -> None:
         if not 0 <= prob <= 1:
             raise ValueError(f'prob must be in [0, 1], got {prob}')
+        _check_count(num_images)
         self.prob = prob
         self.num_images = num_images
 

@@ -75,7 +75,7 @@ class LoadCoSegMask(BaseTransform):
               ``'label'`` otherwise, unless :func:`mask_doubt` sees that it is neither.
         binary: one object class: all but background and void become 1. False keeps the classes;
             of instances the k-th of the group's co-categories, in the order of their numbers, is k.
-        void: the value of void pixels in files; becomes 255.
+        void: the value of void pixels in files, 1 to 255; becomes 255.
         with_instances: also keep the masks of single instances, of records that have
             ``instances``; a foreign image has none. They become the sample's ``gt_instances``.
 
@@ -94,6 +94,8 @@ class LoadCoSegMask(BaseTransform):
     ) -> None:
         if values not in get_args(MaskValues):
             raise ValueError(f'values must be one of {get_args(MaskValues)}, got {values!r}')
+        if not isinstance(void, int) or not 1 <= void <= 255:
+            raise ValueError(f'void must be a value from 1 to 255 of mask files, got {void!r}')
         self.values = values
         self.binary = binary
         self.void = void
