@@ -15,7 +15,7 @@ field   dense n x n spectral clustering, scikit-learn's k-means on all descripto
 The images are photographs of the largest folder below DATA, the longer side 500 pixels; where more
 are wanted, flipped and cropped ones too. Without DATA they are drawn. Linux only. Times on the
 clock: let nothing else run. CPU time hardly depends on what else the machine does. All takes about
-half an hour on 2 cores.
+three quarters of an hour on 2 cores, ``--quick`` two minutes.
 
     python benchmarks/segment.py [--data DATA] [--parts time memory field] [--quick]
 """
