@@ -3,7 +3,7 @@
 from .base import CoSegDataset
 from .coco_seg import COCOSEGDataset
 from .collate import group_collate
-from .concat import ConcatDataset
+from .concat import ConcatCoSegDataset
 from .named import ICoseg8Dataset, InternetDataset, MSRC7Dataset, PASCALCoSegDataset
 from .samplers import EpisodeSampler
 from .synthetic import SyntheticCoSegDataset
@@ -20,7 +20,7 @@ from .transforms import (
 __all__ = [
     'COCOSEGDataset',
     'CoSegDataset',
-    'ConcatDataset',
+    'ConcatCoSegDataset',
     'EpisodeSampler',
     'ForEachImage',
     'ICoseg8Dataset',

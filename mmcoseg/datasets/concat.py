@@ -3,16 +3,16 @@
 from collections.abc import Sequence
 from typing import Any
 
-from mmengine.dataset import ConcatDataset as _ConcatDataset
+from mmengine.dataset import ConcatDataset
 
 from ..registry import DATASETS
 from .base import CoSegDataset
 
-__all__ = ['ConcatDataset']
+__all__ = ['ConcatCoSegDataset']
 
 
 @DATASETS.register_module()
-class ConcatDataset(_ConcatDataset):
+class ConcatCoSegDataset(ConcatDataset):
     """The groups of several data sets, one set after the other, for training on all of them.
 
     Items are those of the sets, drawn by number or by ``EpisodeSampler``. A category that several
@@ -30,7 +30,7 @@ class ConcatDataset(_ConcatDataset):
         ValueError: if there is none, or one was cut by ``get_subset_``, which cannot be renumbered.
 
     Example:
-        >>> joined = ConcatDataset(
+        >>> joined = ConcatCoSegDataset(
         ...     [dict(type='MSRC7Dataset', data_root=a), dict(type='InternetDataset', data_root=b)]
         ... )  # doctest: +SKIP
         >>> joined.metainfo['classes']  # doctest: +SKIP
@@ -42,14 +42,14 @@ class ConcatDataset(_ConcatDataset):
         for dataset in datasets:
             if isinstance(dataset, dict):
                 dataset = DATASETS.build(dataset)
-            if not isinstance(dataset, (CoSegDataset, ConcatDataset)):
+            if not isinstance(dataset, (CoSegDataset, ConcatCoSegDataset)):
                 raise TypeError(
-                    'ConcatDataset joins data sets of groups (CoSegDataset and what is derived '
+                    'ConcatCoSegDataset joins data sets of groups (CoSegDataset and those derived '
                     f'from it) or their configs, got {type(dataset).__name__}'
                 )
-            parts += dataset.datasets if isinstance(dataset, ConcatDataset) else [dataset]
+            parts += dataset.datasets if isinstance(dataset, ConcatCoSegDataset) else [dataset]
         if not parts:
-            raise ValueError('ConcatDataset needs at least one data set, got none')
+            raise ValueError('ConcatCoSegDataset needs at least one data set, got none')
         for part in parts:
             part.full_init()
         classes = tuple(dict.fromkeys(name for part in parts for name in part.metainfo['classes']))

@@ -4,12 +4,16 @@ from collections.abc import Iterator, Sized
 from typing import Literal, get_args
 
 import numpy as np
+from mmengine.dataset import ClassBalancedDataset, ConcatDataset, RepeatDataset
 from mmengine.dist import get_dist_info, sync_random_seed
 from torch.utils.data import Sampler
 
 from ..registry import DATA_SAMPLERS
+from .concat import ConcatCoSegDataset
 
 __all__ = ['EpisodeSampler']
+
+_WRAPPERS = (ConcatDataset, RepeatDataset, ClassBalancedDataset)
 
 Order = Literal['rounds', 'uniform', 'by_size']
 
@@ -35,6 +39,7 @@ class EpisodeSampler(Sampler):
             about equally often.
 
     Raises:
+        TypeError: for mmengine's wrappers of data sets, which do not know draws.
         ValueError: if the data set is empty, for an unknown order, or one that is not to be
             shuffled.
 
@@ -51,6 +56,12 @@ class EpisodeSampler(Sampler):
         shuffle: bool = True,
         order: Order = 'rounds',
     ) -> None:
+        if isinstance(dataset, _WRAPPERS) and not isinstance(dataset, ConcatCoSegDataset):
+            raise TypeError(
+                f'EpisodeSampler cannot draw from a {type(dataset).__name__}, which takes numbers '
+                'of items only; join data sets with ConcatCoSegDataset, or draw some groups more '
+                "often with order='by_size'"
+            )
         if len(dataset) == 0:
             raise ValueError('EpisodeSampler needs a data set with at least one group, got none')
         if order not in get_args(Order):

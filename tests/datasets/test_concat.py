@@ -4,10 +4,12 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
+from mmengine.dataset import ConcatDataset as MMEngineConcat
+from mmengine.dataset import RepeatDataset
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 
-from mmcoseg.datasets import ConcatDataset, CoSegDataset, EpisodeSampler, SyntheticCoSegDataset
+from mmcoseg.datasets import ConcatCoSegDataset, CoSegDataset, EpisodeSampler, SyntheticCoSegDataset
 from mmcoseg.registry import DATASETS
 from mmcoseg.testing import write_tiny_dataset
 
@@ -41,8 +43,8 @@ def groups(dataset):
 
 
 def test_groups_of_all_sets_with_one_numbering_of_categories(parts):
-    joined = DATASETS.build(dict(type='ConcatDataset', datasets=parts))
-    assert type(joined) is ConcatDataset
+    joined = DATASETS.build(dict(type='ConcatCoSegDataset', datasets=parts))
+    assert type(joined) is ConcatCoSegDataset
     assert groups(joined) == ['ant', 'bee', 'ape', 'bee', 'cat']
     assert joined.metainfo['classes'] == ('ant', 'bee', 'ape', 'cat')
     for i in range(5):
@@ -56,8 +58,8 @@ def test_sets_of_other_kinds_and_sets_of_sets_can_be_joined(parts):
     drawn = SyntheticCoSegDataset(
         num_categories=2, images_per_group=3, image_size=(32, 32), pipeline=PIPELINE
     )
-    inner = ConcatDataset(parts)
-    joined = ConcatDataset([drawn, inner])
+    inner = ConcatCoSegDataset(parts)
+    joined = ConcatCoSegDataset([drawn, inner])
     names = groups(drawn)
     assert groups(joined) == [*names, *groups(inner)]
     assert joined.metainfo['classes'] == (*names, 'ant', 'bee', 'ape', 'cat')
@@ -66,7 +68,7 @@ def test_sets_of_other_kinds_and_sets_of_sets_can_be_joined(parts):
 
 
 def test_draws_are_those_of_the_sets_with_the_seed_of_the_sampler(parts):
-    joined = ConcatDataset(parts)
+    joined = ConcatCoSegDataset(parts)
     sampler = EpisodeSampler(joined, seed=3)
     drawn = list(islice(sampler, 10))
     assert Counter(group for group, _ in drawn) == dict.fromkeys(range(5), 2)
@@ -78,13 +80,13 @@ def test_draws_are_those_of_the_sets_with_the_seed_of_the_sampler(parts):
 
 
 def test_a_seed_of_its_own_stays(parts):
-    joined = ConcatDataset([dict(parts[0], seed=8), parts[1]])
+    joined = ConcatCoSegDataset([dict(parts[0], seed=8), parts[1]])
     EpisodeSampler(joined, seed=3)
     assert [dataset.seed for dataset in joined.datasets] == [8, 3]
 
 
 def test_draws_by_size_look_at_the_groups_of_all_sets(parts):
-    sampler = EpisodeSampler(ConcatDataset(parts), seed=0, order='by_size')
+    sampler = EpisodeSampler(ConcatCoSegDataset(parts), seed=0, order='by_size')
     np.testing.assert_allclose(sampler.shares, np.array([4, 3, 2, 5, 2]) / 16)
 
 
@@ -93,7 +95,7 @@ def test_a_loader_as_training_has_it(parts, workers):
     config = dict(
         batch_size=2,
         num_workers=workers,
-        dataset=dict(type='ConcatDataset', datasets=parts),
+        dataset=dict(type='ConcatCoSegDataset', datasets=parts),
         sampler=dict(type='EpisodeSampler', seed=1),
         collate_fn=dict(type='group_collate'),
     )
@@ -105,7 +107,7 @@ def test_a_loader_as_training_has_it(parts, workers):
 
 
 def test_indices_from_the_end_and_beyond(parts):
-    joined = ConcatDataset(parts)
+    joined = ConcatCoSegDataset(parts)
     assert joined[-1]['data_samples'].metainfo['group'] == 'cat'
     for index in (5, -6, (5, 0)):
         with pytest.raises(IndexError, match='5 groups'):
@@ -114,20 +116,33 @@ def test_indices_from_the_end_and_beyond(parts):
 
 def test_what_cannot_be_joined_is_named(parts):
     with pytest.raises(ValueError, match='at least one data set'):
-        ConcatDataset([])
+        ConcatCoSegDataset([])
     for wrong in (dict(type='mmseg.ADE20KDataset', lazy_init=True), 'data/msrc'):
         with pytest.raises(TypeError, match='data sets of groups'):
-            ConcatDataset([parts[0], wrong])
+            ConcatCoSegDataset([parts[0], wrong])
     cut = DATASETS.build(parts[1])
     cut.get_subset_([0, 2])
     with pytest.raises(ValueError, match='indices= instead of get_subset_'):
-        ConcatDataset([parts[0], cut])
+        ConcatCoSegDataset([parts[0], cut])
     cut = dict(parts[1], indices=[0, 2])
-    assert groups(ConcatDataset([parts[0], cut])) == ['ant', 'bee', 'ape', 'cat']
+    assert groups(ConcatCoSegDataset([parts[0], cut])) == ['ant', 'bee', 'ape', 'cat']
+
+
+@pytest.mark.parametrize(
+    'wrap',
+    [
+        lambda parts: MMEngineConcat(parts, ignore_keys='classes'),
+        lambda parts: RepeatDataset(parts[0], 2),
+    ],
+)
+def test_wrappers_that_know_no_draws_are_refused_at_once(parts, wrap):
+    dataset = wrap([DATASETS.build(part) for part in parts])
+    with pytest.raises(TypeError, match='ConcatCoSegDataset'):
+        EpisodeSampler(dataset)
 
 
 def test_classes_given_by_hand_are_kept(parts):
     classes = ('cat', 'dog', 'bee', 'ape', 'ant')
-    joined = ConcatDataset([dict(part, metainfo=dict(classes=classes)) for part in parts])
+    joined = ConcatCoSegDataset([dict(part, metainfo=dict(classes=classes)) for part in parts])
     assert joined.metainfo['classes'] == classes
     assert [joined.get_data_info(i)['label_ids'] for i in (0, 4)] == [(4,), (0,)]

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import torch
 
-from mmcoseg.datasets import ConcatDataset
+from mmcoseg.datasets import ConcatCoSegDataset
 from mmcoseg.engine.hooks import GroupPriorHook
 from mmcoseg.models.necks import Modulation
 from mmcoseg.testing import write_tiny_dataset
@@ -22,7 +22,7 @@ def test_joined_sets_keep_the_maps_of_groups_of_one_name_apart(tmp_path):
         write_tiny_dataset(tmp_path / str(count), dict(bee=count), size=(20, 30))
         for count in (2, 3)
     ]
-    joined = ConcatDataset([dict(type='CoSegDataset', data_root=str(root)) for root in roots])
+    joined = ConcatCoSegDataset([dict(type='CoSegDataset', data_root=str(root)) for root in roots])
     model = SimpleNamespace(
         neck=SimpleNamespace(fitted=True),
         modulators=dict(spatial=NumberOfImages()),

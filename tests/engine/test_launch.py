@@ -7,7 +7,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmcoseg.engine import IterationSeedHook
+from mmcoseg.engine import IterationSeedHook, launch
 from mmcoseg.engine.launch import (
     datasets_of,
     keyed_datasets,
@@ -76,12 +76,14 @@ def several_roots(**top) -> Config:
     return Config(dict(train_dataloader=sets.pop('coco'), test_dataloader=sets, **top))
 
 
-def test_the_data_root_is_that_of_one_set_where_a_config_has_several(capfd):
+def test_the_data_root_is_that_of_one_set_where_a_config_has_several(monkeypatch):
+    messages = []
+    monkeypatch.setattr(launch, 'print_log', lambda text, logger: messages.append(text))
     cfg = several_roots(data_root='data/coco/')
     select_data(cfg, 'new')
     assert cfg.data_root == cfg.train_dataloader.dataset.data_root == 'new'
     assert [cfg.test_dataloader[name].dataset.data_root for name in 'ab'] == ['data/a', 'data/b']
-    said = ''.join(capfd.readouterr())
+    (said,) = messages
     assert 'data/a, data/b' in said and 'test_dataloader.a.dataset.data_root' in said
 
 
