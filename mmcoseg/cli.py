@@ -413,7 +413,9 @@ def _segment(args: argparse.Namespace) -> int:
     from .apis.inputs import ImageLimits
     from .apis.progress import RunProgress
     from .apis.segment import segment_to_folder
+    from .compat import keep_freed_memory
 
+    keep_freed_memory()
     limits = {}
     if args.max_pixels is not None:
         limits['max_pixels'] = int(args.max_pixels * 1e6)

@@ -8,6 +8,7 @@ test_pipeline = [
         transforms=[
             dict(type='LoadCoSegImage'),
             dict(type='Resize', scale=image_size, keep_ratio=False, interpolation='area'),
+            dict(type='ComputeSaliency'),
             dict(type='LoadCoSegMask'),
         ],
     ),
@@ -25,5 +26,7 @@ model = dict(
         frozen=True,
         model_kwargs=dict(dynamic_img_size=True),
     ),
-    cues=dict(consensus=dict(level=0), ddt=dict(level=0)),
+    cues=dict(consensus=dict(level=0)),
+    refiners=dict(self_training=dict(levels=[0])),
+    presence=dict(level=0),
 )

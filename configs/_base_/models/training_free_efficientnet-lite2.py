@@ -19,5 +19,5 @@ model = dict(
         frozen_stages=9,
     ),
     postprocessors=[dict(type='DenseCRF')],
-    test_cfg=dict(chunk_size=8, flip=True),
+    test_cfg=dict(chunk_size=2, memory_limit=256, flip=True),
 )
