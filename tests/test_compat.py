@@ -4,6 +4,8 @@ import subprocess
 import sys
 
 
+def test_freed_memory_is_kept_where_there_is_glibc(repo_env):
+    program = (
         'import platform; from mmcoseg.compat import keep_freed_memory;'
         "assert keep_freed_memory() == (platform.libc_ver()[0] == 'glibc')"
     )
