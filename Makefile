@@ -1,4 +1,4 @@
-# make demo: train and evaluate a model on drawn pictures      make test: the test suite
+# make demo: segment drawn pictures, train and test a model      make test: the test suite
 # make venv: only the environment                              make lint: style
 #
 # All need only python3 (3.10 to 3.12), make, and access to PyPI. The environment is made once, in
@@ -37,10 +37,14 @@ $(STAMP): setup.py constraints.txt
 
 demo: export OMP_NUM_THREADS = 2
 demo: $(STAMP)
+	$(BIN)/python tools/misc/render_synthetic.py --out $(DEMO_OUT)/groups --categories 4 --images 8
+	$(BIN)/mmcoseg segment $(DEMO_OUT)/groups/images --out $(DEMO_OUT)/segmented
+	$(BIN)/mmcoseg evaluate $(DEMO_OUT)/segmented/masks $(DEMO_OUT)/groups/masks
 	$(BIN)/python tools/train.py $(DEMO_CONFIG) --work-dir $(DEMO_OUT)/train
 	$(BIN)/python tools/test.py $(DEMO_CONFIG) "$$(cat $(DEMO_OUT)/train/last_checkpoint)" \
 	  --work-dir $(DEMO_OUT)/test --show-dir $(DEMO_OUT)/pictures --out $(DEMO_OUT)/masks
-	@echo 'Pictures of the groups: $(abspath $(DEMO_OUT))/pictures   masks: $(abspath $(DEMO_OUT))/masks'
+	@echo 'Segmented without training, a report to open in a browser: $(abspath $(DEMO_OUT))/segmented/report.html'
+	@echo 'Trained. Pictures of the groups: $(abspath $(DEMO_OUT))/pictures   masks: $(abspath $(DEMO_OUT))/masks'
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n $(WORKERS)
