@@ -1,6 +1,8 @@
 """The mathematics of the methods: pure functions on tensors, without registry, config or I/O."""
 
+from .affinity import pairwise_affinity
 from .clustering import border_ring, consensus_foreground, principal_components
+from .co_peaks import co_peak_losses, co_peak_scores, co_peaks
 from .contrast import soften_by_otsu
 from .ddt import deep_descriptor_transform
 from .dff import deep_feature_factorisation, factor_off_border, nonnegative_coefficients
@@ -14,6 +16,9 @@ from .spectral import orient_by_border, spatial_clustering_loss, spectral_bipart
 __all__ = [
     'border_ring',
     'channel_covariance',
+    'co_peak_losses',
+    'co_peak_scores',
+    'co_peaks',
     'consensus_foreground',
     'corners_aligned',
     'deep_descriptor_transform',
@@ -28,6 +33,7 @@ __all__ = [
     'nonnegative_coefficients',
     'orient_by_border',
     'pad_map',
+    'pairwise_affinity',
     'principal_components',
     'soften_by_otsu',
     'spatial_clustering_loss',

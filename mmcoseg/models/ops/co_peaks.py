@@ -1,0 +1,167 @@
+"""Pairs of locations, one in each of two images, that are salient and alike (DeepCO3, 3.2.1)."""
+
+from itertools import combinations
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from .affinity import inverse_norms
+from .precision import at_least_float32, without_autocast
+
+__all__ = ['co_peak_losses', 'co_peak_scores', 'co_peaks', 'local_maximum_values']
+
+
+def co_peak_scores(x_n: Tensor, x_m: Tensor, s_n: Tensor, s_m: Tensor) -> Tensor:
+    """Correlation of two images' features, guided by their saliency (DeepCO3, Eq. 2).
+
+    ``Ts(p, q) = S_n(p) S_m(q) <x_n(p), x_m(q)> / (|x_n(p)| |x_m(q)|)``.
+
+    Args:
+        x_n, x_m: features, (d, h, w) and (d, h', w'); normalised here.
+        s_n, s_m: saliency, (h, w) and (h', w'), in [0, 1].
+
+    Returns:
+        (h, w, h', w'), float32 or float64, in [-1, 1].
+
+    Example:
+        >>> x, s = torch.ones(4, 1, 2), torch.tensor([[1.0, 0.5]])
+        >>> co_peak_scores(x, x, s, s).flatten(0, 1).flatten(1)
+        tensor([[1.0000, 0.5000],
+                [0.5000, 0.2500]])
+    """
+    with without_autocast(x_n):
+        y_n, y_m = _descriptors(x_n[None], s_n[None])[0], _descriptors(x_m[None], s_m[None])[0]
+        return (y_n @ y_m.t()).view(*s_n.shape, *s_m.shape)
+
+
+def local_maximum_values(scores: Tensor) -> Tensor:
+    """Largest value in the window of 3 locations along each dimension, cut off at the border.
+
+    Separable, and with one buffer beside the result.
+
+    Args:
+        scores: of any number of dimensions.
+
+    Returns:
+        Tensor of the same shape.
+    """
+    largest = scores.clone() if min(scores.shape, default=1) < 2 else torch.empty_like(scores)
+    source = scores
+    for dim, length in enumerate(scores.shape):
+        if length < 2:
+            continue
+        # Of two neighbours each; once this is known, the result may replace its source.
+        pairs = torch.maximum(source.narrow(dim, 0, length - 1), source.narrow(dim, 1, length - 1))
+        inside = largest.narrow(dim, 1, length - 2)
+        torch.maximum(
+            pairs.narrow(dim, 0, length - 2), pairs.narrow(dim, 1, length - 2), out=inside
+        )
+        largest.narrow(dim, 0, 1).copy_(pairs.narrow(dim, 0, 1))
+        largest.narrow(dim, length - 1, 1).copy_(pairs.narrow(dim, length - 2, 1))
+        source = largest
+        del pairs
+    return largest
+
+
+@torch.no_grad()
+def co_peaks(scores: Tensor, positive: bool = True) -> Tensor:
+    """Local maxima of the 4-D scores of two images in windows of 3 x 3 x 3 x 3.
+
+    A pair counts if no other in its window has a larger score; so every pair of a plateau does.
+    No more than 3 tensors of the scores' size are alive at once, the scores included.
+
+    Args:
+        scores: (h, w, h', w').
+        positive: leave out scores of 0 and less, of locations that are not salient or have nothing
+            in common. (The paper does not say; its correlations of rectified features are never
+            negative.)
+
+    Returns:
+        (2, K) int64: the locations p in the first image and q in the second, counted row by row,
+        in ascending order. K = 0 is possible only with ``positive``.
+    """
+    peaks = local_maximum_values(scores) == scores
+    if positive:
+        peaks &= scores > 0
+    height, width = scores.shape[:2]
+    return peaks.view(height * width, -1).nonzero().t()
+
+
+class _MeanAtCoPeaks(torch.autograd.Function):
+    """Mean score of the co-peaks of two images; 1, with a derivative of 0, where there are none.
+
+    The scores are not kept. The derivative is a product of the descriptors with a sparse matrix
+    that has ones at the co-peaks.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, y_n: Tensor, y_m: Tensor, shape: tuple[int, int, int, int], positive: bool
+    ) -> Tensor:
+        scores = y_n @ y_m.t()
+        p, q = index = co_peaks(scores.view(shape), positive)
+        ctx.save_for_backward(y_n, y_m, index)
+        # Locations that are not numbers are no co-peaks, but must not go unnoticed.
+        unknown = 0 * scores.sum()
+        return unknown + (scores[p, q].mean() if len(p) else 1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        y_n, y_m, index = ctx.saved_tensors
+        count = index.shape[1]
+        values = (grad / max(count, 1)).expand(count)
+        size = (len(y_n), len(y_m))
+        # Ascending places are coalesced ones.
+        at_peaks = torch.sparse_coo_tensor(
+            index, values, size, is_coalesced=True, check_invariants=False
+        )
+        return at_peaks @ y_m, at_peaks.t() @ y_n, None, None
+
+
+def co_peak_losses(x: Tensor, s: Tensor, positive: bool = True, eps: float = 1e-6) -> Tensor:
+    """``l_t = -log(mean of Ts over the co-peaks)`` of all pairs of a group (DeepCO3, Eq. 3).
+
+    The loss of (n, m) is that of (m, n), so each pair is looked at once; one after the other, so
+    that memory does not grow with their number. Computed in at least float32.
+
+    Args:
+        x: features, (N, d, h, w).
+        s: saliency, (N, h, w), in [0, 1].
+        positive: as in :func:`co_peaks`. Without it the mean may be 0 or less, which has no
+            logarithm.
+        eps: means below it count as it, and pass no gradient.
+
+    Returns:
+        (N (N - 1) / 2,), pairs (0, 1), (0, 2), ..., (1, 2), ...; 0 for a pair without co-peaks.
+        Differentiable to x and s, also where it is empty or 0.
+
+    Raises:
+        ValueError: if the shapes do not fit.
+
+    Example:
+        >>> x = torch.ones(2, 4, 3, 3)
+        >>> co_peak_losses(x, torch.full((2, 3, 3), 0.5)).round(decimals=4)  # -log(0.5 * 0.5)
+        tensor([1.3863])
+    """
+    if x.dim() != 4 or s.shape != (len(x), *x.shape[2:]):
+        raise ValueError(
+            f'x must be (N, d, h, w) and s (N, h, w), got {tuple(x.shape)} and {tuple(s.shape)}'
+        )
+    with without_autocast(x):
+        y = _descriptors(x, s)
+        shape = (*s.shape[1:], *s.shape[1:])
+        if len(x) < 2:
+            return (y * 0).sum().expand(0)
+        means = torch.stack(
+            [_MeanAtCoPeaks.apply(a, b, shape, positive) for a, b in combinations(y, 2)]
+        )
+        return -means.clamp(min=eps).log()
+
+
+def _descriptors(x: Tensor, s: Tensor) -> Tensor:
+    """Normalised features as long as their saliency, as rows: (N, h w, d), at least float32."""
+    x, s = at_least_float32(x), at_least_float32(s)
+    return (x * (s * inverse_norms(x))[:, None]).flatten(2).transpose(1, 2)
