@@ -2,8 +2,14 @@
 
 from .backbones import EfficientNetLite, TimmFeatures, VGG16Pools
 from .data_preprocessor import GroupDataPreprocessor
-from .heads import CoarseToFineHead, CueHead
-from .losses import BalancedBCELoss, BalancedJaccardLoss
+from .heads import CoarseToFineHead, CoSaliencyHead, CueHead
+from .losses import (
+    AffinityLoss,
+    BalancedBCELoss,
+    BalancedJaccardLoss,
+    CoPeakLoss,
+    CoSaliencyLoss,
+)
 from .necks import (
     ConsensusModulator,
     DDTModulator,
@@ -21,19 +27,30 @@ from .necks import (
 )
 from .postprocessors import DenseCRF, GuidedFilter
 from .refiners import PrototypePresence, SelfTraining
-from .segmentors import SSNM, BaseCoSegmentor, ClassAgnosticSSNM, TrainingFreeCoSegmentor
+from .segmentors import (
+    SSNM,
+    BaseCoSegmentor,
+    ClassAgnosticSSNM,
+    DeepCO3,
+    TrainingFreeCoSegmentor,
+)
 
 __all__ = [
     'SSNM',
+    'AffinityLoss',
     'BalancedBCELoss',
     'BalancedJaccardLoss',
     'BaseCoSegmentor',
     'ClassAgnosticSSNM',
+    'CoPeakLoss',
+    'CoSaliencyHead',
+    'CoSaliencyLoss',
     'CoarseToFineHead',
     'ConsensusModulator',
     'CueHead',
     'DDTModulator',
     'DFFModulator',
+    'DeepCO3',
     'DenseCRF',
     'DiscriminantModulator',
     'EfficientNetLite',

@@ -24,6 +24,7 @@ class VGG16Pools(StagedBackbone):
         weights: ``'imagenet'`` (torchvision's download), None, or the path of a torchvision file.
         frozen_stages: number of stages, from the first, that are not trained.
         norm_eval: keep batch normalisation at its stored statistics in training.
+        last_pool: with False the last stage, ``pool5``, ends before its pooling, at stride 16.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class VGG16Pools(StagedBackbone):
         weights: str | None = 'imagenet',
         frozen_stages: int = -1,
         norm_eval: bool = False,
+        last_pool: bool = True,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -52,6 +54,9 @@ class VGG16Pools(StagedBackbone):
                 self.tap_channels[f'pool{number}'] = channels
                 self.tap_strides[f'pool{number}'] = 2**number
                 layers = []
+        if not last_pool:
+            self.stages['pool5'][-1] = nn.Identity()
+            self.tap_strides['pool5'] = 16
         self.finish(taps, frozen_stages, norm_eval)
         load_pretrained(
             self,

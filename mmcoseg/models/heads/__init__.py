@@ -1,6 +1,7 @@
 """From modulated features to logits."""
 
+from .co_saliency_head import CoSaliencyHead
 from .coarse_to_fine_head import CoarseToFineHead
 from .cue_head import CueHead
 
-__all__ = ['CoarseToFineHead', 'CueHead']
+__all__ = ['CoSaliencyHead', 'CoarseToFineHead', 'CueHead']

@@ -10,10 +10,12 @@ from .discriminant import group_discriminant
 from .landmarks import landmark_affinity, landmark_bipartition
 from .locations import corners_aligned, maps_at_locations, maps_at_pixels, pad_map
 from .masks import mask_of_prob
+from .peaks import PeakPropagation, find_peaks, peak_response_maps
 from .pooling import channel_covariance
 from .spectral import orient_by_border, spatial_clustering_loss, spectral_bipartition
 
 __all__ = [
+    'PeakPropagation',
     'border_ring',
     'channel_covariance',
     'co_peak_losses',
@@ -24,6 +26,7 @@ __all__ = [
     'deep_descriptor_transform',
     'deep_feature_factorisation',
     'factor_off_border',
+    'find_peaks',
     'group_discriminant',
     'landmark_affinity',
     'landmark_bipartition',
@@ -34,6 +37,7 @@ __all__ = [
     'orient_by_border',
     'pad_map',
     'pairwise_affinity',
+    'peak_response_maps',
     'principal_components',
     'soften_by_otsu',
     'spatial_clustering_loss',

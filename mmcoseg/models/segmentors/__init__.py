@@ -2,6 +2,7 @@
 
 from .base import BaseCoSegmentor
 from .class_agnostic_ssnm import ClassAgnosticSSNM
+from .deepco3 import DeepCO3
 from .ssnm import SSNM, wrap_around_groups
 from .training_free import GroupContext, TrainingFreeCoSegmentor
 
@@ -9,6 +10,7 @@ __all__ = [
     'SSNM',
     'BaseCoSegmentor',
     'ClassAgnosticSSNM',
+    'DeepCO3',
     'GroupContext',
     'TrainingFreeCoSegmentor',
     'wrap_around_groups',

@@ -203,3 +203,17 @@ def test_options_are_checked():
         VGG16Pools(weights=None, frozen_stages=6)
     with pytest.raises(ValueError, match="timm has no model 'hrnet_w19'; similar ones"):
         TimmFeatures('hrnet_w19')
+
+
+def test_vgg_without_its_last_pooling():
+    torch.manual_seed(0)
+    settings = dict(weights=None, taps=('pool4', 'pool5'))
+    backbone = VGG16Pools(**settings, last_pool=False).eval()
+    whole = VGG16Pools(**settings).eval()
+    assert whole.load_state_dict(backbone.state_dict())
+    assert backbone.strides == [16, 16] and whole.strides == [16, 32]
+    with torch.no_grad():
+        image = torch.randn(1, 3, 64, 96)
+        level = backbone(image)[-1]
+        assert level.shape == (1, 512, 4, 6)
+        torch.testing.assert_close(torch.nn.functional.max_pool2d(level, 2), whole(image)[-1])

@@ -1,0 +1,127 @@
+"""DeepCO3's head: a coarse co-saliency map, and the same at the image's size."""
+
+from collections.abc import Sequence
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ...registry import MODELS
+
+__all__ = ['BilinearDeconvolution', 'CoSaliencyHead']
+
+
+class BilinearDeconvolution(nn.ConvTranspose2d):
+    """Learned upsampling of one map by 2 that begins as bilinear interpolation.
+
+    Args:
+        align_corners: as of ``F.interpolate``: n locations become 2 n - 1 and the outermost stay
+            where they are; otherwise 2 n.
+    """
+
+    def __init__(self, align_corners: bool = False) -> None:
+        size, margin = (3, 1) if align_corners else (4, 3)
+        super().__init__(1, 1, size, stride=2, padding=margin, bias=False)
+        self.align_corners = align_corners
+
+    def reset_parameters(self) -> None:
+        weights = (0.5, 1.0, 0.5) if self.kernel_size[0] == 3 else (0.25, 0.75, 0.75, 0.25)
+        line = torch.tensor(weights)
+        with torch.no_grad():
+            self.weight.copy_(torch.outer(line, line))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, 1, h, w) to (n, 1, 2 h, 2 w), or (n, 1, 2 h - 1, 2 w - 1) with aligned corners."""
+        if not self.align_corners:
+            # Beyond the border the map goes on, rather than being 0.
+            x = F.pad(x, (1, 1, 1, 1), mode='replicate')
+        return super().forward(x)
+
+
+@MODELS.register_module()
+class CoSaliencyHead(BaseModule):
+    """Coarse map and learned upsampling (DeepCO3, section 3.2).
+
+    A 1x1 convolution on the features gives the coarse logits, whose sigmoid is the map that the
+    co-peak and affinity losses look at. Deconvolutions, which begin as bilinear interpolation,
+    double their size until one location is one pixel.
+
+    Args:
+        in_channels: channels of the levels, fine to coarse; the last are the features.
+        strides: of the levels, in pixels, powers of 2.
+        lateral: also take logits from the finer levels, where the upsampling passes their stride,
+            by 1x1 convolutions that begin with zeros; not in the paper, for sharper edges.
+        align_corners: the outermost locations lie on the image's outermost pixels, as those of
+            EfficientNet-Lite do for images of 32 k + 1 pixels; see ``ops.corners_aligned``.
+
+    Raises:
+        ValueError: if the levels are not given fine to coarse, with strides that are powers of 2.
+
+    Example:
+        >>> head = CoSaliencyHead([8], [16])
+        >>> coarse = head.coarse_logits((torch.rand(2, 8, 7, 7),))
+        >>> head((torch.rand(2, 8, 7, 7),), coarse).shape
+        torch.Size([2, 1, 112, 112])
+    """
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        strides: Sequence[int],
+        lateral: bool = False,
+        align_corners: bool = False,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        strides = list(strides)
+        powers = all(isinstance(s, int) and s > 0 and s & (s - 1) == 0 for s in strides)
+        if len(strides) != len(in_channels) or not powers or strides != sorted(set(strides)):
+            raise ValueError(
+                'CoSaliencyHead needs one stride a level, powers of 2, fine to coarse; got '
+                f'in_channels={list(in_channels)}, strides={strides}'
+            )
+        self.strides = strides
+        self.align_corners = align_corners
+        self.conv = nn.Conv2d(in_channels[-1], 1, 1)
+        nn.init.normal_(self.conv.weight, std=0.01)
+        nn.init.zeros_(self.conv.bias)
+        self.upsample = nn.ModuleList(
+            BilinearDeconvolution(align_corners) for _ in range(strides[-1].bit_length() - 1)
+        )
+        self.lateral = nn.ModuleDict()
+        for stride, channels in zip(strides[:-1], in_channels[:-1]):
+            if lateral:
+                self.lateral[str(stride)] = conv = nn.Conv2d(channels, 1, 1)
+                nn.init.zeros_(conv.weight)
+                nn.init.zeros_(conv.bias)
+
+    def coarse_logits(self, feats: tuple[Tensor, ...]) -> Tensor:
+        """Logits (n, 1, h, w) at the features' resolution, of levels fine to coarse."""
+        return self.conv(feats[-1])
+
+    def forward(self, feats: tuple[Tensor, ...], coarse: Tensor) -> Tensor:
+        """Logits at about the image's size, (n, 1, H', W').
+
+        Args:
+            feats: levels, fine to coarse.
+            coarse: their :meth:`coarse_logits`.
+        """
+        logits, stride = coarse, self.strides[-1]
+        for upsample in self.upsample:
+            logits, stride = upsample(logits), stride // 2
+            if str(stride) in self.lateral:
+                finer = self.lateral[str(stride)](feats[self.strides.index(stride)])
+                logits = logits + self._resize(finer, logits.shape[-2:])
+        return logits
+
+    def predict_by_feat(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
+        """Co-saliency in [0, 1], (n, 1, *size), float32, of logits of any resolution."""
+        return torch.sigmoid(self._resize(logits.float(), size))
+
+    def _resize(self, maps: Tensor, size: Sequence[int]) -> Tensor:
+        if tuple(maps.shape[-2:]) == tuple(size):
+            return maps
+        return F.interpolate(
+            maps, size=tuple(size), mode='bilinear', align_corners=self.align_corners
+        )

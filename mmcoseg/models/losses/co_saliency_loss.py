@@ -1,0 +1,82 @@
+"""DeepCO3's loss of saliency."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ...registry import MODELS
+from ...structures import split_groups
+from .group_reduction import GroupReduction, check_group_reduction, reduce_groups
+
+__all__ = ['CoSaliencyLoss', 'balanced_square_error']
+
+
+def balanced_square_error(maps: Tensor, saliency: Tensor) -> Tensor:
+    """``l_s(n) = mean over p of rho(p) (S_n(p) - S^_n(p))^2`` of each image (DeepCO3, Eq. 6).
+
+    Pixels whose saliency S^ is above its mean are salient; with e their share of the image they
+    weigh 1 - e and the others e, so that both weigh the same in sum. A saliency without contrast
+    says nothing: 0. (The paper has a sum over the pixels.)
+
+    Args:
+        maps: (n, 1, H, W), in [0, 1].
+        saliency: (n, 1, h, w), in [0, 1], at any resolution; resized to that of the maps.
+
+    Returns:
+        (n,), float32 or float64.
+
+    Example:
+        >>> maps, saliency = torch.zeros(1, 1, 1, 4), torch.tensor([[[[1.0, 0.0, 0.0, 0.0]]]])
+        >>> balanced_square_error(maps, saliency)  # (1 - 1/4) * 1 / 4
+        tensor([0.1875])
+    """
+    maps = maps.to(torch.promote_types(maps.dtype, torch.float32))
+    saliency = saliency.to(maps.dtype)
+    if saliency.shape[-2:] != maps.shape[-2:]:
+        saliency = F.interpolate(
+            saliency, size=maps.shape[-2:], mode='bilinear', align_corners=False
+        )
+    salient = saliency > saliency.mean(dim=(-2, -1), keepdim=True)
+    share = salient.to(maps.dtype).mean(dim=(-2, -1), keepdim=True)
+    weight = torch.where(salient, 1 - share, share)
+    return (weight * (maps - saliency).square()).mean(dim=(-3, -2, -1))
+
+
+@MODELS.register_module()
+class CoSaliencyLoss(nn.Module):
+    """Holds the co-saliency near what each image's own saliency says (DeepCO3, Eq. 6).
+
+    See :func:`balanced_square_error`. The loss of several groups is their mean.
+
+    Args:
+        reduction: ``'sum'`` over the images of a group (Eq. 1), or their ``'mean'``.
+        loss_weight: factor of the result; 1 in the paper.
+        loss_name: name in the log; must start with ``loss``.
+
+    Raises:
+        ValueError: if ``reduction`` is unknown.
+    """
+
+    def __init__(
+        self,
+        reduction: GroupReduction = 'sum',
+        loss_weight: float = 1.0,
+        loss_name: str = 'loss_saliency',
+    ) -> None:
+        super().__init__()
+        check_group_reduction(reduction)
+        self.reduction = reduction
+        self.loss_weight = loss_weight
+        self.loss_name = loss_name
+
+    def forward(self, maps: Tensor, saliency: Tensor, group_sizes: list[int]) -> Tensor:
+        """The loss, a scalar.
+
+        Args:
+            maps: co-saliency at the images' size, (sum N, 1, H, W), in [0, 1].
+            saliency: of each image, found without labels, (sum N, 1, h, w), in [0, 1].
+            group_sizes: number of images of each group.
+        """
+        losses = split_groups(balanced_square_error(maps, saliency), group_sizes)
+        sums = [loss.sum() for loss in losses]
+        return self.loss_weight * reduce_groups(sums, group_sizes, self.reduction)

@@ -1,0 +1,297 @@
+"""DeepCO3: instance co-segmentation by co-peak search and co-saliency detection (CVPR 2019)."""
+
+from collections.abc import Mapping, Sequence
+from math import ceil
+
+import torch
+from mmengine.config import ConfigDict
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ...registry import MODELS, TASK_UTILS
+from ...structures import CoSegDataSample, GroupDataSample, GroupSampleList, group_sizes_of
+from ..ops import find_peaks, peak_response_maps
+from .base import BaseCoSegmentor
+
+__all__ = ['DeepCO3']
+
+#: The losses a config may name, and what each looks at.
+LOSSES = ('co_peak', 'affinity', 'saliency')
+
+
+@MODELS.register_module()
+class DeepCO3(BaseCoSegmentor):
+    """A network optimised on the very images of one group, and read out by its peaks.
+
+    A head on the backbone's features gives a coarse co-saliency map and the same at the image's
+    size. The objective (Eq. 1) is the sum of three losses over a mini-batch of a group's images.
+    Peaks of the coarse map are the instances' seeds; peak back-propagation gives each a heat map,
+    by which the ranking chooses the best object proposal.
+
+    Args:
+        backbone: gives levels, fine to coarse; the last are the features.
+        decode_head: gives the maps, normally ``CoSaliencyHead``.
+        losses: ``co_peak``, ``affinity``, ``saliency`` -> config; None removes one (the
+            ablations). The first two are called with (features, coarse maps, group sizes), the
+            last with (maps, the images' saliency, group sizes).
+        ranking: config from ``TASK_UTILS`` of what chooses proposals, normally
+            ``InstanceRanking``: called with heat maps (k, H, W), co-saliency (H, W) and the image's
+            proposals, it gives indices and scores (k,). None: no instances.
+        nms: config from ``TASK_UTILS`` of what drops doubles, normally ``MaskNMS``: called with
+            masks (k, H, W) bool and scores (k,), it gives the indices of those to keep. None: only
+            proposals chosen by several peaks are dropped.
+        test_cfg: how to predict:
+
+            - ``chunk_size``: images that go through the network at a time; bounds the memory, the
+              results do not depend on it;
+            - ``max_peaks``: the highest so many of an image are seeds; None for all;
+            - ``min_peak``: co-saliency below which a peak is no seed; None for 0;
+            - ``peak_chunk_size``: peaks of an image that go back at a time; as ``chunk_size``;
+            - ``threshold``: co-saliency from which a pixel is object.
+
+    Raises:
+        ValueError: for unknown losses, none at all, or unknown keys or values of ``test_cfg``.
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        decode_head: dict,
+        losses: Mapping[str, dict | None],
+        ranking: dict | None = None,
+        nms: dict | None = None,
+        data_preprocessor: dict | None = None,
+        postprocessors: Sequence[dict] | None = (),
+        test_cfg: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        self.test_cfg = complete_test_cfg(test_cfg)
+        super().__init__(data_preprocessor, postprocessors, self.test_cfg.threshold, init_cfg)
+        unknown = sorted(set(losses) - set(LOSSES))
+        if unknown or not any(losses.values()):
+            raise ValueError(
+                f'model.losses must have at least one of {LOSSES}, and no other; got '
+                f'{ {name: bool(cfg) for name, cfg in losses.items()} }'
+            )
+        self.backbone = MODELS.build(backbone)
+        self.decode_head = MODELS.build(decode_head)
+        self.losses = nn.ModuleDict(
+            {name: MODELS.build(losses[name]) for name in LOSSES if losses.get(name)}
+        )
+        self.ranking = TASK_UTILS.build(ranking) if ranking else None
+        self.nms = TASK_UTILS.build(nms) if nms else None
+
+    def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """The backbone's levels, fine to coarse, of images (n, 3, H, W)."""
+        return tuple(self.backbone(inputs))
+
+    def loss(
+        self, inputs: Tensor | Sequence[Tensor], data_samples: GroupSampleList
+    ) -> dict[str, Tensor]:
+        """The objective (Eq. 1), by its parts.
+
+        Args:
+            inputs: images of mini-batches of groups, as the preprocessor gives them.
+            data_samples: the mini-batches; for the saliency loss, with ``saliency``.
+
+        Raises:
+            ValueError: naming an image that is smaller than the others, or has no saliency.
+        """
+        inputs = self._normalised(inputs, self._network_size(inputs))
+        size, group_sizes = inputs.shape[-2:], group_sizes_of(data_samples)
+        samples = [sample for group in data_samples for sample in group]
+        for sample in samples:
+            if tuple(sample.metainfo.get('img_shape', size)[:2]) != tuple(size):
+                raise ValueError(
+                    f'{sample.identity} is {sample.img_shape}, others of the batch {tuple(size)}; '
+                    'resize to one size in the training pipeline'
+                )
+        feats = self.extract_feat(inputs)
+        coarse = self.decode_head.coarse_logits(feats)
+        maps = torch.sigmoid(coarse.float())
+        losses = {}
+        for name, loss in self.losses.items():
+            if name == 'saliency':
+                fine = self.decode_head.predict_by_feat(self.decode_head(feats, coarse), size)
+                value = loss(fine, _saliency_of(samples, inputs), group_sizes)
+            else:
+                value = loss(feats[-1], maps, group_sizes)
+            losses[loss.loss_name] = value
+        return losses
+
+    def _forward(
+        self, inputs: Tensor | Sequence[Tensor], data_samples: GroupSampleList | None = None
+    ) -> Tensor:
+        """Logits (sum N, 1, H', W') at about the images' size."""
+        feats = self.extract_feat(self._normalised(inputs, self._network_size(inputs)))
+        return self.decode_head(feats, self.decode_head.coarse_logits(feats))
+
+    @torch.no_grad()
+    def predict(
+        self, inputs: Tensor | Sequence[Tensor], data_samples: GroupSampleList
+    ) -> GroupSampleList:
+        """Co-saliency and, with a ranking, instances of every image.
+
+        Images are looked at some at a time, so groups of any size fit into memory. ``pred_prob``
+        is at a quarter of the network's resolution; ``pred_instances`` are at the original size,
+        the best first.
+
+        Args:
+            inputs: as the preprocessor gives them: (sum N, 3, H, W), or with its ``defer`` a list
+                of images (3, h, w).
+            data_samples: groups; with a ranking, with ``proposals``.
+
+        Raises:
+            ValueError: naming an image without proposals.
+        """
+        samples = [sample for group in data_samples for sample in group]
+        labels = [_label_of(group) for group in data_samples for _ in group]
+        size = self._network_size(inputs)
+        probs = []
+        for start in range(0, len(samples), self.test_cfg.chunk_size):
+            some = slice(start, start + self.test_cfg.chunk_size)
+            images = self._normalised(inputs[some], size)
+            feats = self.extract_feat(images)
+            coarse = self.decode_head.coarse_logits(feats)
+            fine = self.decode_head.predict_by_feat(self.decode_head(feats, coarse), size)
+            for sample, label, image, logits, prob in zip(
+                samples[some], labels[some], images, coarse[:, 0], fine
+            ):
+                height, width = sample.metainfo.get('img_shape', size)[:2]
+                prob = prob[:, :height, :width]
+                if self.ranking is not None:
+                    self._choose(sample, label, image, logits, prob[0])
+                # Full maps of 1,000 images would take most of a gigabyte.
+                shape = ceil(height / 4), ceil(width / 4)
+                probs.append(F.adaptive_avg_pool2d(prob, shape))
+        return self.add_predictions(data_samples, probs)
+
+    def heat_maps(self, image: Tensor, coarse: Tensor) -> Tensor:
+        """What of the image the peaks of its coarse map rest on.
+
+        Args:
+            image: (3, H, W), as the network gets it.
+            coarse: coarse logits, (h, w) or less at the right and the bottom.
+
+        Returns:
+            (k, H, W) float32, one a peak, the highest first, each with the sum 1.
+        """
+        peaks = find_peaks(
+            torch.sigmoid(coarse.float()), self.test_cfg.max_peaks, self.test_cfg.min_peak
+        )
+        return peak_response_maps(
+            lambda batch: self.decode_head.coarse_logits(self.extract_feat(batch)),
+            image,
+            peaks,
+            self.test_cfg.peak_chunk_size,
+        )
+
+    def _choose(
+        self, sample: CoSegDataSample, label: int, image: Tensor, coarse: Tensor, prob: Tensor
+    ) -> None:
+        """Note which proposals are the instances; their masks are made in :meth:`complete`."""
+        if 'proposals' not in sample:
+            raise ValueError(
+                f'{sample.identity} has no object proposals: put ComputeProposals or LoadProposals '
+                'into the pipeline, or set model.ranking=None to do without instances'
+            )
+        height, width = prob.shape
+        rows = ceil(coarse.shape[0] * height / image.shape[1])
+        columns = ceil(coarse.shape[1] * width / image.shape[2])
+        heat = self.heat_maps(image, coarse[:rows, :columns])[:, :height, :width]
+        size = tuple(sample.metainfo.get('ori_shape', prob.shape)[:2])
+        count = len(sample.proposals)
+        if len(heat) and count:
+            heat, prob = _resized(heat, size), _resized(prob[None], size)[0].clamp(0, 1)
+            heat = heat.clamp(min=0)
+            heat = heat / heat.sum(dim=(1, 2), keepdim=True).clamp(min=1e-12)
+            indices, scores = self.ranking(heat, prob, sample.proposals)
+        else:
+            indices = torch.zeros(0, dtype=torch.long, device=image.device)
+            scores = torch.zeros(0, device=image.device)
+        sample.chosen_proposals = InstanceData(
+            indices=indices, scores=scores.float(), labels=torch.full_like(indices, label)
+        )
+
+    def complete(self, group: GroupDataSample) -> None:
+        """Make masks of the soft maps and of the chosen proposals, and run the post-processors."""
+        for sample in group:
+            if 'chosen_proposals' in sample:
+                sample.pred_instances = self._instances(sample)
+                del sample.chosen_proposals
+        super().complete(group)
+
+    def _instances(self, sample: CoSegDataSample) -> InstanceData:
+        chosen = sample.chosen_proposals
+        # The best peak of a proposal stands for it.
+        chosen = chosen[chosen.scores.argsort(descending=True, stable=True)]
+        first: dict[int, int] = {}
+        for place, index in enumerate(chosen.indices.tolist()):
+            first.setdefault(index, place)
+        kept = torch.tensor(list(first.values()), dtype=torch.long, device=chosen.indices.device)
+        chosen = chosen[kept]
+        masks = sample.proposals[chosen.indices].masks
+        instances = InstanceData(masks=masks, labels=chosen.labels, scores=chosen.scores)
+        if self.nms is not None and len(instances):
+            instances = instances[self.nms(instances.masks, instances.scores)]
+        return instances
+
+    def _network_size(self, images: Tensor | Sequence[Tensor]) -> tuple[int, int]:
+        """Height and width of what goes through the network."""
+        if isinstance(images, Tensor):
+            return tuple(images.shape[-2:])
+        return self.data_preprocessor.padded_size(images)
+
+    def _normalised(self, images: Tensor | Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+        if isinstance(images, Tensor):
+            return images
+        return self.data_preprocessor.normalise(images, size)
+
+
+def _resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Maps (k, h, w) at another size, (k, *size)."""
+    if tuple(maps.shape[-2:]) == size:
+        return maps
+    return F.interpolate(
+        maps[None], size=size, mode='bilinear', align_corners=False, antialias=True
+    )[0]
+
+
+def _label_of(group: GroupDataSample) -> int:
+    """What the instances of a group are called: its first category, 0 where it has none."""
+    return next(iter(group.metainfo.get('label_ids', ())), 0)
+
+
+def _saliency_of(samples: Sequence[CoSegDataSample], inputs: Tensor) -> Tensor:
+    """The images' saliency, (n, 1, H, W)."""
+    for sample in samples:
+        if 'saliency' not in sample:
+            raise ValueError(
+                f'{sample.identity} has no saliency: put ComputeSaliency into the training '
+                'pipeline, or set model.losses.saliency=None'
+            )
+    maps = [sample.saliency.data[None].to(inputs) for sample in samples]
+    return torch.cat(
+        [F.interpolate(m, inputs.shape[-2:], mode='bilinear', align_corners=False) for m in maps]
+    )
+
+
+def complete_test_cfg(test_cfg: dict | None) -> ConfigDict:
+    """Defaults filled in and values checked; see :class:`DeepCO3`."""
+    complete = ConfigDict(
+        chunk_size=6, max_peaks=32, min_peak=None, peak_chunk_size=10, threshold=0.5
+    )
+    unknown = set(test_cfg or {}) - set(complete)
+    if unknown:
+        raise ValueError(
+            f'unknown keys in model.test_cfg: {sorted(unknown)}; known: {sorted(complete)}'
+        )
+    complete.update(test_cfg or {})
+    for key in ('chunk_size', 'max_peaks', 'peak_chunk_size'):
+        value = complete[key]
+        if (value is None and key != 'max_peaks') or (
+            value is not None and (not isinstance(value, int) or value < 1)
+        ):
+            raise ValueError(f'model.test_cfg.{key} must be a positive integer, got {value!r}')
+    return complete
