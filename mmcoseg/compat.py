@@ -106,6 +106,7 @@ def keep_freed_memory() -> bool:
         return False
     trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of malloc.h
     mebibytes = 2**20
+    # What is larger than a layer's output is still given back at once.
     return bool(
-        mallopt(mmap_threshold, 512 * mebibytes) and mallopt(trim_threshold, 512 * mebibytes)
+        mallopt(mmap_threshold, 64 * mebibytes) and mallopt(trim_threshold, 128 * mebibytes)
     )

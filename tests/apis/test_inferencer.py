@@ -221,6 +221,13 @@ def test_postprocessors_belong_to_the_model(photos, tiny_config):
     assert all((inverted[key] == 1 - mask).all() for key, mask in plain.items())
 
 
+def test_postprocessors_can_all_be_removed(photos, tiny_config):
+    options = {'model.postprocessors': None}
+    plain = masks_of(CoSegInferencer(config=tiny_config)(photos))
+    without = masks_of(CoSegInferencer(config=tiny_config, cfg_options=options)(photos))
+    assert all((without[key] == mask).all() for key, mask in plain.items())
+
+
 def test_crf_can_be_left_out(tiny_config):
     cfg = Config.fromfile(tiny_config)
     cfg.model.postprocessors = [dict(type='InvertForTest'), dict(type='mmcoseg.DenseCRF')]

@@ -412,7 +412,7 @@ def start(photos, out, config, repo_env):
 
 @pytest.mark.parametrize('how', [signal.SIGKILL, signal.SIGINT])
 def test_ended_and_run_again(how, photos, tmp_path, tiny_config, repo_env, segment, capsys):
-    write_images(photos / 'elk', [f'{i}.jpg' for i in range(20)], first=50)
+    write_images(photos / 'elk', [f'{i}.jpg' for i in range(60)], first=50)
     out = tmp_path / 'out'
     process = start(photos, out, tiny_config, repo_env)
     try:

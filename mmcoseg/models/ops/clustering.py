@@ -93,7 +93,9 @@ def consensus_foreground(
     rows = features.permute(0, 2, 3, 1).reshape(-1, d)
     x = principal_components(rows, num_components, normalise=True)
     order = x[:, 0].argsort(stable=True)
-    points = x[order].float().cpu().numpy()
+    for column in x.unbind(dim=1):  # by columns, since a second copy of all may be too much
+        column.copy_(column[order])
+    points = x.float().cpu().numpy()
     del rows, x
     order = order.cpu()
     on_border = border_ring(height, width).repeat(n, 1, 1).reshape(-1)[order]

@@ -1,16 +1,12 @@
 """How sure one can be that the common object is in an image at all."""
 
-from typing import TYPE_CHECKING
-
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor
 from torch.nn import functional as F
 
 from ...registry import MODELS
-
-if TYPE_CHECKING:
-    from ..segmentors.training_free import GroupContext
+from .group_context import GroupContext
 
 __all__ = ['PrototypePresence']
 
@@ -19,9 +15,9 @@ __all__ = ['PrototypePresence']
 class PrototypePresence(BaseModule):
     """Presence by how like the others' objects an image's own object is.
 
-    The descriptor of what the soft map covers in an image is compared (cosine, after the group's
-    mean background is taken off) with the mean of those of the other images. The
-    score is a logistic function of it.
+    The mean of the l2-normalised descriptors of what the soft map covers in an image is compared
+    (cosine, after the group's mean background is taken off) with the mean of those of the other
+    images. The score is a logistic function of it.
 
     Args:
         level: index of the backbone's level.
@@ -44,10 +40,10 @@ class PrototypePresence(BaseModule):
         self.scale = scale
 
     def encode(self, feats: tuple[Tensor, ...]) -> Tensor:
-        """The chosen level, each location normalised: (n, d, h, w)."""
-        return F.normalize(feats[self.level], dim=1)
+        """The chosen level as it is, (n, d, h, w): as cues have it, who then share its codes."""
+        return feats[self.level]
 
-    def forward(self, prob: Tensor, context: 'GroupContext') -> Tensor:
+    def forward(self, prob: Tensor, context: GroupContext) -> Tensor:
         """Presence of each image, (N,) in [0, 1]; 1 for a group of one image.
 
         Args:
@@ -60,7 +56,7 @@ class PrototypePresence(BaseModule):
         maps = F.adaptive_avg_pool2d(prob.float(), codes.shape[-2:]).to(codes.device)
         objects, backgrounds = [], []
         for code, weight in zip(codes, maps):
-            code = code.float()
+            code = F.normalize(code.float(), dim=0)
             objects.append((code * weight).sum(dim=(1, 2)) / weight.sum().clamp(min=1e-3))
             backgrounds.append(
                 (code * (1 - weight)).sum(dim=(1, 2)) / (1 - weight).sum().clamp(min=1e-3)

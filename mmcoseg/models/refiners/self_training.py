@@ -1,7 +1,6 @@
 """Self-training: the group's soft maps teach what tells its object from everything else."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,9 +11,7 @@ from torch.nn import functional as F
 from ...registry import MODELS, TASK_UTILS
 from ..ops.discriminant import group_discriminant
 from ..ops.locations import maps_at_locations, maps_at_pixels, pad_map
-
-if TYPE_CHECKING:
-    from ..segmentors.training_free import GroupContext
+from .group_context import GroupContext
 
 __all__ = ['SelfTraining', 'match_area']
 
@@ -83,7 +80,7 @@ class SelfTraining(BaseModule):
         """The chosen levels, each location normalised: (n, sum d, h, w)."""
         return torch.cat([F.normalize(feats[level], dim=1) for level in self.levels], dim=1)
 
-    def forward(self, prob: Tensor, context: 'GroupContext') -> Tensor:
+    def forward(self, prob: Tensor, context: GroupContext) -> Tensor:
         """Soft maps (N, 1, h, w) at the resolution of the codes.
 
         Args:
@@ -109,7 +106,7 @@ class SelfTraining(BaseModule):
             current = weight * given + (1 - weight) * learned.to(given.device)
         return current
 
-    def _draw(self, prob: Tensor, context: 'GroupContext') -> Tensor:
+    def _draw(self, prob: Tensor, context: GroupContext) -> Tensor:
         """The targets (N, 1, h, w) that soft maps stand for."""
         if self.targets is None:
             return prob

@@ -4,14 +4,13 @@ from .base import BaseCoSegmentor
 from .class_agnostic_ssnm import ClassAgnosticSSNM
 from .deepco3 import DeepCO3
 from .ssnm import SSNM, wrap_around_groups
-from .training_free import GroupContext, TrainingFreeCoSegmentor
+from .training_free import TrainingFreeCoSegmentor
 
 __all__ = [
     'SSNM',
     'BaseCoSegmentor',
     'ClassAgnosticSSNM',
     'DeepCO3',
-    'GroupContext',
     'TrainingFreeCoSegmentor',
     'wrap_around_groups',
 ]

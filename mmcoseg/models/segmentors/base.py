@@ -20,9 +20,10 @@ class BaseCoSegmentor(BaseModel, metaclass=ABCMeta):
 
     Args:
         data_preprocessor: config, normally of ``GroupDataPreprocessor``.
-        postprocessors: configs from ``TASK_UTILS``; each is called with a ``GroupDataSample`` that
-            has predictions and changes them in place, in the given order. One whose attribute
-            ``by_image`` is true treats each image by itself, and may be given a group in parts.
+        postprocessors: configs from ``TASK_UTILS``, or None for none; each is called with a
+            ``GroupDataSample`` that has predictions and changes them in place, in the given order.
+            One whose attribute ``by_image`` is true treats each image by itself, and may be given
+            a group in parts.
         threshold: probability from which a pixel is object.
 
     Attributes:
@@ -34,7 +35,7 @@ class BaseCoSegmentor(BaseModel, metaclass=ABCMeta):
     def __init__(
         self,
         data_preprocessor: dict | None = None,
-        postprocessors: Sequence[dict] = (),
+        postprocessors: Sequence[dict] | None = (),
         threshold: float = 0.5,
         init_cfg: dict | None = None,
     ) -> None:
@@ -44,7 +45,7 @@ class BaseCoSegmentor(BaseModel, metaclass=ABCMeta):
             # Built here, because mmengine's BaseModel looks in its own registry.
             data_preprocessor = MODELS.build(data_preprocessor)
         super().__init__(data_preprocessor, init_cfg)
-        self.postprocessors = [TASK_UTILS.build(cfg) for cfg in postprocessors]
+        self.postprocessors = [TASK_UTILS.build(cfg) for cfg in postprocessors or ()]
         self.threshold = threshold
         self.soft_only = False
 

@@ -1,7 +1,6 @@
 """Co-segmentation without training: cues of the group, weighed and refined."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from math import ceil
 
 import torch
@@ -13,37 +12,14 @@ from ...registry import MODELS
 from ...structures import GroupDataSample, GroupSampleList, group_sizes_of
 from ..necks.modulator import Modulation
 from ..ops.locations import maps_at_pixels, pad_map
+from ..refiners import GroupContext
 from .base import BaseCoSegmentor
 from .feature_store import FeatureStore, uncentred_basis
 
-__all__ = ['GroupContext', 'TrainingFreeCoSegmentor']
+__all__ = ['TrainingFreeCoSegmentor']
 
 #: Images that decide in which basis the codes of a group are kept.
 BASIS_IMAGES = 64
-
-
-@dataclass
-class GroupContext:
-    """What refiners may look at beside the soft maps of a group of N images.
-
-    Attributes:
-        images: as the network gets them before normalisation, N of (3, h, w), uint8 BGR with a
-            deferring preprocessor.
-        group: the group's sample; without predictions, since those come last.
-        cues: the maps of each cue, (N, 1, h, w) in [0, 1].
-        codes: by the name of the cue or refiner that encoded them, (N, d, h, w) float16.
-        own: those of the refiner that is being called, if it has some.
-        saliency: of the images, (N, 1, h, w) in [0, 1], where the pipeline gives it.
-        size: height and width of what goes through the network, padding included.
-    """
-
-    images: Sequence[Tensor]
-    group: GroupDataSample
-    cues: dict[str, Tensor] = field(default_factory=dict)
-    codes: dict[str, Tensor] = field(default_factory=dict)
-    own: Tensor | None = None
-    saliency: Tensor | None = None
-    size: tuple[int, int] = (0, 0)
 
 
 @MODELS.register_module()

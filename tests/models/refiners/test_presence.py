@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mmcoseg.models import PrototypePresence
-from mmcoseg.models.segmentors.training_free import GroupContext
+from mmcoseg.models.refiners import GroupContext
 from mmcoseg.structures import GroupDataSample
 
 

@@ -9,8 +9,8 @@ from mmcoseg.config_files import METHODS, find_config
 from mmcoseg.datasets import CoSegDataset
 from mmcoseg.models import SelfTraining
 from mmcoseg.models.postprocessors.edge_refiner import EdgeRefiner
+from mmcoseg.models.refiners import GroupContext
 from mmcoseg.models.refiners.self_training import match_area
-from mmcoseg.models.segmentors.training_free import GroupContext
 from mmcoseg.registry import MODELS, TASK_UTILS, TRANSFORMS
 from mmcoseg.structures import GroupDataSample
 
