@@ -164,4 +164,5 @@ def co_peak_losses(x: Tensor, s: Tensor, positive: bool = True, eps: float = 1e-
 def _descriptors(x: Tensor, s: Tensor) -> Tensor:
     """Normalised features as long as their saliency, as rows: (N, h w, d), at least float32."""
     x, s = at_least_float32(x), at_least_float32(s)
-    return (x * (s * inverse_norms(x))[:, None]).flatten(2).transpose(1, 2)
+    # Rows that lie together make products with sparse matrices several times faster.
+    return (x * (s * inverse_norms(x))[:, None]).flatten(2).transpose(1, 2).contiguous()
