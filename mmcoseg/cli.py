@@ -10,6 +10,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -283,7 +284,9 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _add_check_data(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('root', help='folder with images/<group>/* and masks/<group>/*.png')
+    parser.add_argument(
+        'root', help='folder with images/<group>/*, and masks/<group>/*.png or instances.json'
+    )
 
 
 def _check_data(args: argparse.Namespace) -> int:
@@ -298,9 +301,13 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         'predictions',
         help='folder of predicted masks, <group>/<stem>.png, or one that has them in masks/, such '
-        'as `mmcoseg segment` writes',
+        'as `mmcoseg segment` writes; for instances its annotations.json, or the folder of it',
     )
-    parser.add_argument('ground_truth', help='folder of true masks of the same layout')
+    parser.add_argument(
+        'ground_truth',
+        help='folder of true masks of the same layout; for instances a COCO json whose file_name '
+        'is <group>/<file>, or a folder with such an instances.json and no masks/',
+    )
     parser.add_argument('--groups', nargs='+', metavar='GROUP', help='score only these groups')
     parser.add_argument(
         '--json', metavar='FILE', help='also write all scores as json; - for stdout, and no table'
@@ -318,23 +325,37 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
         help='what the values of mask files mean, on both sides: 255 is the object; classes, with '
         '255 void; or 128 and above is the object (default: told from the values of each file)',
     )
+    parser.add_argument(
+        '--matching',
+        choices=['greedy', 'voc'],
+        default='greedy',
+        help='of instances: a prediction takes the best instance that is left (the default, as in '
+        'COCO), or must be the first on the best of all (PASCAL VOC)',
+    )
 
 
 def _evaluate(args: argparse.Namespace) -> int:
-    from .evaluation.folders import evaluate_folders
-
     to_stdout = args.json == '-'
-    report = evaluate_folders(
-        args.predictions,
-        args.ground_truth,
+    options = dict(
         groups=args.groups,
-        values=args.values,
         out_file=None if to_stdout else args.json,
         verbose=not to_stdout,
         missing=args.missing,
     )
+    truth = Path(args.ground_truth)
+    listed = (truth / 'instances.json').is_file() and not (truth / 'masks').is_dir()
+    if truth.suffix.lower() == '.json' or listed:
+        from .evaluation.instance_files import evaluate_instance_files
+
+        kind = 'instances'
+        report = evaluate_instance_files(args.predictions, truth, matching=args.matching, **options)
+    else:
+        from .evaluation.folders import evaluate_folders
+
+        kind = 'native'
+        report = evaluate_folders(args.predictions, truth, values=args.values, **options)
     if to_stdout:
-        print(json.dumps({'native': report.to_dict()}, indent=1))
+        print(json.dumps({kind: report.to_dict()}, indent=1))
     return 0
 
 
@@ -480,7 +501,7 @@ _COMMANDS: dict[str, _Command] = {
     'check-config': (_add_check_config, _check_config, 'Build everything a config names.'),
     'list': (_add_list, _list, 'List our configs and registered components.'),
     'check-data': (_add_check_data, _check_data, 'Report what a data set holds, and its faults.'),
-    'evaluate': (_add_evaluate, _evaluate, 'Score a folder of masks against another.'),
+    'evaluate': (_add_evaluate, _evaluate, 'Score masks or instances against true ones.'),
 }
 
 

@@ -4,6 +4,13 @@ from .base import CoSegDataset
 from .coco_seg import COCOSEGDataset
 from .collate import group_collate
 from .concat import ConcatCoSegDataset
+from .instances import (
+    COCONonVOCDataset,
+    COCOVOCDataset,
+    InstanceCoSegDataset,
+    SOCDataset,
+    VOC12Dataset,
+)
 from .named import ICoseg8Dataset, InternetDataset, MSRC7Dataset, PASCALCoSegDataset
 from .samplers import EpisodeSampler
 from .synthetic import SyntheticCoSegDataset
@@ -18,12 +25,15 @@ from .transforms import (
 )
 
 __all__ = [
+    'COCONonVOCDataset',
     'COCOSEGDataset',
+    'COCOVOCDataset',
     'CoSegDataset',
     'ConcatCoSegDataset',
     'EpisodeSampler',
     'ForEachImage',
     'ICoseg8Dataset',
+    'InstanceCoSegDataset',
     'InternetDataset',
     'LoadCoSegImage',
     'LoadCoSegMask',
@@ -32,7 +42,9 @@ __all__ = [
     'MixForeignImages',
     'PASCALCoSegDataset',
     'PackGroupInputs',
+    'SOCDataset',
     'SampleGroup',
     'SyntheticCoSegDataset',
+    'VOC12Dataset',
     'group_collate',
 ]

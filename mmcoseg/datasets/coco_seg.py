@@ -12,7 +12,7 @@ import numpy as np
 from ..registry import DATASETS
 from .base import CoSegDataset
 
-__all__ = ['COCOSEGDataset']
+__all__ = ['COCOSEGDataset', 'read_coco']
 
 
 @DATASETS.register_module()
@@ -146,21 +146,32 @@ class COCOSEGDataset(CoSegDataset):
         )
 
     def _read(self) -> dict:
-        try:
-            with open(self.ann_file, encoding='utf-8') as file:
-                coco = json.load(file)
-        except FileNotFoundError:
-            raise FileNotFoundError(
-                f'{type(self).__name__}: there is no file {self.ann_file}. {self.HINT}.'
-            ) from None
-        except json.JSONDecodeError as error:
-            raise ValueError(f'{self.ann_file} is not valid json ({error})') from error
-        missing = {'images', 'annotations', 'categories'} - set(coco)
-        if missing:
-            raise ValueError(
-                f'{self.ann_file} has no {sorted(missing)}: it is not a file of COCO instances'
-            )
-        return coco
+        return read_coco(self.ann_file, f'{type(self).__name__}: ', f' {self.HINT}.')
+
+
+def read_coco(file: str | Path, who: str = '', hint: str = '') -> dict:
+    """The content of a file of COCO instances.
+
+    Args:
+        file: its path.
+        who, hint: before and after the message if it is not there.
+
+    Raises:
+        FileNotFoundError: if it is not there.
+        ValueError: if it is no json, or none of COCO's form.
+    """
+    try:
+        content = json.loads(Path(file).read_text(encoding='utf-8'))
+    except FileNotFoundError:
+        raise FileNotFoundError(f'{who}there is no file {file}.{hint}') from None
+    except ValueError as error:
+        raise ValueError(f'{file} is not valid json ({error})') from error
+    if not isinstance(content, dict):
+        raise ValueError(f'{file} is a list: not a file of COCO instances')
+    missing = {'images', 'annotations', 'categories'} - set(content)
+    if missing:
+        raise ValueError(f'{file} has no {sorted(missing)}: it is not a file of COCO instances')
+    return content
 
 
 class _Store:

@@ -1,17 +1,32 @@
-"""Precision and Jaccard index of masks, as the field of co-segmentation defines them."""
+"""The figures of co-segmentation: precision and Jaccard index of masks, AP of instances."""
+
+from collections.abc import Sequence
+from typing import Literal, get_args
 
 import cv2
 import numpy as np
+from pycocotools import mask as coco_mask
 
 from ..structures.coseg_data_sample import VOID
+from ..structures.rle import decode_rles, encode_masks
 
 __all__ = [
+    'Matching',
+    'average_precision',
     'binarise_adaptive',
     'foreground_probability',
     'image_scores',
+    'instance_overlaps',
+    'match_instances',
     'resize_ground_truth',
     'resize_map',
 ]
+
+#: How predictions find their instance; see :func:`match_instances`.
+Matching = Literal['greedy', 'voc']
+
+#: Masks (n, H, W), bool or 0 and not 0, or compressed RLEs.
+Masks = np.ndarray | Sequence[dict]
 
 
 def image_scores(pred: np.ndarray, gt: np.ndarray, void: int | None = VOID) -> tuple[float, float]:
@@ -99,3 +114,143 @@ def resize_ground_truth(gt: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     SSNM's published code scores such masks at 224 x 224.
     """
     return resize_map(((gt != 0) & (gt != VOID)).astype(np.float32), size) > 0.5
+
+
+def instance_overlaps(
+    preds: Masks, gts: Masks, void: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """How predicted instances of an image lie on the true ones.
+
+    Void pixels are taken out of the predictions first; those of a true instance are never void.
+
+    Args:
+        preds: the n predicted masks.
+        gts: the m true masks, of the same size.
+        void: (H, W) bool, where nobody knows what is right: crowds, borders. None: nowhere.
+
+    Returns:
+        The IoU of each prediction with each instance, (n, m) float64, and the share of each
+        prediction that is void, (n,) float64, both in [0, 1]. A mask without a pixel has 0.
+
+    Raises:
+        ValueError: if the masks are not of one size.
+
+    Example:
+        >>> masks = np.array([[[1, 1, 0, 0]], [[0, 0, 1, 1]]])
+        >>> instance_overlaps(masks, masks[:1], void=np.array([[False, False, True, False]]))
+        (array([[1.],
+               [0.]]), array([0. , 0.5]))
+    """
+    preds, gts = _rles(preds), _rles(gts)
+    sizes = {tuple(rle['size']) for rle in (*preds, *gts)}
+    if void is not None:
+        sizes.add(void.shape)
+    if len(sizes) > 1:
+        raise ValueError(f'all masks of an image must have one size, got {sorted(sizes)}')
+    ious, shares = np.zeros((len(preds), len(gts))), np.zeros(len(preds))
+    if not preds:
+        return ious, shares
+    areas = coco_mask.area(preds).astype(np.float64)
+    if void is not None and void.any():
+        void = void & ~decode_rles(gts, *void.shape).any(axis=0)
+        inside = _intersections(preds, encode_masks(void[None]), areas)[:, 0]
+        shares = inside / np.maximum(areas, 1)
+        valid = areas - inside
+    else:
+        valid = areas
+    if gts:
+        common = _intersections(preds, gts, areas)
+        union = valid[:, None] + coco_mask.area(gts).astype(np.float64) - common
+        ious = common / np.maximum(union, 1)
+    return ious, shares
+
+
+def _rles(masks: Masks) -> list[dict]:
+    return encode_masks(masks) if isinstance(masks, np.ndarray) else list(masks)
+
+
+def _intersections(preds: list[dict], others: list[dict], areas: np.ndarray) -> np.ndarray:
+    """Pixels that masks have in common, (n, m) float64, whole numbers."""
+    # For a crowd COCO's IoU is the share of the prediction.
+    shares = np.asarray(coco_mask.iou(preds, others, [1] * len(others)))
+    return np.rint(shares * areas[:, None])
+
+
+def match_instances(
+    ious: np.ndarray,
+    void_shares: np.ndarray,
+    threshold: float,
+    matching: Matching = 'greedy',
+) -> np.ndarray:
+    """Which predictions of an image are right.
+
+    One after the other, the best score first, each prediction takes an instance that it overlaps
+    by an IoU of at least ``threshold``, and is right if it finds one. An instance can be taken
+    once, so that a duplicate is wrong.
+
+    - ``'greedy'``: it takes that of highest IoU among those not taken yet, as in COCO's evaluation
+      and in the code published with DeepCO3 (which asks for more than the threshold).
+    - ``'voc'``: it looks at that of highest IoU among all, as in PASCAL VOC's evaluation; if this
+      is taken already, the prediction is a duplicate, even if it would do for another.
+
+    For instances that do not overlap and thresholds above one half these are the same.
+
+    Args:
+        ious: (n, m), predictions in descending order of score.
+        void_shares: (n,), share of each prediction that is void.
+        threshold: IoU of a match, inclusive.
+        matching: see above.
+
+    Returns:
+        (n,) int8: 1 right, 0 wrong, -1 of no account: without a match, and void by a share of at
+        least ``threshold``.
+
+    Raises:
+        ValueError: for another value of ``matching``.
+
+    Example:
+        >>> match_instances(np.array([[0.6], [0.9]]), np.zeros(2), 0.5)
+        array([1, 0], dtype=int8)
+    """
+    if matching not in get_args(Matching):
+        raise ValueError(f'matching must be one of {get_args(Matching)}, got {matching!r}')
+    flags = np.where(void_shares >= threshold, -1, 0).astype(np.int8)
+    free = np.ones(ious.shape[1], bool)
+    for number, row in enumerate(ious):
+        reach = row >= threshold
+        if matching == 'greedy':
+            reach &= free
+        if not reach.any():
+            continue
+        best = int(np.where(reach, row, -1).argmax())
+        flags[number] = free[best]
+        free[best] = False
+    return flags
+
+
+def average_precision(scores: np.ndarray, flags: np.ndarray, num_instances: int) -> float:
+    """AP of a class: the area under its interpolated precision-recall curve.
+
+    The precision at a recall is the highest at this or any higher recall; the area is taken over
+    all points of the curve (PASCAL VOC since 2010), not over 11 or 101 of them.
+
+    Args:
+        scores: (n,), of the predictions in all images of the class. Equal scores keep their order.
+        flags: (n,), from :func:`match_instances`; predictions of no account are left out.
+        num_instances: number of true instances.
+
+    Returns:
+        In [0, 1]; 0 without predictions, NaN without instances.
+
+    Example:
+        >>> average_precision(np.array([0.9, 0.8, 0.7]), np.array([1, 0, 1]), num_instances=2)
+        0.8333333333333333
+    """
+    if not num_instances:
+        return float('nan')
+    right = flags[np.argsort(-np.asarray(scores, np.float64), kind='stable')]
+    right = right[right >= 0] == 1
+    precision = np.cumsum(right) / np.arange(1, len(right) + 1)
+    highest = np.maximum.accumulate(precision[::-1])[::-1]
+    # Each right prediction raises the recall by one instance.
+    return float(highest[right].sum() / num_instances)

@@ -1,6 +1,6 @@
 """Scores of many images, their means and the table that shows them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from io import StringIO
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ['TABLE_FORMATS', 'GroupScore', 'ScoreReport']
+__all__ = ['TABLE_FORMATS', 'GroupScore', 'ScoreReport', 'render_table']
 
 #: Forms in which :meth:`ScoreReport.table` prints: for the console, or to paste into a page.
 TABLE_FORMATS = ('text', 'markdown')
@@ -113,25 +113,16 @@ class ScoreReport:
         Raises:
             ValueError: if ``format`` is not one of these.
         """
-        if format not in TABLE_FORMATS:
-            raise ValueError(f'format must be one of {TABLE_FORMATS}, got {format!r}')
-        style = box.MARKDOWN if format == 'markdown' else box.SQUARE
-        table = Table(title=title if format == 'text' else None, box=style)
-        table.add_column('class', no_wrap=True)
-        for name in ('images', 'P', 'J'):
-            table.add_column(name, justify='right', no_wrap=True)
-        for name, score in self.group_scores().items():
-            table.add_row(name, str(score[0]), *(f'{value:.2f}' for value in score[1:]))
-        if format == 'text':  # Markdown knows no line between rows
-            table.add_section()
+        rows = [
+            (name, str(score.num_images), f'{score.precision:.2f}', f'{score.jaccard:.2f}')
+            for name, score in self.group_scores().items()
+        ]
         summary = self.summary()
-        for name, keys in (('class mean', ('P', 'J')), ('image mean', ('P_image', 'J_image'))):
-            table.add_row(name, str(len(self)), *(f'{summary[key]:.2f}' for key in keys))
-        console = Console(file=StringIO(), width=160, markup=False)
-        console.print(table)
-        lines = [line.rstrip() for line in console.file.getvalue().splitlines()]
-        text = '\n'.join(lines).strip('\n')
-        return f'{title}\n\n{text}' if title and format == 'markdown' else text
+        means = [
+            (name, str(len(self)), *(f'{summary[key]:.2f}' for key in keys))
+            for name, keys in (('class mean', ('P', 'J')), ('image mean', ('P_image', 'J_image')))
+        ]
+        return render_table(('class', 'images', 'P', 'J'), rows, means, title, format)
 
     def to_dict(self) -> dict:
         """Everything as plain types, for json: ``summary``, and by group its means and its
@@ -149,3 +140,41 @@ class ScoreReport:
                 },
             )
         return dict(summary=self.summary(), num_images=len(self), groups=groups)
+
+
+def render_table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    means: Sequence[Sequence[str]],
+    title: str | None = None,
+    format: str = 'text',
+) -> str:
+    """A table of scores; the first column is names, the others figures.
+
+    Args:
+        columns: their names.
+        rows: one a class.
+        means: rows below a line.
+        title: printed above the table.
+        format: one of :data:`TABLE_FORMATS`.
+
+    Raises:
+        ValueError: if ``format`` is not one of these.
+    """
+    if format not in TABLE_FORMATS:
+        raise ValueError(f'format must be one of {TABLE_FORMATS}, got {format!r}')
+    style = box.MARKDOWN if format == 'markdown' else box.SQUARE
+    table = Table(title=title if format == 'text' else None, box=style)
+    for name in columns:
+        table.add_column(name, justify='left' if name == columns[0] else 'right', no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    if format == 'text':  # Markdown knows no line between rows
+        table.add_section()
+    for row in means:
+        table.add_row(*row)
+    console = Console(file=StringIO(), width=160, markup=False)
+    console.print(table)
+    lines = [line.rstrip() for line in console.file.getvalue().splitlines()]
+    text = '\n'.join(lines).strip('\n')
+    return f'{title}\n\n{text}' if title and format == 'markdown' else text

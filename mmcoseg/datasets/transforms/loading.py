@@ -6,10 +6,10 @@ from typing import Literal, get_args
 import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
-from pycocotools import mask as coco_mask
 
 from ...registry import TRANSFORMS
 from ...structures.coseg_data_sample import VOID
+from ...structures.rle import as_rle, decode_rles
 from ..image_io import BadImageError, read_image, read_mask
 
 __all__ = [
@@ -78,9 +78,11 @@ class LoadCoSegMask(BaseTransform):
         void: the value of void pixels in files, 1 to 255; becomes 255.
         with_instances: also keep the masks of single instances, of records that have
             ``instances``; a foreign image has none. They become the sample's ``gt_instances``.
+            Crowds (instances with a true ``crowd``) are not among them; where nothing else is,
+            they are void.
 
     Raises:
-        BadImageError: if the mask is unreadable, of another size than its image, or (``'auto'``)
+        BadImageError: if a mask is unreadable, of another size than its image, or (``'auto'``)
             looks smoothed, like a trimap, or saved lossily: whether its object is what it was meant
             to be nobody could tell.
     """
@@ -149,11 +151,18 @@ class LoadCoSegMask(BaseTransform):
         """The instances of the group's co-categories, as one (COCO-SEG) or with one value each."""
         height, width = results['ori_shape']
         wanted = results.get('co_label_ids') or results['label_ids']
-        instances = [i for i in results['instances'] if i['category'] in wanted]
-        masks = decode_instances(instances, height, width)
+        shown = [i for i in results['instances'] if i['category'] in wanted]
+        crowds = [i for i in shown if i.get('crowd')]
+        instances = [i for i in shown if not i.get('crowd')]
+        try:
+            masks = decode_instances(instances, height, width)
+            voids = decode_instances(crowds, height, width)
+        except ValueError as error:
+            raise BadImageError(f'an instance of {results.get("img_path")}: {error}') from error
         self._keep(results, masks, [i['category'] for i in instances])
         values = [1 if self.binary else sorted(wanted).index(i['category']) + 1 for i in instances]
         label = np.zeros((height, width), np.uint8)
+        label[voids.any(axis=0)] = VOID
         for mask, value in zip(masks, values):
             label[mask] = value
         return label
@@ -223,14 +232,5 @@ def mask_doubt(present: Collection[int], void: int = VOID) -> str | None:
 
 def decode_instances(instances: list[dict], height: int, width: int) -> np.ndarray:
     """Masks of COCO annotations, polygons or RLE, as (n, H, W) bool."""
-    masks = np.zeros((len(instances), height, width), bool)
-    for mask, instance in zip(masks, instances):
-        shape = instance['mask']
-        if isinstance(shape, list):
-            rle = coco_mask.merge(coco_mask.frPyObjects(shape, height, width))
-        elif isinstance(shape['counts'], list):
-            rle = coco_mask.frPyObjects(shape, height, width)
-        else:
-            rle = shape
-        mask[:] = coco_mask.decode(rle)
-    return masks
+    rles = [as_rle(instance['mask'], height, width) for instance in instances]
+    return decode_rles(rles, height, width)

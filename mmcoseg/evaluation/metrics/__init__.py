@@ -1,5 +1,7 @@
 """Metrics on groups."""
 
+from .corloc_metric import CorLocMetric
 from .coseg_metric import CoSegMetric
+from .instance_coseg_metric import InstanceCoSegMetric
 
-__all__ = ['CoSegMetric']
+__all__ = ['CoSegMetric', 'CorLocMetric', 'InstanceCoSegMetric']

@@ -1,14 +1,9 @@
 """The metric of object co-segmentation: P and J per image, group and data set."""
 
-import json
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from mmengine.dist import all_gather_object
-from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
 from ...registry import METRICS
@@ -19,12 +14,10 @@ from ..functional import (
     resize_ground_truth,
     resize_map,
 )
-from ..report import TABLE_FORMATS, ScoreReport
+from ..report import ScoreReport
+from .group_metric import GroupMetric, to_array
 
 __all__ = ['PROTOCOLS', 'CoSegMetric']
-
-# Images arrive as data elements or, from other callers than mmengine's loops, as dicts; both
-# have `get`.
 
 
 def _field(sample: Any, field: str) -> np.ndarray:
@@ -40,8 +33,7 @@ def _field(sample: Any, field: str) -> np.ndarray:
             f'has no {field}, which this protocol scores; choose another of {sorted(PROTOCOLS)} '
             'or a segmentor that sets it'
         )
-    data = pixels.get('data')
-    return data.detach().cpu().numpy() if isinstance(data, torch.Tensor) else np.asarray(data)
+    return to_array(pixels.get('data'))
 
 
 def _score_native(sample: Any) -> tuple[float, float]:
@@ -69,7 +61,7 @@ PROTOCOLS: dict[str, Callable[[Any], tuple[float, float]]] = {
 
 
 @METRICS.register_module()
-class CoSegMetric(BaseMetric):
+class CoSegMetric(GroupMetric):
     """P (share of pixels right) and J (Jaccard index of the object), in per cent.
 
     Both are computed per image; a group's score is the mean over its images, the *class mean* the
@@ -105,9 +97,6 @@ class CoSegMetric(BaseMetric):
         ('native', 'ssnm-224')
     """
 
-    # Not None, for which mmengine warns in every run: P and J need no prefix.
-    default_prefix = ''
-
     def __init__(
         self,
         protocol: str | Sequence[str] = 'native',
@@ -117,48 +106,17 @@ class CoSegMetric(BaseMetric):
         prefix: str | None = None,
         collect_dir: str | None = None,
     ) -> None:
-        super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
+        super().__init__(out_file, format, collect_device, prefix, collect_dir)
         protocols = (protocol,) if isinstance(protocol, str) else tuple(protocol)
         if not protocols or set(protocols) - set(PROTOCOLS):
             raise ValueError(
                 f'protocol must be one or more of {sorted(PROTOCOLS)}, got {protocol!r}'
             )
-        if format not in TABLE_FORMATS:
-            raise ValueError(f'format must be one of {TABLE_FORMATS}, got {format!r}')
         self.protocols = protocols
-        self.out_file = out_file
-        self.format = format
 
-    def process(self, data_batch: Any, data_samples: Sequence[Any]) -> None:
-        """Score the images of a batch of groups; one result a group is kept.
-
-        Args:
-            data_batch: not used.
-            data_samples: groups with predictions, :class:`~mmcoseg.structures.GroupDataSample`
-                or the dicts that mmengine's evaluator makes of them.
-        """
-        for group in data_samples:
-            self.results.append([self._score(sample) for sample in group.get('samples')])
-
-    def _score(self, sample: Any) -> dict:
-        group, stem = sample.get('group'), sample.get('stem')
-        scores = []
-        for name in self.protocols:
-            try:
-                scores.append(PROTOCOLS[name](sample))
-            except ValueError as error:
-                text = str(error)
-                separator = '' if text.startswith(':') else ' '
-                raise ValueError(f'{group}/{stem}{separator}{text}') from error
-        return dict(group=group, stem=stem, source=sample.get('img_path'), scores=scores)
-
-    def evaluate(self, size: int) -> dict:
-        """Collect the results of all processes and compute.
-
-        mmengine would cut what it collects to ``size``, on the belief that the copies with which
-        samplers pad stand at its end; so everything is collected, and the report knows copies.
-        """
-        return super().evaluate(sum(all_gather_object(len(self.results))))
+    def score_image(self, sample: Any, group: Any) -> list[tuple[float, float]]:
+        """P and J by each protocol."""
+        return [PROTOCOLS[name](sample) for name in self.protocols]
 
     def compute_metrics(self, results: list[list[dict]]) -> dict[str, float]:
         """Means over what :meth:`process` kept; logs the tables and writes ``out_file``."""
@@ -174,8 +132,5 @@ class CoSegMetric(BaseMetric):
             prefix = f'{protocol}/' if len(self.protocols) > 1 else ''
             metrics.update({prefix + key: value for key, value in report.summary().items()})
             content[protocol] = report.to_dict()
-        if self.out_file is not None:
-            path = Path(self.out_file)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(content, indent=1), encoding='utf-8')
+        self._write(content)
         return metrics

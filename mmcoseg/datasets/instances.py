@@ -1,0 +1,233 @@
+"""Groups whose objects are known one by one: DeepCO3's test sets, and any of their form."""
+
+import warnings
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+from ..registry import DATASETS
+from .base import CoSegDataset
+from .coco_seg import read_coco
+
+__all__ = [
+    'COCONonVOCDataset',
+    'COCOVOCDataset',
+    'InstanceCoSegDataset',
+    'PublishedCounts',
+    'SOCDataset',
+    'VOC12Dataset',
+    'split_file_name',
+]
+
+
+class PublishedCounts(NamedTuple):
+    """Size of a set in publications."""
+
+    classes: int
+    images: int
+    instances: int
+
+
+@DATASETS.register_module()
+class InstanceCoSegDataset(CoSegDataset):
+    """Groups of images with one mask for each object; one item is one group.
+
+    The layout::
+
+        data_root/
+            images/<group>/*.jpg
+            instances.json        COCO instances; file_name is <group>/<file>
+
+    ``segmentation`` may be RLE or polygons. Annotations with ``iscrowd`` are void: where no
+    instance lies on them, nothing is scored. ``mmcoseg check-data`` tells what a folder has.
+
+    A group's category is the one of its name, where it has instances of that; otherwise all
+    categories of its instances. Other categories' instances are not loaded. With
+    ``LoadCoSegMask(with_instances=True)`` samples have ``gt_instances``.
+
+    Image entries may have ``saliency_file`` and ``proposals_file``, published results of other
+    methods, as paths from ``data_root``; they are the image records' ``saliency_path`` and
+    ``proposals_path``.
+
+    Args:
+        data_root: folder of the data set.
+        ann_file: below ``data_root``.
+        metainfo: may give ``classes``; without it they are the file's categories, by their ids.
+        data_prefix, groups, exclude_groups, pipeline, seed and others: as in ``CoSegDataset``.
+
+    Raises:
+        FileNotFoundError: if ``ann_file`` or images are not there.
+        ValueError: if it is not of this form, and as ``CoSegDataset``.
+    """
+
+    HINT = (
+        'It must hold images/<group>/* and instances.json in COCO form, whose file_name is '
+        '<group>/<file>; tools/dataset_converters makes such folders, see docs/datasets.md'
+    )
+
+    def __init__(
+        self,
+        data_root: str | None = '',
+        ann_file: str = 'instances.json',
+        data_prefix: dict | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            data_root=data_root,
+            ann_file=ann_file,
+            data_prefix=data_prefix or dict(img_path='images'),
+            **kwargs,
+        )
+
+    def load_data_list(self) -> list[dict]:
+        """Group records, without the data set itself."""
+        coco = read_coco(self.ann_file, f'{type(self).__name__}: ', f' {self.HINT}.')
+        names = {category['id']: category['name'] for category in coco['categories']}
+        self._metainfo.setdefault('classes', tuple(names[key] for key in sorted(names)))
+        groups: dict[str, list[dict]] = defaultdict(list)
+        for image in coco['images']:
+            groups[split_file_name(image, self.ann_file)[0]].append(image)
+        annotations: dict[Any, list[dict]] = defaultdict(list)
+        for annotation in coco['annotations']:
+            try:
+                names[annotation['category_id']]
+                annotations[annotation['image_id']].append(annotation)
+            except KeyError as error:
+                raise ValueError(
+                    f'{self.ann_file}: annotation {annotation.get("id")} has no or an unknown '
+                    f'value of category_id or image_id ({error}); `mmcoseg check-data` tells more'
+                ) from None
+        chosen = self._select(sorted(groups), Path(self.ann_file))
+        return [self._instance_group(group, groups[group], annotations, names) for group in chosen]
+
+    def _instance_group(
+        self, group: str, images: list[dict], annotations: dict, names: dict
+    ) -> dict:
+        folder = Path(self.data_prefix['img_path']) / group
+        files = {split_file_name(image, self.ann_file)[1]: image for image in images}
+        stems = {Path(file).stem for file in files}
+        if len(files) < len(images) or len(stems) < len(files):
+            raise ValueError(f'{self.ann_file}: images of the group {group!r} have the same name')
+        there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        missing = sorted(set(files) - there)
+        if missing:
+            raise FileNotFoundError(
+                f'{folder} lacks {len(missing)} of the {len(files)} images in {self.ann_file}, the '
+                f'first are {missing[:5]}'
+            )
+        present = {names[a['category_id']] for i in images for a in annotations[i['id']]}
+        present = {group} if group in present else present
+        label_ids = tuple(sorted(number for name in present for number in self.label_ids_of(name)))
+        root = Path(self.data_root or '')
+        records = []
+        for file in sorted(files):
+            image = files[file]
+            instances = [
+                dict(category=number, mask=a['segmentation'], crowd=bool(a.get('iscrowd')))
+                for a in annotations[image['id']]
+                for number in self.label_ids_of(names[a['category_id']])
+            ]
+            record = dict(
+                img_path=str(folder / file),
+                seg_map_path=None,
+                group=group,
+                stem=Path(file).stem,
+                label_ids=tuple(sorted({instance['category'] for instance in instances})),
+                instances=instances,
+            )
+            for kind in ('saliency', 'proposals'):
+                if image.get(f'{kind}_file'):
+                    record[f'{kind}_path'] = str(root / image[f'{kind}_file'])
+            records.append(record)
+        category = next(iter(present)) if len(present) == 1 else group
+        return dict(group=group, category=category, label_ids=label_ids, images=records)
+
+
+def split_file_name(image: dict, where: str | Path) -> tuple[str, str]:
+    """Group and file of an image entry.
+
+    Raises:
+        ValueError: if its ``file_name`` is not ``<group>/<file>``.
+    """
+    parts = PurePosixPath(str(image.get('file_name', ''))).parts
+    if len(parts) != 2 or '..' in parts or parts[0] == '/':
+        raise ValueError(
+            f'{where}: image {image.get("id")} has the file_name {image.get("file_name")!r}; it '
+            'must be <group>/<file>'
+        )
+    return parts[0], parts[1]
+
+
+class _PublishedSet(InstanceCoSegDataset):
+    """One of DeepCO3's test sets; a warning says if it has another size than published."""
+
+    #: Name of the converter under tools/dataset_converters.
+    CONVERTER = ''
+    SOURCE = ''
+    PUBLISHED: PublishedCounts
+
+    def __init_subclass__(cls) -> None:
+        cls.HINT = (
+            f'Download {cls.SOURCE} and run '
+            f'`python tools/dataset_converters/{cls.CONVERTER}.py DOWNLOAD data/{cls.CONVERTER}`; '
+            'then set data_root'
+        )
+
+    def load_data_list(self) -> list[dict]:
+        """Group records; of the whole set, the size is compared with the published one."""
+        records = super().load_data_list()
+        if self.groups is None and not self.exclude_groups:
+            images = [image for record in records for image in record['images']]
+            instances = [i for image in images for i in image['instances'] if not i['crowd']]
+            counts = PublishedCounts(len(records), len(images), len(instances))
+            if counts != self.PUBLISHED:
+                warnings.warn(
+                    f'{self.ann_file} has {_words(counts)}, {type(self).__name__} as published '
+                    f'{_words(self.PUBLISHED)}: figures are not comparable with published ones',
+                    stacklevel=2,
+                )
+        return records
+
+
+def _words(counts: Sequence[int]) -> str:
+    return '{} classes, {} images and {} instances'.format(*counts)
+
+
+@DATASETS.register_module()
+class COCOVOCDataset(_PublishedSet):
+    """COCO-VOC: images of COCO 2017 with several instances of one category, for those categories
+    that PASCAL VOC has, too (DeepCO3, section 4.1)."""
+
+    CONVERTER = 'coco_voc'
+    SOURCE = "DeepCO3's data sets (https://github.com/KuangJuiHsu/DeepCO3), or COCO 2017,"
+    PUBLISHED = PublishedCounts(12, 1281, 3151)
+
+
+@DATASETS.register_module()
+class COCONonVOCDataset(_PublishedSet):
+    """COCO-NONVOC: as COCO-VOC, for the categories that PASCAL VOC does not have."""
+
+    CONVERTER = 'coco_nonvoc'
+    SOURCE = COCOVOCDataset.SOURCE
+    PUBLISHED = PublishedCounts(32, 3130, 8303)
+
+
+@DATASETS.register_module()
+class VOC12Dataset(_PublishedSet):
+    """VOC12: images of PASCAL VOC 2012, with the additional annotations of SBD, whose objects are
+    all of one category (DeepCO3, section 4.1)."""
+
+    CONVERTER = 'voc12'
+    SOURCE = "DeepCO3's data sets (https://github.com/KuangJuiHsu/DeepCO3), or VOC 2012 and SBD,"
+    PUBLISHED = PublishedCounts(18, 891, 2214)
+
+
+@DATASETS.register_module()
+class SOCDataset(_PublishedSet):
+    """SOC: salient objects in clutter, images whose objects are all of one category (DeepCO3,
+    section 4.1)."""
+
+    CONVERTER = 'soc'
+    SOURCE = "DeepCO3's data sets (https://github.com/KuangJuiHsu/DeepCO3), or SOC,"
+    PUBLISHED = PublishedCounts(5, 522, 835)
