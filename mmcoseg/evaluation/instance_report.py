@@ -1,7 +1,8 @@
 """How well instances were found, by class: AP and CorLoc, and the table that shows them."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,9 @@ from .report import render_table
 __all__ = ['ImageMatches', 'InstanceReport', 'threshold_key']
 
 
-class ImageMatches(NamedTuple):
+# No named tuple: of that mmengine makes a plain one when it collects results.
+@dataclass(frozen=True)
+class ImageMatches:
     """What scoring keeps of an image: a few numbers, however large its masks are.
 
     Attributes:

@@ -1,6 +1,7 @@
 """The mathematics of the methods: pure functions on tensors, without registry, config or I/O."""
 
 from .affinity import pairwise_affinity
+from .boxes import boxes_of, proposals_of_boxes
 from .clustering import border_ring, consensus_foreground, principal_components
 from .co_peaks import co_peak_losses, co_peak_scores, co_peaks
 from .contrast import soften_by_otsu
@@ -17,6 +18,7 @@ from .spectral import orient_by_border, spatial_clustering_loss, spectral_bipart
 __all__ = [
     'PeakPropagation',
     'border_ring',
+    'boxes_of',
     'channel_covariance',
     'co_peak_losses',
     'co_peak_scores',
@@ -39,6 +41,7 @@ __all__ = [
     'pairwise_affinity',
     'peak_response_maps',
     'principal_components',
+    'proposals_of_boxes',
     'soften_by_otsu',
     'spatial_clustering_loss',
     'spectral_bipartition',
