@@ -48,8 +48,13 @@ def principal_components(x: Tensor, count: int, normalise: bool = False) -> Tens
     mean = total / len(x)
     _, vectors = torch.linalg.eigh(gram - len(x) * torch.outer(mean, mean))
     axes = vectors[:, -count:].flip(-1)
-    coordinates = torch.cat([rows @ axes.to(rows.dtype) for rows in row_chunks(x, normalise)])
-    coordinates -= (mean @ axes).to(coordinates.dtype)
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    coordinates = x.new_empty(len(x), axes.shape[1], dtype=dtype)
+    start = 0
+    for rows in row_chunks(x, normalise):
+        torch.matmul(rows, axes.to(dtype), out=coordinates[start : start + len(rows)])
+        start += len(rows)
+    coordinates -= (mean @ axes).to(dtype)
     skew = sum(part.pow(3).sum(dim=0, dtype=torch.float64) for part in coordinates.split(CHUNK))
     return coordinates.mul_(torch.where(skew < 0, -1, 1).to(coordinates.dtype))
 

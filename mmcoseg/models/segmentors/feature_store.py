@@ -1,5 +1,6 @@
 """Codes of all images of a group, in half precision, in memory or in a temporary file."""
 
+import mmap
 from collections.abc import Sequence
 from tempfile import TemporaryFile
 
@@ -37,6 +38,7 @@ class FeatureStore:
         self.memory_limit = memory_limit
         self._memory: Tensor | None = None
         self._file = None
+        self._mapped: np.memmap | None = None
         self._shape: tuple[int, ...] = ()
 
     def put(self, indices: Sequence[int], codes: Tensor) -> None:
@@ -67,11 +69,21 @@ class FeatureStore:
     def codes(self) -> Tensor:
         """All codes, (N, d, h, w) float16; a file's pages are read when they are looked at."""
         if self._memory is None:
-            self._file.flush()
-            # Mapped copy-on-write, since torch knows no tensors that may not be written to.
-            mapped = np.memmap(self._file, np.float16, mode='c', shape=self._shape)
-            return torch.from_numpy(mapped).permute(0, 3, 1, 2)
+            if self._mapped is None:
+                self._file.flush()
+                # Copy-on-write, since torch knows no tensors that may not be written to.
+                self._mapped = np.memmap(self._file, np.float16, mode='c', shape=self._shape)
+            return torch.from_numpy(self._mapped).permute(0, 3, 1, 2)
         return self._memory.permute(0, 3, 1, 2)
+
+    def page_out(self) -> None:
+        """Take what lies in a file out of memory until it is looked at again.
+
+        What somebody may have written into the codes is lost.
+        """
+        advice = getattr(mmap, 'MADV_DONTNEED', None)  # not on Windows
+        if self._mapped is not None and advice is not None:
+            self._mapped._mmap.madvise(advice)
 
 
 def uncentred_basis(codes: Tensor, channels: int, max_rows: int = 16_384) -> Tensor:

@@ -145,10 +145,11 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
     def _segment(self, images: Tensor | Sequence[Tensor], group: GroupDataSample) -> Tensor:
         """Soft maps (N, 1, h, w) of one group, on the device of the images."""
         size = self._network_size(images)
+        stores = self._encode_group(images)
         context = GroupContext(
             images,
             group,
-            codes=self._encode_group(images),
+            codes={name: store.codes() for name, store in stores.items()},
             saliency=_saliency_of(group, size),
             size=size,
         )
@@ -157,10 +158,12 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
             codes = self._require_saliency(name, context) if cue.takes_saliency else None
             codes = context.codes[name] if codes is None else codes
             context.cues[name] = cue.modulate_group(codes, [len(images)], before).shift.float()
+            _page_out(stores)
         prob = _weighted_mean(context.cues, self.cue_weights)
         for name, refiner in self.refiners.items():
             context.own = context.codes.get(name)
             prob = refiner(prob, context)
+            _page_out(stores)
         if self.presence is not None:
             context.own = context.codes.get('presence')
             for sample, presence in zip(group, self.presence(prob, context).tolist()):
@@ -176,8 +179,8 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
             )
         return context.saliency
 
-    def _encode_group(self, images: Tensor | Sequence[Tensor]) -> dict[str, Tensor]:
-        """Codes of all images by the name of what encodes them, (N, d, h, w) float16 each."""
+    def _encode_group(self, images: Tensor | Sequence[Tensor]) -> dict[str, FeatureStore]:
+        """Codes of all images by the name of what encodes them."""
         size = self._network_size(images)
         first = _evenly_spread(len(images), BASIS_IMAGES)
         rest = sorted(set(range(len(images))) - set(first))
@@ -201,7 +204,7 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
         for indices in _chunks(rest, self.test_cfg.chunk_size):
             for names, codes in self._encode([images[i] for i in indices], size).items():
                 stores[names].put(indices, _in_basis(codes.half().cpu(), bases.get(names)))
-        return {name: store.codes() for names, store in stores.items() for name in names}
+        return {name: store for names, store in stores.items() for name in names}
 
     def _encode(self, images: Sequence[Tensor], size: tuple[int, int]) -> dict['_Names', Tensor]:
         """Codes (n, d, h, w) of some images; what several encoders share comes once."""
@@ -302,6 +305,11 @@ def _saliency_of(group: GroupDataSample, size: tuple[int, int]) -> Tensor | None
     return torch.cat(
         [F.interpolate(m, size=shape, mode='bilinear', align_corners=False) for m in maps]
     )
+
+
+def _page_out(stores: Mapping[str, FeatureStore]) -> None:
+    for store in stores.values():
+        store.page_out()
 
 
 def _build_named(configs: Mapping[str, dict | None]) -> nn.ModuleDict:

@@ -27,6 +27,17 @@ def test_codes_come_back_in_any_order_of_parts(memory_limit):
     assert torch.equal(kept, codes.half())  # the tensor outlives the store
 
 
+@pytest.mark.parametrize('memory_limit', [0, 10**6], ids=['file', 'memory'])
+def test_codes_are_there_again_after_they_were_paged_out(memory_limit):
+    codes = torch.randn(2, 5, 30, 40).half()
+    store = FeatureStore(2, memory_limit)
+    store.page_out()  # nothing yet
+    store.put([0, 1], codes)
+    kept = store.codes()
+    store.page_out()
+    assert torch.equal(kept, codes) and torch.equal(store.codes(), codes)
+
+
 def test_large_values_become_the_largest_and_not_infinite():
     store = FeatureStore(1, 10**6)
     store.put([0], torch.tensor([1e6, -1e6, 3.0]).view(1, 3, 1, 1))
