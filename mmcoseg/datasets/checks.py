@@ -8,15 +8,23 @@ from io import StringIO
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
+from pycocotools import mask as coco_mask
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from ..structures.rle import as_rle
 from .base import CoSegDataset
+from .coco_seg import read_coco
 from .image_io import IMAGE_SUFFIXES, read_image, read_mask
+from .instances import split_file_name
 from .transforms.loading import mask_doubt
 
 __all__ = ['DataReport', 'Problem', 'check_data', 'format_report']
+
+#: The key of EXIF data that says how an image is turned; 5 and above swap its sides.
+_ORIENTATION = 0x0112
 
 
 @dataclass(frozen=True, order=True)
@@ -34,6 +42,7 @@ class GroupFacts:
 
     images: int = 0
     masks: int = 0
+    instances: int = 0
     without_object: int = 0
     object_share: float = 0.0
     widths: tuple[int, int] = (0, 0)
@@ -61,7 +70,7 @@ def check_data(root: str | Path, num_workers: int = 4, progress: bool = True) ->
     Nothing stops the check: everything that is wrong is collected.
 
     Args:
-        root: folder with ``images/`` and ``masks/``.
+        root: folder with ``images/``, and ``masks/`` or ``instances.json``.
         num_workers: threads that read.
         progress: show a progress bar.
 
@@ -74,7 +83,8 @@ def check_data(root: str | Path, num_workers: int = 4, progress: bool = True) ->
         raise FileNotFoundError(f'there is no folder {image_root}. {CoSegDataset.HINT}.')
     report = DataReport(str(root))
     say = _Collector(report)
-    if not mask_root.is_dir():
+    listed = root / 'instances.json'
+    if not mask_root.is_dir() and not listed.is_file():
         say('warning', mask_root, 'there are no masks: the set can be segmented, not scored')
     digests: dict[str, list[Path]] = defaultdict(list)
     folders = []
@@ -88,6 +98,8 @@ def check_data(root: str | Path, num_workers: int = 4, progress: bool = True) ->
     with ThreadPoolExecutor(num_workers) as pool:
         for folder in track(folders, 'checking', disable=not progress):
             _check_group(folder, mask_root, report, say, digests, pool)
+    if listed.is_file():
+        _check_instances(listed, image_root, report, say)
     for files in digests.values():
         if len(files) > 1:
             others = ', '.join(str(file) for file in files[1:])
@@ -108,6 +120,8 @@ def check_data(root: str | Path, num_workers: int = 4, progress: bool = True) ->
 
 
 class _Collector:
+    """Takes down what is wrong."""
+
     def __init__(self, report: DataReport) -> None:
         self.report = report
 
@@ -173,6 +187,112 @@ def _check_group(
     facts.object_share = float(np.mean(shares)) if shares else 0.0
 
 
+def _check_instances(file: Path, image_root: Path, report: DataReport, say: _Collector) -> None:
+    """Look at every entry of ``instances.json``; see ``InstanceCoSegDataset`` for its form."""
+    try:
+        coco = read_coco(file)
+        categories = {category['id']: category['name'] for category in coco['categories']}
+    except (ValueError, OSError, KeyError, TypeError) as error:
+        say('error', file, f'cannot be used: {error}')
+        return
+    facts_of = report.groups
+    entries: dict[object, dict] = {}
+    seen: dict[tuple[str, str], str] = {}
+    for image in coco['images']:
+        try:
+            group, name = split_file_name(image, file)
+            identity = (group, Path(name).stem)
+            if image['id'] in entries:
+                raise ValueError(f'image id {image["id"]!r} stands there twice')
+            if identity in seen:
+                raise ValueError(f'{seen[identity]} and {image["file_name"]} have one stem')
+            seen[identity] = image['file_name']
+            entries[image['id']] = dict(image, group=group, masks=[], categories=set())
+            path = image_root / group / name
+            if not path.is_file():
+                say('error', path, f'is missing, but in {file.name}')
+                continue
+            with Image.open(path) as picture:
+                turned = picture.getexif().get(_ORIENTATION, 1) >= 5
+                size = picture.size[::-1] if not turned else picture.size
+            if size != (image['height'], image['width']):
+                message = f'is {size} (height, width), in {file.name} '
+                say('error', path, f'{message}{(image["height"], image["width"])}')
+        except (ValueError, OSError, KeyError) as error:
+            say('error', file, f'image {image.get("id")}: {_text_of(error)}')
+    ids = Counter(annotation.get('id') for annotation in coco['annotations'])
+    for number, count in ids.items():
+        if count > 1:
+            say('warning', file, f'{count} annotations have the id {number!r}')
+    for annotation in coco['annotations']:
+        _check_annotation(annotation, entries, categories, file, say)
+    by_group: dict[str, list[dict]] = defaultdict(list)
+    for entry in entries.values():
+        by_group[entry['group']].append(entry)
+    for group, members in sorted(by_group.items()):
+        if group not in facts_of:
+            continue  # all its images were missing
+        facts = facts_of[group]
+        shares = [share for share, _ in (_object_share(entry) for entry in members)]
+        facts.instances = sum(len(entry['masks']) for entry in members)
+        if not facts.masks:  # of a folder of masks
+            facts.masks = len(members)
+            facts.without_object = sum(not entry['masks'] for entry in members)
+            facts.object_share = float(np.mean(shares))
+        present = sorted(set().union(*(entry['categories'] for entry in members)))
+        if len(present) > 1 and group not in present:
+            say('warning', file, f'the group {group!r} has instances of {present}')
+        for entry in members:
+            if not entry['masks']:
+                say('warning', file, f'{entry["file_name"]} has no instance')
+            elif _object_share(entry)[1]:
+                say('warning', file, f'{entry["file_name"]} has the same instance twice')
+    for group in sorted(facts_of):
+        listed = {stem for name, stem in seen if name == group}
+        for path in sorted((image_root / group).iterdir()):
+            usable = path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith('.')
+            if usable and path.stem not in listed:
+                say('warning', path, f'is not in {file.name} and not used')
+
+
+def _check_annotation(
+    annotation: dict, entries: dict, categories: dict, file: Path, say: _Collector
+) -> None:
+    try:
+        entry = entries.get(annotation['image_id'])
+        if entry is None:
+            raise ValueError(f'there is no image {annotation["image_id"]!r}')
+        if annotation['category_id'] not in categories:
+            raise ValueError(f'there is no category {annotation["category_id"]!r}')
+        rle = as_rle(annotation['segmentation'], entry['height'], entry['width'])
+        if not coco_mask.area(rle):
+            say('warning', file, f'annotation {annotation.get("id")} has no pixel')
+        if not annotation.get('iscrowd'):
+            entry['masks'].append(rle)
+            entry['categories'].add(categories[annotation['category_id']])
+    except (ValueError, KeyError, TypeError) as error:
+        say('error', file, f'annotation {annotation.get("id")}: {_text_of(error)}')
+
+
+def _object_share(entry: dict) -> tuple[float, bool]:
+    """Share of the image that is object, and whether two of its masks are the same."""
+    masks = entry['masks']
+    if not masks:
+        return 0.0, False
+    area = float(coco_mask.area(coco_mask.merge(masks)))
+    same = len({bytes(mask['counts']) for mask in map(_as_bytes, masks)}) < len(masks)
+    return area / (entry['height'] * entry['width']), same
+
+
+def _as_bytes(rle: dict) -> dict:
+    counts = rle['counts']
+    return dict(rle, counts=counts.encode() if isinstance(counts, str) else counts)
+
+
+def _text_of(error: Exception) -> str:
+    return f'has no {error}' if isinstance(error, KeyError) else str(error)
+
+
 def _read_pair(file: Path, mask: Path):
     """Digest and size of an image, convention and object share of its mask, and problems."""
     problems: list[tuple[str, Path, str]] = []
@@ -214,13 +334,18 @@ def _convention(present: set[int]) -> str:
 def format_report(report: DataReport, width: int = 120) -> str:
     """The report as text: a table of the groups, then the problems, errors first."""
     table = Table(title=report.root)
-    for name in ('group', 'images', 'masks', 'without object', 'object share', 'width', 'height'):
-        table.add_column(name, justify='left' if name == 'group' else 'right')
+    with_instances = any(facts.instances for facts in report.groups.values())
+    for name in ('group', 'images', 'masks', 'instances', 'without object', 'object share'):
+        if name != 'instances' or with_instances:
+            table.add_column(name, justify='left' if name == 'group' else 'right')
+    table.add_column('width', justify='right')
+    table.add_column('height', justify='right')
     for name, facts in report.groups.items():
         table.add_row(
             name,
             str(facts.images),
             str(facts.masks),
+            *([str(facts.instances)] if with_instances else []),
             str(facts.without_object),
             f'{100 * facts.object_share:.1f} %' if facts.masks else '-',
             '{}-{}'.format(*facts.widths),
@@ -229,7 +354,12 @@ def format_report(report: DataReport, width: int = 120) -> str:
     console = Console(width=width, file=StringIO(), highlight=False)
     console.print(table)
     images = sum(facts.images for facts in report.groups.values())
-    console.print(f'{len(report.groups)} groups, {images} images', markup=False)
+    instances = sum(facts.instances for facts in report.groups.values())
+    console.print(
+        f'{len(report.groups)} groups, {images} images'
+        + (f', {instances} instances' if with_instances else ''),
+        markup=False,
+    )
     for convention, count in sorted(report.mask_values.items()):
         console.print(f'{count} masks: {convention}', markup=False)
     for problem in report.problems:

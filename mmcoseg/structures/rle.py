@@ -28,7 +28,10 @@ def as_rle(shape: Any, height: int, width: int) -> dict:
     if isinstance(shape, (list, tuple)):
         if not shape:  # polygons of nothing
             return encode_masks(np.zeros((1, height, width), bool))[0]
-        return coco_mask.merge(coco_mask.frPyObjects(list(shape), height, width))
+        try:
+            return coco_mask.merge(coco_mask.frPyObjects(list(shape), height, width))
+        except Exception as error:  # pycocotools raises plain ones
+            raise ValueError(f'polygons cannot be read: {error}') from error
     if not isinstance(shape, dict) or not {'size', 'counts'} <= set(shape):
         raise ValueError(
             f'a segmentation must be a list of polygons or an RLE with size and counts, got '

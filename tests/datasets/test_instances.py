@@ -1,0 +1,275 @@
+import json
+import re
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from mmengine.structures import InstanceData
+from PIL import Image
+
+from mmcoseg.cli import main
+from mmcoseg.datasets import COCOVOCDataset, InstanceCoSegDataset, group_collate
+from mmcoseg.datasets.checks import check_data, format_report
+from mmcoseg.datasets.instances import PublishedCounts
+from mmcoseg.evaluation import CorLocMetric, InstanceCoSegMetric
+from mmcoseg.structures.rle import as_rle, decode_rles, encode_masks
+
+TEST = [
+    dict(
+        type='ForEachImage',
+        transforms=[
+            dict(type='LoadCoSegImage'),
+            dict(type='Resize', scale=(16, 16), keep_ratio=False),
+            dict(type='LoadCoSegMask', with_instances=True),
+        ],
+    ),
+    dict(type='PackGroupInputs'),
+]
+SIZE = 20, 30
+
+
+def masks_of(*boxes):
+    masks = np.zeros((len(boxes), *SIZE), bool)
+    for mask, (left, top, right, bottom) in zip(masks, boxes):
+        mask[top:bottom, left:right] = True
+    return masks
+
+
+#: By file: category and instances; an image without any; a crowd.
+CONTENT = {
+    'cat/b.jpg': [('cat', (1, 1, 10, 9)), ('cat', (12, 3, 20, 19))],
+    'cat/a.jpg': [('cat', (5, 5, 9, 9)), ('dog', (20, 0, 30, 10))],
+    'cat/c.png': [],
+    'dog/a.jpg': [('dog', (0, 0, 15, 20)), ('dog crowd', (10, 0, 30, 20))],
+}
+
+
+def write_set(root, content=CONTENT):
+    names = ['dog', 'cat']
+    images, annotations = [], []
+    for file, objects in content.items():
+        path = root / 'images' / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        colour = (len(images) * 40, 10, 200)
+        Image.new('RGB', SIZE[::-1], colour).save(path)
+        images.append(dict(id=len(images), file_name=file, height=SIZE[0], width=SIZE[1]))
+        for name, box in objects:
+            (rle,) = encode_masks(masks_of(box))
+            category, _, crowd = name.partition(' ')
+            annotations.append(
+                dict(
+                    id=len(annotations),
+                    image_id=images[-1]['id'],
+                    category_id=3 + names.index(category),
+                    segmentation=dict(size=list(SIZE), counts=rle['counts'].decode()),
+                    iscrowd=int(bool(crowd)),
+                )
+            )
+    categories = [dict(id=4, name='cat'), dict(id=3, name='dog')]
+    document = dict(images=images, annotations=annotations, categories=categories)
+    (root / 'instances.json').write_text(json.dumps(document))
+    return document
+
+
+@pytest.fixture
+def root(tmp_path):
+    write_set(tmp_path)
+    return tmp_path
+
+
+def change(root, edit):
+    document = json.loads((root / 'instances.json').read_text())
+    edit(document)
+    (root / 'instances.json').write_text(json.dumps(document))
+
+
+def test_groups_with_their_instances_at_original_size(root):
+    dataset = InstanceCoSegDataset(str(root), pipeline=TEST, test_mode=True)
+    assert dataset.metainfo['classes'] == ('dog', 'cat')  # by their ids
+    cat, dog = (item['data_samples'] for item in dataset)
+    assert (cat.group, cat.category, cat.label_ids) == ('cat', 'cat', (1,))
+    assert [sample.identity for sample in cat] == ['cat/a', 'cat/b', 'cat/c']
+    first, second, third = cat
+    # Only what is common to the group.
+    np.testing.assert_array_equal(first.gt_instances.masks, masks_of((5, 5, 9, 9)))
+    expected = masks_of((1, 1, 10, 9), (12, 3, 20, 19))
+    np.testing.assert_array_equal(second.gt_instances.masks, expected)
+    assert second.gt_instances.labels.tolist() == [1, 1]
+    np.testing.assert_array_equal(second.gt_sem_seg.data[0] == 1, expected.any(axis=0))
+    assert third.gt_instances.masks.shape == (0, *SIZE) and not third.gt_sem_seg.data.any()
+    assert second.img_shape == (16, 16) and second.ori_shape == SIZE
+    # A crowd is no instance, and void where none is.
+    (sample,) = dog
+    assert sample.gt_instances.masks.shape == (1, *SIZE)
+    assert (sample.gt_sem_seg.data[0, :, 15:] == 255).all()
+    assert (sample.gt_sem_seg.data[0, :, :15] == 1).all()
+
+
+def test_records_tell_what_is_in_an_image(root):
+    change(root, lambda d: d['images'][0].update(proposals_file='../mcg/b.mat'))
+    dataset = InstanceCoSegDataset(str(root))
+    first, second, third = dataset.get_data_info(0)['images']
+    assert first['label_ids'] == (0, 1) and third['label_ids'] == ()
+    assert second['proposals_path'] == str(root / '../mcg/b.mat') and 'saliency_path' not in second
+    assert [i['crowd'] for i in dataset.get_data_info(1)['images'][0]['instances']] == [0, 1]
+
+
+def test_training_takes_instances_through_the_transforms(root):
+    pipeline = [
+        dict(type='SampleGroup', num_images=2),
+        dict(
+            type='ForEachImage',
+            transforms=[
+                dict(type='LoadCoSegImage'),
+                dict(type='LoadCoSegMask', with_instances=True),
+                dict(type='Resize', scale=(60, 40), keep_ratio=False),
+                dict(type='RandomFlip', prob=1.0),
+            ],
+        ),
+        dict(type='PackGroupInputs'),
+    ]
+    dataset = InstanceCoSegDataset(str(root), groups=['cat'], pipeline=pipeline)
+    batch = group_collate([dataset[0]])
+    for sample in batch['data_samples'][0]:
+        union = sample.gt_instances.masks.any(dim=0)
+        assert torch.equal(union, sample.gt_sem_seg.data[0] == 1) and union.shape == (40, 60)
+
+
+def test_other_names_of_groups_and_other_numbers_of_classes(root):
+    for image in ('a.jpg', 'b.jpg'):
+        path = root / 'images' / 'mixed' / image
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes((root / 'images' / 'cat' / image).read_bytes())
+
+    def edit(document):
+        for image in document['images'][:2]:
+            image['file_name'] = image['file_name'].replace('cat/', 'mixed/')
+
+    change(root, edit)
+    dataset = InstanceCoSegDataset(str(root), groups=['mixed'], pipeline=TEST, test_mode=True)
+    group = dataset[0]['data_samples']
+    assert group.category == 'mixed' and group.label_ids == (0, 1)
+    assert len(group[0].gt_instances.masks) == 2
+    names = dict(classes=('horse', 'cat', 'dog'))
+    numbered = InstanceCoSegDataset(str(root), metainfo=names, pipeline=TEST, test_mode=True)
+    assert numbered[1]['data_samples'].label_ids == (2,)  # dog
+    assert numbered[1]['data_samples'][0].gt_instances.labels.tolist() == [2]
+
+
+@pytest.mark.parametrize(
+    'edit, message',
+    [
+        (lambda d: d.pop('categories'), 'has no .*categories'),
+        (lambda d: d['images'][0].update(file_name='b.jpg'), 'must be <group>/<file>'),
+        (lambda d: d['images'][0].update(file_name='../b.jpg'), 'must be <group>/<file>'),
+        (lambda d: d['images'][0].update(file_name='cat/x.jpg'), "lacks 1 of .*'x.jpg'"),
+        (lambda d: d['images'][0].update(file_name='cat/c.jpg'), 'have the same name'),
+        (lambda d: d['annotations'][1].update(category_id=9), r'annotation 1 .*\(9\)'),
+        (lambda d: d['annotations'][1].pop('image_id'), 'annotation 1 has no'),
+    ],
+)
+def test_what_is_wrong_is_named(root, edit, message):
+    change(root, edit)
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        InstanceCoSegDataset(str(root))
+
+
+def test_masks_of_another_size_are_named(root):
+    change(root, lambda d: d['annotations'][0]['segmentation'].update(size=[30, 20]))
+    dataset = InstanceCoSegDataset(str(root), pipeline=TEST, test_mode=True)
+    with pytest.warns(UserWarning, match=r'instance of .*b\.jpg: an RLE is 30 x 20'):
+        assert len(dataset[0]['data_samples']) == 2
+
+
+def test_published_sets_compare_their_size(root, monkeypatch):
+    with pytest.warns(UserWarning, match='has 2 classes, 4 images and 5 instances, COCOVOCDataset'):
+        COCOVOCDataset(str(root))
+    monkeypatch.setattr(COCOVOCDataset, 'PUBLISHED', PublishedCounts(2, 4, 5))
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        COCOVOCDataset(str(root))
+    with pytest.raises(FileNotFoundError, match='dataset_converters/coco_voc.py DOWNLOAD'):
+        COCOVOCDataset(str(root / 'nowhere'))
+
+
+def test_check_data_reports_instances(root, capsys):
+    report = check_data(root, progress=False)
+    facts = report.groups['cat']
+    assert (facts.images, facts.masks, facts.instances, facts.without_object) == (3, 3, 4, 1)
+    assert not report.errors
+    assert [p.message for p in report.problems if 'no instance' in p.message]
+    assert 'instances' in format_report(report) and '5 instances' in format_report(report)
+    assert main(['check-data', str(root)]) == 0
+
+
+@pytest.mark.parametrize(
+    'edit, severity, message',
+    [
+        (lambda d: d.pop('images'), 'error', 'cannot be used: .*images'),
+        (lambda d: d['images'][0].update(file_name='b.jpg'), 'error', 'must be <group>/<file>'),
+        (lambda d: d['images'][0].update(file_name='cat/x.jpg'), 'error', 'is missing, but in'),
+        (lambda d: d['images'][0].update(id=1), 'error', 'stands there twice'),
+        (lambda d: d['images'][0].update(height=31), 'error', r'is \(20, 30\) .*\(31, 30\)'),
+        (lambda d: d['images'][0].pop('width'), 'error', "image 0: has no 'width'"),
+        (lambda d: d['images'].pop(), 'error', 'annotation 4: there is no image 3'),
+        (lambda d: d['annotations'][0].update(category_id=9), 'error', 'no category 9'),
+        (
+            lambda d: d['annotations'][0]['segmentation'].update(size=[2, 2]),
+            'error',
+            'annotation 0: an RLE is 2 x 2',
+        ),
+        (lambda d: d['annotations'][0].update(segmentation=[]), 'warning', '0 has no pixel'),
+        (lambda d: d['annotations'][0].update(segmentation=['x']), 'error', 'annotation 0: pol'),
+        (lambda d: d['annotations'][0].update(id=1), 'warning', '2 annotations have the id 1'),
+        (
+            lambda d: d['annotations'].append(dict(d['annotations'][0], id=9)),
+            'warning',
+            'same instance twice',
+        ),
+        (lambda d: d['images'].pop(2), 'warning', 'is not in instances.json and not used'),
+    ],
+)
+def test_check_data_finds_what_is_wrong(root, edit, severity, message):
+    change(root, edit)
+    found = [p for p in check_data(root, progress=False).problems if p.severity == severity]
+    assert any(re.search(message, problem.message) for problem in found), found
+
+
+def test_forms_of_segmentations():
+    mask = masks_of((2, 3, 9, 12))
+    (rle,) = encode_masks(mask)
+    forms = [
+        rle,
+        dict(rle, counts=rle['counts'].decode()),
+        dict(size=list(SIZE), counts=[43, *[9, 11] * 6, 9, 600 - 43 - 6 * 20 - 9]),
+        [[2, 3, 9, 3, 9, 12, 2, 12]],
+    ]
+    for form in forms:
+        np.testing.assert_array_equal(decode_rles([as_rle(form, *SIZE)], *SIZE), mask)
+    assert encode_masks(mask[:0]) == [] and decode_rles([], *SIZE).shape == (0, *SIZE)
+    for wrong in ('x', dict(counts=[1]), 5):
+        with pytest.raises(ValueError, match='polygons or an RLE'):
+            as_rle(wrong, *SIZE)
+
+
+def test_real_photographs_score_themselves_fully(coseg_data):
+    root = coseg_data / 'voc_instances'
+    dataset = InstanceCoSegDataset(
+        str(root), groups=['bicycle', 'bottle'], pipeline=TEST, test_mode=True
+    )
+    metrics = [InstanceCoSegMetric(), CorLocMetric()]
+    count = 0
+    for item in dataset:
+        for sample in item['data_samples']:
+            assert sample.gt_instances.masks.shape[1:] == sample.ori_shape
+            count += len(sample.gt_instances.masks)
+            truth = sample.gt_instances
+            sample.pred_instances = InstanceData(
+                masks=truth.masks, scores=torch.rand(len(truth.masks))
+            )
+        for metric in metrics:
+            metric.process(None, [item['data_samples']])
+    assert count == 73
+    for metric in metrics:
+        assert set(metric.evaluate(2).values()) == {100.0}

@@ -1,0 +1,199 @@
+"""Predictions in files against ground truth in files."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from mmengine.structures import InstanceData
+from PIL import Image
+
+from mmcoseg.apis.export import ResultWriter
+from mmcoseg.cli import main
+from mmcoseg.datasets import InstanceCoSegDataset
+from mmcoseg.evaluation import CorLocMetric, InstanceCoSegMetric, evaluate_instance_files
+from mmcoseg.structures import CoSegDataSample
+
+PIPELINE = [
+    dict(
+        type='ForEachImage',
+        transforms=[
+            dict(type='LoadCoSegImage'),
+            dict(type='LoadCoSegMask', with_instances=True),
+        ],
+    ),
+    dict(type='PackGroupInputs'),
+]
+SIZE = 20, 30
+
+
+def box(left, top, right, bottom):
+    mask = np.zeros(SIZE, bool)
+    mask[top:bottom, left:right] = True
+    return mask
+
+
+#: Per image the true objects (``*``: a crowd) and predictions with their scores.
+CONTENT = {
+    'cat/1.jpg': (
+        [('cat', (0, 0, 10, 10)), ('cat', (15, 0, 25, 10))],
+        [((0, 0, 10, 9), 0.9), ((15, 2, 25, 10), 0.5), ((0, 10, 30, 20), 0.6)],
+    ),
+    'cat/2.jpg': (
+        [('cat', (0, 0, 10, 10)), ('dog', (20, 10, 30, 20)), ('*cat', (10, 10, 20, 20))],
+        [((20, 10, 30, 20), 0.8), ((0, 0, 10, 10), 0.7), ((10, 12, 20, 20), 0.95)],
+    ),
+    'dog/1.png': ([('dog', (3, 3, 23, 13))], []),
+    'dog/2.png': ([('dog', (3, 3, 23, 13))], [((3, 3, 23, 13), 0.4), ((3, 3, 23, 12), 0.3)]),
+}
+
+
+def polygon(left, top, right, bottom):
+    return [[left, top, right, top, right, bottom, left, bottom]]
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Ground truth as a data set; predictions as `mmcoseg segment` writes them."""
+    names = ['cat', 'dog']
+    images, annotations, records = [], [], []
+    writer = ResultWriter(tmp_path / 'pred', formats=['coco'], report=False)
+    for number, (file, (objects, predictions)) in enumerate(CONTENT.items()):
+        path = tmp_path / 'gt' / 'images' / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new('RGB', SIZE[::-1], (number, 5, 5)).save(path)
+        images.append(dict(id=f'no {number}', file_name=file, height=SIZE[0], width=SIZE[1]))
+        for name, corners in objects:
+            annotations.append(
+                dict(
+                    id=len(annotations) + 1,
+                    image_id=f'no {number}',
+                    category_id=names.index(name.strip('*')),
+                    segmentation=polygon(*corners),
+                    iscrowd=int('*' in name),
+                )
+            )
+        group, name = file.split('/')
+        sample = CoSegDataSample(
+            metainfo=dict(group=group, stem=name[0], img_path=str(path), ori_shape=SIZE)
+        )
+        masks = np.array([box(*corners) for corners, _ in predictions]).reshape(-1, *SIZE)
+        sample.pred_instances = InstanceData(
+            masks=torch.from_numpy(masks),
+            labels=torch.zeros(len(masks), dtype=torch.int64),
+            scores=torch.tensor([score for _, score in predictions]),
+        )
+        records.append(writer.write_image(sample, np.zeros((*SIZE, 3), np.uint8)))
+    groups = [dict(name=n, images=[r for r in records if r['group'] == n]) for n in names]
+    writer.write_collections(groups)
+    categories = [dict(id=i, name=name) for i, name in enumerate(names)]
+    document = dict(images=images, annotations=annotations, categories=categories)
+    (tmp_path / 'gt' / 'instances.json').write_text(json.dumps(document))
+    return tmp_path / 'pred', tmp_path / 'gt'
+
+
+def test_known_figures(files, capsys, tmp_path):
+    pred, gt = files
+    out = tmp_path / 'new' / 'scores.json'
+    report = evaluate_instance_files(pred, gt, out_file=out)
+    # cats: of no account (.95), right, wrong, right, wrong, right at three instances
+    # dogs: right, wrong at two
+    cat = (1 + 2 / 3 + 3 / 5) / 3
+    scores = report.class_scores()
+    assert scores['cat']['AP_50'] == pytest.approx(100 * cat)
+    assert scores['dog']['AP_50'] == pytest.approx(50)
+    assert (scores['cat']['CorLoc'], scores['dog']['CorLoc']) == (50, 50)
+    assert 'class mean' in capsys.readouterr().out
+    assert json.loads(out.read_text())['instances']['summary'] == report.summary()
+
+
+def test_files_score_as_runs_do(files):
+    pred, gt = files
+    dataset = InstanceCoSegDataset(str(gt), pipeline=PIPELINE, test_mode=True)
+    metrics = [InstanceCoSegMetric(), CorLocMetric()]
+    for item in dataset:
+        group = item['data_samples']
+        for sample in group:
+            (name,) = (n for n in CONTENT if n.startswith(sample.identity))
+            predictions = CONTENT[name][1]
+            masks = np.array([box(*c) for c, _ in predictions]).reshape(-1, *SIZE)
+            scores = torch.tensor([score for _, score in predictions])
+            sample.pred_instances = InstanceData(masks=torch.from_numpy(masks), scores=scores)
+        for metric in metrics:
+            metric.process(None, [group])
+    together = {k: v for metric in metrics for k, v in metric.evaluate(2).items()}
+    assert evaluate_instance_files(pred, gt, verbose=False).summary() == pytest.approx(together)
+
+
+def test_list_of_results(files, tmp_path):
+    pred, gt = files
+    content = json.loads((pred / 'annotations.json').read_text())
+    names = {image['id']: image['file_name'] for image in content['images']}
+    numbers = {name: f'no {i}' for i, name in enumerate(CONTENT)}
+    results = [
+        dict(a, image_id=numbers[names[a['image_id']]], id=None) for a in content['annotations']
+    ]
+    file = tmp_path / 'results.json'
+    file.write_text(json.dumps(results))
+    expected = evaluate_instance_files(pred, gt, verbose=False)
+    truth = gt / 'instances.json'
+    assert evaluate_instance_files(file, truth, verbose=False).to_dict() == expected.to_dict()
+    file.write_text(json.dumps([dict(results[0], image_id='no 9')]))
+    with pytest.raises(ValueError, match="results of image_id .'no 9'., which"):
+        evaluate_instance_files(file, truth)
+
+
+def change(file, edit):
+    content = json.loads(file.read_text())
+    edit(content)
+    file.write_text(json.dumps(content))
+
+
+def test_missing_predictions(files):
+    pred, gt = files
+    before = evaluate_instance_files(pred, gt, verbose=False).summary()
+    change(pred / 'annotations.json', lambda d: d['images'].pop())
+    with pytest.raises(FileNotFoundError, match=r'does not list 1 of 4 images: dog/2\.png; .*empt'):
+        evaluate_instance_files(pred, gt)
+    report = evaluate_instance_files(pred, gt, verbose=False, missing='empty')
+    assert report.class_scores()['dog']['AP_50'] == 0 and report.summary() != before
+    report = evaluate_instance_files(pred, gt, verbose=False, groups=['cat'])
+    assert list(report.class_scores()) == ['cat']
+
+
+def test_what_is_wrong_is_named(files, tmp_path):
+    pred, gt = files
+    with pytest.raises(ValueError, match="missing must be 'error' or 'empty', got 'no'"):
+        evaluate_instance_files(pred, gt, missing='no')
+    with pytest.raises(ValueError, match=r"no group \['cow'\]"):
+        evaluate_instance_files(pred, gt, groups=['cow'])
+    with pytest.raises(FileNotFoundError, match='there is no file .*instances.json'):
+        evaluate_instance_files(pred, tmp_path)
+    with pytest.raises(FileNotFoundError, match='annotations.json that `mmcoseg segment` writes'):
+        evaluate_instance_files(tmp_path, gt)
+    change(pred / 'annotations.json', lambda d: d['annotations'][0].pop('score'))
+    with pytest.raises(ValueError, match=r'annotations.json: cat/1.jpg: needs one finite score'):
+        evaluate_instance_files(pred, gt)
+    change(gt / 'instances.json', lambda d: d['images'][0].update(height=9))
+    with pytest.raises(ValueError, match=r'annotations.json: cat/1.jpg: an RLE is 20 x 30'):
+        evaluate_instance_files(pred, gt)
+    change(gt / 'instances.json', lambda d: d['annotations'][0].pop('segmentation'))
+    with pytest.raises(ValueError, match=r"annotation 1 has no \['segmentation'\]"):
+        evaluate_instance_files(pred, gt)
+    (pred / 'annotations.json').write_text('{')
+    with pytest.raises(ValueError, match='annotations.json is not valid json'):
+        change(gt / 'instances.json', lambda d: d['annotations'].pop(0))
+        evaluate_instance_files(pred, gt)
+
+
+def test_command(files, capsys, tmp_path):
+    pred, gt = map(str, files)
+    assert main(['evaluate', pred, gt]) == 0
+    assert 'AP_25' in capsys.readouterr().out
+    assert main(['evaluate', pred, f'{gt}/instances.json', '--json', '-']) == 0
+    content = json.loads(capsys.readouterr().out)['instances']
+    assert content['summary']['CorLoc'] == 50 and content['matching'] == 'greedy'
+    out = str(tmp_path / 'scores.json')
+    assert main(['evaluate', pred, gt, '--groups', 'dog', '--json', out, '--matching', 'voc']) == 0
+    assert main(['evaluate', str(tmp_path), gt]) == 1
+    assert 'mmcoseg segment` writes' in capsys.readouterr().err
