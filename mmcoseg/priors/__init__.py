@@ -1,5 +1,13 @@
 """Cues from a single image without learning, computed once an image."""
 
+from .proposals import (
+    Proposals,
+    combinatorial_grouping,
+    contours_of,
+    load_proposals_mat,
+    load_saliency_mat,
+    selective_search,
+)
 from .saliency import (
     background_weighted_contrast,
     border_dissimilarity,
@@ -14,14 +22,20 @@ from .saliency import (
 )
 
 __all__ = [
+    'Proposals',
     'background_weighted_contrast',
     'border_dissimilarity',
     'boundary_connectivity',
+    'combinatorial_grouping',
+    'contours_of',
     'fused_saliency',
+    'load_proposals_mat',
+    'load_saliency_mat',
     'minimum_barrier',
     'minimum_barrier_distance',
     'optimise_saliency',
     'robust_background_detection',
+    'selective_search',
     'smoothness_weights',
     'superpixel_labels',
 ]
