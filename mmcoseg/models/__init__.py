@@ -25,7 +25,7 @@ from .necks import (
     SpatialModulator,
     SpectralModulator,
 )
-from .postprocessors import DenseCRF, GuidedFilter
+from .postprocessors import DenseCRF, GuidedFilter, InstanceRanking, MaskNMS
 from .refiners import PrototypePresence, SelfTraining
 from .segmentors import (
     SSNM,
@@ -57,8 +57,10 @@ __all__ = [
     'FeatureWhitening',
     'GroupDataPreprocessor',
     'GuidedFilter',
+    'InstanceRanking',
     'KMeansModulator',
     'LevelProjection',
+    'MaskNMS',
     'Modulation',
     'Modulator',
     'PrototypePresence',

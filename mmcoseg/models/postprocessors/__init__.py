@@ -1,11 +1,21 @@
 """Post-processors: called with a ``GroupDataSample`` that has predictions, which they improve.
 
 What they do to one image are functions of arrays: ``mean_field.dense_crf``,
-``guided_filter.guided_filter``.
+``guided_filter.guided_filter``. Others choose among masks: ``InstanceRanking``, ``MaskNMS``.
 """
 
 from .dense_crf import DenseCRF, refine_many
 from .edge_refiner import EdgeRefiner
 from .guided_filter import GuidedFilter
+from .instance_ranking import InstanceRanking
+from .mask_nms import MaskNMS, mask_iou
 
-__all__ = ['DenseCRF', 'EdgeRefiner', 'GuidedFilter', 'refine_many']
+__all__ = [
+    'DenseCRF',
+    'EdgeRefiner',
+    'GuidedFilter',
+    'InstanceRanking',
+    'MaskNMS',
+    'mask_iou',
+    'refine_many',
+]

@@ -1,0 +1,79 @@
+"""Non-maximum suppression of masks."""
+
+import torch
+from torch import Tensor
+
+from ...registry import TASK_UTILS
+
+__all__ = ['MaskNMS', 'mask_iou']
+
+#: Pixels of all masks together that are looked at in one piece: 64 megabytes of float32.
+_CHUNK = 1 << 24
+
+
+def mask_iou(masks: Tensor) -> Tensor:
+    """IoU of each mask with each; of an empty one with any, 0.
+
+    Args:
+        masks: (k, H, W) bool, or 0 and not 0.
+
+    Returns:
+        (k, k) float64.
+
+    Example:
+        >>> mask_iou(torch.tensor([[[1, 1, 0]], [[0, 1, 1]]]))[0, 1].item()  # doctest: +ELLIPSIS
+        0.333...
+    """
+    flat = (masks != 0).flatten(1)
+    shared = torch.zeros(len(flat), len(flat), dtype=torch.float64, device=flat.device)
+    # Each piece is counted exactly in float32, the pieces are added in float64.
+    for piece in flat.split(max(1, min(_CHUNK, _CHUNK // max(1, len(flat)))), dim=1):
+        piece = piece.float()
+        shared += piece @ piece.t()
+    areas = shared.diagonal()
+    return shared / (areas[:, None] + areas[None] - shared).clamp(min=1)
+
+
+@TASK_UTILS.register_module()
+class MaskNMS:
+    """Greedy suppression: a mask goes if it overlaps with a better one that stays.
+
+    Args:
+        iou: a mask goes if its IoU with a kept one is larger.
+
+    Raises:
+        ValueError: if ``iou`` is not in [0, 1]; when called, if shapes do not fit.
+
+    Example:
+        >>> masks = torch.tensor([[[1, 1, 1, 0]], [[1, 1, 0, 0]], [[0, 0, 0, 1]]]).bool()
+        >>> MaskNMS(iou=0.4)(masks, torch.tensor([0.2, 0.9, 0.1])).tolist()
+        [1, 2]
+    """
+
+    def __init__(self, iou: float = 0.4) -> None:
+        if not 0 <= iou <= 1:
+            raise ValueError(f'iou must be from 0 to 1, got {iou!r}')
+        self.iou = iou
+
+    def __call__(self, masks: Tensor, scores: Tensor) -> Tensor:
+        """Which masks stay.
+
+        Args:
+            masks: (k, H, W) bool.
+            scores: (k,); of equal ones the first counts as better.
+
+        Returns:
+            (m,) int64, their indices, the best first.
+        """
+        if masks.ndim != 3 or scores.shape != masks.shape[:1]:
+            raise ValueError(
+                f'masks must be (k, H, W) and scores (k,), got {tuple(masks.shape)} and '
+                f'{tuple(scores.shape)}'
+            )
+        order = scores.argsort(descending=True, stable=True)
+        overlaps = (mask_iou(masks)[order][:, order] > self.iou).cpu().numpy()
+        kept: list[int] = []
+        for place in range(len(order)):
+            if not overlaps[place, kept].any():
+                kept.append(place)
+        return order[torch.tensor(kept, dtype=torch.long, device=order.device)]
