@@ -100,9 +100,8 @@ def keep_freed_memory() -> bool:
     Returns:
         whether it took effect; False where there is no glibc.
     """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):
+    mallopt = _of_libc('mallopt')
+    if mallopt is None:
         return False
     trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of malloc.h
     mebibytes = 2**20
@@ -110,3 +109,18 @@ def keep_freed_memory() -> bool:
     return bool(
         mallopt(mmap_threshold, 64 * mebibytes) and mallopt(trim_threshold, 128 * mebibytes)
     )
+
+
+def return_freed_memory() -> None:
+    """Give freed memory back to the system at once, the holes between what is in use too."""
+    malloc_trim = _of_libc('malloc_trim')
+    if malloc_trim is not None:
+        malloc_trim(0)
+
+
+def _of_libc(name: str) -> Any:
+    """A function of the C library; None where it has none of that name."""
+    try:
+        return getattr(ctypes.CDLL(None), name)
+    except (AttributeError, OSError, TypeError):
+        return None
