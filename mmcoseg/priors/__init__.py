@@ -1,5 +1,6 @@
 """Cues from a single image without learning, computed once an image."""
 
+from .cache import PriorCache
 from .proposals import (
     Proposals,
     combinatorial_grouping,
@@ -22,6 +23,7 @@ from .saliency import (
 )
 
 __all__ = [
+    'PriorCache',
     'Proposals',
     'background_weighted_contrast',
     'border_dissimilarity',

@@ -21,7 +21,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from skimage.segmentation import felzenszwalb
 
-from .saliency import _texture, _working_lab
+from .saliency import ROUNDING, _texture, _working_lab
 
 __all__ = [
     'Proposals',
@@ -35,7 +35,7 @@ __all__ = [
 
 #: The trees that regions are taken from; see :func:`_trees`.
 TREES = ('edges', 'coarse edges', 'colour', 'place', 'histogram')
-#: Ranks are weighed by logarithm; a contour half along the edge counts as a rank e times as far down.
+#: Half a contour along the image's edge weighs as much as a rank that is e times as far down.
 BORDER_PENALTY = 2.0
 
 
@@ -88,7 +88,7 @@ class Proposals:
         masks = np.asarray(masks)
         if masks.ndim != 3:
             raise ValueError(f'masks must be (n, H, W), got {masks.shape}')
-        flat = (masks != 0).reshape(len(masks), -1)
+        flat = (masks != 0).reshape(len(masks), masks.shape[1] * masks.shape[2])
         # Pixels in the same masks have the same bits, and are one atom.
         bits = np.ascontiguousarray(np.packbits(flat, axis=0).T)
         if bits.shape[1]:
@@ -422,8 +422,9 @@ def _superpixels(lab: np.ndarray, superpixels: int) -> tuple[np.ndarray, list[np
         size = max(1, round(width / scale)), max(1, round(height / scale))
         small = cv2.resize(smooth, size, interpolation=cv2.INTER_AREA)
         across, down = (cv2.Scharr(small, cv2.CV_32F, *way) / 32 for way in ((1, 0), (0, 1)))
-        strength = np.sqrt(np.square(across) + np.square(down)).reshape(*small.shape[:2], -1)
-        gradients.append(cv2.resize(np.sqrt(np.square(strength).sum(2)), (width, height)))
+        strength = np.sqrt((np.square(across) + np.square(down)).reshape(*small.shape).sum(2))
+        strength[strength < ROUNDING] = 0
+        gradients.append(cv2.resize(strength, (width, height)))
     total = _edge_strength(np.stack(gradients, 2)).astype(np.float64)
     if height * width == 1:
         return np.zeros((1, 1), np.int64), gradients

@@ -33,7 +33,8 @@ class CoSegDataSample(SegDataSample):
     - ``gt_instances``, ``pred_instances`` (InstanceData): ``masks`` (n, H, W) bool, ``labels``
       (n,) int64, and for predictions ``scores`` (n,) float32.
     - ``saliency`` (PixelData): prior, ``data`` of shape (1, h, w), float32 in [0, 1].
-    - ``proposals`` (InstanceData): object proposals, ``masks`` (n, H, W) bool, ``scores`` (n,).
+    - ``proposals`` (InstanceData): object proposals at ``ori_shape``, ``masks`` (n, H, W) bool,
+      ``scores`` (n,); from pipelines a ``ProposalData``, which is small and makes masks on demand.
     - ``presence`` (float): how sure the method is that the common object is in this image, 0 to 1.
 
     Example:

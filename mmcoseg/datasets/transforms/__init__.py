@@ -3,14 +3,17 @@
 from .formatting import PackGroupInputs
 from .group import ForEachImage, MixForeignImages, SampleGroup
 from .loading import LoadCoSegImage, LoadCoSegMask, LoadPrior
-from .priors import ComputeSaliency
+from .priors import ComputeProposals, ComputeSaliency, LoadProposals, LoadSaliency
 
 __all__ = [
+    'ComputeProposals',
     'ComputeSaliency',
     'ForEachImage',
     'LoadCoSegImage',
     'LoadCoSegMask',
     'LoadPrior',
+    'LoadProposals',
+    'LoadSaliency',
     'MixForeignImages',
     'PackGroupInputs',
     'SampleGroup',

@@ -8,7 +8,7 @@ from mmcv.transforms import BaseTransform
 from mmengine.structures import InstanceData, PixelData
 
 from ...registry import TRANSFORMS
-from ...structures import CoSegDataSample, GroupDataSample
+from ...structures import CoSegDataSample, GroupDataSample, ProposalData
 from ...structures.coseg_data_sample import VOID
 from .loading import instance_field
 
@@ -72,6 +72,11 @@ class PackGroupInputs(BaseTransform):
         if 'prior_map' in image:
             prior = torch.from_numpy(image['prior_map'].astype(np.float32) / 255)
             sample.saliency = PixelData(data=prior[None])
+        if 'proposals' in image:
+            found = image['proposals']
+            sample.proposals = ProposalData(metainfo=dict(atoms=found.atoms))
+            sample.proposals.members = found.members
+            sample.proposals.scores = torch.from_numpy(found.scores)
         if 'gt_instance_labels' in image:
             sample.gt_instances = _instances(image)
         return sample

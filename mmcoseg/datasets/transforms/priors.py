@@ -1,13 +1,27 @@
 """What a single image tells about its objects, as part of the pipeline."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 
-from ...priors import fused_saliency
+from ...priors import (
+    PriorCache,
+    Proposals,
+    combinatorial_grouping,
+    fused_saliency,
+    load_proposals_mat,
+    load_saliency_mat,
+    selective_search,
+)
 from ...registry import TRANSFORMS
 
-__all__ = ['ComputeSaliency']
+__all__ = ['ComputeProposals', 'ComputeSaliency', 'LoadProposals', 'LoadSaliency']
+
+PROPOSAL_METHODS = dict(
+    combinatorial_grouping=combinatorial_grouping, selective_search=selective_search
+)
 
 
 @TRANSFORMS.register_module()
@@ -20,10 +34,15 @@ class ComputeSaliency(BaseTransform):
 
     Args:
         size: (width, height) of the map, which covers the whole image.
+        cache_dir: folder of maps on disk; None computes them anew each time. What
+            ``tools/misc/precompute_priors.py`` wrote is found by images at their files' size: with
+            no geometric transform but resizing, put this behind ``LoadCoSegImage``.
     """
 
-    def __init__(self, size: tuple[int, int] = (65, 65)) -> None:
+    def __init__(self, size: tuple[int, int] = (65, 65), cache_dir: str | Path | None = None):
         self.size = tuple(size)
+        settings = dict(method='fused_saliency', size=self.size)
+        self.cache = None if cache_dir is None else PriorCache(cache_dir, 'saliency', settings)
 
     def transform(self, results: dict) -> dict:
         image = results['img']
@@ -31,7 +50,140 @@ class ComputeSaliency(BaseTransform):
         # In its own shape: a square would distort distances and directions.
         scale = min(1.0, max(image.shape[:2]) / max(height, width))
         size = max(1, round(scale * width)), max(1, round(scale * height))
-        saliency = fused_saliency(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        if self.cache is None:
+            results['prior_map'] = self._map(image)
+        else:
+            arrays = self.cache.get(image, lambda: dict(prior_map=self._map(image)))
+            results['prior_map'] = arrays['prior_map']
+        return results
+
+    def _map(self, image: np.ndarray) -> np.ndarray:
+        saliency = cv2.resize(fused_saliency(image), self.size, interpolation=cv2.INTER_AREA)
+        return np.rint(255 * saliency).astype(np.uint8)
+
+
+@TRANSFORMS.register_module()
+class ComputeProposals(BaseTransform):
+    """Add object proposals, found without labels; see :func:`combinatorial_grouping`.
+
+    Put it behind ``LoadCoSegImage``, before the image changes its size. In the end they are the
+    sample's ``proposals``, at the file's size.
+
+    Required key: ``img``. Added key: ``proposals`` (:class:`Proposals`).
+
+    Args:
+        method: ``'combinatorial_grouping'`` or ``'selective_search'``.
+        cache_dir: folder of proposals on disk, shared with ``tools/misc/precompute_priors.py``;
+            None computes them anew each time, some 0.4 s an image.
+        **settings: of the method.
+
+    Raises:
+        ValueError: for an unknown method, or if the image has no longer its file's size.
+    """
+
+    def __init__(
+        self,
+        method: str = 'combinatorial_grouping',
+        cache_dir: str | Path | None = None,
+        **settings,
+    ) -> None:
+        if method not in PROPOSAL_METHODS:
+            raise ValueError(f'method must be one of {sorted(PROPOSAL_METHODS)}, got {method!r}')
+        self.method = method
+        self.settings = settings
+        named = dict(method=method, **settings)
+        self.cache = None if cache_dir is None else PriorCache(cache_dir, 'proposals', named)
+
+    def transform(self, results: dict) -> dict:
+        image = results['img']
+        shape = tuple(results.get('ori_shape', image.shape)[:2])
+        if image.shape[:2] != shape:
+            raise ValueError(
+                f'{results.get("img_path")}: the image is {image.shape[0]} x {image.shape[1]}, its '
+                f'file {shape[0]} x {shape[1]} (height x width); put ComputeProposals before '
+                'transforms that change the size'
+            )
+        if self.cache is None:
+            results['proposals'] = self._compute(image)
+        else:
+            arrays = self.cache.get(image, lambda: self._compute(image).to_arrays())
+            results['proposals'] = Proposals.from_arrays(arrays)
+        return results
+
+    def _compute(self, image: np.ndarray) -> Proposals:
+        return PROPOSAL_METHODS[self.method](image, **self.settings)
+
+
+class _LoadPublished(BaseTransform):
+    """Of an image's published file, named in its record or found by group and name.
+
+    Args:
+        folder: of ``<group>/<stem>.mat``, for records that name no file.
+    """
+
+    key: str
+
+    def __init__(self, folder: str | Path | None = None) -> None:
+        self.folder = folder
+
+    def _path(self, results: dict) -> Path:
+        if results.get(self.key):
+            return Path(results[self.key])
+        if self.folder is None:
+            raise ValueError(
+                f'{results.get("img_path")}: its record has no {self.key}; set folder= of '
+                f'{type(self).__name__} to where <group>/<name>.mat are'
+            )
+        return Path(self.folder, results['group'], f'{results["stem"]}.mat')
+
+
+@TRANSFORMS.register_module()
+class LoadProposals(_LoadPublished):
+    """Read published object proposals; see :func:`load_proposals_mat`.
+
+    Required keys: ``ori_shape``, and ``proposals_path`` or ``group`` and ``stem``. Added key:
+    ``proposals`` (:class:`Proposals`).
+
+    Args:
+        folder: of ``<group>/<stem>.mat`` (published as ``MCG_fast``), for records without
+            ``proposals_path``.
+        max_proposals: the highest scored ones to keep; None keeps all.
+    """
+
+    key = 'proposals_path'
+
+    def __init__(self, folder: str | Path | None = None, max_proposals: int | None = None) -> None:
+        super().__init__(folder)
+        self.max_proposals = max_proposals
+
+    def transform(self, results: dict) -> dict:
+        proposals = load_proposals_mat(self._path(results), results['ori_shape'][:2])
+        results['proposals'] = proposals[: self.max_proposals]
+        return results
+
+
+@TRANSFORMS.register_module()
+class LoadSaliency(_LoadPublished):
+    """Read published saliency; see :func:`load_saliency_mat`. In the end the sample's ``saliency``.
+
+    Required keys: ``saliency_path``, or ``group`` and ``stem``. Added key: ``prior_map``, (h, w)
+    uint8.
+
+    Args:
+        folder: of ``<group>/<stem>.mat`` (published as ``SalRes_ZhangICCV17``), for records without
+            ``saliency_path``.
+        size: (width, height) of the map, which covers the whole image.
+    """
+
+    key = 'saliency_path'
+
+    def __init__(self, folder: str | Path | None = None, size: tuple[int, int] = (65, 65)) -> None:
+        super().__init__(folder)
+        self.size = tuple(size)
+
+    def transform(self, results: dict) -> dict:
+        saliency = load_saliency_mat(self._path(results))
         saliency = cv2.resize(saliency, self.size, interpolation=cv2.INTER_AREA)
         results['prior_map'] = np.rint(255 * saliency).astype(np.uint8)
         return results

@@ -1,0 +1,102 @@
+"""Priors on disk."""
+
+import multiprocessing
+import os
+
+import numpy as np
+import pytest
+
+from mmcoseg.priors import PriorCache, cache
+
+
+def image(value=3):
+    return np.full((4, 5, 3), value, np.uint8)
+
+
+class Counted:
+    """Computes the mean, and counts how often."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def __call__(self):
+        self.calls += 1
+        return dict(value=np.arange(1000) % 7, flag=np.array(True))
+
+
+def test_is_computed_once(tmp_path):
+    compute = Counted()
+    for _ in range(3):
+        # A new object each time, as in another process.
+        arrays = PriorCache(tmp_path, 'saliency', dict(a=1, b=[2])).get(image(), compute)
+        assert sorted(arrays) == ['flag', 'value'] and bool(arrays['flag'])
+        np.testing.assert_array_equal(arrays['value'], np.arange(1000) % 7)
+    assert compute.calls == 1
+    assert not list(tmp_path.rglob('*.tmp'))
+
+
+def test_another_image_setting_kind_or_version_is_computed_anew(tmp_path, monkeypatch):
+    one = PriorCache(tmp_path, 'saliency', dict(a=1)).path_of(image())
+    assert PriorCache(tmp_path, 'saliency', dict(a=1)).path_of(image().copy()) == one
+    reshaped = image().reshape(5, 4, 3)
+    others = [
+        PriorCache(tmp_path, 'saliency', dict(a=1)).path_of(image(4)),
+        PriorCache(tmp_path, 'saliency', dict(a=1)).path_of(reshaped),
+        PriorCache(tmp_path, 'saliency', dict(a=2)).path_of(image()),
+        PriorCache(tmp_path, 'proposals', dict(a=1)).path_of(image()),
+    ]
+    monkeypatch.setitem(cache.VERSIONS, 'saliency', 99)
+    others.append(PriorCache(tmp_path, 'saliency', dict(a=1)).path_of(image()))
+    assert len({one, *others}) == 6
+    with pytest.raises(ValueError, match="'depth'"):
+        PriorCache(tmp_path, 'depth', {})
+
+
+@pytest.mark.parametrize('part', [0, 10, 0.5, 0.95, 'flip', 'text'])
+def test_damaged_files_are_computed_again(tmp_path, part):
+    kept, compute = PriorCache(tmp_path, 'saliency', {}), Counted()
+    kept.get(image(), compute)
+    path = kept.path_of(image())
+    content = bytearray(path.read_bytes())
+    if part == 'flip':
+        content[len(content) // 3] ^= 0xFF
+    elif part == 'text':
+        content = bytearray(b'this is no archive')
+    else:
+        del content[part if isinstance(part, int) else int(part * len(content)) :]
+    path.write_bytes(content)
+    for _ in range(2):
+        arrays = kept.get(image(), compute)
+        np.testing.assert_array_equal(arrays['value'], np.arange(1000) % 7)
+    assert compute.calls == 2
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path, monkeypatch):
+    kept = PriorCache(tmp_path, 'saliency', {})
+
+    def fail(*_):
+        raise OSError('no space left on device')
+
+    monkeypatch.setattr(os, 'replace', fail)
+    with pytest.raises(OSError, match='no space'):
+        kept.get(image(), Counted())
+    assert not [path for path in tmp_path.rglob('*') if path.is_file()]
+
+
+def write_many(folder):
+    kept = PriorCache(folder, 'saliency', {})
+    for value in [*range(20)] * 3:
+        kept.write(image(value), dict(value=np.full(5000, value)))
+        # Others may be writing the same file: it is whole all the same.
+        assert (kept.read(image(value))['value'] == value).all()
+
+
+def test_processes_share_a_folder(tmp_path):
+    context = multiprocessing.get_context('fork')
+    workers = [context.Process(target=write_many, args=(tmp_path,)) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert [worker.exitcode for worker in workers] == [0, 0, 0]
+    assert not list(tmp_path.rglob('*.tmp'))

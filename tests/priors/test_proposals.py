@@ -1,0 +1,343 @@
+"""Object proposals: every shortcut against its literal definition, then masks of pictures."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.structures import InstanceData
+
+from mmcoseg.priors import (
+    Proposals,
+    combinatorial_grouping,
+    contours_of,
+    load_proposals_mat,
+    load_saliency_mat,
+    selective_search,
+)
+from mmcoseg.priors import proposals as module
+from mmcoseg.priors.proposals import diverse_order
+from mmcoseg.structures import ProposalData
+
+METHODS = [combinatorial_grouping, selective_search]
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def picture(height=90, width=120):
+    """A noisy ground with a red ellipse and a green box; the picture and both masks."""
+    noise = np.random.default_rng(0).integers(-12, 13, (height, width, 3))
+    image = np.full((height, width, 3), (150, 120, 60))
+    masks = np.zeros((2, height, width), np.uint8)
+    cv2.ellipse(masks[0], (width // 3, height // 2), (width // 6, height // 4), 20, 0, 360, 1, -1)
+    masks[1, height // 4 : height // 2, 2 * width // 3 : 5 * width // 6] = 1
+    image[masks[0] > 0] = (40, 50, 190)
+    image[masks[1] > 0] = (40, 190, 50)
+    return np.clip(image + noise, 0, 255).astype(np.uint8), masks > 0
+
+
+def random_masks(rng, n=9, height=13, width=11):
+    masks = cv2.resize(rng.random((7, 6, n)), (width, height)).transpose(2, 0, 1) > 0.5
+    masks[0], masks[1] = False, True
+    return masks
+
+
+def iou(one, other):
+    return (one & other).sum() / max((one | other).sum(), 1)
+
+
+# --- the container
+
+
+def test_masks_become_atoms_and_masks_again(rng):
+    masks = random_masks(rng)
+    proposals = Proposals.from_masks(masks, np.linspace(1, 0, 9))
+    np.testing.assert_array_equal(proposals.masks(), masks)
+    assert proposals.shape == masks.shape and len(proposals) == 9
+    assert len(np.unique(proposals.members, axis=1).T) == proposals.members.shape[1]
+    again = Proposals.from_arrays(proposals.to_arrays())
+    np.testing.assert_array_equal(again.masks(), masks)
+    np.testing.assert_array_equal(again.scores, proposals.scores)
+    assert again.atoms.dtype == np.int32 and again.members.dtype == bool
+
+
+def test_sums_areas_and_boxes_are_those_of_the_masks(rng):
+    masks, maps = random_masks(rng), rng.normal(size=(3, 13, 11))
+    proposals = Proposals.from_masks(masks)
+    expected = [[(m * mask).sum() for mask in masks] for m in maps]
+    np.testing.assert_allclose(proposals.sums(maps), expected, atol=1e-12)
+    np.testing.assert_allclose(proposals.sums(torch.from_numpy(maps)), expected, atol=1e-12)
+    np.testing.assert_array_equal(proposals.areas(), [mask.sum() for mask in masks])
+    for mask, box in zip(masks, proposals.boxes()):
+        y, x = mask.nonzero()
+        literal = [x.min(), y.min(), x.max() + 1, y.max() + 1] if len(x) else [0, 0, 0, 0]
+        assert box.tolist() == literal
+
+
+def test_contours_are_pixels_with_a_neighbour_outside(rng):
+    masks = random_masks(rng)
+    n, height, width = masks.shape
+    expected = np.zeros_like(masks)
+    for i, y, x in np.argwhere(masks):
+        for v, u in ((y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)):
+            if 0 <= v < height and 0 <= u < width and not masks[i, v, u]:
+                expected[i, y, x] = True
+    np.testing.assert_array_equal(contours_of(masks), expected)
+    proposals = Proposals.from_masks(masks)
+    np.testing.assert_array_equal(proposals.contours(), expected)
+    maps = rng.normal(size=(2, height, width))
+    literal = [[(m * contour).sum() for contour in expected] for m in maps]
+    np.testing.assert_allclose(proposals.contour_sums(maps), literal, atol=1e-12)
+
+
+def test_contour_sums_of_what_has_no_contour():
+    proposals = Proposals.from_masks(np.ones((2, 3, 4), bool))
+    assert (proposals.contour_sums(np.ones((5, 3, 4))) == np.zeros((5, 2))).all()
+    none = Proposals.from_masks(np.zeros((0, 3, 4), bool))
+    for sums in (none.sums, none.contour_sums):
+        assert sums(np.ones((5, 3, 4))).shape == (5, 0)
+    assert none.boxes().shape == (0, 4) and none.masks().shape == (0, 3, 4)
+
+
+@pytest.mark.parametrize(
+    'index', [slice(1, 3), [4, 0], np.arange(9) > 5, torch.tensor([2, 2]), [], -1]
+)
+def test_indexing_is_that_of_the_masks(rng, index):
+    masks = random_masks(rng)
+    expected = masks[index] if not isinstance(index, int) else masks[[index]]
+    expected = masks[:0] if isinstance(index, list) and not index else expected
+    np.testing.assert_array_equal(Proposals.from_masks(masks)[index].masks(), expected)
+
+
+def test_as_a_field_of_a_sample_masks_are_made_when_asked_for(rng):
+    masks = random_masks(rng)
+    proposals = Proposals.from_masks(masks)
+    data = ProposalData(metainfo=dict(atoms=proposals.atoms))
+    data.members, data.scores = proposals.members, torch.from_numpy(proposals.scores)
+    assert isinstance(data, InstanceData) and len(data) == 9
+    some = data[torch.tensor([5, 2])]
+    assert isinstance(some, ProposalData) and some.scores.tolist() == [4, 7]
+    assert some.masks.dtype == torch.bool
+    np.testing.assert_array_equal(some.masks.numpy(), masks[[5, 2]])
+    assert data[torch.zeros(0, dtype=torch.long)].masks.shape == (0, 13, 11)
+    assert data[data.scores > 8].masks.shape == (1, 13, 11)
+
+
+def test_rejects_what_does_not_fit():
+    atoms, members = np.zeros((2, 3), np.int32), np.ones((4, 1), bool)
+    with pytest.raises(ValueError, match=r'scores \(n,\)'):
+        Proposals(atoms, members, np.ones(3))
+    with pytest.raises(ValueError, match='0 to 1'):
+        Proposals(atoms + np.array([0, 0, 1]), members, np.ones(4))
+    with pytest.raises(ValueError, match=r'\(k, 2, 3\), got \(1, 3, 2\)'):
+        Proposals(atoms, members, np.ones(4)).sums(np.ones((1, 3, 2)))
+    with pytest.raises(ValueError, match=r'masks must be \(n, H, W\)'):
+        Proposals.from_masks(np.ones((2, 3)))
+
+
+# --- suppression and combination
+
+
+@pytest.mark.parametrize('thresholds', [(0.5,), (0.95,), (0.3, 0.6, 0.9)])
+@pytest.mark.parametrize('limit', [None, 7])
+def test_order_is_that_of_greedy_suppression_in_rounds(rng, thresholds, limit):
+    members, sizes = rng.random((40, 8)) < 0.5, rng.integers(1, 9, 8)
+    members[3] = False
+    pixels = np.repeat(members, sizes, axis=1)
+    taken = []
+    for threshold in thresholds:
+        for i in range(40):
+            alike = any(iou(pixels[i], pixels[j]) > threshold for j in taken)
+            if i not in taken and not alike and (limit is None or len(taken) < limit):
+                taken.append(i)
+    assert diverse_order(members, sizes, thresholds, limit).tolist() == taken
+
+
+def test_combinations_are_disjoint_neighbours_of_one_tree(rng):
+    labels = np.arange(12).reshape(3, 4).repeat(2, 0).repeat(2, 1)
+    graph = module._RegionGraph.of(labels, [rng.random(labels.shape)])
+    # A tree: merge random neighbours.
+    parents, alive = np.arange(23), {i: {i} for i in range(12)}
+    touches = {frozenset(e) for e in zip(graph.first.tolist(), graph.second.tolist())}
+
+    def adjacent(one, other):
+        return any(frozenset((a, b)) in touches for a in one for b in other)
+
+    altitudes = np.r_[np.zeros(12), np.sort(rng.random(11))]
+    for new in range(12, 23):
+        pairs = [(a, b) for a in alive for b in alive if a < b and adjacent(alive[a], alive[b])]
+        a, b = pairs[rng.integers(len(pairs))]
+        parents[a] = parents[b] = new
+        alive[new] = alive.pop(a) | alive.pop(b)
+    members, parts, scores, marks = module._combinations(
+        parents, altitudes, graph, 100, 100, min_area=0, max_area=0.9
+    )
+    regions = [frozenset(np.flatnonzero(row).tolist()) for row in members]
+    unions = {}
+    for part, score, mark in zip(parts.tolist(), scores, marks):
+        chosen = [regions[p] for p in part if p >= 0]
+        union = frozenset().union(*chosen)
+        assert sum(map(len, chosen)) == len(union) <= 0.9 * 12
+        # The score from the mask itself.
+        mask = np.isin(labels, list(union))
+        padded = np.pad(mask, 1)
+        inside = sum(int((np.diff(mask.astype(int), axis=axis) != 0).sum()) for axis in (0, 1))
+        edge = sum(int(line.sum()) for line in (mask[0], mask[-1], mask[:, 0], mask[:, -1]))
+        assert padded.sum() == mask.sum()
+        expected = -np.log1p(sum(p for p in part if p >= 0))
+        expected -= module.BORDER_PENALTY * edge / (inside + edge)
+        assert score == pytest.approx(expected)
+        assert unions.setdefault(mark, union) == union  # the same mark: the same pixels
+    assert len(unions) == len(set(unions.values()))
+    # All pairs and triplets that hang together, by trying them.
+    apart = [(a, b) for a in range(len(regions)) for b in range(a) if not regions[a] & regions[b]]
+    expected = set(regions)
+    for a, b in apart:
+        if adjacent(regions[a], regions[b]):
+            expected.add(regions[a] | regions[b])
+            for c in range(len(regions)):
+                free = not regions[c] & (regions[a] | regions[b])
+                if free and adjacent(regions[c], regions[a] | regions[b]):
+                    expected.add(regions[a] | regions[b] | regions[c])
+    expected = {u for u in expected if len(u) <= 0.9 * 12}
+    assert set(unions.values()) == expected
+
+
+# --- pictures
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_finds_the_objects_of_a_picture(method):
+    image, masks = picture()
+    before = image.copy()
+    proposals = method(image)
+    np.testing.assert_array_equal(image, before)
+    found = proposals.masks()
+    for mask in masks:
+        assert max(iou(mask, other) for other in found[:100]) > 0.85
+    assert (np.diff(proposals.scores) < 0).all()
+    areas = proposals.areas() / mask.size
+    assert 0.003 < areas.min() and areas.max() <= 0.81
+    again = method(image)
+    np.testing.assert_array_equal(again.atoms, proposals.atoms)
+    np.testing.assert_array_equal(again.members, proposals.members)
+
+
+def test_pairs_join_the_parts_of_an_object():
+    image = np.full((80, 80, 3), (150, 120, 60), np.uint8)
+    image[20:40, 30:50], image[40:60, 30:50] = (40, 50, 190), (30, 220, 220)
+    whole = np.zeros((80, 80), bool)
+    whole[20:60, 30:50] = True
+    assert max(iou(whole, mask) for mask in combinatorial_grouping(image).masks()) > 0.9
+
+
+def test_no_two_proposals_are_nearly_the_same():
+    proposals = combinatorial_grouping(picture(60, 80)[0], nms=(0.7, 0.8), max_proposals=60)
+    assert len(proposals) <= 60
+    both = proposals.sums(proposals.masks().astype(float))
+    union = proposals.areas()[:, None] + proposals.areas() - both
+    np.fill_diagonal(both, 0)
+    assert (both / union).max() <= 0.81  # superpixels at the working size
+
+
+@pytest.mark.parametrize('method', METHODS)
+@pytest.mark.parametrize('shape', [(1, 1), (1, 2), (2, 1), (1, 40), (40, 1), (2, 2), (5, 400)])
+@pytest.mark.parametrize('channels', [(), (3,)])
+def test_odd_images_have_proposals(rng, method, shape, channels):
+    for image in (np.full(shape + channels, 90), rng.integers(0, 256, shape + channels)):
+        proposals = method(image.astype(np.uint8))
+        assert len(proposals) and proposals.shape[1:] == shape
+        assert (proposals.areas() > 0).all()
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_an_image_of_one_colour_is_its_only_proposal(method):
+    proposals = method(np.full((50, 70, 3), 128, np.uint8))
+    assert proposals.masks().shape == (1, 50, 70) and proposals.masks().all()
+
+
+def test_large_images_cost_little_more():
+    image, masks = picture()
+    large = cv2.resize(image, (1200, 900), interpolation=cv2.INTER_NEAREST)
+    proposals = combinatorial_grouping(large)
+    assert proposals.shape[1:] == (900, 1200)
+    mask = cv2.resize(masks[0].astype(np.uint8), (1200, 900), interpolation=cv2.INTER_NEAREST)
+    both = proposals.sums(mask[None].astype(float))[0]
+    assert (both / (mask.sum() + proposals.areas() - both)).max() > 0.85
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_rejects_what_is_no_image(method):
+    with pytest.raises(TypeError, match='uint8'):
+        method(np.zeros((4, 4, 3)))
+    with pytest.raises(ValueError, match='not empty'):
+        method(np.zeros((0, 4, 3), np.uint8))
+
+
+def test_rejects_settings_without_meaning():
+    image = np.zeros((4, 4, 3), np.uint8)
+    with pytest.raises(ValueError, match="'fur'"):
+        combinatorial_grouping(image, trees=('fur',))
+    with pytest.raises(ValueError, match='max_proposals must be at least 1, got 0'):
+        combinatorial_grouping(image, max_proposals=0)
+
+
+def test_recall_on_photographs(coseg_data):
+    best = []
+    for file in sorted((coseg_data / 'pascal_coseg' / 'images').glob('*/*.jpg'))[5::58]:
+        path = coseg_data / 'pascal_coseg' / 'masks' / file.parent.name / f'{file.stem}.png'
+        mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) > 127
+        proposals = combinatorial_grouping(cv2.imread(str(file)))
+        assert len(proposals) <= 2000
+        both = proposals.sums(mask[None])[0]
+        best.append((both / (mask.sum() + proposals.areas() - both)).max())
+    assert np.mean(best) > 0.6, best
+
+
+# --- published files
+
+
+@pytest.mark.parametrize('hdf5', [True, False])
+def test_reads_published_files(rng, tmp_path, hdf5):
+    masks, scores = random_masks(rng), rng.random(9)
+    saliency = rng.random((13, 11))
+    path = tmp_path / 'x.mat'
+    # In MATLAB (H, W, n) and (n, 1); HDF5 has it the other way round.
+    arrays = dict(masks=masks.transpose(1, 2, 0).astype(np.uint8), scores=scores[:, None])
+    arrays['SalMap'] = saliency
+    if hdf5:
+        h5py = pytest.importorskip('h5py')
+        with h5py.File(path, 'w', userblock_size=512) as file:
+            for name, array in arrays.items():
+                file[name] = array.T
+    else:
+        from scipy.io import savemat
+
+        savemat(path, arrays)
+    proposals = load_proposals_mat(path, (13, 11))
+    order = np.argsort(-scores)
+    np.testing.assert_array_equal(proposals.masks(), masks[order])
+    np.testing.assert_allclose(proposals.scores, scores[order], rtol=1e-6)
+    np.testing.assert_allclose(load_saliency_mat(path), saliency, atol=1e-6)
+    with pytest.raises(ValueError, match='13 x 11, its image is 11 x 13'):
+        load_proposals_mat(path, (11, 13))
+
+
+def test_names_published_files_that_cannot_be_used(tmp_path):
+    from scipy.io import savemat
+
+    path = tmp_path / 'x.mat'
+    with pytest.raises(FileNotFoundError):
+        load_proposals_mat(path)
+    for content in (b'', b'hello', b'\x89HDF\r\n\x1a\n' + b'0' * 90):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r'x\.mat cannot be read'):
+            load_proposals_mat(path)
+    savemat(path, dict(masks=np.ones((3, 4, 2))))
+    with pytest.raises(ValueError, match='has no scores'):
+        load_proposals_mat(path)
+    savemat(path, dict(masks=np.ones((3, 4, 2)), scores=np.ones(3)))
+    with pytest.raises(ValueError, match=r'got \(3, 4, 2\) and \(3,\)'):
+        load_proposals_mat(path)
