@@ -404,6 +404,8 @@ def start(photos, out, config, repo_env):
     return subprocess.Popen(
         [*command, '--config', config, '--cfg-options', 'model.delay=0.05'],
         env=env,
+        # Shells let what they start in the background ignore it, and so would the command.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
