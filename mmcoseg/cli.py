@@ -190,7 +190,8 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         nargs='?',
         const='auto',
         metavar='CHECKPOINT',
-        help='go on from this checkpoint; without one, from the last in the work folder',
+        help='go on from this checkpoint; without one, from the last in the work folder, or, with '
+        'a method that is optimised on each group, after those that are finished there',
     )
     parser.add_argument('--amp', action='store_true', help='mixed precision')
     parser.add_argument(
@@ -233,13 +234,26 @@ def _add_test(parser: argparse.ArgumentParser) -> None:
         '--out', metavar='DIR', help='write the predicted masks as DIR/<group>/<stem>.png'
     )
     parser.add_argument('--show-dir', metavar='DIR', help='write a contact sheet of every group')
+    parser.add_argument(
+        '--resume',
+        action='store_true',
+        help='of a method that is optimised on each group: keep the groups that an earlier run '
+        'finished in the work folder',
+    )
 
 
 def _test(args: argparse.Namespace) -> int:
     from .engine.launch import load_config, run_test
 
     cfg = load_config(args.config, args.cfg_options, args.data_root, test_groups=args.test_groups)
-    run_test(cfg, args.checkpoint, out=args.out, show_dir=args.show_dir, **_run_options(args))
+    run_test(
+        cfg,
+        args.checkpoint,
+        out=args.out,
+        show_dir=args.show_dir,
+        resume=args.resume,
+        **_run_options(args),
+    )
     return 0
 
 

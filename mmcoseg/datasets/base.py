@@ -12,7 +12,7 @@ from mmengine.dataset import BaseDataset
 from ..registry import DATASETS, TRANSFORMS
 from .image_io import IMAGE_SUFFIXES
 
-__all__ = ['CoSegDataset', 'group_names', 'image_files', 'select_groups']
+__all__ = ['CoSegDataset', 'group_names', 'image_files', 'random_state', 'select_groups']
 
 MissingMasks = Literal['auto', 'error', 'keep']
 
@@ -211,12 +211,12 @@ class CoSegDataset(BaseDataset):
         if not isinstance(idx, tuple):
             return super().__getitem__(idx)
         group, draw = idx
-        with _random_state((self.seed or 0, draw)):
+        with random_state((self.seed or 0, draw)):
             return super().__getitem__(group)
 
 
 @contextmanager
-def _random_state(key: tuple[int, int]) -> Iterator[None]:
+def random_state(key: tuple[int, ...]) -> Iterator[None]:
     """Seed the generators that transforms use, for a while."""
     before = random.getstate(), np.random.get_state()
     state = np.random.SeedSequence(key).generate_state(2)

@@ -1,14 +1,26 @@
 """Hooks, loops and optimizer wrappers; how programs start a run (``launch``)."""
 
+from .group_optimization import (
+    GroupBatches,
+    InitialState,
+    OptimizationSettings,
+    optimize_group,
+)
 from .hooks import GroupPriorHook, GroupVisualizationHook, IterationSeedHook, SaveMasksHook
-from .loops import MultiTestLoop
+from .loops import GroupOptimizationLoop, GroupOptimizationTestLoop, MultiTestLoop
 from .optim_wrappers import BFloat16OptimWrapper
 
 __all__ = [
     'BFloat16OptimWrapper',
+    'GroupBatches',
+    'GroupOptimizationLoop',
+    'GroupOptimizationTestLoop',
     'GroupPriorHook',
     'GroupVisualizationHook',
+    'InitialState',
     'IterationSeedHook',
     'MultiTestLoop',
+    'OptimizationSettings',
     'SaveMasksHook',
+    'optimize_group',
 ]

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +14,37 @@ from mmengine.runner import Runner
 from ..compat import use_safe_checkpoints
 from ..config_files import find_config
 from ..datasets.base import group_names
-from ..registry import RUNNERS
+from ..registry import LOOPS, RUNNERS
 from .hooks.plain_checkpoint_hook import PlainCheckpointHook
+from .loops.group_optimization_loop import GroupOptimizationLoop
 
 __all__ = [
+    'GroupsFailedError',
     'build_runner',
     'datasets_of',
     'keyed_datasets',
     'last_checkpoint',
     'load_config',
+    'optimizes_groups',
     'run_test',
     'run_training',
     'select_data',
 ]
+
+
+#: Seconds for which processes that optimise groups wait for each other.
+_PATIENCE = 14 * 24 * 3600
+
+
+def optimizes_groups(cfg: Config) -> bool:
+    """Whether a config's model is optimised on each of the groups that it is tested on.
+
+    Such a model needs no checkpoint: training and testing are the same.
+    """
+    kind = (cfg.get('train_cfg') or {}).get('type')
+    if isinstance(kind, str):
+        kind = LOOPS.get(kind)
+    return isinstance(kind, type) and issubclass(kind, GroupOptimizationLoop)
 
 
 def load_config(
@@ -78,10 +97,19 @@ def select_data(
         ValueError: if the config has no data set that the wish could apply to, or several of
             different folders and no ``data_root`` that tells which is meant; if a group is named
             twice, or would be used both in training and in testing, where at least one of the
-            two is wished for.
+            two is wished for; if a method that is optimised on the groups it is tested on is to
+            train on others.
     """
+    on_groups = optimizes_groups(cfg)
+    if on_groups and train_groups is not None:
+        raise ValueError(
+            f'{cfg.filename or "the config"} is of a method that is optimised on the very groups '
+            'it is tested on: choose them by --test-groups alone'
+        )
     train = list(datasets_of(cfg.get('train_dataloader')))
     test = [*datasets_of(cfg.get('val_dataloader')), *datasets_of(cfg.get('test_dataloader'))]
+    if on_groups:
+        train, test = [], [*train, *test]
     if data_root is not None:
         _move_data(cfg, data_root)
     for option, groups, datasets in (
@@ -214,6 +242,11 @@ def build_runner(
     _set_work_dir(cfg, work_dir)
     cfg.launcher = launcher
     if launcher != 'none':
+        if optimizes_groups(cfg):
+            # A process that is done waits for the slowest, hours perhaps, where half an hour is
+            # usual for torch.
+            timeout = cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout', _PATIENCE)
+            cfg.merge_from_dict({'env_cfg.dist_cfg.timeout': timeout})
         _prepare_processes(cfg)
     use_safe_checkpoints(trust_checkpoint)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
@@ -264,7 +297,10 @@ def _prepare_processes(cfg: Config) -> None:
     wrapper.setdefault('find_unused_parameters', cfg.get('find_unused_parameters', False))
     cfg.model_wrapper_cfg = wrapper
     if cfg.launcher == 'pytorch' and not torch.distributed.is_initialized():
-        torch.distributed.init_process_group('gloo')
+        timeout = cfg.env_cfg.dist_cfg.get('timeout')
+        torch.distributed.init_process_group(
+            'gloo', timeout=timedelta(seconds=timeout) if timeout else None
+        )
 
 
 def run_training(
@@ -281,7 +317,8 @@ def run_training(
         cfg: the config, changed in place.
         work_dir: see :func:`build_runner`.
         resume: ``'auto'`` for the last checkpoint in the work folder (a new start if there is
-            none), or a checkpoint's path.
+            none), or a checkpoint's path. For a method that is optimised on each group,
+            ``'auto'`` keeps the groups that are finished.
         amp: mixed precision: float16 with loss scaling on a GPU, bfloat16 elsewhere.
         auto_scale_lr: scale the learning rate by the global batch size over the config's
             ``auto_scale_lr.base_batch_size``.
@@ -291,6 +328,7 @@ def run_training(
         ValueError: if the config lacks what an option needs.
         FileNotFoundError: if the checkpoint to resume is not there, nor that which the work folder
             names as its last.
+        GroupsFailedError: in the end, if groups could not be optimised.
     """
     if amp:
         _use_amp(cfg)
@@ -300,7 +338,14 @@ def run_training(
                 f'--auto-scale-lr needs auto_scale_lr.base_batch_size in {cfg.filename}'
             )
         cfg.auto_scale_lr.enable = True
-    if resume == 'auto':
+    if optimizes_groups(cfg):
+        if resume not in (None, 'auto'):
+            raise ValueError(
+                f'--resume {resume}: what is kept of a method that is optimised on each group are '
+                'finished groups, in the work folder; give --resume alone'
+            )
+        cfg.resume, cfg.train_cfg.resume = False, resume == 'auto'
+    elif resume == 'auto':
         _set_work_dir(cfg, work_dir)
         cfg.resume, cfg.load_from = True, last_checkpoint(cfg.work_dir)
     elif resume is not None:
@@ -308,7 +353,24 @@ def run_training(
         cfg.resume, cfg.load_from = True, resume
     runner = build_runner(cfg, work_dir, **runner_options)
     runner.train()
+    _report_failed(runner)
     return runner
+
+
+class GroupsFailedError(ValueError):
+    """Some groups could not be optimised, and are scored by the initial weights."""
+
+
+def _report_failed(runner: Runner) -> None:
+    failed = getattr(runner.train_loop, 'failed', None)
+    # Only in one process: launchers end the others when the first one fails.
+    if failed and runner.rank == 0:
+        reasons = '\n'.join(failed[name] for name in sorted(failed))
+        raise GroupsFailedError(
+            f'{len(failed)} groups could not be optimised, and are scored by the initial weights; '
+            f'a smaller learning rate, clipping (optim_wrapper.clip_grad) or no --amp may help\n'
+            f'{reasons}'
+        )
 
 
 def _use_amp(cfg: Config) -> None:
@@ -333,6 +395,7 @@ def run_test(
     work_dir: str | None = None,
     out: str | None = None,
     show_dir: str | None = None,
+    resume: bool = False,
     **runner_options: Any,
 ) -> dict[str, float]:
     """Test a model.
@@ -344,18 +407,30 @@ def run_test(
         work_dir: see :func:`build_runner`.
         out: folder for the predicted masks, ``<out>/<group>/<stem>.png``.
         show_dir: folder for one contact sheet a group.
+        resume: of a method that is optimised on each group, keep the groups that are finished in
+            the work folder.
         runner_options: the rest of :func:`build_runner`'s arguments.
 
     Returns:
         The metrics by name.
 
     Raises:
-        ValueError: without a checkpoint of a model that is trained.
+        ValueError: without a checkpoint of a model that is trained; to resume the test of a model
+            that is not optimised on each group.
         FileNotFoundError: if there is no such checkpoint.
+        GroupsFailedError: in the end, if groups could not be optimised.
     """
+    on_groups = optimizes_groups(cfg)
+    if on_groups:
+        cfg.train_cfg.resume = resume
+    elif resume:
+        raise ValueError(
+            f'--resume: {cfg.filename or "the config"} is not of a method that is optimised on '
+            'each group, of whose test something is kept'
+        )
     if checkpoint in (None, 'none'):
-        checkpoint = None
-        if cfg.get('train_cfg') is not None:
+        checkpoint = cfg.get('load_from') if on_groups else None
+        if not on_groups and cfg.get('train_cfg') is not None:
             raise ValueError(
                 f'{cfg.filename or "the config"} is of a model that is trained: give the '
                 'checkpoint to test'
@@ -370,7 +445,11 @@ def run_test(
     if show_dir is not None:
         hook = dict(type='GroupVisualizationHook', draw=True, interval=1, out_dir=show_dir)
         cfg.merge_from_dict(dict(default_hooks=dict(visualization=hook)))
-    return build_runner(cfg, work_dir, **runner_options).test()
+    runner = build_runner(cfg, work_dir, **runner_options)
+    metrics = runner.test()
+    if on_groups:
+        _report_failed(runner)
+    return metrics
 
 
 def _require_file(path: str) -> None:

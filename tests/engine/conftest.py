@@ -10,6 +10,9 @@ import pytest
 
 from mmcoseg.testing import write_tiny_dataset
 
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))  # constant_segmentor
+
 CONFIG = """
 _base_ = {runtime!r}
 custom_imports = dict(imports=['tiny_backbone'])

@@ -1,5 +1,6 @@
 """Loops beyond mmengine's."""
 
+from .group_optimization_loop import GroupOptimizationLoop, GroupOptimizationTestLoop
 from .multi_test_loop import MultiTestLoop
 
-__all__ = ['MultiTestLoop']
+__all__ = ['GroupOptimizationLoop', 'GroupOptimizationTestLoop', 'MultiTestLoop']

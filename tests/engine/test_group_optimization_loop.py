@@ -1,0 +1,366 @@
+"""The loop over groups in whole runs: of this process, and of real ones."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from constant_segmentor import ConstantSegmentor, RecordingHook
+from mmengine.config import Config
+
+from mmcoseg.engine.launch import (
+    GroupsFailedError,
+    optimizes_groups,
+    run_test,
+    run_training,
+    select_data,
+)
+from mmcoseg.testing import write_tiny_dataset
+
+SIZES = dict(a=5, b=2, c=7, d=3)
+EPOCHS = 3
+
+CONFIG = """
+default_scope = 'mmcoseg'
+custom_imports = dict(imports=['constant_segmentor'])
+randomness = dict(seed=0)
+model = dict(type='ConstantSegmentor')
+resize = dict(type='Resize', scale=(16, 16), keep_ratio=False)
+train_dataloader = dict(
+    batch_size=3,
+    num_workers=0,
+    sampler=dict(type='EpisodeSampler'),
+    collate_fn=dict(type='group_collate'),
+    dataset=dict(
+        type='CoSegDataset',
+        data_root={data!r},
+        pipeline=[
+            dict(
+                type='ForEachImage',
+                transforms=[
+                    dict(type='LoadCoSegImage'), resize, dict(type='RandomFlip', prob=0.5)
+                ],
+            ),
+            dict(type='PackGroupInputs'),
+        ],
+    ),
+)
+test_dataloader = dict(
+    batch_size=1,
+    num_workers=0,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    collate_fn=dict(type='group_collate'),
+    dataset=dict(
+        type='CoSegDataset',
+        data_root={data!r},
+        test_mode=True,
+        pipeline=[
+            dict(
+                type='ForEachImage',
+                transforms=[dict(type='LoadCoSegImage'), resize, dict(type='LoadCoSegMask')],
+            ),
+            dict(type='PackGroupInputs'),
+        ],
+    ),
+)
+optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1, momentum=0.9))
+param_scheduler = [dict(type='StepLR', by_epoch=True, step_size=1, gamma=0.5)]
+train_cfg = dict(type='GroupOptimizationLoop', max_epochs=3)
+test_cfg = dict(type='GroupOptimizationTestLoop')
+test_evaluator = dict(type='CoSegMetric', protocol=['native', 'ssnm-224'])
+custom_hooks = [dict(type='IterationSeedHook'), dict(type='RecordingHook')]
+log_processor = dict(by_epoch=False)
+visualizer = dict(
+    type='GroupVisualizer', vis_backends=[dict(type='LocalVisBackend')], name='visualizer'
+)
+default_hooks = dict(
+    logger=dict(type='LoggerHook', interval=1, log_metric_by_epoch=False),
+    visualization=dict(type='GroupVisualizationHook'),
+)
+"""
+
+
+@pytest.fixture
+def config(tmp_path):
+    numbers = count()
+    data = write_tiny_dataset(tmp_path / 'data', SIZES)
+    path = tmp_path / 'groups.py'
+    path.write_text(CONFIG.format(data=str(data)))
+
+    def read(name='work', groups=None, **options):
+        cfg = Config.fromfile(str(path))
+        cfg.work_dir = str(tmp_path / name)
+        # Of equal names there is one visualizer in a process, that of the run before.
+        cfg.visualizer.name = cfg.experiment_name = f'{tmp_path.name}-{name}-{next(numbers)}'
+        if groups:
+            select_data(cfg, test_groups=groups)
+        cfg.merge_from_dict(options)
+        return cfg
+
+    return read
+
+
+@pytest.fixture
+def scores_of(config):
+    """Runs a config with other keys, and gives the scores of all groups and images."""
+
+    def run(name, groups=None, test=run_test, **options):
+        cfg = config(name, groups, **options)
+        cfg.test_evaluator.out_file = str(Path(cfg.work_dir) / 'scores.json')
+        test(cfg)
+        return json.loads(Path(cfg.test_evaluator.out_file).read_text())
+
+    return run
+
+
+def images_of(scores):
+    groups = scores['ssnm-224']['groups'].values()
+    return {key: value for group in groups for key, value in group['images'].items()}
+
+
+def test_train_and_test_are_the_same(scores_of):
+    tested, trained = scores_of('tested'), scores_of('trained', test=run_training)
+    assert len(images_of(tested)) == sum(SIZES.values())
+    assert tested == trained
+
+
+def test_no_group_depends_on_the_others(config, scores_of):
+    whole = images_of(scores_of('whole'))
+    backwards = images_of(scores_of('backwards', ['d', 'c', 'b', 'a']))
+    assert backwards == whole
+    alone = images_of(scores_of('alone', ['c']))
+    assert len(alone) == SIZES['c']
+    assert alone == {key: value for key, value in whole.items() if key.startswith('c/')}
+    # What was learned did matter.
+    assert images_of(scores_of('unlearned', **{'train_cfg.max_epochs': 0})) != whole
+
+
+def test_workers_change_nothing(scores_of):
+    options = {'train_dataloader.num_workers': 1}
+    assert scores_of('workers', **options) == scores_of('none')
+
+
+def test_hooks_see_one_training_and_one_test(config):
+    cfg = config(groups=['a', 'b'])
+    runner = run_training(cfg)
+    calls, epoch = RecordingHook.calls, ['before_train_epoch', 'after_train_iter']
+    assert calls == [
+        *['before_test', 'before_test_epoch', 'before_train'],
+        *[*epoch, 'after_train_iter', 'after_train_epoch'] * EPOCHS,
+        'after_test_iter 0 a',
+        *[*epoch, 'after_train_epoch'] * EPOCHS,
+        'after_test_iter 1 b',
+        *['after_train', 'after_test_epoch', 'after_test'],
+    ]
+    # By the schedule, which starts anew with each group.
+    assert np.allclose(RecordingHook.rates, [0.1, 0.1, 0.05, 0.05, 0.025, 0.025, 0.1, 0.05, 0.025])
+    loop = runner.train_loop
+    assert (loop.iter, loop.max_iters, loop.epoch, loop.max_epochs) == (9, 9, 6, 6)
+    assert loop.metrics['native/J'] > 0
+    log = next(Path(cfg.work_dir).glob('*/*.log')).read_text()
+    assert len(re.findall(r'group [ab]: epoch [123]/3, loss', log)) == 6
+    assert 'Iter(train) [9/9]' in log
+    assert 'class mean' in log
+    scalars = next(Path(cfg.work_dir).glob('*/vis_data/scalars.json')).read_text()
+    assert sum('b/loss' in line for line in scalars.splitlines()) == EPOCHS
+    assert not list(Path(cfg.work_dir).glob('*.pth'))
+
+
+def test_groups_end_where_a_hook_stops_them(config):
+    class Stop(RecordingHook):
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+            runner.train_loop.stop_training = True
+
+    cfg = config(groups=['a', 'b'])
+    cfg.custom_hooks = [dict(type=Stop)]
+    assert run_training(cfg).train_loop.iter == 2
+
+
+def test_masks_and_pictures_are_written(config, tmp_path):
+    out, sheets = tmp_path / 'masks', tmp_path / 'sheets'
+    run_test(config(groups=['a', 'b']), out=str(out), show_dir=str(sheets))
+    assert len(list(out.glob('*/*.png'))) == SIZES['a'] + SIZES['b']
+    assert sorted(path.name for path in sheets.iterdir()) == ['a.jpg', 'b.jpg']
+
+
+def test_mixed_precision(config):
+    seen = []
+
+    class Precision(RecordingHook):
+        def before_train_iter(self, runner, batch_idx, data_batch=None):
+            seen.append(type(runner.optim_wrapper).__name__)
+
+    cfg = config(groups=['b'])
+    cfg.custom_hooks = [dict(type=Precision)]
+    runner = run_training(cfg, amp=True)
+    assert set(seen) == {'AmpOptimWrapper' if torch.cuda.is_available() else 'BFloat16OptimWrapper'}
+    assert not runner.train_loop.failed
+
+
+def test_a_group_without_a_loss_is_named_and_the_others_go_on(config, scores_of):
+    fails = {'model.fails': ['b']}
+    with pytest.raises(GroupsFailedError, match="1 groups could not .*\n.*group 'b': the loss"):
+        scores_of('failed', **fails)
+    cfg = config('failed')
+    scores = json.loads((Path(cfg.work_dir) / 'scores.json').read_text())
+    untouched = images_of(scores_of('untouched', **{'train_cfg.max_epochs': 0}))
+    good = images_of(scores_of('good'))
+    for key, value in images_of(scores).items():
+        assert value == (untouched if key.startswith('b/') else good)[key]
+    # Also when it is only read back.
+    with pytest.raises(GroupsFailedError):
+        run_test(config('failed', **fails), resume=True)
+
+
+def test_resuming_keeps_what_holds(config, monkeypatch):
+    first = run_test(config())
+    store = Path(config().work_dir) / 'optimized_groups'
+    assert sorted(path.name for path in store.iterdir()) == [f'{name}.npz' for name in SIZES]
+    (store / 'a.npz').unlink()
+    (store / 'c.npz').write_bytes((store / 'c.npz').read_bytes()[:100])
+    steps = []
+    original = ConstantSegmentor.train_step
+
+    def train_step(self, data, optim_wrapper):
+        steps.append(data['data_samples'][0].group)
+        return original(self, data, optim_wrapper)
+
+    monkeypatch.setattr(ConstantSegmentor, 'train_step', train_step)
+    assert run_test(config(), resume=True) == first
+    assert set(steps) == {'a', 'c'}
+    assert RecordingHook.calls.count('before_train') == 1
+    assert [call for call in RecordingHook.calls if 'test_iter' in call] == [
+        f'after_test_iter {number} {name}' for number, name in enumerate(SIZES)
+    ]
+    # Other settings, or a new start, use nothing of it.
+    steps.clear()
+    run_training(config(**{'optim_wrapper.optimizer.lr': 0.2}), resume='auto')
+    assert set(steps) == set(SIZES)
+    steps.clear()
+    run_training(config())
+    assert set(steps) == set(SIZES)
+    steps.clear()
+    assert run_training(config(), resume='auto').train_loop.metrics == first
+    assert not steps
+
+
+def test_groups_of_the_two_sets_must_fit(config):
+    cfg = config()
+    cfg.train_dataloader.dataset.groups = ['a', 'b']
+    with pytest.raises(ValueError, match=r"train_dataloader has no group \['c', 'd'\]"):
+        run_test(cfg)
+    # More groups to train on do no harm.
+    cfg = config('more')
+    cfg.test_dataloader.dataset.groups = ['d']
+    assert run_test(cfg)['native/J'] > 0
+
+
+def test_wishes_that_make_no_sense_are_refused(config):
+    assert optimizes_groups(config())
+    with pytest.raises(ValueError, match='choose them by --test-groups alone'):
+        select_data(config(), train_groups=['a'])
+    with pytest.raises(ValueError, match='--resume old.pth: what is kept'):
+        run_training(config(), resume='old.pth')
+    scale = dict(auto_scale_lr=dict(enable=False, base_batch_size=4))
+    with pytest.raises(ValueError, match='auto_scale_lr has no meaning'):
+        run_training(config('scale', **scale), auto_scale_lr=True)
+    cfg = config('average')
+    cfg.custom_hooks = [dict(type='EMAHook')]
+    with pytest.raises(ValueError, match='EMAHook would average'):
+        run_training(cfg)
+    other = Config(dict(train_cfg=dict(type='IterBasedTrainLoop', max_iters=1)))
+    assert not optimizes_groups(other)
+    with pytest.raises(ValueError, match='--resume: the config is not of a method'):
+        run_test(other, resume=True)
+
+
+class Process:
+    """The tools in processes of their own."""
+
+    def __init__(self, folder, repo, env):
+        self.folder, self.repo = folder, repo
+        path = f'{Path(__file__).parent}:{env["PYTHONPATH"]}'
+        self.options = dict(cwd=folder, env={**env, 'PYTHONPATH': path})
+
+    def command(self, tool, *args, processes=1):
+        program = [str(self.repo / 'tools' / f'{tool}.py'), 'groups.py', *args]
+        if processes == 1:
+            return [sys.executable, '-W', 'ignore', *program]
+        torchrun = [sys.executable, '-W', 'ignore', '-m', 'torch.distributed.run', '--standalone']
+        return [*torchrun, f'--nproc_per_node={processes}', *program, '--launcher', 'pytorch']
+
+    def run(self, *args, code=0, **kwargs):
+        done = subprocess.run(
+            self.command(*args, **kwargs),
+            **self.options,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == code, done.stdout[-3000:] + done.stderr[-6000:]
+        return done
+
+
+@pytest.fixture
+def process(config, tmp_path, repo, repo_env):
+    return Process(tmp_path, repo, repo_env)
+
+
+def table(log):
+    """What is in the tables of the log."""
+    rows = [line.split() for line in log.splitlines() if re.match(r'│ ([a-d]|\w+ mean) ', line)]
+    assert len(rows) >= 12, log[-3000:]
+    return rows
+
+
+def test_killed_and_resumed_ends_with_the_same_table(process, tmp_path):
+    whole = process.run('train', '--work-dir', 'whole')
+    # Slow enough to be killed between the first group and the last.
+    slow = ['--work-dir', 'cut', '--cfg-options', 'model.delay=0.2']
+    running = subprocess.Popen(
+        process.command('train', *slow),
+        **process.options,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    kept = tmp_path / 'cut' / 'optimized_groups'
+    try:
+        deadline = time.monotonic() + 120
+        while not list(kept.glob('*.npz')):
+            assert running.poll() is None, 'the run ended by itself'
+            assert time.monotonic() < deadline, 'no group after two minutes'
+            time.sleep(0.01)
+    finally:
+        running.send_signal(signal.SIGKILL)
+        running.wait()
+    finished = len(list(kept.glob('*.npz')))
+    assert finished < len(SIZES)
+    resumed = process.run('test', '--resume', *slow)
+    log = resumed.stdout + resumed.stderr
+    assert log.count('was finished before') == finished
+    assert table(log) == table(whole.stdout + whole.stderr)
+
+
+def test_two_processes_share_the_groups_and_end_with_the_same_table(process):
+    one = process.run('test', '--work-dir', 'one', '--cfg-options', 'model.fails=["b"]', code=1)
+    two = process.run(
+        'test', '--work-dir', 'two', '--cfg-options', 'model.fails=["b"]', processes=2, code=1
+    )
+    log = two.stdout + two.stderr
+    assert table(log) == table(one.stdout + one.stderr)
+    assert '4 groups, 2 of them in this process' in log
+    for done in (one, two):
+        assert done.stderr.count("group 'b': the loss is nan") >= 1
+    assert 'Traceback' not in one.stderr
+    # Killed or not, another number of processes goes on.
+    options = ['--work-dir', 'two', '--resume', '--cfg-options', 'model.fails=["b"]']
+    again = process.run('test', *options, code=1)
+    assert (again.stdout + again.stderr).count('was finished before') == len(SIZES)
+    assert table(again.stdout + again.stderr) == table(one.stdout + one.stderr)
