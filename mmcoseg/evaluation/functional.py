@@ -8,7 +8,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from ..structures.coseg_data_sample import VOID
-from ..structures.rle import decode_rles, encode_masks
+from ..structures.rle import areas_of, decode_rles, encode_masks
 
 __all__ = [
     'Matching',
@@ -150,7 +150,7 @@ def instance_overlaps(
     ious, shares = np.zeros((len(preds), len(gts))), np.zeros(len(preds))
     if not preds:
         return ious, shares
-    areas = coco_mask.area(preds).astype(np.float64)
+    areas = areas_of(preds)
     if void is not None and void.any():
         void = void & ~decode_rles(gts, *void.shape).any(axis=0)
         inside = _intersections(preds, encode_masks(void[None]), areas)[:, 0]
@@ -160,7 +160,7 @@ def instance_overlaps(
         valid = areas
     if gts:
         common = _intersections(preds, gts, areas)
-        union = valid[:, None] + coco_mask.area(gts).astype(np.float64) - common
+        union = valid[:, None] + areas_of(gts) - common
         ious = common / np.maximum(union, 1)
     return ious, shares
 

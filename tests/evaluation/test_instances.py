@@ -370,3 +370,11 @@ def test_what_is_wrong_is_named():
     report.add('x', '1', matches, 'a/1.jpg')
     with pytest.raises(ValueError, match="two images are called 'x/1': a/1.jpg and b/1.jpg"):
         report.add('x', '1', matches, 'b/1.jpg')
+
+
+def test_more_masks_than_a_byte_counts():
+    masks = np.zeros((400, 20, 20), bool)
+    masks[np.arange(400), np.arange(400) // 20, np.arange(400) % 20] = True
+    ious, shares = instance_overlaps(masks, masks)
+    np.testing.assert_array_equal(ious, np.eye(400))
+    assert not shares.any()
