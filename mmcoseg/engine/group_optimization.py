@@ -266,8 +266,12 @@ def optimize_group(
     batches: GroupBatches,
     settings: OptimizationSettings,
     events: OptimizationEvents | None = None,
+    whole: dict | None = None,
 ) -> None:
     """Optimise a model on a group, in place, from its present weights.
+
+    First its ``prepare_group``, if it has one, sees the whole group at once, as predicting does:
+    what holds for all mini-batches can be found there.
 
     The result is a function of these weights, the group and the settings alone: torch's generators
     are seeded before every step. To have the weights back for the next group, take an
@@ -278,11 +282,17 @@ def optimize_group(
         batches: the group's mini-batches.
         settings: how.
         events: what else happens around the steps.
+        whole: the group as a batch for prediction, for ``prepare_group``; None leaves that out.
 
     Raises:
         NonFiniteLossError: naming the group, when a loss, or a weight in the end, is not finite.
     """
     events = events or OptimizationEvents()
+    if whole is not None and hasattr(model, 'prepare_group'):
+        model.eval()
+        _seed_torch(group_key(settings.seed, batches.group))
+        with torch.no_grad():
+            model.prepare_group(**model.data_preprocessor(whole, False))
     wrapper = build_optim_wrapper(model, copy.deepcopy(settings.optim_wrapper))
     max_iters = settings.max_epochs * len(batches)
     schedulers = _schedulers(settings, wrapper, len(batches))

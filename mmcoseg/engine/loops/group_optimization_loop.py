@@ -59,7 +59,8 @@ class GroupOptimizationLoop(BaseLoop):
     with which ``train`` and ``test`` do the same. The groups are those of the *test* set; the
     training set must have them, too, and may have more. ``batch_size`` counts the images of a
     mini-batch (see :class:`~mmcoseg.engine.group_optimization.GroupBatches`), and the sampler is
-    not used.
+    not used. Before the first step a model that has ``prepare_group`` sees the whole group, by the
+    test pipeline.
 
     A group's result is a function of the initial weights, its images, the config and the seed, but
     not of the other groups nor of the number of processes. Initial are the weights that the model
@@ -259,7 +260,7 @@ class GroupOptimizationLoop(BaseLoop):
         initial.restore()
         events, failure = _HookEvents(self), None
         try:
-            optimize_group(runner.model, self._batches(group), self.settings, events)
+            optimize_group(runner.model, self._batches(group), self.settings, events, batch)
         except NonFiniteLossError as error:
             failure = str(error)
             print_log(

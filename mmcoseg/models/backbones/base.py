@@ -60,13 +60,33 @@ class StagedBackbone(BaseModule):
         # Modules are born in training mode without anybody calling `train`.
         self.train(self.training)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Levels of images (n, 3, H, W), one a tap, in the order of the taps."""
+    def forward(self, x: Tensor, start: str | None = None) -> tuple[Tensor, ...]:
+        """Levels of images, one a tap, in the order of the taps.
+
+        Args:
+            x: images (n, 3, H, W); with ``start`` what :meth:`input_of` that stage gives.
+            start: first of the stages to run, none behind a tap; None for all.
+        """
         outputs = {}
         for name, stage in self.stages.items():
-            x = stage(x)
-            outputs[name] = x
+            if start in (None, name):
+                x, start = stage(x), None
+                outputs[name] = x
         return tuple(outputs[tap] for tap in self.taps)
+
+    def input_of(self, x: Tensor, stage: str) -> Tensor:
+        """What a stage gets of images (n, 3, H, W).
+
+        Raises:
+            ValueError: if there is no such stage before the first tap.
+        """
+        names = list(self.stages)
+        early = names[: 1 + min(names.index(tap) for tap in self.taps)]
+        if stage not in early:
+            raise ValueError(f'the stage must be one of {early}, got {stage!r}')
+        for name in early[: early.index(stage)]:
+            x = self.stages[name](x)
+        return x
 
     def train(self, mode: bool = True) -> 'StagedBackbone':
         super().train(mode)

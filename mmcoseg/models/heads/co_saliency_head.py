@@ -52,11 +52,16 @@ class CoSaliencyHead(BaseModule):
         strides: of the levels, in pixels, powers of 2.
         lateral: also take logits from the finer levels, where the upsampling passes their stride,
             by 1x1 convolutions that begin with zeros; not in the paper, for sharper edges.
+        coarse_levels: indices of the levels that the coarse logits are made of, all of the
+            resolution of the last one.
+        normalise: divide the features of each level by their length, location by location, so that
+            all locations and levels count alike. The length has no derivative. Not in the paper.
         align_corners: the outermost locations lie on the image's outermost pixels, as those of
             EfficientNet-Lite do for images of 32 k + 1 pixels; see ``ops.corners_aligned``.
 
     Raises:
-        ValueError: if the levels are not given fine to coarse, with strides that are powers of 2.
+        ValueError: if the levels are not given fine to coarse, with strides that are powers of 2,
+            or ``coarse_levels`` differ in stride.
 
     Example:
         >>> head = CoSaliencyHead([8], [16])
@@ -70,20 +75,29 @@ class CoSaliencyHead(BaseModule):
         in_channels: Sequence[int],
         strides: Sequence[int],
         lateral: bool = False,
+        coarse_levels: Sequence[int] = (-1,),
+        normalise: bool = False,
         align_corners: bool = False,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
         strides = list(strides)
         powers = all(isinstance(s, int) and s > 0 and s & (s - 1) == 0 for s in strides)
-        if len(strides) != len(in_channels) or not powers or strides != sorted(set(strides)):
+        if len(strides) != len(in_channels) or not powers or strides != sorted(strides):
             raise ValueError(
                 'CoSaliencyHead needs one stride a level, powers of 2, fine to coarse; got '
                 f'in_channels={list(in_channels)}, strides={strides}'
             )
+        if {strides[level] for level in coarse_levels} != {strides[-1]}:
+            raise ValueError(
+                f'coarse_levels must have the stride of the last level, {strides[-1]}; '
+                f'{tuple(coarse_levels)} have {[strides[level] for level in coarse_levels]}'
+            )
         self.strides = strides
+        self.coarse_levels = tuple(coarse_levels)
+        self.normalise = normalise
         self.align_corners = align_corners
-        self.conv = nn.Conv2d(in_channels[-1], 1, 1)
+        self.conv = nn.Conv2d(sum(in_channels[level] for level in coarse_levels), 1, 1)
         nn.init.normal_(self.conv.weight, std=0.01)
         nn.init.zeros_(self.conv.bias)
         self.upsample = nn.ModuleList(
@@ -91,14 +105,17 @@ class CoSaliencyHead(BaseModule):
         )
         self.lateral = nn.ModuleDict()
         for stride, channels in zip(strides[:-1], in_channels[:-1]):
-            if lateral:
+            if lateral and stride < strides[-1]:
                 self.lateral[str(stride)] = conv = nn.Conv2d(channels, 1, 1)
                 nn.init.zeros_(conv.weight)
                 nn.init.zeros_(conv.bias)
 
     def coarse_logits(self, feats: tuple[Tensor, ...]) -> Tensor:
         """Logits (n, 1, h, w) at the features' resolution, of levels fine to coarse."""
-        return self.conv(feats[-1])
+        chosen = [feats[level] for level in self.coarse_levels]
+        if self.normalise:
+            chosen = [x / x.detach().norm(dim=1, keepdim=True).clamp(min=1e-6) for x in chosen]
+        return self.conv(torch.cat(chosen, dim=1) if len(chosen) > 1 else chosen[0])
 
     def forward(self, feats: tuple[Tensor, ...], coarse: Tensor) -> Tensor:
         """Logits at about the image's size, (n, 1, H', W').

@@ -9,6 +9,7 @@ from .edge_refiner import EdgeRefiner
 from .guided_filter import GuidedFilter
 from .instance_ranking import InstanceRanking
 from .mask_nms import MaskNMS, mask_iou
+from .salient_regions import SalientRegions
 
 __all__ = [
     'DenseCRF',
@@ -16,6 +17,7 @@ __all__ = [
     'GuidedFilter',
     'InstanceRanking',
     'MaskNMS',
+    'SalientRegions',
     'mask_iou',
     'refine_many',
 ]

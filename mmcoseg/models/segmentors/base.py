@@ -83,6 +83,13 @@ class BaseCoSegmentor(BaseModel, metaclass=ABCMeta):
     def _forward(self, inputs: Tensor, data_samples: GroupSampleList | None = None) -> Tensor:
         """The raw output for all images."""
 
+    def prepare_group(self, inputs: Tensor, data_samples: GroupSampleList) -> None:
+        """Look at a whole group before the model is optimised on mini-batches of it.
+
+        Args:
+            inputs, data_samples: of one group, as for :meth:`predict`; not to be changed.
+        """
+
     def add_predictions(
         self, data_samples: GroupSampleList, probs: Tensor | Sequence[Tensor]
     ) -> GroupSampleList:

@@ -13,6 +13,7 @@ from ...registry import MODELS, TASK_UTILS
 from ...structures import CoSegDataSample, GroupDataSample, GroupSampleList, group_sizes_of
 from ..ops import find_peaks, peak_response_maps
 from .base import BaseCoSegmentor
+from .feature_cache import FeatureCache
 
 __all__ = ['DeepCO3']
 
@@ -41,17 +42,28 @@ class DeepCO3(BaseCoSegmentor):
         nms: config from ``TASK_UTILS`` of what drops doubles, normally ``MaskNMS``: called with
             masks (k, H, W) bool and scores (k,), it gives the indices of those to keep. None: only
             proposals chosen by several peaks are dropped.
+        regions: config from ``TASK_UTILS`` of what adds parts of the predicted mask to the
+            instances, and scores all of them alike; normally ``SalientRegions``. Not in the paper.
+        prior: config of a segmentor that needs no training. Its soft maps of the whole group stand
+            in for the images' own saliency in the loss, and its presence is the prediction's. Not
+            in the paper.
+        feature_cache: number of images whose features are kept while a group is optimised, for a
+            backbone that is not trained.
         test_cfg: how to predict:
 
             - ``chunk_size``: images that go through the network at a time; bounds the memory, the
               results do not depend on it;
             - ``max_peaks``: the highest so many of an image are seeds; None for all;
             - ``min_peak``: co-saliency below which a peak is no seed; None for 0;
+            - ``heat_stage``: peaks go back to the input of this stage of the backbone, and what
+              arrives there is laid over the image; None: to the image itself, as in the paper,
+              which takes several times as long;
             - ``peak_chunk_size``: peaks of an image that go back at a time; as ``chunk_size``;
             - ``threshold``: co-saliency from which a pixel is object.
 
     Raises:
-        ValueError: for unknown losses, none at all, or unknown keys or values of ``test_cfg``.
+        ValueError: for unknown losses, none at all, unknown keys or values of ``test_cfg``, or a
+            feature cache with a backbone that is trained.
     """
 
     def __init__(
@@ -61,6 +73,9 @@ class DeepCO3(BaseCoSegmentor):
         losses: Mapping[str, dict | None],
         ranking: dict | None = None,
         nms: dict | None = None,
+        regions: dict | None = None,
+        prior: dict | None = None,
+        feature_cache: int = 0,
         data_preprocessor: dict | None = None,
         postprocessors: Sequence[dict] | None = (),
         test_cfg: dict | None = None,
@@ -81,6 +96,47 @@ class DeepCO3(BaseCoSegmentor):
         )
         self.ranking = TASK_UTILS.build(ranking) if ranking else None
         self.nms = TASK_UTILS.build(nms) if nms else None
+        self.regions = TASK_UTILS.build(regions) if regions else None
+        self.prior = MODELS.build(prior) if prior else None
+        if feature_cache and any(p.requires_grad for p in self.backbone.parameters()):
+            raise ValueError(
+                'features can be kept only of a frozen backbone: set model.feature_cache=0, or '
+                'model.backbone.frozen_stages to all stages'
+            )
+        self.feature_cache = FeatureCache(feature_cache) if feature_cache else None
+        #: By the images' identities: what the prior found, (1, 1, h, w) in [0, 1] and presence.
+        self._priors: dict[str, Tensor] = {}
+        self._presences: dict[str, float] = {}
+
+    def prepare_group(self, inputs: Tensor | Sequence[Tensor], data_samples: GroupSampleList):
+        """Forget other groups' features, and find the prior of this one's images.
+
+        Args:
+            inputs: as for :meth:`predict`.
+            data_samples: one group.
+        """
+        if self.feature_cache is not None:
+            self.feature_cache = FeatureCache(self.feature_cache.capacity)
+        self._priors, self._presences = {}, {}
+        if self.prior is None:
+            return
+        groups = [_without_predictions(group) for group in data_samples]
+        height, width = self._network_size(inputs)
+        for group in self.prior.predict(inputs, groups):
+            for sample in group:
+                size = [side // 4 for side in sample.metainfo.get('img_shape', (height, width))[:2]]
+                prob = sample.pred_prob.data[:1].float()
+                self._priors[sample.identity] = F.adaptive_avg_pool2d(
+                    _resized(prob, tuple(max(a, b) for a, b in zip(prob.shape[1:], size))), size
+                )[None]
+                if 'presence' in sample:
+                    self._presences[sample.identity] = sample.presence
+
+    def _features(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """As :meth:`extract_feat`, of images seen before from the cache."""
+        if self.feature_cache is None:
+            return self.extract_feat(inputs)
+        return self.feature_cache(inputs, self.extract_feat)
 
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """The backbone's levels, fine to coarse, of images (n, 3, H, W)."""
@@ -107,14 +163,14 @@ class DeepCO3(BaseCoSegmentor):
                     f'{sample.identity} is {sample.img_shape}, others of the batch {tuple(size)}; '
                     'resize to one size in the training pipeline'
                 )
-        feats = self.extract_feat(inputs)
+        feats = self._features(inputs)
         coarse = self.decode_head.coarse_logits(feats)
         maps = torch.sigmoid(coarse.float())
         losses = {}
         for name, loss in self.losses.items():
             if name == 'saliency':
                 fine = self.decode_head.predict_by_feat(self.decode_head(feats, coarse), size)
-                value = loss(fine, _saliency_of(samples, inputs), group_sizes)
+                value = loss(fine, self._saliency_of(samples, inputs), group_sizes)
             else:
                 value = loss(feats[-1], maps, group_sizes)
             losses[loss.loss_name] = value
@@ -152,7 +208,7 @@ class DeepCO3(BaseCoSegmentor):
         for start in range(0, len(samples), self.test_cfg.chunk_size):
             some = slice(start, start + self.test_cfg.chunk_size)
             images = self._normalised(inputs[some], size)
-            feats = self.extract_feat(images)
+            feats = self._features(images)
             coarse = self.decode_head.coarse_logits(feats)
             fine = self.decode_head.predict_by_feat(self.decode_head(feats, coarse), size)
             for sample, label, image, logits, prob in zip(
@@ -162,6 +218,8 @@ class DeepCO3(BaseCoSegmentor):
                 prob = prob[:, :height, :width]
                 if self.ranking is not None:
                     self._choose(sample, label, image, logits, prob[0])
+                if sample.identity in self._presences:
+                    sample.presence = self._presences[sample.identity]
                 # Full maps of 1,000 images would take most of a gigabyte.
                 shape = ceil(height / 4), ceil(width / 4)
                 probs.append(F.adaptive_avg_pool2d(prob, shape))
@@ -180,12 +238,25 @@ class DeepCO3(BaseCoSegmentor):
         peaks = find_peaks(
             torch.sigmoid(coarse.float()), self.test_cfg.max_peaks, self.test_cfg.min_peak
         )
-        return peak_response_maps(
-            lambda batch: self.decode_head.coarse_logits(self.extract_feat(batch)),
-            image,
+        stage, chunk_size = self.test_cfg.heat_stage, self.test_cfg.peak_chunk_size
+        if stage is None:
+            return peak_response_maps(
+                lambda batch: self.decode_head.coarse_logits(self.extract_feat(batch)),
+                image,
+                peaks,
+                chunk_size,
+            )
+        heat = peak_response_maps(
+            lambda x: self.decode_head.coarse_logits(tuple(self.backbone(x, stage))),
+            self.backbone.input_of(image[None], stage)[0],
             peaks,
-            self.test_cfg.peak_chunk_size,
+            chunk_size,
         )
+        aligned = getattr(self.decode_head, 'align_corners', False)
+        heat = F.interpolate(
+            heat[None], size=image.shape[-2:], mode='bilinear', align_corners=aligned
+        )[0]
+        return heat / heat.sum(dim=(-2, -1), keepdim=True).clamp(min=1e-12)
 
     def _choose(
         self, sample: CoSegDataSample, label: int, image: Tensor, coarse: Tensor, prob: Tensor
@@ -211,16 +282,19 @@ class DeepCO3(BaseCoSegmentor):
             indices = torch.zeros(0, dtype=torch.long, device=image.device)
             scores = torch.zeros(0, device=image.device)
         sample.chosen_proposals = InstanceData(
-            indices=indices, scores=scores.float(), labels=torch.full_like(indices, label)
+            metainfo=dict(label=label),
+            indices=indices,
+            scores=scores.float(),
+            labels=torch.full_like(indices, label),
         )
 
     def complete(self, group: GroupDataSample) -> None:
         """Make masks of the soft maps and of the chosen proposals, and run the post-processors."""
+        super().complete(group)
         for sample in group:
             if 'chosen_proposals' in sample:
                 sample.pred_instances = self._instances(sample)
                 del sample.chosen_proposals
-        super().complete(group)
 
     def _instances(self, sample: CoSegDataSample) -> InstanceData:
         chosen = sample.chosen_proposals
@@ -232,10 +306,44 @@ class DeepCO3(BaseCoSegmentor):
         kept = torch.tensor(list(first.values()), dtype=torch.long, device=chosen.indices.device)
         chosen = chosen[kept]
         masks = sample.proposals[chosen.indices].masks
-        instances = InstanceData(masks=masks, labels=chosen.labels, scores=chosen.scores)
+        scores, labels = chosen.scores, chosen.labels
+        if self.regions is not None:
+            mask = sample.pred_sem_seg.data[0] != 0
+            saliency = _resized(sample.pred_prob.data.float(), tuple(mask.shape))[0]
+            masks, scores = self.regions(masks, mask, saliency.clamp(0, 1))
+            order = scores.argsort(descending=True, stable=True)
+            masks, scores = masks[order], scores[order]
+            labels = torch.full((len(scores),), sample.chosen_proposals.label, device=scores.device)
+        instances = InstanceData(masks=masks, labels=labels, scores=scores)
         if self.nms is not None and len(instances):
             instances = instances[self.nms(instances.masks, instances.scores)]
         return instances
+
+    def _saliency_of(self, samples: Sequence[CoSegDataSample], inputs: Tensor) -> Tensor:
+        """What the saliency loss compares with, (n, 1, H, W)."""
+        maps = []
+        for sample in samples:
+            if self.prior is not None:
+                if sample.identity not in self._priors:
+                    raise ValueError(
+                        f'{sample.identity} is not of the group that model.prior has seen: '
+                        'optimise by GroupOptimizationLoop, or call prepare_group before'
+                    )
+                maps.append(_flipped(self._priors[sample.identity], sample))
+            elif 'saliency' in sample:
+                maps.append(sample.saliency.data[None])
+            else:
+                raise ValueError(
+                    f'{sample.identity} has no saliency: put ComputeSaliency into the training '
+                    'pipeline, or set model.losses.saliency=None'
+                )
+        size = inputs.shape[-2:]
+        return torch.cat(
+            [
+                F.interpolate(one.to(inputs), size, mode='bilinear', align_corners=False)
+                for one in maps
+            ]
+        )
 
     def _network_size(self, images: Tensor | Sequence[Tensor]) -> tuple[int, int]:
         """Height and width of what goes through the network."""
@@ -258,29 +366,33 @@ def _resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
     )[0]
 
 
+def _without_predictions(group: GroupDataSample) -> GroupDataSample:
+    """The group with nothing but what a segmentor that needs no training looks at."""
+    samples = []
+    for sample in group:
+        samples.append(CoSegDataSample(metainfo=sample.metainfo))
+        if 'saliency' in sample:
+            samples[-1].saliency = sample.saliency
+    return GroupDataSample(samples, metainfo=group.metainfo)
+
+
+def _flipped(maps: Tensor, sample: CoSegDataSample) -> Tensor:
+    """Maps (..., h, w) of the upright image as the pipeline has turned it over."""
+    if not sample.metainfo.get('flip', False):
+        return maps
+    direction = sample.metainfo.get('flip_direction', 'horizontal')
+    return maps.flip(dict(horizontal=(-1,), vertical=(-2,), diagonal=(-2, -1))[direction])
+
+
 def _label_of(group: GroupDataSample) -> int:
     """What the instances of a group are called: its first category, 0 where it has none."""
     return next(iter(group.metainfo.get('label_ids', ())), 0)
 
 
-def _saliency_of(samples: Sequence[CoSegDataSample], inputs: Tensor) -> Tensor:
-    """The images' saliency, (n, 1, H, W)."""
-    for sample in samples:
-        if 'saliency' not in sample:
-            raise ValueError(
-                f'{sample.identity} has no saliency: put ComputeSaliency into the training '
-                'pipeline, or set model.losses.saliency=None'
-            )
-    maps = [sample.saliency.data[None].to(inputs) for sample in samples]
-    return torch.cat(
-        [F.interpolate(m, inputs.shape[-2:], mode='bilinear', align_corners=False) for m in maps]
-    )
-
-
 def complete_test_cfg(test_cfg: dict | None) -> ConfigDict:
     """Defaults filled in and values checked; see :class:`DeepCO3`."""
     complete = ConfigDict(
-        chunk_size=6, max_peaks=32, min_peak=None, peak_chunk_size=10, threshold=0.5
+        chunk_size=6, max_peaks=32, min_peak=None, peak_chunk_size=10, heat_stage=None, threshold=0.5
     )
     unknown = set(test_cfg or {}) - set(complete)
     if unknown:

@@ -1,4 +1,0 @@
-# DeepCO3's VOC12, as tools/dataset_converters/voc12.py writes it.
-_base_ = './instances.py'
-data_root = 'data/voc12'
-test_dataloader = dict(dataset=dict(type='VOC12Dataset', data_root=data_root))

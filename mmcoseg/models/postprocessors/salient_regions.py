@@ -1,0 +1,72 @@
+"""Parts of the predicted mask as instances, beside object proposals."""
+
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+from ...registry import TASK_UTILS
+
+__all__ = ['SalientRegions']
+
+
+@TASK_UTILS.register_module()
+class SalientRegions:
+    """Adds the connected parts of an image's mask to its instances, on one scale of scores.
+
+    Not in DeepCO3, where an instance is always an object proposal: where no proposal fits, the mask
+    that the post-processors have drawn may. The score of every candidate, proposal or part, is
+
+    ``IoU of the candidate with the whole mask * mean co-saliency of the candidate``,
+
+    in [0, 1] and the same for all images, as average precision presupposes. A part that is all of
+    the mask is above any proposal, and proposals that cut a part in several follow.
+
+    Args:
+        min_share: parts smaller than this share of the mask are left out.
+        max_regions: at most so many, the largest.
+
+    Raises:
+        ValueError: for values out of range.
+
+    Example:
+        >>> mask = torch.tensor([[True, True, False, True]])
+        >>> masks, scores = SalientRegions()(mask[None][:0], mask, torch.ones(1, 4))
+        >>> masks.int().tolist(), [round(score, 3) for score in scores.tolist()]
+        ([[[1, 1, 0, 0]], [[0, 0, 0, 1]]], [0.667, 0.333])
+    """
+
+    def __init__(self, min_share: float = 0.1, max_regions: int = 32) -> None:
+        if not 0 <= min_share <= 1:
+            raise ValueError(f'min_share must be from 0 to 1, got {min_share!r}')
+        if not isinstance(max_regions, int) or max_regions < 1:
+            raise ValueError(f'max_regions must be a positive integer, got {max_regions!r}')
+        self.min_share = min_share
+        self.max_regions = max_regions
+
+    def __call__(self, masks: Tensor, mask: Tensor, saliency: Tensor) -> tuple[Tensor, Tensor]:
+        """Add the regions of an image.
+
+        Args:
+            masks: (k, H, W) bool, the instances so far.
+            mask: (H, W) bool.
+            saliency: (H, W), in [0, 1].
+
+        Returns:
+            Masks (k + r, H, W) bool, the regions last, the largest first; scores (k + r,) float32.
+        """
+        masks = torch.cat([masks.bool(), self.regions_of(mask).to(masks.device)])
+        flat, whole = masks.flatten(1).float(), mask.flatten().to(masks.device).float()
+        area, common = flat.sum(dim=1), flat @ whole
+        overlap = common / (area + whole.sum() - common).clamp(min=1)
+        mean = flat @ saliency.flatten().to(flat) / area.clamp(min=1)
+        return masks, overlap * mean
+
+    def regions_of(self, mask: Tensor) -> Tensor:
+        """The connected parts of a mask (H, W) that are large enough, (r, H, W) bool."""
+        labels, count = ndimage.label(mask.cpu().numpy())
+        labels = torch.from_numpy(labels)
+        areas = torch.bincount(labels.flatten(), minlength=count + 1)[1:]
+        least = self.min_share * areas.sum()
+        order = areas.argsort(descending=True, stable=True)[: self.max_regions]
+        order = order[areas[order] >= least]
+        return labels[None] == (order + 1)[:, None, None]
