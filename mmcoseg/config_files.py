@@ -8,10 +8,11 @@ from pathlib import Path
 
 __all__ = ['METHODS', 'config_root', 'find_config', 'list_configs']
 
-#: Methods that segment groups without training: the name for users -> the config.
+#: Methods that segment groups without labels: the name for users -> the config.
 METHODS = {
     'consensus': 'consensus/consensus_efficientnet-lite2',
     'ddt': 'consensus/ddt_efficientnet-lite2',
+    'deepco3': 'deepco3/deepco3_efficientnet-lite2',
     'dff': 'consensus/dff_efficientnet-lite2',
     'kmeans': 'consensus/kmeans_efficientnet-lite2',
     'spectral': 'consensus/spectral_efficientnet-lite2',

@@ -22,9 +22,17 @@ from mmengine.registry import DefaultScope
 
 from ..compat import load_checkpoint_file, return_freed_memory
 from ..config_files import METHODS, find_config
+from ..datasets.collate import group_collate
 from ..datasets.image_io import BadImageError
 from ..datasets.transforms import ForEachImage
-from ..engine.launch import datasets_of
+from ..engine.group_optimization import (
+    GroupBatches,
+    InitialState,
+    NonFiniteLossError,
+    OptimizationSettings,
+    optimize_group,
+)
+from ..engine.launch import datasets_of, optimizes_groups
 from ..models.segmentors.base import BaseCoSegmentor
 from ..registry import INFERENCERS, MODELS, TRANSFORMS
 from ..structures import GroupDataSample
@@ -76,16 +84,17 @@ def inference_config(
     name = cfg.filename or 'the config'
     if cfg.get('model') is None:
         raise ValueError(f'{name} has no model')
-    steps = cfg.model.get('postprocessors') or []
-    refiners = cfg.model.get('refiners') or {}
-    if not crf:
-        steps = [step for step in steps if _type_name(step) != 'DenseCRF']
-        cfg.model.postprocessors = steps
-        for name in [name for name, refiner in refiners.items() if _crf_of(refiner)]:
-            del refiners[name]
-    if num_workers is not None:
-        for step in filter(None, map(_crf_of, [*steps, *refiners.values()])):
-            step.setdefault('num_workers', num_workers if num_workers > 1 else 0)
+    for model in filter(None, (cfg.model, cfg.model.get('prior'))):
+        steps = model.get('postprocessors') or []
+        refiners = model.get('refiners') or {}
+        if not crf:
+            steps = [step for step in steps if _type_name(step) != 'DenseCRF']
+            model.postprocessors = steps
+            for name in [name for name, refiner in refiners.items() if _crf_of(refiner)]:
+                del refiners[name]
+        if num_workers is not None:
+            for step in filter(None, map(_crf_of, [*steps, *refiners.values()])):
+                step.setdefault('num_workers', num_workers if num_workers > 1 else 0)
     if 'test_pipeline' not in cfg or cfg.get('test_dataloader') is not None:
         # What a test would do; the variable of this name is only where configs usually keep it.
         pipelines = [d.get('pipeline') for d in datasets_of(cfg.get('test_dataloader'))]
@@ -114,7 +123,8 @@ class CoSegInferencer:
     """Finds the common objects of groups of images.
 
     Works by a config as ``mmcoseg test`` does: its model, its data preprocessor, and its test
-    pipeline without what reads annotations.
+    pipeline without what reads annotations. A method that is optimised on each group
+    (``GroupOptimizationLoop``) is so here, too, on the images as the test pipeline gives them.
 
     Args:
         method: one of ``mmcoseg.config_files.METHODS``, none of which needs training.
@@ -172,7 +182,8 @@ class CoSegInferencer:
         self.limits = limits or ImageLimits()
         self.device = _device(device)
         weights = self.cfg.get('load_from') if weights is None else weights
-        if weights is None and self.cfg.get('train_cfg') is not None:
+        on_groups = optimizes_groups(self.cfg)
+        if weights is None and self.cfg.get('train_cfg') is not None and not on_groups:
             raise ValueError(
                 f'{self.cfg.filename or "the config"} is of a model that is trained: give the '
                 'weights (a checkpoint of `mmcoseg train`)'
@@ -186,6 +197,11 @@ class CoSegInferencer:
         if weights is not None:
             _load_weights(self.model, str(weights), trust_weights)
         self.model.to(self.device).eval()
+        self.optimization, self._initial = None, None
+        if on_groups:
+            self.optimization = OptimizationSettings.from_config(self.cfg)
+            self.optimization.seed = seed
+            self._initial = InitialState(self.model)
         self._lock = threading.Lock()
 
     def __call__(self, inputs: Any, channel_order: str = 'bgr') -> list[GroupDataSample]:
@@ -273,13 +289,40 @@ class CoSegInferencer:
         if len(record['images']) > 100:
             return_freed_memory()
         batch = dict(inputs=[results.pop('inputs')], data_samples=[results.pop('data_samples')])
+        problem = self._optimise(record['group'], batch) if self.optimization else None
         try:
             self.model.soft_only = soft_only
             # Not inference_mode, in which nothing could be trained on the group.
             with torch.no_grad():
-                return self.model.test_step(batch)[0]
+                group = self.model.test_step(batch)[0]
         finally:
             self.model.soft_only = False
+        if problem:
+            for sample in group:
+                sample.set_metainfo(dict(warnings=(problem,)))
+        return group
+
+    def _optimise(self, name: str, batch: dict) -> str | None:
+        """Optimise the model on a group, from the initial weights; what went wrong, or None."""
+        pairs = list(zip(batch['inputs'][0], batch['data_samples'][0]))
+        batches = GroupBatches(
+            dict(group=name, images=[dict(pair=pair) for pair in pairs]),
+            lambda record: _mini_batch(record, batch['data_samples'][0]),
+            self.cfg.train_dataloader.batch_size,
+            self.seed,
+            group_collate,
+        )
+        self._initial.restore()
+        scope = self.cfg.get('default_scope', 'mmcoseg')
+        try:
+            with DefaultScope.overwrite_default_scope(scope), torch.enable_grad(), _quiet():
+                optimize_group(self.model, batches, self.optimization, whole=batch)
+        except NonFiniteLossError as error:
+            self._initial.restore()
+            return f'not optimised: {error}'
+        finally:
+            self.model.eval()
+        return None
 
     def _load(
         self, group: InputGroup, progress: Progress
@@ -345,12 +388,14 @@ class CoSegInferencer:
 
         All of them together are ``share`` of what there is to compute.
         """
-        backbone = getattr(self.model, 'backbone', None)
-        if backbone is None:
+        models = filter(None, (self.model, getattr(self.model, 'prior', None)))
+        backbones = [model.backbone for model in models if hasattr(model, 'backbone')]
+        if not backbones:
             yield
             progress('compute', share * count)
             return
-        passes = getattr(self, '_passes', 1.0)  # how often the last group's images passed
+        # How often the last group's images passed; some guess for the first one.
+        passes = getattr(self, '_passes', 1.0 if self.optimization is None else 4.0)
         seen = told = 0.0
 
         def hook(module: Any, args: tuple) -> None:
@@ -361,13 +406,22 @@ class CoSegInferencer:
             progress('compute', max(0.0, done - told))
             told = max(told, done)
 
-        handle = backbone.register_forward_pre_hook(hook)
+        handles = [backbone.register_forward_pre_hook(hook) for backbone in backbones]
         try:
             yield
         finally:
-            handle.remove()
+            for handle in handles:
+                handle.remove()
         self._passes = max(1.0, seen / count)
         progress('compute', share * count - told)
+
+
+def _mini_batch(record: dict, group: GroupDataSample) -> dict[str, Any]:
+    """Some packed images of a group as an item of their own."""
+    inputs, samples = zip(*(image['pair'] for image in record['images']))
+    some = group.new()
+    some.samples = list(samples)
+    return dict(inputs=list(inputs), data_samples=some)
 
 
 def _parts(group: GroupDataSample) -> Iterator[GroupDataSample]:
@@ -403,6 +457,8 @@ def _pipeline(steps: Sequence[dict]) -> list[dict]:
             continue
         if _type_name(step) == 'LoadImageFromFile':
             step = dict(type='LoadCoSegImage')
+        if step.get('cache_dir') is not None:
+            step['cache_dir'] = None  # each image comes once; leave no files behind
         if 'transforms' in step:
             step['transforms'] = _pipeline(step['transforms'])
         pipeline.append(step)

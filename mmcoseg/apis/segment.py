@@ -17,6 +17,7 @@ from mmengine.config import Config
 from PIL import Image
 
 from ..datasets.image_io import BadImageError
+from ..engine.launch import optimizes_groups
 from ..structures import CoSegDataSample, GroupDataSample
 from .export import ResultWriter
 from .export.files import display_name, file_name_of, write_atomically
@@ -482,7 +483,11 @@ def _settings(
     **others: Any,
 ) -> dict[str, Any]:
     """What results depend on, as plain types. Not the device nor the number of workers."""
-    content = json.dumps([cfg.model, cfg.test_pipeline], sort_keys=True, default=str)
+    parts = [cfg.model, cfg.test_pipeline]
+    if optimizes_groups(cfg):
+        parts += [cfg.train_cfg, cfg.optim_wrapper, cfg.get('param_scheduler')]
+        parts += [cfg.train_dataloader.batch_size]
+    content = json.dumps(parts, sort_keys=True, default=str)
     settings = dict(
         method=method if config is None else Path(cfg.filename or 'config').stem,
         model=hashlib.sha1(content.encode()).hexdigest()[:10],

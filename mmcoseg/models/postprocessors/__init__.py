@@ -8,6 +8,7 @@ from .dense_crf import DenseCRF, refine_many
 from .edge_refiner import EdgeRefiner
 from .guided_filter import GuidedFilter
 from .instance_ranking import InstanceRanking
+from .instances_from_mask import InstancesFromMask
 from .mask_nms import MaskNMS, mask_iou
 from .salient_regions import SalientRegions
 
@@ -16,6 +17,7 @@ __all__ = [
     'EdgeRefiner',
     'GuidedFilter',
     'InstanceRanking',
+    'InstancesFromMask',
     'MaskNMS',
     'SalientRegions',
     'mask_iou',

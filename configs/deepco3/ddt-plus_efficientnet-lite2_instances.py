@@ -1,0 +1,15 @@
+# Baseline of DeepCO3's tables: DDT+, what DDT finds in two layers at once.
+_base_ = [
+    '../_base_/models/training_free_efficientnet-lite2.py',
+    '../_base_/datasets/instances_test.py',
+    '../_base_/default_runtime.py',
+]
+model = dict(
+    backbone=dict(taps=['stage7', 'head']),
+    cues=dict(
+        ddt=dict(type='DDTModulator', level=-1, threshold='zero'),
+        earlier=dict(type='DDTModulator', level=0, threshold='zero'),
+    ),
+    postprocessors=[dict(type='InstancesFromMask', parts='largest', shape='box')],
+    test_cfg=dict(threshold=0.75),  # of the mean of two maps that are 0 or 1: where both are
+)

@@ -1,0 +1,11 @@
+# Baseline of DeepCO3's tables: DFF, by boxes as DDT.
+_base_ = [
+    '../_base_/models/training_free_efficientnet-lite2.py',
+    '../_base_/datasets/instances_test.py',
+    '../_base_/default_runtime.py',
+]
+model = dict(
+    backbone=dict(taps=['stage6']),
+    cues=dict(dff=dict(type='DFFModulator', level=-1, num_factors=3)),
+    postprocessors=[dict(type='InstancesFromMask', parts='largest', shape='box')],
+)

@@ -1,0 +1,90 @@
+"""Instances of methods that find a mask of the image as a whole."""
+
+from typing import Literal, get_args
+
+import torch
+from mmengine.structures import InstanceData
+from torch import Tensor
+from torch.nn import functional as F
+
+from ...registry import TASK_UTILS
+from ...structures import CoSegDataSample, GroupDataSample
+from ..ops.boxes import boxes_of, proposals_of_boxes
+from .salient_regions import SalientRegions
+
+__all__ = ['InstancesFromMask']
+
+Parts = Literal['largest', 'all']
+Shape = Literal['mask', 'box']
+
+
+@TASK_UTILS.register_module()
+class InstancesFromMask:
+    """Post-processor: connected parts of ``pred_sem_seg`` become ``pred_instances``.
+
+    With ``parts='largest', shape='box'`` this is how DeepCO3 (section 4.3) compares DDT, DDT+ and
+    DFF, which find one box an image: the largest part gives the box, and the object proposal of
+    highest IoU with the box is the instance. Scores are the mean of ``pred_prob`` over the part,
+    times the part's share of the mask: in [0, 1], and the same for all images of a group.
+
+    Put it behind the post-processors that draw the mask.
+
+    Args:
+        parts: ``'largest'`` or ``'all'`` of them.
+        shape: ``'mask'``, the part itself; ``'box'``, the proposal that stands for its box.
+        min_share: parts smaller than this share of the mask are left out.
+
+    Raises:
+        ValueError: for unknown options; when called, naming an image without proposals where they
+            are needed.
+
+    Example:
+        >>> InstancesFromMask(parts='all').shape
+        'mask'
+    """
+
+    by_image = True
+
+    def __init__(
+        self, parts: Parts = 'all', shape: Shape = 'mask', min_share: float = 0.1
+    ) -> None:
+        if parts not in get_args(Parts) or shape not in get_args(Shape):
+            raise ValueError(
+                f'parts must be one of {get_args(Parts)} and shape one of {get_args(Shape)}, got '
+                f'{parts!r} and {shape!r}'
+            )
+        self.regions = SalientRegions(min_share, max_regions=1 if parts == 'largest' else 32)
+        self.shape = shape
+
+    def __call__(self, group: GroupDataSample) -> None:
+        """Set the instances of a group's images."""
+        label = next(iter(group.metainfo.get('label_ids', ())), 0)
+        for sample in group:
+            sample.pred_instances = self._instances(sample, label)
+
+    def _instances(self, sample: CoSegDataSample, label: int) -> InstanceData:
+        mask = sample.pred_sem_seg.data[0] != 0
+        masks = self.regions.regions_of(mask).to(mask.device)
+        prob = sample.pred_prob.data.float()
+        if prob.shape[1:] != mask.shape:
+            prob = F.interpolate(prob[None], mask.shape, mode='bilinear', align_corners=False)[0]
+        flat = masks.flatten(1).float()
+        area = flat.sum(dim=1)
+        scores = flat @ prob[0].flatten() / area.clamp(min=1) * area / mask.sum().clamp(min=1)
+        if self.shape == 'box' and len(masks):
+            masks = self._proposals(sample, masks)
+        return InstanceData(
+            masks=masks,
+            labels=torch.full((len(masks),), label, device=mask.device),
+            scores=scores,
+        )
+
+    @staticmethod
+    def _proposals(sample: CoSegDataSample, parts: Tensor) -> Tensor:
+        if 'proposals' not in sample or not len(sample.proposals):
+            raise ValueError(
+                f'{sample.identity} has no object proposals: put ComputeProposals or LoadProposals '
+                "into the pipeline, or use InstancesFromMask(shape='mask')"
+            )
+        masks = sample.proposals.masks.to(parts.device)
+        return masks[proposals_of_boxes(boxes_of(parts), masks)[0]]
