@@ -6,10 +6,14 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from mmcoseg.config_files import config_root, find_config, list_configs
+from mmcoseg.config_files import METHODS, config_root, find_config, list_configs
 from mmcoseg.engine.inspection import check_config
+from mmcoseg.engine.launch import datasets_of, optimizes_groups
 
 CONFIGS = list_configs()
+ON_GROUPS = [
+    name for name in CONFIGS if optimizes_groups(Config.fromfile(str(find_config(name))))
+]
 
 
 def test_there_are_configs():
@@ -31,14 +35,35 @@ def test_config_builds(name):
 def test_config_keeps_what_resuming_rests_on(name):
     # custom_hooks is a list: a config that sets its own replaces the inherited one.
     cfg = Config.fromfile(str(find_config(name)))
-    if cfg.get('train_dataloader') is None:
-        return  # nothing is trained
+    if cfg.get('train_dataloader') is None or name in ON_GROUPS:
+        return  # nothing is trained, or finished groups are kept instead of checkpoints
     assert 'IterationSeedHook' in [hook['type'] for hook in cfg.get('custom_hooks', [])]
     assert cfg.train_dataloader.sampler.type == 'EpisodeSampler'
     assert cfg.randomness.get('seed') is not None
     # Two kept at least: the last whole one outlives a kill in the middle of saving the next.
     kept = cfg.default_hooks.checkpoint.get('max_keep_ckpts', -1)
     assert kept == -1 or kept >= 2
+
+
+def test_methods_that_are_optimised_on_each_group_are_found():
+    assert METHODS['deepco3'] in ON_GROUPS
+    assert not [name for name in ON_GROUPS if not name.startswith('deepco3/deepco3_')]
+
+
+@pytest.mark.parametrize('name', ON_GROUPS)
+def test_config_is_optimised_on_the_groups_that_it_is_tested_on(name):
+    cfg = Config.fromfile(str(find_config(name)))
+    assert cfg.train_cfg.type == 'GroupOptimizationLoop'
+    assert cfg.test_cfg.type == 'GroupOptimizationTestLoop'
+    # A seed: without one no result could be had again, nor finished groups be kept.
+    assert cfg.randomness.get('seed') is not None
+    (train,) = datasets_of(cfg.train_dataloader)
+    (test,) = datasets_of(cfg.test_dataloader)
+    for key in ('type', 'data_root', 'ann_file', 'groups'):
+        assert train.get(key) == test.get(key), key
+    assert test.test_mode and cfg.data_root == test.data_root
+    # Nothing of the annotations is seen while optimising.
+    assert 'LoadCoSegMask' not in str(train.pipeline)
 
 
 @pytest.mark.parametrize('name', CONFIGS)
