@@ -27,7 +27,8 @@ class InstancesFromMask:
     highest IoU with the box is the instance. Scores are the mean of ``pred_prob`` over the part,
     times the part's share of the mask: in [0, 1], and the same for all images of a group.
 
-    Put it behind the post-processors that draw the mask.
+    Put it behind the post-processors that draw the mask. Images in which proposals were looked for
+    and none was found have no instance as a box.
 
     Args:
         parts: ``'largest'`` or ``'all'`` of them.
@@ -73,6 +74,7 @@ class InstancesFromMask:
         scores = flat @ prob[0].flatten() / area.clamp(min=1) * area / mask.sum().clamp(min=1)
         if self.shape == 'box' and len(masks):
             masks = self._proposals(sample, masks)
+            scores = scores[: len(masks)]
         return InstanceData(
             masks=masks,
             labels=torch.full((len(masks),), label, device=mask.device),
@@ -81,10 +83,12 @@ class InstancesFromMask:
 
     @staticmethod
     def _proposals(sample: CoSegDataSample, parts: Tensor) -> Tensor:
-        if 'proposals' not in sample or not len(sample.proposals):
+        if 'proposals' not in sample:
             raise ValueError(
                 f'{sample.identity} has no object proposals: put ComputeProposals or LoadProposals '
                 "into the pipeline, or use InstancesFromMask(shape='mask')"
             )
         masks = sample.proposals.masks.to(parts.device)
+        if not len(masks):
+            return masks
         return masks[proposals_of_boxes(boxes_of(parts), masks)[0]]

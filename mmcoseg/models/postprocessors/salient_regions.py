@@ -55,10 +55,13 @@ class SalientRegions:
             Masks (k + r, H, W) bool, the regions last, the largest first; scores (k + r,) float32.
         """
         masks = torch.cat([masks.bool(), self.regions_of(mask).to(masks.device)])
-        flat, whole = masks.flatten(1).float(), mask.flatten().to(masks.device).float()
-        area, common = flat.sum(dim=1), flat @ whole
+        whole, saliency = mask.to(masks.device) != 0, saliency.to(masks.device)
+        # Counted as they are: as floats, those of a large photograph would take gigabytes.
+        area = masks.sum(dim=(1, 2))
+        common = (masks & whole).sum(dim=(1, 2))
         overlap = common / (area + whole.sum() - common).clamp(min=1)
-        mean = flat @ saliency.flatten().to(flat) / area.clamp(min=1)
+        inside = torch.tensor([float(saliency[one].sum()) for one in masks], device=masks.device)
+        mean = inside / area.clamp(min=1)
         return masks, overlap * mean
 
     def regions_of(self, mask: Tensor) -> Tensor:
