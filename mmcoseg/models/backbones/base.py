@@ -66,7 +66,12 @@ class StagedBackbone(BaseModule):
         Args:
             x: images (n, 3, H, W); with ``start`` what :meth:`input_of` that stage gives.
             start: first of the stages to run, none behind a tap; None for all.
+
+        Raises:
+            ValueError: if ``start`` is none of :attr:`early_stages`.
         """
+        if start is not None and start not in self.early_stages:
+            raise ValueError(f'start must be one of {self.early_stages}, got {start!r}')
         outputs = {}
         for name, stage in self.stages.items():
             if start in (None, name):
@@ -74,14 +79,19 @@ class StagedBackbone(BaseModule):
                 outputs[name] = x
         return tuple(outputs[tap] for tap in self.taps)
 
+    @property
+    def early_stages(self) -> list[str]:
+        """Names of the stages with which :meth:`forward` may start: none is behind a tap."""
+        names = list(self.stages)
+        return names[: 1 + min(names.index(tap) for tap in self.taps)]
+
     def input_of(self, x: Tensor, stage: str) -> Tensor:
         """What a stage gets of images (n, 3, H, W).
 
         Raises:
             ValueError: if there is no such stage before the first tap.
         """
-        names = list(self.stages)
-        early = names[: 1 + min(names.index(tap) for tap in self.taps)]
+        early = self.early_stages
         if stage not in early:
             raise ValueError(f'the stage must be one of {early}, got {stage!r}')
         for name in early[: early.index(stage)]:

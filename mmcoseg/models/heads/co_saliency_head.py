@@ -61,7 +61,8 @@ class CoSaliencyHead(BaseModule):
 
     Raises:
         ValueError: if the levels are not given fine to coarse, with strides that are powers of 2,
-            or ``coarse_levels`` differ in stride.
+            ``coarse_levels`` are not of the last one's stride, or ``lateral`` meets several levels
+            of one stride.
 
     Example:
         >>> head = CoSaliencyHead([8], [16])
@@ -88,13 +89,21 @@ class CoSaliencyHead(BaseModule):
                 'CoSaliencyHead needs one stride a level, powers of 2, fine to coarse; got '
                 f'in_channels={list(in_channels)}, strides={strides}'
             )
-        if {strides[level] for level in coarse_levels} != {strides[-1]}:
+        coarse_levels = tuple(coarse_levels)
+        known = range(-len(strides), len(strides))
+        fitting = [level for level in known if strides[level] == strides[-1]]
+        if not coarse_levels or not set(coarse_levels) <= set(fitting):
             raise ValueError(
-                f'coarse_levels must have the stride of the last level, {strides[-1]}; '
-                f'{tuple(coarse_levels)} have {[strides[level] for level in coarse_levels]}'
+                f'coarse_levels must be some of the levels with the stride of the last one, '
+                f'{strides[-1]} (numbers {fitting}), got {coarse_levels} with strides {strides}'
+            )
+        finer = [stride for stride in strides if stride < strides[-1]]
+        if lateral and len(set(finer)) < len(finer):
+            raise ValueError(
+                f'lateral=True takes one level of each finer stride, got strides {strides}'
             )
         self.strides = strides
-        self.coarse_levels = tuple(coarse_levels)
+        self.coarse_levels = coarse_levels
         self.normalise = normalise
         self.align_corners = align_corners
         self.conv = nn.Conv2d(sum(in_channels[level] for level in coarse_levels), 1, 1)

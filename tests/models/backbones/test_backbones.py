@@ -217,3 +217,46 @@ def test_vgg_without_its_last_pooling():
         level = backbone(image)[-1]
         assert level.shape == (1, 512, 4, 6)
         torch.testing.assert_close(torch.nn.functional.max_pool2d(level, 2), whole(image)[-1])
+
+
+STAGED = {
+    'efficientnet-lite0': dict(
+        type='EfficientNetLite',
+        arch='lite0',
+        weights=None,
+        taps=['stage5', 'stage6'],
+        output_stride=16,
+    ),
+    'vgg16': dict(type='VGG16Pools', weights=None, taps=['pool4', 'pool5']),
+}
+
+
+@pytest.mark.parametrize('name', STAGED)
+def test_starting_at_a_stage_goes_on_to_the_same_levels(name):
+    torch.manual_seed(0)
+    backbone = MODELS.build(STAGED[name]).eval()
+    images = torch.randn(2, 3, 65, 97)
+    early = backbone.early_stages
+    assert early[-1] == backbone.taps[0] and early == list(backbone.stages)[: len(early)]
+    with torch.no_grad():
+        whole = backbone(images)
+        assert torch.equal(backbone.input_of(images, early[0]), images)
+        for stage in early:
+            inputs = backbone.input_of(images, stage)
+            levels = backbone(inputs, stage)
+            assert len(levels) == 2
+            assert all(torch.equal(a, b) for a, b in zip(levels, whole))
+        # What a stage gets is what the one before it gives.
+        for before, stage in zip(early, early[1:]):
+            given = backbone.stages[before](backbone.input_of(images, before))
+            assert torch.equal(given, backbone.input_of(images, stage))
+
+
+@pytest.mark.parametrize('stage', ['stage9', 'pool5', 'stage6', ''])
+def test_stages_to_start_at_are_not_behind_a_tap(stage):
+    for config in STAGED.values():
+        backbone = MODELS.build(config)
+        with pytest.raises(ValueError, match=rf"the stage must be one of .*, got '{stage}'"):
+            backbone.input_of(torch.zeros(1, 3, 64, 64), stage)
+        with pytest.raises(ValueError, match=rf"start must be one of .*, got '{stage}'"):
+            backbone(torch.zeros(1, 3, 64, 64), stage)

@@ -53,7 +53,76 @@ def test_finer_levels_come_in_at_their_stride():
     torch.testing.assert_close(with_finer, finer, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize('strides', [[16], [16, 8], [8, 12], [0, 8], [8, 8]])
+@pytest.mark.parametrize('strides', [[16], [16, 8], [8, 12], [0, 8], [8, 16, 16]])
 def test_wrong_strides(strides):
     with pytest.raises(ValueError, match='one stride a level, powers of 2, fine to coarse'):
         CoSaliencyHead([3, 4], strides)
+
+
+def literal_logits(head, feats, chosen, normalise):
+    """Location by location, in double precision."""
+    weight, bias = head.conv.weight.double().flatten(), head.conv.bias.double()
+    images, _, height, width = feats[chosen[0]].shape
+    logits = torch.zeros(images, 1, height, width, dtype=torch.float64)
+    for n in range(images):
+        for y in range(height):
+            for x in range(width):
+                vectors = [feats[level][n, :, y, x].double() for level in chosen]
+                if normalise:
+                    vectors = [v / max(v.square().sum().sqrt(), 1e-6) for v in vectors]
+                logits[n, 0, y, x] = torch.cat(vectors) @ weight + bias[0]
+    return logits
+
+
+@pytest.mark.parametrize('normalise', [False, True])
+@pytest.mark.parametrize('chosen', [(-1,), (2,), (1, 2), (2, 1), (1,)])
+def test_coarse_logits_are_of_the_chosen_levels(chosen, normalise):
+    feats = levels([(3, 8, 10), (5, 4, 5), (7, 4, 5)])
+    feats[1][0, :, 1, 2] = 0  # has no direction
+    head = CoSaliencyHead([3, 5, 7], [8, 16, 16], coarse_levels=chosen, normalise=normalise)
+    torch.nn.init.normal_(head.conv.weight)
+    torch.nn.init.normal_(head.conv.bias)
+    expected = literal_logits(head, feats, chosen, normalise)
+    logits = head.coarse_logits(feats)
+    torch.testing.assert_close(logits, expected.float(), rtol=1e-4, atol=1e-5)
+    head, feats = head.double(), tuple(x.double() for x in feats)
+    torch.testing.assert_close(head.coarse_logits(feats), expected)
+    assert head(feats, head.coarse_logits(feats)).shape[-2:] == (64, 80)
+
+
+def test_normalised_features_have_no_scale():
+    feats = levels([(5, 4, 5), (7, 4, 5)])
+    head = CoSaliencyHead([5, 7], [16, 16], coarse_levels=[0, 1], normalise=True)
+    scale = torch.rand(2, 1, 4, 5) + 0.5
+    torch.testing.assert_close(
+        head.coarse_logits(feats), head.coarse_logits((3 * feats[0], scale * feats[1]))
+    )
+    plain = CoSaliencyHead([5, 7], [16, 16], coarse_levels=[0, 1])
+    plain.load_state_dict(head.state_dict())
+    assert not torch.allclose(plain.coarse_logits(feats), head.coarse_logits(feats))
+
+
+def test_the_length_has_no_derivative():
+    (feats,) = levels([(5, 2, 2)])
+    feats.requires_grad_(True)
+    head = CoSaliencyHead([5], [16], normalise=True)
+    head.coarse_logits((feats,)).sum().backward()
+    length = feats.detach().norm(dim=1, keepdim=True)
+    torch.testing.assert_close(feats.grad, head.conv.weight.detach() / length)
+    # Nor has a location without features one that is no number.
+    feats = torch.zeros(1, 5, 2, 2, requires_grad=True)
+    head.coarse_logits((feats,)).sum().backward()
+    assert feats.grad.isfinite().all()
+
+
+@pytest.mark.parametrize('chosen', [(0,), (0, 2), (), (3,), (-4,)])
+def test_coarse_levels_have_the_last_levels_stride(chosen):
+    with pytest.raises(ValueError, match=r'coarse_levels must be some of .* 16 \(.*\), got \('):
+        CoSaliencyHead([3, 5, 7], [8, 16, 16], coarse_levels=chosen)
+
+
+def test_lateral_levels_differ_in_stride():
+    with pytest.raises(ValueError, match=r'one level of each finer stride, got strides \[8, 8'):
+        CoSaliencyHead([3, 5, 7], [8, 8, 16], lateral=True)
+    head = CoSaliencyHead([3, 5, 7], [8, 16, 16], lateral=True)
+    assert list(head.lateral) == ['8']
