@@ -14,6 +14,7 @@ train_pipeline = [
         transforms=[
             dict(type='LoadCoSegImage'),
             dict(type='Resize', scale=image_size, keep_ratio=False, interpolation='area'),
+            dict(type='ComputeSaliency', cache_dir=cache_dir),  # for model.prior=None
         ],
     ),
     dict(type='PackGroupInputs'),

@@ -67,5 +67,5 @@ model = dict(
     nms=dict(type='MaskNMS', iou=0.4),
     regions=dict(type='SalientRegions', min_share=0.1),
     postprocessors=[crf],
-    test_cfg=dict(chunk_size=2, max_peaks=8, heat_stage='stage5'),
+    test_cfg=dict(chunk_size=2, max_peaks=8, min_peak=0.3, heat_stage='stage5'),
 )
