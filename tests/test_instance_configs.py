@@ -27,7 +27,7 @@ def test_each_set_has_its_config_with_each_network():
     names = {name for name in list_configs() if name.startswith('deepco3/deepco3_')}
     expected = {f'deepco3/deepco3_{network}_{name}' for network in NETWORKS for name in SETS}
     # Besides, one for any other set.
-    assert names == expected | {f'deepco3/deepco3_{network}' for network in NETWORKS}
+    assert expected | {f'deepco3/deepco3_{network}' for network in NETWORKS} <= names
 
 
 @pytest.mark.parametrize('network', NETWORKS)

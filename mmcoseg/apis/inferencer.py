@@ -90,8 +90,8 @@ def inference_config(
         if not crf:
             steps = [step for step in steps if _type_name(step) != 'DenseCRF']
             model.postprocessors = steps
-            for name in [name for name, refiner in refiners.items() if _crf_of(refiner)]:
-                del refiners[name]
+            for key in [key for key, refiner in refiners.items() if _crf_of(refiner)]:
+                del refiners[key]
         if num_workers is not None:
             for step in filter(None, map(_crf_of, [*steps, *refiners.values()])):
                 step.setdefault('num_workers', num_workers if num_workers > 1 else 0)

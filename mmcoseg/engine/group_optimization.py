@@ -36,7 +36,8 @@ class NonFiniteLossError(ArithmeticError):
 
 def group_key(seed: int, group: str, *numbers: int) -> tuple[int, ...]:
     """Entropy for ``numpy.random.SeedSequence`` that is a function of these alone."""
-    digest = hashlib.sha256(group.encode()).digest()
+    # Names of folders may be of bytes that are no text.
+    digest = hashlib.sha256(group.encode(errors='surrogateescape')).digest()
     return (seed, int.from_bytes(digest[:8], 'big'), *numbers)
 
 

@@ -9,12 +9,13 @@ from constant_segmentor import ConstantSegmentor
 from mmengine.structures import InstanceData, PixelData
 from torch import nn
 
-from mmcoseg.datasets import CoSegDataset
+from mmcoseg.datasets import CoSegDataset, group_collate
 from mmcoseg.engine.group_optimization import (
     GroupBatches,
     InitialState,
     NonFiniteLossError,
     OptimizationSettings,
+    group_key,
     optimize_group,
 )
 from mmcoseg.engine.loops.group_optimization_loop import fingerprint_of, share_out
@@ -158,6 +159,85 @@ def test_settings_are_configs():
         OptimizationSettings(object())
     with pytest.raises(ValueError, match='max_epochs must be a whole number >= 0, got -1'):
         OptimizationSettings(SGD, max_epochs=-1)
+
+
+class Preparing(ConstantSegmentor):
+    """Notes what it was prepared with, and in which state."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.notes = []
+
+    def prepare_group(self, inputs, data_samples):
+        (group,) = data_samples
+        self.notes.append(
+            dict(
+                stems=[sample.stem for sample in group],
+                inputs=inputs,
+                training=self.training or self.norm.training,
+                gradients=torch.is_grad_enabled(),
+                steps=len(self.seen),
+                random=torch.rand(3),
+                value=float(self.value),
+            )
+        )
+
+
+def whole_of(dataset, place):
+    record = dataset.get_data_info(place)
+    steps = [dict(type='LoadCoSegImage'), dict(type='Resize', scale=(16, 16), keep_ratio=False)]
+    pipeline = [dict(type='ForEachImage', transforms=steps), dict(type='PackGroupInputs')]
+    dataset = CoSegDataset(
+        data_root=dataset.data_root, groups=[record['group']], pipeline=pipeline, test_mode=True
+    )
+    return group_collate([dataset[0]])
+
+
+def test_the_whole_group_is_seen_once_before_the_first_step(dataset):
+    model = Preparing()
+    model.train()
+    whole = whole_of(dataset, 1)
+    keys = [set(sample.keys()) for sample in whole['data_samples'][0]]
+    optimize_group(
+        model, batches_of(dataset, 1), OptimizationSettings(SGD, max_epochs=3), whole=whole
+    )
+    (note,) = model.notes
+    assert note['stems'] == [f'{i:03}' for i in range(7)]
+    assert torch.equal(note['inputs'], model.data_preprocessor(whole, False)['inputs'])
+    assert (note['training'], note['gradients']) == (False, False)
+    assert (note['steps'], note['value']) == (0, 5.0) and len(model.seen) == 9
+    assert [set(sample.keys()) for sample in whole['data_samples'][0]] == keys
+    # Left out where there is nothing to see, or nobody to see it.
+    optimize_group(model, batches_of(dataset, 1), OptimizationSettings(SGD, max_epochs=0))
+    assert len(model.notes) == 1
+    settings = OptimizationSettings(SGD, max_epochs=0)
+    optimize_group(nn.Linear(1, 1), batches_of(dataset, 1), settings, whole=whole)
+
+
+def test_preparing_is_a_function_of_the_group_and_changes_no_step(dataset):
+    settings, results = OptimizationSettings(SGD, max_epochs=2), []
+    for place, whole in ((0, True), (1, True), (0, True), (0, False)):
+        torch.manual_seed(len(results))
+        model = Preparing()
+        optimize_group(
+            model,
+            batches_of(dataset, place),
+            settings,
+            whole=whole_of(dataset, place) if whole else None,
+        )
+        results.append(model)
+    first, other, again, without = results
+    assert torch.equal(first.notes[0]['random'], again.notes[0]['random'])
+    assert not torch.equal(first.notes[0]['random'], other.notes[0]['random'])
+    for (name, a), b, c in zip(
+        first.state_dict().items(), again.state_dict().values(), without.state_dict().values()
+    ):
+        assert torch.equal(a, b) and torch.equal(a, c), name
+
+
+def test_names_that_are_no_text_have_keys_of_their_own():
+    names = ['cat', 'c\udce4t', 'c\udcf6t', 'cät']
+    assert len({group_key(0, name) for name in names}) == 4
 
 
 class WithExtraState(nn.Module):

@@ -147,6 +147,29 @@ def test_workers_change_nothing(scores_of):
     assert scores_of('workers', **options) == scores_of('none')
 
 
+def test_the_model_sees_each_whole_group_by_the_test_pipeline(config, monkeypatch):
+    seen = []
+
+    def prepare_group(self, inputs, data_samples):
+        (group,) = data_samples
+        assert len(inputs) == len(group) and 'gt_sem_seg' in group[0] and not self.training
+        flips = {sample.get('flip', False) for sample in group}
+        seen.append((group.group, len(group), flips, len(self.seen)))
+
+    monkeypatch.setattr(ConstantSegmentor, 'prepare_group', prepare_group)
+    cfg = config(**{'train_cfg.max_epochs': 2})
+    first = run_test(cfg)
+    steps = [2 * -(-count // 3) for count in SIZES.values()]
+    assert seen == [
+        (name, count, {False}, sum(steps[:number]))
+        for number, (name, count) in enumerate(SIZES.items())
+    ]
+    # Of groups that are finished nothing is to be found out.
+    seen.clear()
+    assert run_test(config(**{'train_cfg.max_epochs': 2}), resume=True) == first
+    assert not seen
+
+
 def test_hooks_see_one_training_and_one_test(config):
     cfg = config(groups=['a', 'b'])
     runner = run_training(cfg)

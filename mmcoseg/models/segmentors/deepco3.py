@@ -62,8 +62,8 @@ class DeepCO3(BaseCoSegmentor):
             - ``threshold``: co-saliency from which a pixel is object.
 
     Raises:
-        ValueError: for unknown losses, none at all, unknown keys or values of ``test_cfg``, or a
-            feature cache with a backbone that is trained.
+        ValueError: for unknown losses, none at all, unknown keys or values of ``test_cfg``, a
+            feature cache with a backbone that is trained, or a prior that takes images otherwise.
     """
 
     def __init__(
@@ -98,6 +98,18 @@ class DeepCO3(BaseCoSegmentor):
         self.nms = TASK_UTILS.build(nms) if nms else None
         self.regions = TASK_UTILS.build(regions) if regions else None
         self.prior = MODELS.build(prior) if prior else None
+        if prior and self.prior.data_preprocessor.defer != self.data_preprocessor.defer:
+            raise ValueError(
+                'model.prior gets the images as the model does: give both the same '
+                'data_preprocessor, with the same defer'
+            )
+        stage = self.test_cfg.heat_stage
+        stages = getattr(self.backbone, 'early_stages', [])
+        if stage is not None and stage not in stages:
+            raise ValueError(
+                f'model.test_cfg.heat_stage must be None or a stage of the backbone that is not '
+                f'behind its first level, one of {stages}; got {stage!r}'
+            )
         if feature_cache and any(p.requires_grad for p in self.backbone.parameters()):
             raise ValueError(
                 'features can be kept only of a frozen backbone: set model.feature_cache=0, or '
