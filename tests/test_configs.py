@@ -11,9 +11,7 @@ from mmcoseg.engine.inspection import check_config
 from mmcoseg.engine.launch import datasets_of, optimizes_groups
 
 CONFIGS = list_configs()
-ON_GROUPS = [
-    name for name in CONFIGS if optimizes_groups(Config.fromfile(str(find_config(name))))
-]
+ON_GROUPS = [name for name in CONFIGS if optimizes_groups(Config.fromfile(str(find_config(name))))]
 
 
 def test_there_are_configs():

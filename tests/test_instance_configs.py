@@ -4,7 +4,7 @@ import pytest
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmcoseg.config_files import config_root, find_config, list_configs
+from mmcoseg.config_files import find_config, list_configs
 from mmcoseg.datasets import COCONonVOCDataset, COCOVOCDataset, SOCDataset, VOC12Dataset
 from mmcoseg.registry import DATASETS, METRICS
 

@@ -18,7 +18,7 @@ from mmcoseg.cli import main
 from mmcoseg.testing import write_tiny_dataset
 
 sys.path.append(str(Path(__file__).parents[1] / 'engine'))
-from constant_segmentor import ConstantSegmentor  # noqa: E402
+from constant_segmentor import ConstantSegmentor
 
 CONFIG = """
 default_scope = 'mmcoseg'
@@ -98,7 +98,9 @@ def test_groups_do_not_depend_on_those_before_them(photos, config):
 def test_workers_change_nothing_and_the_seed_does(photos, config):
     expected = probs_of(CoSegInferencer(config=config, num_workers=0)(photos))
     for workers in (1, 2, 5, None):
-        assert_equal(probs_of(CoSegInferencer(config=config, num_workers=workers)(photos)), expected)
+        assert_equal(
+            probs_of(CoSegInferencer(config=config, num_workers=workers)(photos)), expected
+        )
     assert differ(probs_of(CoSegInferencer(config=config, seed=1)(photos)), expected)
 
 

@@ -13,26 +13,27 @@ __all__ = ['BilinearDeconvolution', 'CoSaliencyHead']
 
 
 class BilinearDeconvolution(nn.ConvTranspose2d):
-    """Learned upsampling of one map by 2 that begins as bilinear interpolation.
+    """Learned upsampling by 2 that begins as bilinear interpolation, of each map by itself.
 
     Args:
         align_corners: as of ``F.interpolate``: n locations become 2 n - 1 and the outermost stay
             where they are; otherwise 2 n.
+        maps: number of maps.
     """
 
-    def __init__(self, align_corners: bool = False) -> None:
+    def __init__(self, align_corners: bool = False, maps: int = 1) -> None:
         size, margin = (3, 1) if align_corners else (4, 3)
-        super().__init__(1, 1, size, stride=2, padding=margin, bias=False)
+        super().__init__(maps, maps, size, stride=2, padding=margin, groups=maps, bias=False)
         self.align_corners = align_corners
 
     def reset_parameters(self) -> None:
         weights = (0.5, 1.0, 0.5) if self.kernel_size[0] == 3 else (0.25, 0.75, 0.75, 0.25)
         line = torch.tensor(weights)
         with torch.no_grad():
-            self.weight.copy_(torch.outer(line, line))
+            self.weight.copy_(torch.outer(line, line).expand_as(self.weight))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, 1, h, w) to (n, 1, 2 h, 2 w), or (n, 1, 2 h - 1, 2 w - 1) with aligned corners."""
+        """(n, k, h, w) to (n, k, 2 h, 2 w), or (n, k, 2 h - 1, 2 w - 1) with aligned corners."""
         if not self.align_corners:
             # Beyond the border the map goes on, rather than being 0.
             x = F.pad(x, (1, 1, 1, 1), mode='replicate')
@@ -64,12 +65,17 @@ class CoSaliencyHead(BaseModule):
             ``coarse_levels`` are not of the last one's stride, or ``lateral`` meets several levels
             of one stride.
 
+    Attributes:
+        num_maps: k, 1 here; classes below this one make several, each by itself.
+
     Example:
         >>> head = CoSaliencyHead([8], [16])
         >>> coarse = head.coarse_logits((torch.rand(2, 8, 7, 7),))
         >>> head((torch.rand(2, 8, 7, 7),), coarse).shape
         torch.Size([2, 1, 112, 112])
     """
+
+    num_maps = 1
 
     def __init__(
         self,
@@ -86,7 +92,7 @@ class CoSaliencyHead(BaseModule):
         powers = all(isinstance(s, int) and s > 0 and s & (s - 1) == 0 for s in strides)
         if len(strides) != len(in_channels) or not powers or strides != sorted(strides):
             raise ValueError(
-                'CoSaliencyHead needs one stride a level, powers of 2, fine to coarse; got '
+                f'{type(self).__name__} needs one stride a level, powers of 2, fine to coarse; got '
                 f'in_channels={list(in_channels)}, strides={strides}'
             )
         coarse_levels = tuple(coarse_levels)
@@ -106,28 +112,29 @@ class CoSaliencyHead(BaseModule):
         self.coarse_levels = coarse_levels
         self.normalise = normalise
         self.align_corners = align_corners
-        self.conv = nn.Conv2d(sum(in_channels[level] for level in coarse_levels), 1, 1)
+        self.conv = nn.Conv2d(sum(in_channels[level] for level in coarse_levels), self.num_maps, 1)
         nn.init.normal_(self.conv.weight, std=0.01)
         nn.init.zeros_(self.conv.bias)
         self.upsample = nn.ModuleList(
-            BilinearDeconvolution(align_corners) for _ in range(strides[-1].bit_length() - 1)
+            BilinearDeconvolution(align_corners, self.num_maps)
+            for _ in range(strides[-1].bit_length() - 1)
         )
         self.lateral = nn.ModuleDict()
         for stride, channels in zip(strides[:-1], in_channels[:-1]):
             if lateral and stride < strides[-1]:
-                self.lateral[str(stride)] = conv = nn.Conv2d(channels, 1, 1)
+                self.lateral[str(stride)] = conv = nn.Conv2d(channels, self.num_maps, 1)
                 nn.init.zeros_(conv.weight)
                 nn.init.zeros_(conv.bias)
 
     def coarse_logits(self, feats: tuple[Tensor, ...]) -> Tensor:
-        """Logits (n, 1, h, w) at the features' resolution, of levels fine to coarse."""
+        """Logits (n, k, h, w) at the features' resolution, of levels fine to coarse."""
         chosen = [feats[level] for level in self.coarse_levels]
         if self.normalise:
             chosen = [x / x.detach().norm(dim=1, keepdim=True).clamp(min=1e-6) for x in chosen]
         return self.conv(torch.cat(chosen, dim=1) if len(chosen) > 1 else chosen[0])
 
     def forward(self, feats: tuple[Tensor, ...], coarse: Tensor) -> Tensor:
-        """Logits at about the image's size, (n, 1, H', W').
+        """Logits at about the image's size, (n, k, H', W').
 
         Args:
             feats: levels, fine to coarse.

@@ -46,9 +46,7 @@ class InstancesFromMask:
 
     by_image = True
 
-    def __init__(
-        self, parts: Parts = 'all', shape: Shape = 'mask', min_share: float = 0.1
-    ) -> None:
+    def __init__(self, parts: Parts = 'all', shape: Shape = 'mask', min_share: float = 0.1) -> None:
         if parts not in get_args(Parts) or shape not in get_args(Shape):
             raise ValueError(
                 f'parts must be one of {get_args(Parts)} and shape one of {get_args(Shape)}, got '

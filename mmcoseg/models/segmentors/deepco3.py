@@ -404,7 +404,12 @@ def _label_of(group: GroupDataSample) -> int:
 def complete_test_cfg(test_cfg: dict | None) -> ConfigDict:
     """Defaults filled in and values checked; see :class:`DeepCO3`."""
     complete = ConfigDict(
-        chunk_size=6, max_peaks=32, min_peak=None, peak_chunk_size=10, heat_stage=None, threshold=0.5
+        chunk_size=6,
+        max_peaks=32,
+        min_peak=None,
+        peak_chunk_size=10,
+        heat_stage=None,
+        threshold=0.5,
     )
     unknown = set(test_cfg or {}) - set(complete)
     if unknown:

@@ -60,7 +60,7 @@ def test_by_hand():
 
 def test_definition_on_random_masks():
     rng = np.random.default_rng(0)
-    for trial in range(30):
+    for _ in range(30):
         shape = rng.integers(1, 12, 2)
         mask = torch.from_numpy(rng.random(shape) < rng.choice([0.2, 0.5, 0.8]))
         saliency = torch.from_numpy(rng.random(shape))

@@ -1,4 +1,4 @@
-"""What DeepCO3 knows of the whole group: its prior, features that are kept; and parts as instances."""
+"""DeepCO3 and the whole group: its prior, features that are kept; parts as instances."""
 
 import copy
 
@@ -394,7 +394,9 @@ def test_what_arrives_at_a_coarser_stage_is_laid_over_the_image():
 
 
 def test_stages_must_be_the_backbones():
-    with pytest.raises(ValueError, match=r"heat_stage must be .* one of \['first', 'fine'\].*coars"):
+    with pytest.raises(
+        ValueError, match=r"heat_stage must be .* one of \['first', 'fine'\].*coars"
+    ):
         build(test_cfg=dict(heat_stage='coarse'))
 
 
@@ -454,4 +456,6 @@ def test_identical_images():
     total, _ = model.parse_losses(losses_of(model, data))
     assert total.isfinite()
     total.backward()
-    assert all(p.grad.isfinite().all() for p in model.decode_head.parameters() if p.grad is not None)
+    assert all(
+        p.grad.isfinite().all() for p in model.decode_head.parameters() if p.grad is not None
+    )
