@@ -1,5 +1,6 @@
 """From predictions and ground truth to figures and tables."""
 
+from .class_report import ClassReport, ClassScore, GroupClassScore, count_labels, match_classes
 from .folders import evaluate_folders
 from .functional import (
     average_precision,
@@ -11,23 +12,29 @@ from .functional import (
 )
 from .instance_files import evaluate_instance_files
 from .instance_report import ImageMatches, InstanceReport
-from .metrics import CorLocMetric, CoSegMetric, InstanceCoSegMetric
+from .metrics import CorLocMetric, CoSegMetric, InstanceCoSegMetric, MultiClassCoSegMetric
 from .report import GroupScore, ScoreReport
 
 __all__ = [
+    'ClassReport',
+    'ClassScore',
     'CoSegMetric',
     'CorLocMetric',
+    'GroupClassScore',
     'GroupScore',
     'ImageMatches',
     'InstanceCoSegMetric',
     'InstanceReport',
+    'MultiClassCoSegMetric',
     'ScoreReport',
     'average_precision',
     'binarise_adaptive',
+    'count_labels',
     'evaluate_folders',
     'evaluate_instance_files',
     'foreground_probability',
     'image_scores',
     'instance_overlaps',
+    'match_classes',
     'match_instances',
 ]

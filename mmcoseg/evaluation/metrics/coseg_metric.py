@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 from mmengine.logging import print_log
 
 from ...registry import METRICS
@@ -15,41 +14,18 @@ from ..functional import (
     resize_map,
 )
 from ..report import ScoreReport
-from .group_metric import GroupMetric, to_array
+from .group_metric import GroupMetric, mask_pair, pixels_of
 
 __all__ = ['PROTOCOLS', 'CoSegMetric']
 
 
-def _field(sample: Any, field: str) -> np.ndarray:
-    """The array of a pixel field of one image, on the CPU."""
-    pixels = sample.get(field)
-    if pixels is None:
-        if field == 'gt_sem_seg':
-            raise ValueError(
-                'has no ground truth to score against; add its mask to the data set, or predict '
-                'without an evaluator'
-            )
-        raise ValueError(
-            f'has no {field}, which this protocol scores; choose another of {sorted(PROTOCOLS)} '
-            'or a segmentor that sets it'
-        )
-    return to_array(pixels.get('data'))
-
-
 def _score_native(sample: Any) -> tuple[float, float]:
-    gt = _field(sample, 'gt_sem_seg')[0]
-    pred = _field(sample, 'pred_sem_seg')[0]
-    if pred.shape != gt.shape:
-        raise ValueError(
-            f': the predicted mask is {pred.shape}, the ground truth {gt.shape}; load masks '
-            'after Resize in the test pipeline'
-        )
-    return image_scores(pred, gt)
+    return image_scores(*mask_pair(sample))
 
 
 def _score_ssnm(sample: Any, size: tuple[int, int] = (224, 224)) -> tuple[float, float]:
-    gt = resize_ground_truth(_field(sample, 'gt_sem_seg')[0], size)
-    prob = foreground_probability(_field(sample, 'pred_prob'))
+    gt = resize_ground_truth(pixels_of(sample, 'gt_sem_seg')[0], size)
+    prob = foreground_probability(pixels_of(sample, 'pred_prob'))
     return image_scores(binarise_adaptive(resize_map(prob, size)), gt)
 
 

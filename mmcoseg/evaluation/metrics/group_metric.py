@@ -13,7 +13,7 @@ from mmengine.evaluator import BaseMetric
 
 from ..report import TABLE_FORMATS
 
-__all__ = ['GroupMetric', 'to_array']
+__all__ = ['GroupMetric', 'mask_pair', 'pixels_of', 'to_array']
 
 
 class GroupMetric(BaseMetric):
@@ -98,3 +98,39 @@ class GroupMetric(BaseMetric):
 def to_array(data: Any) -> np.ndarray:
     """A tensor or array, on the CPU."""
     return data.detach().cpu().numpy() if isinstance(data, torch.Tensor) else np.asarray(data)
+
+
+def pixels_of(sample: Any, field: str) -> np.ndarray:
+    """The array of a pixel field of one image, on the CPU.
+
+    Raises:
+        ValueError: with a message that follows the image's name, if it does not have the field.
+    """
+    pixels = sample.get(field)
+    if pixels is None:
+        if field == 'gt_sem_seg':
+            raise ValueError(
+                'has no ground truth to score against; add its mask to the data set, or predict '
+                'without an evaluator'
+            )
+        raise ValueError(
+            f'has no {field} to score; use a segmentor that sets it, or a metric or protocol that '
+            'scores something else'
+        )
+    return to_array(pixels.get('data'))
+
+
+def mask_pair(sample: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The predicted and the true mask of one image, (H, W) each.
+
+    Raises:
+        ValueError: as :func:`pixels_of`, and if their sizes differ.
+    """
+    gt = pixels_of(sample, 'gt_sem_seg')[0]
+    pred = pixels_of(sample, 'pred_sem_seg')[0]
+    if pred.shape != gt.shape:
+        raise ValueError(
+            f': the predicted mask is {pred.shape}, the ground truth {gt.shape}; load masks '
+            'after Resize in the test pipeline'
+        )
+    return pred, gt
