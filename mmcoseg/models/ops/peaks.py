@@ -1,8 +1,10 @@
 """Peaks of maps, and what of the image each of them rests on."""
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
-from math import inf
+from math import inf, prod
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,13 @@ __all__ = ['PeakPropagation', 'find_peaks', 'peak_response_maps']
 
 #: Responses of the non-negative part below this count as none.
 NO_RESPONSE = 1e-10
+
+#: Numbers in what goes back in one piece. Those of some megabytes use the same memory again; with
+#: larger ones, getting pages from the system costs more than the convolution.
+_PIECE = 1 << 22
+
+#: Numbers in the largest map of all peaks that go back together.
+_CHUNK = 1 << 25
 
 
 def find_peaks(
@@ -76,15 +85,17 @@ def peak_response_maps(
     A random walk from the peak back to the image. At a convolution it goes from an output y_j to
     an input x_i with the probability ``x_i w+_ij / sum over i' of x_i' w+_i'j``, w+ the
     non-negative part of the weights; everything else passes it like a gradient. See
-    :class:`PeakPropagation`. All peaks go back together.
+    :class:`PeakPropagation`. Peaks go back together, and what does not depend on them is
+    computed once.
 
     Args:
         model_part: from images (1, 3, H, W) to one map (1, 1, h, w), in evaluation mode; built of
             whatever torch offers. Its parameters and modules are not touched.
         image: (3, H, W), as the network gets it.
         peaks: rows and columns in the map, (k, 2) int64.
-        chunk_size: how many peaks go back at a time; None for all. Memory is that of so many
-            copies of the largest feature map; the result does not depend on it.
+        chunk_size: how many peaks go back at a time; None for as many as have 128 megabytes in
+            the largest feature map. Memory is that of about three times so many copies of it, and
+            of what all peaks have in common; the result does not depend on it.
 
     Returns:
         (k, H, W) float32, at least 0, each with the sum 1, or 0 all over where the peak has no
@@ -101,9 +112,14 @@ def peak_response_maps(
     if not len(peaks):
         return image.new_zeros(0, *image.shape[-2:], dtype=torch.float32)
 
+    largest = 1
+
     def forward(batch: Tensor) -> Tensor:
-        with torch.enable_grad(), PeakPropagation():
-            return model_part(batch)
+        nonlocal largest
+        with torch.enable_grad(), PeakPropagation() as mode:
+            response = model_part(batch)
+        largest = mode.largest
+        return response
 
     # Tensors made in inference mode cannot be saved for going back, so it gets a copy.
     with (
@@ -115,10 +131,15 @@ def peak_response_maps(
         if response.dim() != 4 or response.shape[:2] != (1, 1):
             raise ValueError(f'model_part must give one map (1, 1, h, w), got {response.shape}')
         seeds = _one_hot(peaks, response)
+        number = min(chunk_size or max(1, _CHUNK // largest), len(peaks))
         at_image = torch.func.vmap(
-            lambda seed: go_back(seed, create_graph=False)[0], chunk_size=chunk_size
+            lambda seed: go_back(seed, create_graph=False)[0][0].sum(dim=0), chunk_size=number
         )
-        maps = at_image(seeds)[:, 0].sum(dim=1).clamp(min=0)
+        token = _scratch.set(_Scratch(number * largest))
+        try:
+            maps = at_image(seeds).clamp(min=0)
+        finally:
+            _scratch.reset(token)
         return maps / maps.sum(dim=(-2, -1), keepdim=True).clamp(min=torch.finfo(maps.dtype).tiny)
 
 
@@ -154,11 +175,22 @@ class PeakPropagation(TorchFunctionMode):
         (tensor([[[[4.]]]]), tensor([[[[0., 1.]]]]))
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        #: Numbers in the largest input or output of what was replaced.
+        self.largest = 1
+
     def __torch_function__(
         self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
     ) -> Any:
-        replacement = _REPLACEMENTS.get(func, func)
-        return replacement(*args, **(kwargs or {}))
+        replacement = _REPLACEMENTS.get(func)
+        if replacement is None:
+            return func(*args, **(kwargs or {}))
+        result = replacement(*args, **(kwargs or {}))
+        for value in (*args[:1], result):
+            if isinstance(value, Tensor):
+                self.largest = max(self.largest, value.numel())
+        return result
 
 
 @dataclass
@@ -184,7 +216,7 @@ def _source_of(y: Tensor) -> _Source | None:
 def _trace(
     x: Tensor, weight: Tensor, y: Tensor, geometry: _Geometry, passes: Tensor | None = None
 ) -> Tensor:
-    out = _Convolution.apply(x, weight, y.detach(), passes, geometry)
+    out = _Convolution.apply(x, weight, y.detach(), passes, geometry, {})
     if passes is None:
         # Tensors carry attributes for as long as somebody holds them.
         out.peak_source = _Source(x, weight, geometry, out._version)
@@ -269,12 +301,22 @@ def _pool(
     return (y, indices) if return_indices else y
 
 
+def _pad(
+    input: Tensor, pad: Sequence[int], mode: str = 'constant', value: float | None = None
+) -> Tensor:
+    y = F.pad(input, pad, mode, value)
+    if mode != 'constant' or input.dim() != 4 or len(pad) != 4 or min(pad) < 0:
+        return y
+    return _Padding.apply(input, y.detach(), (pad[2], pad[0]))
+
+
 #: What stands for which function in the context. ``boolean_dispatch`` gives `F.max_pool2d`.
 _REPLACEMENTS: dict[Callable, Callable] = {
     F.batch_norm: _normalise,
     F.conv2d: _convolve,
     F.hardtanh: _hardtanh,
     F.max_pool2d: _pool,
+    F.pad: _pad,
     F.relu: _rectify,
     F.relu6: _rectify6,
 }
@@ -303,25 +345,41 @@ class _Convolution(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        x: Tensor, weight: Tensor, y: Tensor, passes: Tensor | None, geometry: _Geometry
+        x: Tensor,
+        weight: Tensor,
+        y: Tensor,
+        passes: Tensor | None,
+        geometry: _Geometry,
+        common: dict[str, Tensor],
     ) -> Tensor:
         return y.clone()
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        x, weight, _, passes, ctx.geometry = inputs
+        x, weight, _, passes, ctx.geometry, ctx.common = inputs
         ctx.save_for_backward(x, weight, passes)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
-        x, weight, passes = ctx.saved_tensors
-        x = x - x.amin(dim=(1, 2, 3), keepdim=True)
-        weight = weight.clamp(min=0)
-        response = F.conv2d(x, weight, None, *ctx.geometry)
-        # All that does not depend on the peak is in it: where rectifiers let pass, too.
-        present = response > NO_RESPONSE if passes is None else passes & (response > NO_RESPONSE)
-        inverse = torch.where(present, response.reciprocal(), 0.0)
-        return _WalkBack.apply(grad, x, weight, inverse, ctx.geometry), None, None, None, None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        # What all peaks have in common is kept for those that come later.
+        if not ctx.common:
+            ctx.common.update(_common(*ctx.saved_tensors, ctx.geometry))
+        return _WalkBack.apply(grad, *ctx.common.values()), None, None, None, None, None
+
+
+def _common(
+    x: Tensor, weight: Tensor, passes: Tensor | None, geometry: _Geometry
+) -> dict[str, Any]:
+    """The arguments of :class:`_WalkBack` that do not depend on the peak."""
+    lowest = x.amin(dim=(1, 2, 3), keepdim=True)
+    if lowest.any():
+        x = x - lowest
+    weight = weight.clamp(min=0)
+    response = F.conv2d(x, weight, None, *geometry)
+    # Where rectifiers let pass is in it, too.
+    present = response > NO_RESPONSE if passes is None else passes & (response > NO_RESPONSE)
+    inverse = torch.where(present, response.reciprocal_(), 0.0)
+    return dict(x=x, weight=weight, inverse=inverse, geometry=geometry)
 
 
 class _WalkBack(torch.autograd.Function):
@@ -379,6 +437,39 @@ class _Unpool(torch.autograd.Function):
         return _unpool(_first(grad, in_dims[0]), *others), 0
 
 
+class _Padding(torch.autograd.Function):
+    """Padding whose value is known."""
+
+    @staticmethod
+    def forward(x: Tensor, y: Tensor, before: tuple[int, int]) -> Tensor:
+        return y.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        x, _, ctx.before = inputs
+        ctx.size = x.shape[-2:]
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        return _Crop.apply(grad, ctx.before, ctx.size), None, None
+
+
+class _Crop(torch.autograd.Function):
+    """What of grad is within the padding, and that it is known where grad is not zero."""
+
+    @staticmethod
+    def forward(grad: Tensor, before: tuple[int, int], size: tuple[int, int]) -> Tensor:
+        return _crop(grad[None], before, size)[0]
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        pass
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple, grad: Tensor, *others: Any) -> tuple[Tensor, int]:
+        return _crop(_first(grad, in_dims[0]), *others), 0
+
+
 def _walk_back(
     grad: Tensor, x: Tensor, weight: Tensor, inverse: Tensor, geometry: _Geometry
 ) -> Tensor:
@@ -391,40 +482,94 @@ def _walk_back(
     stride, padding, dilation, groups = geometry
     kernel = weight.shape[-2:]
     padding = _before(padding, kernel, dilation)
-    result = grad.new_zeros(len(grad), *x.shape)
+    result = _zeros(grad, len(grad), *x.shape)
     windows = _windows(grad)
     if not windows:
         return result
-    inner = torch.cat([grad[i][place] * inverse[place] for i, place in windows])
-    outer = _transposed(inner, weight, stride, dilation, groups)
+    pixels = len(x) * prod(axis.stop - axis.start for axis in windows[0][1][2:])
+    number = max(1, _PIECE // (pixels * max(weight.shape[0], x.shape[1] * prod(stride))))
     extents = {}
-    for (i, place), part in zip(windows, outer.split(len(x))):
-        starts = [s * axis.start - b for s, axis, b in zip(stride, place[2:], padding)]
-        here, there = zip(*map(_overlap, starts, part.shape[-2:], x.shape[-2:]))
-        torch.mul(part[(..., *here)], x[(..., *there)], out=result[i][(..., *there)])
-        extents[i] = there
+    for start in range(0, len(windows), number):
+        some = windows[start : start + number]
+        inner = torch.cat([grad[i][place] * inverse[place] for i, place in some])
+        outer = _transposed(inner, weight, stride, dilation, groups)
+        for (i, place), part in zip(some, outer.split(len(x))):
+            starts = [s * axis.start - b for s, axis, b in zip(stride, place[2:], padding)]
+            here, there = zip(*map(_overlap, starts, part.shape[-2:], x.shape[-2:]))
+            torch.mul(part[(..., *here)], x[(..., *there)], out=result[i][(..., *there)])
+            extents[i] = there
     return _with_extents(result, extents)
+
+
+class _Scratch:
+    """Memory for maps that go back, which is used again as soon as nobody holds the last map.
+
+    Getting pages from the system for every one would cost more than the convolutions.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._arrays: list[np.ndarray] = []
+
+    def zeros(self, shape: Sequence[int]) -> Tensor:
+        size = prod(shape)
+        for array in self._arrays:
+            # The list, this name and the call; a tensor made of it would be one more.
+            if array.size >= size and sys.getrefcount(array) <= 3:
+                part = array[:size]
+                part.fill(0)
+                return torch.from_numpy(part).view(shape)
+        # Pages that nobody writes to do not exist.
+        self._arrays.append(np.zeros(max(size, self._size), np.float32))
+        return torch.from_numpy(self._arrays[-1][:size]).view(shape)
+
+
+_scratch: ContextVar[_Scratch | None] = ContextVar('scratch', default=None)
+
+
+def _zeros(like: Tensor, *shape: int) -> Tensor:
+    scratch = _scratch.get()
+    if scratch is None or like.device.type != 'cpu' or like.dtype != torch.float32:
+        return like.new_zeros(shape)
+    return scratch.zeros(shape)
 
 
 def _transposed(
     x: Tensor, weight: Tensor, stride: tuple[int, int], dilation: tuple[int, int], groups: int
 ) -> Tensor:
     """The transposed convolution, without padding."""
-    if stride == (1, 1) and groups == len(weight) and weight.shape[1] == 1:
-        # Channel by channel it is the convolution with the mirrored kernel, which on CPUs is
-        # faster (1.2 to 6 times, by shape).
+    by_channel = groups == len(weight) and weight.shape[1] == 1
+    if stride == (1, 1) and (groups == 1 or by_channel):
+        # It is the convolution with the mirrored kernel, which on CPUs is faster (up to 6 times,
+        # by shape).
+        mirrored = weight.flip(-2, -1) if by_channel else weight.flip(-2, -1).transpose(0, 1)
         reach = [d * (k - 1) for d, k in zip(dilation, weight.shape[-2:])]
-        return F.conv2d(x, weight.flip(-2, -1), None, 1, reach, dilation, groups)
+        return F.conv2d(x, mirrored.contiguous(), None, 1, reach, dilation, groups)
     return F.conv_transpose2d(x, weight, None, stride, 0, 0, groups, dilation)
 
 
 def _unpool(grad: Tensor, indices: Tensor, size: tuple[int, int]) -> Tensor:
     """:class:`_Unpool` of k peaks at once: (k, n, C, h, w) to (k, n, C, *size)."""
-    result = grad.new_zeros(*grad.shape[:-2], *size)
+    result = _zeros(grad, *grad.shape[:-2], *size)
     for i, place in _windows(grad):
         sources = indices[place].flatten(2)
         result[i].flatten(2).scatter_add_(2, sources, grad[i][place].flatten(2))
     return result
+
+
+def _crop(grad: Tensor, before: tuple[int, int], size: tuple[int, int]) -> Tensor:
+    """:class:`_Crop` of k peaks at once: (k, n, C, h, w) to (k, n, C, *size)."""
+    axes = [slice(b, b + length) for b, length in zip(before, size)]
+    extents = {
+        i: tuple(
+            _overlap(e.start - b, e.stop - e.start, length)[1]
+            for e, b, length in zip(extent, before, size)
+        )
+        for i, extent in _extents_of(grad).items()
+    }
+    # Peaks of which nothing is left are at no place.
+    extents = {i: e for i, e in extents.items() if all(axis.stop > axis.start for axis in e)}
+    return _with_extents(grad[(..., *axes)].contiguous(), extents)
 
 
 #: Rows and columns.
@@ -439,9 +584,7 @@ def _with_extents(grad: Tensor, extents: dict[int, _Extent]) -> Tensor:
 
 def _windows(grad: Tensor) -> list[tuple[int, tuple[slice, slice, slice, slice]]]:
     """Where grad (k, n, C, h, w) is not zero: numbers of peaks, and windows of one size."""
-    extents, version = getattr(grad, 'peak_extents', (None, None))
-    if version != grad._version:
-        extents = _search(grad)
+    extents = _extents_of(grad)
     sizes = [[axis.stop - axis.start for axis in extent] for extent in extents.values()]
     size = [max(lengths) for lengths in zip(*sizes)]
     # Smaller ones take in some zeros, within the map.
@@ -451,6 +594,11 @@ def _windows(grad: Tensor) -> list[tuple[int, tuple[slice, slice, slice, slice]]
         place = [slice(start, start + n) for start, n in zip(starts, size)]
         windows.append((i, (slice(None), slice(None), *place)))
     return windows
+
+
+def _extents_of(grad: Tensor) -> dict[int, _Extent]:
+    extents, version = getattr(grad, 'peak_extents', (None, None))
+    return extents if version == grad._version else _search(grad)
 
 
 def _search(grad: Tensor) -> dict[int, _Extent]:
