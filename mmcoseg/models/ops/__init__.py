@@ -1,8 +1,10 @@
 """The mathematics of the methods: pure functions on tensors, without registry, config or I/O."""
 
 from .affinity import pairwise_affinity
+from .attention import mutual_attention, self_attention
 from .boxes import boxes_of, proposals_of_boxes
 from .clustering import border_ring, consensus_foreground, principal_components
+from .co_attention import co_attention_distances
 from .co_peaks import co_peak_losses, co_peak_scores, co_peaks
 from .contrast import soften_by_otsu
 from .ddt import deep_descriptor_transform
@@ -10,7 +12,7 @@ from .dff import deep_feature_factorisation, factor_off_border, nonnegative_coef
 from .discriminant import group_discriminant
 from .landmarks import landmark_affinity, landmark_bipartition
 from .locations import corners_aligned, maps_at_locations, maps_at_pixels, pad_map
-from .masks import mask_of_prob
+from .masks import mask_of_prob, min_max_maps
 from .peaks import PeakPropagation, find_peaks, peak_response_maps
 from .pooling import channel_covariance
 from .spectral import orient_by_border, spatial_clustering_loss, spectral_bipartition
@@ -20,6 +22,7 @@ __all__ = [
     'border_ring',
     'boxes_of',
     'channel_covariance',
+    'co_attention_distances',
     'co_peak_losses',
     'co_peak_scores',
     'co_peaks',
@@ -35,6 +38,8 @@ __all__ = [
     'maps_at_locations',
     'maps_at_pixels',
     'mask_of_prob',
+    'min_max_maps',
+    'mutual_attention',
     'nonnegative_coefficients',
     'orient_by_border',
     'pad_map',
@@ -42,6 +47,7 @@ __all__ = [
     'peak_response_maps',
     'principal_components',
     'proposals_of_boxes',
+    'self_attention',
     'soften_by_otsu',
     'spatial_clustering_loss',
     'spectral_bipartition',

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ['mask_of_prob']
+__all__ = ['mask_of_prob', 'min_max_maps']
 
 
 def mask_of_prob(prob: Tensor, size: Sequence[int], threshold: float = 0.5) -> Tensor:
@@ -31,3 +31,31 @@ def mask_of_prob(prob: Tensor, size: Sequence[int], threshold: float = 0.5) -> T
     if len(prob) == 1:
         return (prob >= threshold).to(torch.uint8)
     return prob.argmax(dim=0, keepdim=True).to(torch.uint8)
+
+
+def min_max_maps(prob: Tensor) -> Tensor:
+    """Soft maps of one image, each stretched to the whole of [0, 1] (multi-class paper, Eq. 8).
+
+    Then each pixel is divided by its sum, which changes none of the argmax. A map without contrast
+    says nothing and becomes 0; where nothing says anything, the pixel stays as it is.
+
+    Args:
+        prob: (C, h, w), float, each pixel's sum 1.
+
+    Returns:
+        (C, h, w), float32 or float64, each pixel's sum 1.
+
+    Example:
+        >>> min_max_maps(torch.tensor([[[0.9, 0.7]], [[0.1, 0.3]]]))  # the least likely class too
+        tensor([[[1., 0.]],
+        <BLANKLINE>
+                [[0., 1.]]])
+    """
+    prob = prob.to(torch.promote_types(prob.dtype, torch.float32))
+    low, high = prob.amin(dim=(1, 2), keepdim=True), prob.amax(dim=(1, 2), keepdim=True)
+    contrast = high - low
+    # Below this, differences are those of rounding.
+    flat = contrast <= 8 * torch.finfo(prob.dtype).eps
+    stretched = torch.where(flat, 0, (prob - low) / contrast.masked_fill(flat, 1))
+    total = stretched.sum(dim=0, keepdim=True)
+    return torch.where(total > 0, stretched / total.masked_fill(total == 0, 1), prob)
