@@ -1,5 +1,6 @@
-"""Modulators, and what brings features into the form that they act on."""
+"""Modulators, attention, and what brings features into the form that they act on."""
 
+from .attention import GatedAttention, MutualAttention, SelfAttention
 from .ddt_modulator import DDTModulator
 from .dff_modulator import DFFModulator
 from .feature_whitening import FeatureWhitening
@@ -17,12 +18,15 @@ __all__ = [
     'DFFModulator',
     'DiscriminantModulator',
     'FeatureWhitening',
+    'GatedAttention',
     'KMeansModulator',
     'LevelProjection',
     'Modulation',
     'Modulator',
+    'MutualAttention',
     'SaliencyModulator',
     'SecondOrderPooling',
+    'SelfAttention',
     'SemanticModulator',
     'SpatialModulator',
     'SpectralModulator',
