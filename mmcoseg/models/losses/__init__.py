@@ -3,14 +3,20 @@
 from .affinity_loss import AffinityLoss
 from .balanced_bce_loss import BalancedBCELoss, balanced_bce_with_logits
 from .balanced_jaccard_loss import BalancedJaccardLoss
+from .co_attention_loss import CoAttentionLoss
 from .co_peak_loss import CoPeakLoss
 from .co_saliency_loss import CoSaliencyLoss
+from .map_losses import MapAreaLoss, MapEntropyLoss, PriorMapLoss
 
 __all__ = [
     'AffinityLoss',
     'BalancedBCELoss',
     'BalancedJaccardLoss',
+    'CoAttentionLoss',
     'CoPeakLoss',
     'CoSaliencyLoss',
+    'MapAreaLoss',
+    'MapEntropyLoss',
+    'PriorMapLoss',
     'balanced_bce_with_logits',
 ]

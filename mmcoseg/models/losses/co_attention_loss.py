@@ -1,0 +1,68 @@
+"""The loss of co-attention maps, of one or several classes."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ...registry import MODELS
+from ...structures import split_groups
+from ..ops import co_attention_distances
+from .group_reduction import GroupReduction, check_group_reduction, reduce_groups
+
+__all__ = ['CoAttentionLoss']
+
+
+@MODELS.register_module()
+class CoAttentionLoss(nn.Module):
+    """Makes what each map cuts out alike over the images, and unlike what the others cut out.
+
+    Over all ordered pairs of different images of a group and the K classes,
+
+        L = -sum log( exp(-d+) / (exp(-d+) + exp(-d-)) ) = sum softplus(d+ - d-)
+
+    (multi-class co-attention loss, Eqs. 4 to 7), which neither overflows nor underflows; see
+    :func:`~mmcoseg.models.ops.co_attention_distances` for d+ and d-. With K = 1 it is the loss of
+    Hsu, Lin, Chuang, "Co-attention CNNs for Unsupervised Object Co-segmentation" (IJCAI 2018). The
+    loss of several groups is their mean.
+
+    Args:
+        reduction: ``'sum'`` over the pairs and classes of a group (Eq. 4), or their ``'mean'``.
+        loss_weight: factor of the result.
+        loss_name: name in the log; must start with ``loss``.
+
+    Raises:
+        ValueError: if ``reduction`` is unknown.
+
+    Example:
+        >>> round(CoAttentionLoss()(torch.zeros(2, 3, 8), [2]).item(), 4)  # 4 log 2
+        2.7726
+    """
+
+    def __init__(
+        self,
+        reduction: GroupReduction = 'sum',
+        loss_weight: float = 1.0,
+        loss_name: str = 'loss_co_attention',
+    ) -> None:
+        super().__init__()
+        check_group_reduction(reduction)
+        self.reduction = reduction
+        self.loss_weight = loss_weight
+        self.loss_name = loss_name
+
+    def forward(self, vectors: Tensor, group_sizes: list[int]) -> Tensor:
+        """The loss, a scalar, float32 or float64; 0 for groups of one image.
+
+        Args:
+            vectors: of the masked images, (sum N, K + 1, c), background first.
+            group_sizes: number of images of each group.
+        """
+        sums = []
+        for x in split_groups(vectors, group_sizes):
+            same, other = co_attention_distances(x)
+            # Each unordered pair stands for two. An empty choice has a derivative of 0.
+            i, j = torch.triu_indices(len(x), len(x), offset=1, device=x.device)
+            sums.append(2 * F.softplus(same[:, i, j] - other[:, i, j]).sum())
+        num_classes = vectors.shape[1] - 1
+        counts = [size * (size - 1) * num_classes for size in group_sizes]
+        return self.loss_weight * reduce_groups(sums, counts, self.reduction)
