@@ -2,13 +2,17 @@
 
 from .backbones import EfficientNetLite, TimmFeatures, VGG16Pools
 from .data_preprocessor import GroupDataPreprocessor
-from .heads import CoarseToFineHead, CoSaliencyHead, CueHead
+from .heads import CoarseToFineHead, CoSaliencyHead, CueHead, MultiClassHead
 from .losses import (
     AffinityLoss,
     BalancedBCELoss,
     BalancedJaccardLoss,
+    CoAttentionLoss,
     CoPeakLoss,
     CoSaliencyLoss,
+    MapAreaLoss,
+    MapEntropyLoss,
+    PriorMapLoss,
 )
 from .necks import (
     ConsensusModulator,
@@ -16,11 +20,14 @@ from .necks import (
     DFFModulator,
     DiscriminantModulator,
     FeatureWhitening,
+    GatedAttention,
     KMeansModulator,
     LevelProjection,
     Modulation,
     Modulator,
+    MutualAttention,
     SaliencyModulator,
+    SelfAttention,
     SemanticModulator,
     SpatialModulator,
     SpectralModulator,
@@ -32,6 +39,7 @@ from .segmentors import (
     BaseCoSegmentor,
     ClassAgnosticSSNM,
     DeepCO3,
+    MultiClassCoSeg,
     TrainingFreeCoSegmentor,
 )
 
@@ -42,6 +50,7 @@ __all__ = [
     'BalancedJaccardLoss',
     'BaseCoSegmentor',
     'ClassAgnosticSSNM',
+    'CoAttentionLoss',
     'CoPeakLoss',
     'CoSaliencyHead',
     'CoSaliencyLoss',
@@ -55,16 +64,24 @@ __all__ = [
     'DiscriminantModulator',
     'EfficientNetLite',
     'FeatureWhitening',
+    'GatedAttention',
     'GroupDataPreprocessor',
     'GuidedFilter',
     'InstanceRanking',
     'KMeansModulator',
     'LevelProjection',
+    'MapAreaLoss',
+    'MapEntropyLoss',
     'MaskNMS',
     'Modulation',
     'Modulator',
+    'MultiClassCoSeg',
+    'MultiClassHead',
+    'MutualAttention',
+    'PriorMapLoss',
     'PrototypePresence',
     'SaliencyModulator',
+    'SelfAttention',
     'SelfTraining',
     'SemanticModulator',
     'SpatialModulator',

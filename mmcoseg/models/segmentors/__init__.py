@@ -3,6 +3,7 @@
 from .base import BaseCoSegmentor
 from .class_agnostic_ssnm import ClassAgnosticSSNM
 from .deepco3 import DeepCO3
+from .mc_coseg import MultiClassCoSeg
 from .ssnm import SSNM, wrap_around_groups
 from .training_free import TrainingFreeCoSegmentor
 
@@ -11,6 +12,7 @@ __all__ = [
     'BaseCoSegmentor',
     'ClassAgnosticSSNM',
     'DeepCO3',
+    'MultiClassCoSeg',
     'TrainingFreeCoSegmentor',
     'wrap_around_groups',
 ]

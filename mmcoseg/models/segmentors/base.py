@@ -117,6 +117,18 @@ class BaseCoSegmentor(BaseModel, metaclass=ABCMeta):
         for postprocessor in self.postprocessors:
             postprocessor(group)
 
+    def _network_size(self, images: Tensor | Sequence[Tensor]) -> tuple[int, int]:
+        """Height and width of what goes through the network."""
+        if isinstance(images, Tensor):
+            return tuple(images.shape[-2:])
+        return self.data_preprocessor.padded_size(images)
+
+    def _normalised(self, images: Tensor | Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+        """Images of a preprocessor, deferred or not, as the network takes them."""
+        if isinstance(images, Tensor):
+            return images
+        return self.data_preprocessor.normalise(images, size)
+
     @property
     def by_image(self) -> bool:
         """Whether :meth:`complete` may be given a group in parts."""
@@ -128,6 +140,24 @@ class BaseCoSegmentor(BaseModel, metaclass=ABCMeta):
         return mask_of_prob(
             prob, sample.metainfo.get('ori_shape', prob.shape[-2:])[:2], self.threshold
         )
+
+
+def require_one_size(data_samples: GroupSampleList, size: tuple[int, int]) -> None:
+    """Refuse images with padding, on which losses would look.
+
+    Args:
+        size: height and width of the batch.
+
+    Raises:
+        ValueError: naming the first image of another size.
+    """
+    for group in data_samples:
+        for sample in group:
+            if tuple(sample.metainfo.get('img_shape', size)[:2]) != tuple(size):
+                raise ValueError(
+                    f'{sample.identity} is {sample.img_shape}, others of the batch {tuple(size)}; '
+                    'resize to one size in the training pipeline'
+                )
 
 
 def ground_truth_of(data_samples: GroupSampleList) -> Tensor:

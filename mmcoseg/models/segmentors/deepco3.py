@@ -12,8 +12,9 @@ from torch.nn import functional as F
 from ...registry import MODELS, TASK_UTILS
 from ...structures import CoSegDataSample, GroupDataSample, GroupSampleList, group_sizes_of
 from ..ops import find_peaks, peak_response_maps
-from .base import BaseCoSegmentor
+from .base import BaseCoSegmentor, require_one_size
 from .feature_cache import FeatureCache
+from .group_priors import flipped_as, without_predictions
 
 __all__ = ['DeepCO3']
 
@@ -132,7 +133,7 @@ class DeepCO3(BaseCoSegmentor):
         self._priors, self._presences = {}, {}
         if self.prior is None:
             return
-        groups = [_without_predictions(group) for group in data_samples]
+        groups = [without_predictions(group) for group in data_samples]
         height, width = self._network_size(inputs)
         for group in self.prior.predict(inputs, groups):
             for sample in group:
@@ -169,12 +170,7 @@ class DeepCO3(BaseCoSegmentor):
         inputs = self._normalised(inputs, self._network_size(inputs))
         size, group_sizes = inputs.shape[-2:], group_sizes_of(data_samples)
         samples = [sample for group in data_samples for sample in group]
-        for sample in samples:
-            if tuple(sample.metainfo.get('img_shape', size)[:2]) != tuple(size):
-                raise ValueError(
-                    f'{sample.identity} is {sample.img_shape}, others of the batch {tuple(size)}; '
-                    'resize to one size in the training pipeline'
-                )
+        require_one_size(data_samples, size)
         feats = self._features(inputs)
         coarse = self.decode_head.coarse_logits(feats)
         maps = torch.sigmoid(coarse.float())
@@ -341,7 +337,7 @@ class DeepCO3(BaseCoSegmentor):
                         f'{sample.identity} is not of the group that model.prior has seen: '
                         'optimise by GroupOptimizationLoop, or call prepare_group before'
                     )
-                maps.append(_flipped(self._priors[sample.identity], sample))
+                maps.append(flipped_as(sample, self._priors[sample.identity]))
             elif 'saliency' in sample:
                 maps.append(sample.saliency.data[None])
             else:
@@ -357,17 +353,6 @@ class DeepCO3(BaseCoSegmentor):
             ]
         )
 
-    def _network_size(self, images: Tensor | Sequence[Tensor]) -> tuple[int, int]:
-        """Height and width of what goes through the network."""
-        if isinstance(images, Tensor):
-            return tuple(images.shape[-2:])
-        return self.data_preprocessor.padded_size(images)
-
-    def _normalised(self, images: Tensor | Sequence[Tensor], size: tuple[int, int]) -> Tensor:
-        if isinstance(images, Tensor):
-            return images
-        return self.data_preprocessor.normalise(images, size)
-
 
 def _resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Maps (k, h, w) at another size, (k, *size)."""
@@ -376,24 +361,6 @@ def _resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(
         maps[None], size=size, mode='bilinear', align_corners=False, antialias=True
     )[0]
-
-
-def _without_predictions(group: GroupDataSample) -> GroupDataSample:
-    """The group with nothing but what a segmentor that needs no training looks at."""
-    samples = []
-    for sample in group:
-        samples.append(CoSegDataSample(metainfo=sample.metainfo))
-        if 'saliency' in sample:
-            samples[-1].saliency = sample.saliency
-    return GroupDataSample(samples, metainfo=group.metainfo)
-
-
-def _flipped(maps: Tensor, sample: CoSegDataSample) -> Tensor:
-    """Maps (..., h, w) of the upright image as the pipeline has turned it over."""
-    if not sample.metainfo.get('flip', False):
-        return maps
-    direction = sample.metainfo.get('flip_direction', 'horizontal')
-    return maps.flip(dict(horizontal=(-1,), vertical=(-2,), diagonal=(-2, -1))[direction])
 
 
 def _label_of(group: GroupDataSample) -> int:
