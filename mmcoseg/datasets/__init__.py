@@ -11,6 +11,7 @@ from .instances import (
     SOCDataset,
     VOC12Dataset,
 )
+from .multi_class import MultiClassCoSegDataset, MultiClassVOCDataset
 from .named import ICoseg8Dataset, InternetDataset, MSRC7Dataset, PASCALCoSegDataset
 from .samplers import EpisodeSampler
 from .synthetic import SyntheticCoSegDataset
@@ -40,6 +41,8 @@ __all__ = [
     'LoadPrior',
     'MSRC7Dataset',
     'MixForeignImages',
+    'MultiClassCoSegDataset',
+    'MultiClassVOCDataset',
     'PASCALCoSegDataset',
     'PackGroupInputs',
     'SOCDataset',

@@ -7,14 +7,25 @@ from pathlib import Path
 from ..registry import DATASETS
 from .base import CoSegDataset
 
-__all__ = ['ICoseg8Dataset', 'InternetDataset', 'MSRC7Dataset', 'PASCALCoSegDataset']
+__all__ = [
+    'ICoseg8Dataset',
+    'InternetDataset',
+    'MSRC7Dataset',
+    'NamedDataset',
+    'PASCALCoSegDataset',
+]
 
 
-class _NamedDataset(CoSegDataset):
-    """A published set: its classes are known; some of them may be missing from the folder."""
+class NamedDataset(CoSegDataset):
+    """A published set: its groups are known; some of them may be missing from the folder.
+
+    Its groups are its ``METAINFO['groups']``, without those its classes.
+    """
 
     #: Name of the converter under tools/dataset_converters.
     CONVERTER = ''
+    #: Name of the type for other groups of this kind.
+    GENERAL = 'CoSegDataset'
 
     def __init_subclass__(cls) -> None:
         cls.HINT = (
@@ -31,17 +42,18 @@ class _NamedDataset(CoSegDataset):
         Raises:
             ValueError: if it has none of them, or not one that was asked for.
         """
-        known = [name for name in self.METAINFO['classes'] if name in available]
+        published = self.METAINFO.get('groups', self.METAINFO['classes'])
+        known = [name for name in published if name in available]
         if not known:
             raise ValueError(
                 f'{where} has none of the groups of {type(self).__name__} '
-                f'({", ".join(self.METAINFO["classes"])}); it has {available[:10]}. {self.HINT}.'
+                f'({", ".join(published)}); it has {available[:10]}. {self.HINT}.'
             )
         others = sorted(set(available) - set(known))
         if others:
             warnings.warn(
                 f'{where}: {", ".join(others[:20])} left out, for {type(self).__name__} has no '
-                'such groups; CoSegDataset takes any',
+                f'such groups; {self.GENERAL} takes any',
                 stacklevel=2,
             )
         return super()._select(known, where)
@@ -51,7 +63,7 @@ class _NamedDataset(CoSegDataset):
 
 
 @DATASETS.register_module()
-class MSRC7Dataset(_NamedDataset):
+class MSRC7Dataset(NamedDataset):
     """Sub-set of MSRC: 7 classes of 10 images (Vicente et al., CVPR 2011)."""
 
     CONVERTER = 'msrc'
@@ -62,7 +74,7 @@ class MSRC7Dataset(_NamedDataset):
 
 
 @DATASETS.register_module()
-class InternetDataset(_NamedDataset):
+class InternetDataset(NamedDataset):
     """Internet images: 3 classes of 100, some without the object (Rubinstein et al., CVPR 2013).
 
     The mask of an image without the object is all background.
@@ -75,7 +87,7 @@ class InternetDataset(_NamedDataset):
 
 
 @DATASETS.register_module()
-class ICoseg8Dataset(_NamedDataset):
+class ICoseg8Dataset(NamedDataset):
     """Sub-set of iCoseg: 8 groups (Batra et al., CVPR 2010; the choice of Faktor and Irani)."""
 
     CONVERTER = 'icoseg'
@@ -95,7 +107,7 @@ class ICoseg8Dataset(_NamedDataset):
 
 
 @DATASETS.register_module()
-class PASCALCoSegDataset(_NamedDataset):
+class PASCALCoSegDataset(NamedDataset):
     """PASCAL-VOC co-segmentation: 20 classes, 1,037 images (Faktor and Irani, ICCV 2013)."""
 
     CONVERTER = 'pascal_coseg'
