@@ -27,8 +27,10 @@ from .image_io import BadImageError, read_image, read_mask
 from .instances import PublishedCounts
 
 __all__ = [
+    'COCO_VOC_CLASSES',
     'VOC_CLASSES',
     'SourceImage',
+    'folder_with',
     'is_published_layout',
     'read_coco_images',
     'read_published',
@@ -71,6 +73,7 @@ _COCO_NAMES = dict(
     sofa='couch',
     tvmonitor='tv',
 )
+#: The same classes as COCO calls them.
 COCO_VOC_CLASSES = tuple(_COCO_NAMES.get(name, name) for name in VOC_CLASSES)
 
 #: Colours of SOC's instances, in the order of the names in their text files.
@@ -216,7 +219,7 @@ def read_voc(root: str | Path, sbd: str | Path | None = None) -> Iterator[Source
         FileNotFoundError: if the folders are not there.
         ValueError: naming a file whose objects have no class.
     """
-    voc = _below(Path(root), 'SegmentationObject', 'the folder that holds VOC2012')
+    voc = folder_with(Path(root), 'SegmentationObject', 'the folder that holds VOC2012')
     own = {file.stem: file for file in sorted((voc / 'SegmentationObject').glob('*.png'))}
     for stem, file in own.items():
         objects = np.asarray(Image.open(file))
@@ -232,7 +235,7 @@ def read_voc(root: str | Path, sbd: str | Path | None = None) -> Iterator[Source
         return
     from scipy.io import loadmat
 
-    folder = _below(Path(sbd), 'inst', "SBD's folder (benchmark_RELEASE/dataset)") / 'inst'
+    folder = folder_with(Path(sbd), 'inst', "SBD's folder (benchmark_RELEASE/dataset)") / 'inst'
     for file in sorted(folder.glob('*.mat')):
         if file.stem in own:
             continue
@@ -252,8 +255,12 @@ def read_voc(root: str | Path, sbd: str | Path | None = None) -> Iterator[Source
         )
 
 
-def _below(root: Path, name: str, what: str) -> Path:
-    """The folder at or below ``root`` that holds a folder of this name."""
+def folder_with(root: Path, name: str, what: str) -> Path:
+    """The folder at or below ``root`` that holds a folder of this name.
+
+    Raises:
+        FileNotFoundError: if there is none, asking for ``what``.
+    """
     if (root / name).is_dir():
         return root
     found = sorted(path.parent for path in root.rglob(name) if path.is_dir())

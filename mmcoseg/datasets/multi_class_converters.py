@@ -1,0 +1,187 @@
+"""Groups of several classes from the class masks of PASCAL VOC."""
+
+import argparse
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+from PIL import Image
+from rich.progress import track
+
+from ..structures.coseg_data_sample import VOID
+from .base import group_names
+from .image_io import BadImageError, read_image, read_mask
+from .instance_converters import COCO_VOC_CLASSES, VOC_CLASSES, folder_with
+from .multi_class import PUBLISHED_GROUPS, classes_in_name
+
+__all__ = ['OtherClasses', 'convert_voc_groups', 'run_voc_converter', 'voc_groups', 'voc_values']
+
+#: What is done with images that also show other classes; see :func:`convert_voc_groups`.
+OtherClasses = Literal['leave-out', 'background', 'void']
+
+#: Values of VOC's class masks; names of COCO, as 'airplane', are understood, too.
+_VALUES = {
+    name: value for names in (COCO_VOC_CLASSES, VOC_CLASSES) for value, name in enumerate(names, 1)
+}
+
+
+def voc_values(group: str) -> tuple[int, ...]:
+    """Values in VOC's class masks of the classes that a group's name ``a+b`` gives, in its order.
+
+    Raises:
+        ValueError: if the name does not name each class once, or VOC does not have one.
+
+    Example:
+        >>> voc_values('sofa+dog'), voc_values('airplane+person')
+        ((18, 12), (1, 15))
+    """
+    names = classes_in_name(group)
+    unknown = [name for name in names if name not in _VALUES]
+    if unknown:
+        raise ValueError(
+            f'VOC has no class {unknown} of the group {group!r}; it has {", ".join(VOC_CLASSES)}'
+        )
+    values = tuple(_VALUES[name] for name in names)
+    if len(set(values)) < len(values):
+        raise ValueError(f'the group {group!r} names one class of VOC twice')
+    return values
+
+
+def voc_groups() -> tuple[str, ...]:
+    """Those of the ten published groups whose classes VOC has: all but ball+dog."""
+    return tuple(group for group in PUBLISHED_GROUPS if set(classes_in_name(group)) <= set(_VALUES))
+
+
+def convert_voc_groups(
+    source: str | Path,
+    target: str | Path,
+    groups: Sequence[str] | None = None,
+    others: OtherClasses = 'leave-out',
+    min_images: int = 2,
+    progress: bool = True,
+) -> dict[str, int]:
+    """Write ``images/<a+b>/`` and ``masks/<a+b>/<stem>.png`` below ``target``.
+
+    A group takes the images whose class mask shows all of its classes. In its masks ``a`` is 1,
+    ``b`` is 2, and so on; VOC's void borders stay 255. What is there already is written again, so
+    that an interrupted conversion is simply repeated.
+
+    Args:
+        source: PASCAL VOC 2012, with ``JPEGImages`` and ``SegmentationClass`` at or below it.
+        target: where the canonical layout goes.
+        groups: their names, which name their classes; None for :func:`voc_groups`.
+        others: what becomes of images that show further classes: ``'leave-out'``: they are not
+            taken, so that an image's classes are exactly the group's; ``'background'`` or
+            ``'void'``: they are, and this is what the pixels of those classes become.
+        min_images: groups with fewer images are not written.
+        progress: show progress bars.
+
+    Returns:
+        Number of images found for each group, those not written included.
+
+    Raises:
+        FileNotFoundError: if the source or one of its images is not there.
+        ValueError: for another value of ``others``, a group that VOC cannot give, a mask (named)
+            that is none of VOC's or of another size than its image, or if no group has enough
+            images.
+        TypeError: if ``groups`` is no list of names.
+    """
+    if others not in get_args(OtherClasses):
+        raise ValueError(f'others must be one of {get_args(OtherClasses)}, got {others!r}')
+    names = voc_groups() if groups is None else group_names('groups', groups)
+    values = {name: voc_values(name) for name in names}
+    source, target = Path(source), Path(target)
+    if not source.is_dir():
+        raise FileNotFoundError(f'there is no folder {source} to convert')
+    voc = folder_with(source, 'SegmentationClass', 'the folder that holds VOC2012')
+    files = sorted((voc / 'SegmentationClass').glob('*.png'))
+    members: dict[str, list[Path]] = {name: [] for name in names}
+    for file in track(files, 'reading masks', disable=not progress):
+        shown = _classes_shown(file)
+        for name, wanted in values.items():
+            if shown == set(wanted) or (others != 'leave-out' and shown > set(wanted)):
+                members[name].append(file)
+    enough = {name: found for name, found in members.items() if len(found) >= min_images}
+    if not enough:
+        raise ValueError(
+            f'{voc}: none of the groups {list(names)} has {min_images} images among the '
+            f'{len(files)} masks of SegmentationClass'
+        )
+    for name, masks in enough.items():
+        table = _table(values[name], others)
+        for kind in ('images', 'masks'):
+            (target / kind / name).mkdir(parents=True, exist_ok=True)
+        for mask in track(masks, name, disable=not progress):
+            image = voc / 'JPEGImages' / f'{mask.stem}.jpg'
+            labels = table[read_mask(mask)]
+            size = read_image(image).shape[:2]
+            if labels.shape != size:
+                raise BadImageError(
+                    f'{image} is {size[0]} x {size[1]}, its mask {mask} {labels.shape[0]} x '
+                    f'{labels.shape[1]} (height x width)'
+                )
+            shutil.copyfile(image, target / 'images' / name / image.name)
+            Image.fromarray(labels).save(target / 'masks' / name / mask.name)
+    return {name: len(found) for name, found in members.items()}
+
+
+def _classes_shown(file: Path) -> set[int]:
+    shown = set(np.flatnonzero(np.bincount(read_mask(file).ravel(), minlength=256)).tolist())
+    shown -= {0, VOID}
+    strange = sorted(shown - set(_VALUES.values()))
+    if strange:
+        raise BadImageError(
+            f'{file} has the values {strange[:5]}, which are no classes of VOC (1 to '
+            f'{len(VOC_CLASSES)}); give masks of SegmentationClass as they were published'
+        )
+    return shown
+
+
+def _table(wanted: Sequence[int], others: OtherClasses) -> np.ndarray:
+    """The value (256,) uint8 that each value of VOC's masks becomes."""
+    table = np.full(256, VOID if others == 'void' else 0, np.uint8)
+    table[0], table[VOID] = 0, VOID
+    table[list(wanted)] = np.arange(1, len(wanted) + 1)
+    return table
+
+
+def run_voc_converter(description: str, argv: Sequence[str] | None = None) -> int:
+    """The command line of :func:`convert_voc_groups`; prints the counts."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument('source', help='VOCdevkit/VOC2012, or a folder that holds it')
+    parser.add_argument('target', help='where images/ and masks/ are written')
+    parser.add_argument(
+        '--groups',
+        nargs='+',
+        metavar='A+B',
+        help='names of classes of VOC, joined (default: the nine of the ten published groups that '
+        f'VOC can give: {" ".join(voc_groups())})',
+    )
+    parser.add_argument(
+        '--others',
+        choices=get_args(OtherClasses),
+        default='leave-out',
+        help='images that also show other classes are left out (the default), or taken, with these '
+        'classes as background or void',
+    )
+    parser.add_argument(
+        '--min-images',
+        type=int,
+        default=2,
+        metavar='N',
+        help='groups with fewer images are not written (default: 2)',
+    )
+    arguments = parser.parse_args(argv)
+    try:
+        counts = convert_voc_groups(**vars(arguments))
+    except (ValueError, OSError) as error:
+        parser.exit(1, f'{parser.prog}: error: {error}\n')
+    width = max(len('total'), *map(len, counts))
+    for name, count in counts.items():
+        note = '' if count >= arguments.min_images else '  (too few, not written)'
+        print(f'{name:>{width}} {count:5d} images{note}')
+    total = sum(count for count in counts.values() if count >= arguments.min_images)
+    print(f'{"total":>{width}} {total:5d} images in {arguments.target}')
+    return 0
