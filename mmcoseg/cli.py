@@ -346,6 +346,27 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
         help='of instances: a prediction takes the best instance that is left (the default, as in '
         'COCO), or must be the first on the best of all (PASCAL VOC)',
     )
+    parser.add_argument(
+        '--classes',
+        action=argparse.BooleanOptionalAction,
+        help='score each class of the masks, the predicted values 1, 2, ... matched to the true '
+        'ones over each group; or all of them as one object (default: each class, where the masks '
+        'of groups called A+B, or listed in classes.json, tell classes apart on both sides)',
+    )
+    parser.add_argument(
+        '--over',
+        choices=['images', 'pixels'],
+        default='images',
+        help='of classes: scores per image, then their mean over the group (the default), or over '
+        'all pixels of the group',
+    )
+    parser.add_argument(
+        '--absent',
+        choices=['skip', 'score'],
+        default='skip',
+        help='of classes: images that do not show a class do not count for it (the default), or '
+        'with a J of 1 where nothing was labelled so, and of 0 otherwise',
+    )
 
 
 def _evaluate(args: argparse.Namespace) -> int:
@@ -364,10 +385,18 @@ def _evaluate(args: argparse.Namespace) -> int:
         kind = 'instances'
         report = evaluate_instance_files(args.predictions, truth, matching=args.matching, **options)
     else:
-        from .evaluation.folders import evaluate_folders
+        from .evaluation.folders import evaluate_class_folders, evaluate_folders, hold_classes
 
-        kind = 'native'
-        report = evaluate_folders(args.predictions, truth, values=args.values, **options)
+        classes = args.classes
+        if classes is None and args.values in ('auto', 'label'):
+            classes = hold_classes(args.predictions, truth, args.groups)
+        if classes:
+            kind = 'classes'
+            options.update(over=args.over, absent=args.absent)
+            report = evaluate_class_folders(args.predictions, truth, values=args.values, **options)
+        else:
+            kind = 'native'
+            report = evaluate_folders(args.predictions, truth, values=args.values, **options)
     if to_stdout:
         print(json.dumps({kind: report.to_dict()}, indent=1))
     return 0

@@ -15,6 +15,7 @@ __all__ = [
     'MultiClassCoSegDataset',
     'MultiClassVOCDataset',
     'classes_in_name',
+    'read_class_names',
 ]
 
 #: The file, beside ``images/``, that names the classes of groups whose name does not.
@@ -125,7 +126,7 @@ class MultiClassCoSegDataset(CoSegDataset):
             raise ValueError(
                 f'class_names names the classes of {unknown}, but {where} has {available}'
             )
-        self._names_in_file = _read_names(Path(self.data_root or '') / CLASSES_FILE)
+        self._names_in_file = read_class_names(Path(self.data_root or '') / CLASSES_FILE)
         return super()._select(available, where)
 
     def classes_of(self, group: str) -> tuple[str, ...]:
@@ -147,8 +148,13 @@ class MultiClassCoSegDataset(CoSegDataset):
         return tuple(numbers[name] for name in names) if set(names) <= set(numbers) else ()
 
 
-def _read_names(file: Path) -> dict[str, tuple[str, ...]]:
-    """Names of the classes by group, from a file, where there is one."""
+def read_class_names(file: Path) -> dict[str, tuple[str, ...]]:
+    """Names of classes by group, from :data:`CLASSES_FILE`, where there is one.
+
+    Raises:
+        ValueError: if it is not of the form that ``MultiClassCoSegDataset`` says.
+        TypeError: if names are no list of texts.
+    """
     if not file.is_file():
         return {}
     try:

@@ -1,7 +1,7 @@
 """From predictions and ground truth to figures and tables."""
 
 from .class_report import ClassReport, ClassScore, GroupClassScore, count_labels, match_classes
-from .folders import evaluate_folders
+from .folders import evaluate_class_folders, evaluate_folders, hold_classes
 from .functional import (
     average_precision,
     binarise_adaptive,
@@ -30,9 +30,11 @@ __all__ = [
     'average_precision',
     'binarise_adaptive',
     'count_labels',
+    'evaluate_class_folders',
     'evaluate_folders',
     'evaluate_instance_files',
     'foreground_probability',
+    'hold_classes',
     'image_scores',
     'instance_overlaps',
     'match_classes',

@@ -1,20 +1,24 @@
 """Scoring a folder of predicted masks against a folder of true ones."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..datasets.base import group_names
 from ..datasets.image_io import read_mask
+from ..datasets.multi_class import CLASSES_FILE, read_class_names
 from ..datasets.transforms.loading import LoadCoSegMask
+from ..structures.coseg_data_sample import VOID
+from .class_report import AbsentClasses, ClassReport, ScoreOver, count_labels
 from .functional import image_scores
 from .report import ScoreReport
 
-__all__ = ['evaluate_folders']
+__all__ = ['evaluate_class_folders', 'evaluate_folders', 'hold_classes']
 
 #: How many files an error message names.
 _MAX_NAMED = 20
@@ -66,6 +70,134 @@ def evaluate_folders(
         >>> report.summary()['J']  # doctest: +SKIP
         71.3
     """
+    loader = LoadCoSegMask(values=values)
+    scored = _score_files(
+        pred_dir, gt_dir, groups, missing, num_workers, image_scores, loader, loader
+    )
+    report = ScoreReport()
+    for gt_file, score in scored:
+        report.add(gt_file.parent.name, gt_file.stem, score, str(gt_file))
+    if verbose:
+        print(report.table('protocol native', format))
+    _write(out_file, {'native': report.to_dict()})
+    return report
+
+
+def evaluate_class_folders(
+    pred_dir: str | Path,
+    gt_dir: str | Path,
+    *,
+    groups: Sequence[str] | None = None,
+    values: str = 'auto',
+    over: ScoreOver = 'images',
+    absent: AbsentClasses = 'skip',
+    num_workers: int = 0,
+    out_file: str | Path | None = None,
+    format: str = 'text',
+    verbose: bool = True,
+    missing: str = 'error',
+) -> ClassReport:
+    """Score masks of several classes that stand in files, as ``MultiClassCoSegMetric`` does.
+
+    The folders are as in :func:`evaluate_folders`. True masks have 0 for background, 1..K for the
+    classes and 255 for void; a ``classes.json`` beside ``masks/`` may name the classes of groups
+    whose name ``a+b`` does not. Which value of the predictions stands for which class is found out
+    for each group as a whole.
+
+    Args:
+        pred_dir, gt_dir, groups, num_workers, out_file, format, verbose, missing: as in
+            :func:`evaluate_folders`.
+        values: what the values of mask files mean. With ``'auto'``, 255 is void in true masks, and
+            a prediction of nothing but 0 and 255 shows one class; all else goes for both sides.
+        over, absent: see :class:`~mmcoseg.evaluation.ClassReport`.
+
+    Returns:
+        The scores of every group and class, with their means.
+
+    Raises:
+        FileNotFoundError, TypeError: as :func:`evaluate_folders`.
+        ValueError: as :func:`evaluate_folders`; and if the true masks of a group show no class.
+
+    Example:
+        >>> report = evaluate_class_folders('results', 'data/voc_multiclass')  # doctest: +SKIP
+        >>> report.group_scores()['car+person'].classes[0].channel  # doctest: +SKIP
+        2
+    """
+    report = ClassReport(over, absent)
+    scored = _score_files(
+        pred_dir,
+        gt_dir,
+        groups,
+        missing,
+        num_workers,
+        count_labels,
+        LoadCoSegMask(values=values, binary=False),
+        LoadCoSegMask(values='label' if values == 'auto' else values, binary=False),
+    )
+    known = _class_names(_mask_root(gt_dir))
+    for gt_file, counts in scored:
+        group = gt_file.parent.name
+        report.add(group, gt_file.stem, counts, str(gt_file), known.get(group, ()))
+    empty = [name for name, score in report.group_scores().items() if not score.classes]
+    if empty:
+        raise ValueError(
+            f'the true masks of {empty} show no class: 0 is background, 255 void, and there is '
+            "nothing else; if 255 is the object, values='0-255' (--values 0-255)"
+        )
+    if verbose:
+        print(report.table(f'classes, matched over each group, by {over}', format))
+    _write(out_file, {'classes': report.to_dict()})
+    return report
+
+
+def hold_classes(
+    pred_dir: str | Path, gt_dir: str | Path, groups: Sequence[str] | None = None
+) -> bool:
+    """Whether masks on both sides tell classes apart, in groups that are known to have several.
+
+    Known is it by a name ``a+b``, or by ``classes.json`` beside the true masks. A mask tells
+    classes apart if it has a value from 2 to 254.
+    """
+    roots = _mask_root(pred_dir), _mask_root(gt_dir)
+    known = _class_names(roots[1])
+    pairs = [
+        pair
+        for pair in _pairs(*roots, groups)
+        if '+' in pair[1].parent.name or len(known.get(pair[1].parent.name, ())) > 1
+    ]
+    return all(
+        any(_has_classes(pair[side]) for pair in pairs if pair[side].is_file()) for side in range(2)
+    )
+
+
+def _has_classes(file: Path) -> bool:
+    mask = read_mask(file)
+    return bool(((mask > 1) & (mask != VOID)).any())
+
+
+def _class_names(gt_root: Path) -> dict[str, tuple[str, ...]]:
+    """Names of classes by group, from ``classes.json``."""
+    folder = gt_root.parent if gt_root.name == 'masks' else gt_root
+    return read_class_names(folder / CLASSES_FILE)
+
+
+def _write(out_file: str | Path | None, content: dict) -> None:
+    if out_file is not None:
+        Path(out_file).parent.mkdir(parents=True, exist_ok=True)
+        Path(out_file).write_text(json.dumps(content, indent=1), encoding='utf-8')
+
+
+def _score_files(
+    pred_dir: str | Path,
+    gt_dir: str | Path,
+    groups: Sequence[str] | None,
+    missing: str,
+    num_workers: int,
+    score: Callable[[np.ndarray, np.ndarray], Any],
+    pred_loader: LoadCoSegMask,
+    gt_loader: LoadCoSegMask,
+) -> list[tuple[Path, Any]]:
+    """Every true mask, and the score of its prediction; sorted by group and name."""
     if missing not in ('error', 'empty'):
         raise ValueError(f"missing must be 'error' or 'empty', got {missing!r}")
     if groups is not None:
@@ -74,22 +206,13 @@ def evaluate_folders(
     pairs = _pairs(pred_root, gt_root, groups)
     if missing == 'error':
         _require_all([pred for pred, _ in pairs], pred_root)
-    score = partial(_score_pair, loader=LoadCoSegMask(values=values))
+    score_pair = partial(_score_pair, score=score, pred_loader=pred_loader, gt_loader=gt_loader)
     if num_workers > 0:
         with ThreadPoolExecutor(num_workers) as pool:
-            scores = list(pool.map(score, pairs))
+            scores = list(pool.map(score_pair, pairs))
     else:
-        scores = [score(pair) for pair in pairs]
-    report = ScoreReport()
-    for (_, gt_file), image in zip(pairs, scores, strict=True):
-        report.add(gt_file.parent.name, gt_file.stem, image, str(gt_file))
-    if verbose:
-        print(report.table('protocol native', format))
-    if out_file is not None:
-        Path(out_file).parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps({'native': report.to_dict()}, indent=1)
-        Path(out_file).write_text(text, encoding='utf-8')
-    return report
+        scores = [score_pair(pair) for pair in pairs]
+    return [(gt_file, image) for (_, gt_file), image in zip(pairs, scores, strict=True)]
 
 
 def _mask_root(folder: str | Path) -> Path:
@@ -147,18 +270,26 @@ def _skipped(root: Path) -> set[tuple[str, str]]:
         return set()
 
 
-def _score_pair(pair: tuple[Path, Path], loader: LoadCoSegMask) -> tuple[float, float]:
-    gt = _read(pair[1], loader)
+def _score_pair(
+    pair: tuple[Path, Path],
+    score: Callable[[np.ndarray, np.ndarray], Any],
+    pred_loader: LoadCoSegMask,
+    gt_loader: LoadCoSegMask,
+) -> Any:
+    gt = _read(pair[1], gt_loader)
     if not pair[0].is_file():
-        return image_scores(np.zeros_like(gt), gt)
-    pred = _read(pair[0], loader)
+        return score(np.zeros_like(gt), gt)
+    pred = _read(pair[0], pred_loader)
     if pred.shape != gt.shape:
         raise ValueError(
             f'the prediction {pair[0]} is {pred.shape[0]} x {pred.shape[1]}, the ground truth '
             f'{pair[1]} is {gt.shape[0]} x {gt.shape[1]} (height x width); predict at the '
             "image's original size"
         )
-    return image_scores(pred, gt)
+    try:
+        return score(pred, gt)
+    except ValueError as error:
+        raise ValueError(f'{pair[0]}: {error}') from error
 
 
 def _read(path: Path, loader: LoadCoSegMask) -> np.ndarray:

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmcoseg.evaluation import evaluate_folders, image_scores
+from mmcoseg.cli import main
+from mmcoseg.evaluation import (
+    ClassReport,
+    count_labels,
+    evaluate_class_folders,
+    evaluate_folders,
+    hold_classes,
+    image_scores,
+)
 
 
 @pytest.fixture
@@ -75,3 +83,94 @@ def test_prediction_of_another_size_is_named(folders):
     Image.fromarray(np.zeros((5, 6), np.uint8)).save(pred / 'masks/cat/001.png')
     with pytest.raises(ValueError, match=r'pred/masks/cat/001\.png is 5 x 6, .* is 20 x 30'):
         evaluate_folders(pred, gt, verbose=False)
+
+
+@pytest.fixture
+def class_folders(tmp_path):
+    """Masks of several classes, predicted under other numbers, and the report that they have."""
+    rng = np.random.default_rng(0)
+    report = ClassReport()
+    for group, number in {'sofa+dog': 2, 'pets': 3}.items():
+        for stem in ('001', '002'):
+            gt = rng.integers(0, number + 1, (20, 30)).astype(np.uint8)
+            pred = np.where(rng.random(gt.shape) < 0.8, (number + 1 - gt) * (gt > 0), 0)
+            pred = pred.astype(np.uint8)
+            gt[rng.random(gt.shape) < 0.1] = 255
+            for root, mask in (('gt', gt), ('pred', pred)):
+                file = tmp_path / root / 'masks' / group / f'{stem}.png'
+                file.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(mask).save(file)
+            names = dict(pets=('cat', 'rat', 'bat')).get(group, ())
+            source = str(tmp_path / 'gt' / 'masks' / group / f'{stem}.png')
+            report.add(group, stem, count_labels(pred, gt), source, names)
+    (tmp_path / 'gt' / 'classes.json').write_text(json.dumps(dict(pets=['cat', 'rat', 'bat'])))
+    return tmp_path / 'pred', tmp_path / 'gt', report
+
+
+@pytest.mark.parametrize('num_workers', [0, 2])
+def test_scores_of_classes(class_folders, capsys, tmp_path, num_workers):
+    pred, gt, expected = class_folders
+    out = tmp_path / 'scores' / 'all.json'
+    report = evaluate_class_folders(pred, gt, num_workers=num_workers, out_file=out)
+    assert report.to_dict() == expected.to_dict()
+    assert json.loads(out.read_text()) == dict(classes=expected.to_dict())
+    channels = [c.channel for c in report.group_scores()['pets'].classes]
+    assert channels == [3, 2, 1] and report.summary()['J'] > 50
+    assert expected.table() in capsys.readouterr().out
+    by_pixels = evaluate_class_folders(pred, gt, over='pixels', groups=['pets'], verbose=False)
+    assert by_pixels.over == 'pixels' and list(by_pixels.group_scores()) == ['pets']
+
+
+def test_missing_predictions_of_classes_are_empty(class_folders):
+    pred, gt, _ = class_folders
+    (pred / 'masks/pets/001.png').unlink()
+    with pytest.raises(FileNotFoundError, match=r'pets/001\.png'):
+        evaluate_class_folders(pred, gt)
+    report = evaluate_class_folders(pred, gt, missing='empty', verbose=False)
+    images = report.to_dict()['groups']['pets']['images']
+    assert set(images['pets/001']['J'].values()) == {0.0}
+
+
+def test_255_of_classes(class_folders):
+    pred, gt, _ = class_folders
+    one = np.full((20, 30), 255, np.uint8)
+    one[:10] = 0
+    for stem in ('001', '002'):  # of a method that finds one object
+        Image.fromarray(one).save(pred / f'masks/sofa+dog/{stem}.png')
+    score = evaluate_class_folders(pred, gt, groups=['sofa+dog'], verbose=False).group_scores()
+    found = [c.channel for c in score['sofa+dog'].classes]
+    assert sorted(found, key=str) == [1, None]
+    for stem in ('001', '002'):
+        Image.fromarray(one).save(gt / f'masks/sofa+dog/{stem}.png')
+    with pytest.raises(ValueError, match=r"true masks of \['sofa\+dog'\] show no class.*'0-255'"):
+        evaluate_class_folders(pred, gt, verbose=False)
+    report = evaluate_class_folders(pred, gt, groups=['sofa+dog'], values='0-255', verbose=False)
+    assert report.summary() == dict(P=100, J=100)
+    mixed = np.where(one == 255, 255, 2).astype(np.uint8)
+    Image.fromarray(mixed).save(pred / 'masks/pets/001.png')
+    with pytest.raises(ValueError, match=r'pred/masks/pets/001\.png: .*no void'):
+        evaluate_class_folders(pred, gt, groups=['pets'], verbose=False)
+
+
+def test_classes_are_scored_where_there_are_some(class_folders, capsys):
+    pred, gt, expected = class_folders
+    arguments = ['evaluate', str(pred), str(gt), '--json', '-']
+
+    def scored(*more):
+        assert main([*arguments, *more]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    assert scored() == scored('--classes') == dict(classes=expected.to_dict())
+    assert set(scored('--no-classes')) == {'native'}
+    by_pixels = scored('--over', 'pixels', '--absent', 'score')['classes']
+    assert (by_pixels['over'], by_pixels['absent']) == ('pixels', 'score')
+    assert main(arguments[:-2]) == 0
+    text = capsys.readouterr().out
+    assert 'matched over each group' in text and 'sofa' in text and 'bat' in text
+    (gt / 'classes.json').unlink()
+    assert not hold_classes(pred, gt, ['pets'])  # nothing says that its masks have classes
+    assert set(scored('--groups', 'pets')) == {'native'}
+    for file in (pred / 'masks').rglob('*.png'):
+        Image.fromarray((np.asarray(Image.open(file)) > 0).astype(np.uint8)).save(file)
+    assert set(scored()) == {'native'}  # the predictions know one object
+    assert set(scored('--classes')) == {'classes'}
