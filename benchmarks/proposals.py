@@ -49,14 +49,16 @@ METHODS: dict[str, Callable[[np.ndarray], Proposals]] = {
     'Felzenszwalb, 5 scales': felzenszwalb_scales,
     'selective search': selective_search,
     'one tree, regions': lambda image: combinatorial_grouping(
-        image, trees=('edges',), pair_nodes=0, triplet_nodes=0
+        image, trees=('spectral colour',), pair_nodes=0, triplet_nodes=0
     ),
-    'one tree, pairs, triplets': lambda image: combinatorial_grouping(image, trees=('edges',)),
-    'five trees, regions': lambda image: combinatorial_grouping(
+    'one tree, pairs, triplets': lambda image: combinatorial_grouping(
+        image, trees=('spectral colour',)
+    ),
+    'six trees, regions': lambda image: combinatorial_grouping(
         image, pair_nodes=0, triplet_nodes=0
     ),
-    'five trees, pairs': lambda image: combinatorial_grouping(image, triplet_nodes=0),
-    'five trees, pairs, triplets (default)': combinatorial_grouping,
+    'six trees, pairs': lambda image: combinatorial_grouping(image, triplet_nodes=0),
+    'six trees, pairs, triplets (default)': combinatorial_grouping,
 }
 
 

@@ -14,7 +14,7 @@ import numpy as np
 __all__ = ['VERSIONS', 'PriorCache']
 
 #: Of each kind of prior; raised whenever its results change, so that old files are left alone.
-VERSIONS = dict(proposals=1, saliency=1)
+VERSIONS = dict(proposals=2, saliency=1)
 
 #: Arrays by name: what a file holds.
 Arrays = dict[str, np.ndarray]

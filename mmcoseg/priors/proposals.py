@@ -12,13 +12,15 @@ hundred megabytes.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from pathlib import Path
 
 import cv2
 import numpy as np
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, diags
+from scipy.sparse.linalg import ArpackNoConvergence, eigsh
 from skimage.segmentation import felzenszwalb
 
 from .saliency import ROUNDING, _texture, _working_lab
@@ -34,9 +36,17 @@ __all__ = [
 ]
 
 #: The trees that regions are taken from; see :func:`_trees`.
-TREES = ('edges', 'coarse edges', 'colour', 'place', 'histogram')
-#: Half a contour along the image's edge weighs as much as a rank that is e times as far down.
+TREES = ('colour', 'place', 'histogram', 'spectral', 'spectral colour', 'spectral histogram')
+#: What costs as much as a rank that is e times as far down: half a contour along the image's edge,
 BORDER_PENALTY = 2.0
+#: a contour e^2 times as long for the same area,
+RAGGED_PENALTY = 0.5
+#: a centre of mass off the image's centre by 2 / 3 of the long side downwards, or 1 across.
+CENTRE_PENALTY = 1.5, 1.0
+#: Eigenvectors of the normalised cut.
+EIGENVECTORS = 16
+#: Masks whose overlaps with others are looked at in one go.
+OVERLAP_BLOCK = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,7 +255,7 @@ def contours_of(masks: np.ndarray) -> np.ndarray:
 def combinatorial_grouping(
     image: np.ndarray,
     max_proposals: int = 2000,
-    superpixels: int = 900,
+    superpixels: int = 600,
     long_side: int = 320,
     trees: Sequence[str] = TREES,
     pair_nodes: int = 100,
@@ -258,11 +268,12 @@ def combinatorial_grouping(
     """Regions of several hierarchies of one set of superpixels, and their pairs and triplets.
 
     The superpixels are those of a watershed on edges of Lab at three scales. They are merged in
-    trees, by the strength of the edges between them and by Ward's linkage of colour, texture, place
-    and colour histograms. In each tree, regions are ranked by persistence: the height at which they
-    are merged minus that at which they came about. Pairs and triplets are of neighbours among the
-    best, ranked by the sum of the ranks. A contour along the image's edge costs ranks. What is
-    alike is left for later; see :func:`diverse_order`.
+    trees by Ward's linkage of neighbours: of colour and texture, of place, of colour histograms,
+    and of the eigenvectors of their normalised cut, which see the edges between superpixels. In
+    each tree, regions are ranked by persistence: the height at which they are merged minus that at
+    which they came about. Pairs and triplets are of neighbours among the best, ranked by the sum of
+    the ranks. Contours along the image's edge, ragged contours and a place off the centre cost
+    ranks. What is alike is left for later; see :func:`diverse_order`.
 
     Args:
         image: (H, W, 3) uint8 BGR, or (H, W) uint8 grey.
@@ -299,8 +310,11 @@ def combinatorial_grouping(
     if count == 1:
         return _finish(np.ones((1, 1), bool), np.ones(1), labels, image)
     graph = _RegionGraph.of(labels, gradients)
+    centres = _centres(labels)
     found = [
-        _combinations(parents, altitudes, graph, pair_nodes, triplet_nodes, min_area, max_area)
+        _combinations(
+            parents, altitudes, graph, centres, pair_nodes, triplet_nodes, min_area, max_area
+        )
         for parents, altitudes in _trees(lab, labels, graph, trees)
     ]
     nodes = np.concatenate([members for members, *_ in found])
@@ -341,25 +355,57 @@ def diverse_order(
     Returns:
         (m,) int64 indices in the order taken.
     """
-    weighted = members * np.sqrt(sizes).astype(np.float32)
-    both = weighted @ weighted.T
-    areas = both.diagonal()
-    union = areas[:, None] + areas - both
+    if not len(members):
+        return np.zeros(0, np.int64)
+    first, second, overlaps = _overlaps(members, sizes, min(thresholds))
+    starts = np.searchsorted(first, np.arange(len(members) + 1))
     taken: list[int] = []
     left = np.ones(len(members), bool)
     limit = len(members) if limit is None else limit
     for threshold in thresholds:
-        # Written as a product: an empty mask overlaps with nothing.
-        near = both > np.float32(threshold) * union
-        free = left & ~near[taken].any(0)
+        near = overlaps > np.float32(threshold)
+        neighbours = second[near]
+        bounds = np.r_[0, np.cumsum(near)][starts]
+        free = left.copy()
+        for index in taken:
+            free[neighbours[bounds[index] : bounds[index + 1]]] = False
         for index in range(len(members)):
             if len(taken) >= limit:
                 break
             if free[index]:
                 taken.append(index)
                 left[index] = False
-                free &= ~near[index]
+                free[neighbours[bounds[index] : bounds[index + 1]]] = False
     return np.array(taken, np.int64)
+
+
+def _overlaps(
+    members: np.ndarray, sizes: np.ndarray, threshold: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Which masks overlap by more than the threshold, by whom ascending, and their IoU.
+
+    A mask's IoU is at most the smaller area by the larger one: only masks of about the same area
+    are compared, which is a few of them.
+    """
+    areas = (members @ np.asarray(sizes, np.float64)).astype(np.float32)
+    order = np.argsort(areas, kind='stable')
+    areas = areas[order]
+    weighted = (members * np.sqrt(sizes).astype(np.float32))[order]
+    found = []
+    for start in range(0, len(members), OVERLAP_BLOCK):
+        stop = min(start + OVERLAP_BLOCK, len(members))
+        # A little more than what follows from the threshold, for the rounding.
+        largest = areas[stop - 1] / max(threshold, 1e-6) * 1.001
+        end = np.searchsorted(areas, largest, side='right')
+        both = weighted[start:stop] @ weighted[start:end].T
+        union = areas[start:stop, None] + areas[start:end] - both
+        # Written as a product: an empty mask overlaps with nothing.
+        one, other = np.triu(both > np.float32(threshold) * union, 1).nonzero()
+        found.append((one + start, other + start, both[one, other] / union[one, other]))
+    one, other, overlaps = (np.concatenate(part) for part in zip(*found))
+    first, second = np.r_[order[one], order[other]], np.r_[order[other], order[one]]
+    rising = np.argsort(first, kind='stable')
+    return first[rising], second[rising], np.r_[overlaps, overlaps][rising]
 
 
 @dataclass(frozen=True)
@@ -448,33 +494,80 @@ def _trees(
     """Binary trees over the superpixels: parent, and height, of each node; leaves come first."""
     import higra as hg
 
-    count = len(graph.sizes)
-    regions = hg.UndirectedGraph(count)
+    regions = hg.UndirectedGraph(len(graph.sizes))
     regions.add_edges(graph.first, graph.second)
-    flat, height, width = labels.reshape(-1), *labels.shape
-    y, x = np.mgrid[:height, :width] / max(height, width)
-    channels = [*np.moveaxis(lab, 2, 0), *np.moveaxis(5 * _texture(lab), 2, 0), y, x]
-    means = np.stack([np.bincount(flat, c.reshape(-1)) for c in channels], 1) / graph.sizes[:, None]
-
-    def by_edges(weights: np.ndarray):
-        return hg.binary_partition_tree_average_linkage(
-            regions, np.ascontiguousarray(weights), graph.lengths
-        )
-
-    def by_ward(features: np.ndarray):
-        return hg.binary_partition_tree_ward_linkage(
-            regions, np.ascontiguousarray(features), graph.sizes
-        )
-
+    flat = labels.reshape(-1)
+    channels = np.concatenate([lab, 5 * _texture(lab)], 2).reshape(len(flat), -1).T
+    means = np.stack([np.bincount(flat, c) for c in channels], 1) / graph.sizes[:, None]
+    centres = _centres(labels)
+    # Light and shade are of one object more often than two colours.
+    colour = means * [0.3, 1.5, 1.5, 1, 1, 1]
     ways = {
-        'edges': lambda: by_edges(_edge_strength(graph.strengths)),
-        'coarse edges': lambda: by_edges(graph.strengths[:, 2]),
-        # Light and shade are of one object more often than two colours.
-        'colour': lambda: by_ward(means[:, :6] * [0.3, 1.5, 1.5, 1, 1, 1]),
-        'place': lambda: by_ward(means * [1, 1, 1, 1, 1, 1, 30, 30]),
-        'histogram': lambda: by_ward(20 * np.sqrt(_histograms(lab, labels))),
+        'colour': lambda: colour,
+        'place': lambda: np.concatenate([means, 30 * centres], 1),
+        'histogram': lambda: np.concatenate([histograms, 40 * centres], 1),
+        'spectral': lambda: eigenvectors,
+        'spectral colour': lambda: np.concatenate([eigenvectors, _unit(colour)], 1),
+        'spectral histogram': lambda: np.concatenate([eigenvectors, _unit(histograms)], 1),
     }
-    return [(np.asarray(t.parents()), np.asarray(a)) for t, a in (ways[n]() for n in names)]
+    if any('spectral' in name for name in names):
+        eigenvectors = _unit(_normalised_cut(means, graph))
+    if any('histogram' in name for name in names):
+        histograms = 20 * np.sqrt(_histograms(lab, labels))
+    trees = []
+    for name in names:
+        features = np.ascontiguousarray(ways[name](), np.float64)
+        tree, heights = hg.binary_partition_tree_ward_linkage(regions, features, graph.sizes)
+        trees.append((np.asarray(tree.parents()), np.asarray(heights)))
+    return trees
+
+
+def _unit(features: np.ndarray) -> np.ndarray:
+    """(n, C) at a mean squared distance of 1 from their mean."""
+    spread = np.square(features - features.mean(0)).sum(1).mean()
+    return features / np.sqrt(spread + 1e-12)
+
+
+def _centres(labels: np.ndarray) -> np.ndarray:
+    """(n, 2) y and x of each label's centre off the image's, in units of the long side."""
+    flat, long_side = labels.reshape(-1), max(labels.shape)
+    count = np.bincount(flat)
+    places = np.divmod(np.arange(flat.size), labels.shape[1])
+    return np.stack(
+        [
+            (np.bincount(flat, place) / count - (length - 1) / 2) / long_side
+            for place, length in zip(places, labels.shape)
+        ],
+        1,
+    )
+
+
+def _normalised_cut(means: np.ndarray, graph: _RegionGraph) -> np.ndarray:
+    """(n, k) eigenvectors of the graph's random walk, those of slow mixing scaled up.
+
+    J. Shi and J. Malik, Normalized cuts and image segmentation, TPAMI 2000; the weights
+    1 / sqrt(eigenvalue) are those of the spectral gradients of P. Arbelaez, M. Maire, C. Fowlkes
+    and J. Malik, Contour detection and hierarchical image segmentation, TPAMI 2011.
+    """
+    count = len(means)
+    apart = (means[graph.first] - means[graph.second]) * [0.5, 1.5, 1.5, 1, 1, 1]
+    affinity = graph.lengths.copy()
+    for unlike in (np.linalg.norm(apart, axis=1), _edge_strength(graph.strengths)):
+        affinity *= np.exp(-unlike / max(np.median(unlike), ROUNDING))
+    # No superpixel is left alone.
+    affinity += 1e-6 * graph.lengths
+    upper = csr_matrix((affinity, (graph.first, graph.second)), (count, count))
+    symmetric = upper + upper.T
+    scale = 1 / np.sqrt(np.asarray(symmetric.sum(1)).reshape(-1))
+    walk = diags(scale) @ symmetric @ diags(scale)
+    values = vectors = None
+    if count > 2 * EIGENVECTORS:  # else too small for the iteration
+        with suppress(ArpackNoConvergence):
+            values, vectors = eigsh(walk, EIGENVECTORS + 1, which='LA', v0=np.ones(count))
+    if values is None:
+        values, vectors = np.linalg.eigh(walk.toarray())
+    best = np.argsort(-values, kind='stable')[1 : EIGENVECTORS + 1]
+    return vectors[:, best] * scale[:, None] / np.sqrt(np.maximum(1 - values[best], 1e-6))
 
 
 def _histograms(lab: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -496,6 +589,7 @@ def _combinations(
     parents: np.ndarray,
     altitudes: np.ndarray,
     graph: _RegionGraph,
+    centres: np.ndarray,
     pair_nodes: int,
     triplet_nodes: int,
     min_area: float,
@@ -523,6 +617,7 @@ def _combinations(
     marks = (members * numbers).sum(1, dtype=np.uint64)
     border = members @ graph.border
     floats = members.astype(np.float64)
+    places = floats @ (centres * graph.sizes[:, None])
     shared = graph.shared_lengths()
     inside = (floats @ shared) * floats
     contours = floats @ np.asarray(shared.sum(1)).reshape(-1) - inside.sum(1) + border
@@ -545,17 +640,21 @@ def _combinations(
     parts = np.concatenate(kinds)
 
     def add(values: np.ndarray) -> np.ndarray:
-        return np.append(values, np.zeros(1, values.dtype))[parts].sum(1, dtype=values.dtype)
+        none = np.zeros((1, *values.shape[1:]), values.dtype)
+        return np.concatenate([values, none])[parts].sum(1, dtype=values.dtype)
 
     empty = parts < 0
     inner = np.zeros(len(parts))
     for a, b in ((0, 1), (0, 2), (1, 2)):
         both = ~empty[:, a] & ~empty[:, b]
         inner[both] += touch[parts[both, a], parts[both, b]]
-    edge = add(border) / np.maximum(add(contours) - 2 * inner, 1)
+    contours = np.maximum(add(contours) - 2 * inner, 1)
+    sums = add(areas)
     ranks = np.where(empty, 0, parts).sum(1)
-    scores = -np.log1p(ranks) - BORDER_PENALTY * edge
-    small = add(areas) <= max_area * total
+    scores = -np.log1p(ranks) - BORDER_PENALTY * add(border) / contours
+    scores -= RAGGED_PENALTY * np.log(contours / np.sqrt(sums))
+    scores -= np.abs(add(places) / sums[:, None]) @ CENTRE_PENALTY
+    small = sums <= max_area * total
     return members, parts[small], scores[small], add(marks)[small]
 
 
