@@ -24,7 +24,7 @@ test_pipeline = [
         type='ForEachImage',
         transforms=[
             dict(type='LoadCoSegImage'),
-            dict(type='ComputeProposals', cache_dir=cache_dir),
+            dict(type='ComputeProposals', cache_dir=cache_dir, max_side=1024),
             dict(type='Resize', scale=image_size, keep_ratio=False, interpolation='area'),
             dict(type='ComputeSaliency', cache_dir=cache_dir),
             dict(type='LoadCoSegMask', with_instances=True),

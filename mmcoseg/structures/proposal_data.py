@@ -1,5 +1,6 @@
 """Object proposals of an image in little memory."""
 
+import cv2
 import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
@@ -13,7 +14,8 @@ class ProposalData(InstanceData):
     What is indexed is still of this kind; ``masks`` are only made when asked for, so ask for those
     of the few that are wanted: ``proposals[indices].masks``.
 
-    Metainfo: ``atoms`` (H, W) int32 array, the atom of each pixel, at ``ori_shape``.
+    Metainfo: ``atoms`` (h, w) int32 array, the atom of each pixel of the image at any size;
+    ``size`` (H, W), that of the masks, normally ``ori_shape``; without it that of the atoms.
 
     Fields: ``members`` (n, a) bool array, which atoms each mask is made of; ``scores`` (n,)
     float32.
@@ -31,5 +33,8 @@ class ProposalData(InstanceData):
     @property
     def masks(self) -> Tensor:
         """(n, H, W) bool, on the device of ``scores``."""
-        masks = torch.from_numpy(self.members[:, self.atoms])
+        atoms, size = self.atoms, tuple(self.metainfo.get('size', self.atoms.shape))
+        if atoms.shape != size:
+            atoms = cv2.resize(atoms, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+        masks = torch.from_numpy(self.members[:, atoms])
         return masks.to(self.scores.device)

@@ -120,3 +120,22 @@ def test_tool_fills_the_cache_that_the_pipeline_reads(
     again = {path: path.stat().st_mtime_ns for path in cache.rglob('*.npz')}
     assert {path for path in again if again[path] != written[path]} == {gone}
     assert set(again) == set(written)
+
+
+def test_large_images_are_made_smaller_but_masks_are_not(tiny):
+    step = dict(type='ComputeProposals', max_proposals=20, max_side=20)
+    for sample in dataset(tiny, LOAD, step, RESIZE)[0]['data_samples']:
+        height, width = sample.ori_shape
+        small = [round(side * 20 / max(height, width)) for side in (height, width)]
+        assert list(sample.proposals.atoms.shape) == small
+        image = cv2.imread(sample.img_path)
+        shrunk = cv2.resize(image, tuple(small[::-1]), interpolation=cv2.INTER_AREA)
+        expected = combinatorial_grouping(shrunk, max_proposals=20)
+        np.testing.assert_array_equal(sample.proposals.members, expected.members)
+        masks = sample.proposals[:2].masks
+        assert tuple(masks.shape) == (2, height, width)
+        for mask, one in zip(masks.numpy(), expected[:2].masks()):
+            enlarged = cv2.resize(one.astype(np.uint8), (width, height), interpolation=0)
+            assert (mask == enlarged).mean() > 0.9
+    with pytest.raises(ValueError, match='max_side'):
+        TRANSFORMS.build(dict(step, max_side=0))

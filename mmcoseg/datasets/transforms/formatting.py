@@ -74,7 +74,8 @@ class PackGroupInputs(BaseTransform):
             sample.saliency = PixelData(data=prior[None])
         if 'proposals' in image:
             found = image['proposals']
-            sample.proposals = ProposalData(metainfo=dict(atoms=found.atoms))
+            size = tuple(image.get('ori_shape', found.atoms.shape)[:2])
+            sample.proposals = ProposalData(metainfo=dict(atoms=found.atoms, size=size))
             sample.proposals.members = found.members
             sample.proposals.scores = torch.from_numpy(found.scores)
         if 'gt_instance_labels' in image:

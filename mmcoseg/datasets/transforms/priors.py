@@ -76,6 +76,9 @@ class ComputeProposals(BaseTransform):
         method: ``'combinatorial_grouping'`` or ``'selective_search'``.
         cache_dir: folder of proposals on disk, shared with ``tools/misc/precompute_priors.py``;
             None computes them anew each time, some 0.4 s an image.
+        max_side: images with a longer side than this, in pixels, are made that large before;
+            masks are of the file's size all the same. A photograph of 12 megapixels otherwise
+            takes 48 megabytes, whatever the number of its proposals. None: never.
         **settings: of the method.
 
     Raises:
@@ -86,11 +89,15 @@ class ComputeProposals(BaseTransform):
         self,
         method: str = 'combinatorial_grouping',
         cache_dir: str | Path | None = None,
+        max_side: int | None = None,
         **settings,
     ) -> None:
         if method not in PROPOSAL_METHODS:
             raise ValueError(f'method must be one of {sorted(PROPOSAL_METHODS)}, got {method!r}')
+        if max_side is not None and not (isinstance(max_side, int) and max_side > 0):
+            raise ValueError(f'max_side must be a positive integer or None, got {max_side!r}')
         self.method = method
+        self.max_side = max_side
         self.settings = settings
         named = dict(method=method, **settings)
         self.cache = None if cache_dir is None else PriorCache(cache_dir, 'proposals', named)
@@ -104,6 +111,10 @@ class ComputeProposals(BaseTransform):
                 f'file {shape[0]} x {shape[1]} (height x width); put ComputeProposals before '
                 'transforms that change the size'
             )
+        scale = 1.0 if self.max_side is None else min(1.0, self.max_side / max(shape))
+        if scale < 1:
+            size = [max(1, round(scale * side)) for side in shape]
+            image = cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA)
         if self.cache is None:
             results['proposals'] = self._compute(image)
         else:

@@ -279,7 +279,10 @@ class DeepCO3(BaseCoSegmentor):
         rows = ceil(coarse.shape[0] * height / image.shape[1])
         columns = ceil(coarse.shape[1] * width / image.shape[2])
         heat = self.heat_maps(image, coarse[:rows, :columns])[:, :height, :width]
+        # Compared where the proposals are; their masks are of the original size in the end.
         size = tuple(sample.metainfo.get('ori_shape', prob.shape)[:2])
+        if 'atoms' in sample.proposals:
+            size = tuple(sample.proposals.atoms.shape)
         count = len(sample.proposals)
         if len(heat) and count:
             heat, prob = _resized(heat, size), _resized(prob[None], size)[0].clamp(0, 1)
