@@ -109,20 +109,21 @@ class _SelfAttention(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         q, k, v, out = ctx.saved_tensors
         grad_q, grad_k, grad_v = (torch.zeros_like(x) for x in (q, k, v))
-        # Sum over a row of probabilities times their derivatives.
-        weighted = (grad * out).sum(dim=1)
-        for n in range(len(q)):
-            for some in _row_slices(q, ctx.rows):
-                g = grad[n, :, some]
-                prob = _softmax_block(q[n, :, some], k[n])
-                grad_v[n].addmm_(g, prob)
-                grad_prob = g.t() @ v[n]
-                grad_scores = prob.mul_(grad_prob.sub_(weighted[n, some, None]))
-                del grad_prob
-                grad_q[n, :, some] = k[n] @ grad_scores.t()
-                grad_k[n].addmm_(q[n, :, some], grad_scores)
-                # Before the next block is made.
-                del prob, grad_scores
+        with without_autocast(q):
+            # Sum over a row of probabilities times their derivatives.
+            weighted = (grad * out).sum(dim=1)
+            for n in range(len(q)):
+                for some in _row_slices(q, ctx.rows):
+                    g = grad[n, :, some]
+                    prob = _softmax_block(q[n, :, some], k[n])
+                    grad_v[n].addmm_(g, prob)
+                    grad_prob = g.t() @ v[n]
+                    grad_scores = prob.mul_(grad_prob.sub_(weighted[n, some, None]))
+                    del grad_prob
+                    grad_q[n, :, some] = k[n] @ grad_scores.t()
+                    grad_k[n].addmm_(q[n, :, some], grad_scores)
+                    # Before the next block is made.
+                    del prob, grad_scores
         return grad_q, grad_k, grad_v, None
 
 
@@ -152,20 +153,21 @@ class _MutualAttention(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
         q, k, matches = ctx.saved_tensors
         grad_q, grad_k = torch.zeros_like(q), torch.zeros_like(k)
-        images = len(q)
-        for i in range(images):
-            for j in range(images):
-                if j == i:
-                    continue
-                weights = torch.sigmoid(ctx.scale * matches[i, j])
-                # Of each match, the same in all rows.
-                g = grad[i] * weights * (1 - weights) * (ctx.scale / (images - 1))
-                for some in _row_slices(q, ctx.rows):
-                    prob = _softmax_block(q[j, :, some], k[i])
-                    grad_scores = prob.mul_(g - (prob @ g)[:, None])
-                    grad_q[j, :, some] += k[i] @ grad_scores.t()
-                    grad_k[i].addmm_(q[j, :, some], grad_scores)
-                    del prob, grad_scores
+        with without_autocast(q):
+            images = len(q)
+            for i in range(images):
+                for j in range(images):
+                    if j == i:
+                        continue
+                    weights = torch.sigmoid(ctx.scale * matches[i, j])
+                    # Of each match, the same in all rows.
+                    g = grad[i] * weights * (1 - weights) * (ctx.scale / (images - 1))
+                    for some in _row_slices(q, ctx.rows):
+                        prob = _softmax_block(q[j, :, some], k[i])
+                        grad_scores = prob.mul_(g - (prob @ g)[:, None])
+                        grad_q[j, :, some] += k[i] @ grad_scores.t()
+                        grad_k[i].addmm_(q[j, :, some], grad_scores)
+                        del prob, grad_scores
         return grad_q, grad_k, None, None
 
 
