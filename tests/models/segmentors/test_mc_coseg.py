@@ -1,0 +1,384 @@
+import copy
+
+import pytest
+import torch
+from mmengine.model import BaseModule
+from torch import nn
+from torch.nn import functional as F
+
+from mmcoseg.models import MultiClassCoSeg
+from mmcoseg.models.ops import mask_of_prob, min_max_maps
+from mmcoseg.registry import MODELS
+from mmcoseg.structures import split_groups
+from mmcoseg.testing import make_group_batch
+
+LOSSES = dict(
+    co_attention=dict(type='CoAttentionLoss'),
+    area=dict(type='MapAreaLoss', smallest=0.5, largest=0.6),
+    entropy=dict(type='MapEntropyLoss'),
+    prior=dict(type='PriorMapLoss'),
+)
+CLASSES = 2
+
+
+@MODELS.register_module(name='MultiClassTestBackbone')
+class TinyBackbone(BaseModule):
+    """Two levels, of strides 2 and 4."""
+
+    def __init__(self, frozen=False):
+        super().__init__()
+        self.fine = nn.Sequential(nn.Conv2d(3, 6, 3, stride=2, padding=1), nn.ReLU())
+        self.coarse = nn.Sequential(
+            nn.Conv2d(6, 8, 3, stride=2, padding=1), nn.BatchNorm2d(8), nn.ReLU()
+        )
+        self.requires_grad_(not frozen)
+        self.calls = 0
+
+    def forward(self, x):
+        self.calls += 1
+        fine = self.fine(x)
+        return fine, self.coarse(fine)
+
+
+@MODELS.register_module(name='MultiClassTestPrior')
+class BrightChannels(nn.Module):
+    """Of each image of a group, which of its colours is bright; and how often it was asked."""
+
+    def __init__(self, num_classes, wrong=False):
+        super().__init__()
+        self.num_classes = num_classes
+        self.wrong = wrong
+        self.seen = []
+
+    def predict_maps(self, inputs, data_samples):
+        assert not torch.is_grad_enabled() and not self.training
+        samples = [sample for group in data_samples for sample in group]
+        assert len(samples) == len(inputs) and not any('pred_prob' in s for s in samples)
+        self.seen.append([sample.identity for sample in samples])
+        return [bright(image, self.num_classes)[self.wrong :] for image in inputs]
+
+
+def bright(image, num_classes):
+    logits = F.avg_pool2d(image, 4)[:num_classes]
+    return torch.cat([torch.zeros_like(logits[:1]), logits]).softmax(dim=0)
+
+
+def build(num_classes=CLASSES, seed=0, **kwargs):
+    torch.manual_seed(seed)
+    settings = dict(
+        num_classes=num_classes,
+        backbone=dict(type='MultiClassTestBackbone'),
+        attention=dict(type='GatedAttention', in_channels=8),
+        decode_head=dict(type='MultiClassHead', in_channels=[6, 8], strides=[2, 4], lateral=True),
+        extractor=dict(type='MultiClassTestBackbone'),
+        losses=LOSSES,
+        prior=dict(type='MultiClassTestPrior'),
+    )
+    model = MultiClassCoSeg(**{**settings, **kwargs})
+    nn.init.normal_(model.decode_head.conv.weight)
+    if model.attention is not None and model.attention.parts:
+        nn.init.constant_(model.attention.gamma, 0.5)
+    return model
+
+
+def with_strong_attention(model):
+    torch.manual_seed(1)
+    for parameter in model.attention.parameters():
+        nn.init.normal_(parameter)
+    return model
+
+
+def batch(group_sizes=(3, 2), size=(32, 40), ori_shape=(50, 60)):
+    return make_group_batch(group_sizes, size, ori_shape=ori_shape, num_foreground=2)
+
+
+def prepared(model, data, training=True):
+    """The model's input, after it has seen the groups."""
+    seen = model.data_preprocessor(copy.deepcopy(data), False)
+    model.prepare_group(**seen)
+    return model.data_preprocessor(data, training)
+
+
+def losses_of(model, data):
+    return model(**prepared(model, data), mode='loss')
+
+
+def predictions(model, data=None):
+    data = data or batch()
+    return [sample for group in model.eval().test_step(data) for sample in group]
+
+
+def assert_same(ours, theirs):
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a.pred_prob.data, b.pred_prob.data)
+        assert torch.equal(a.pred_sem_seg.data, b.pred_sem_seg.data)
+
+
+def literal_maps(model, inputs, group_sizes):
+    fine, coarse = model.backbone(inputs)
+    coarse = model.attention(coarse, group_sizes)
+    return model.decode_head((fine, coarse)).softmax(dim=1)
+
+
+@pytest.mark.parametrize('num_classes', [1, 2])
+def test_the_objective_is_that_of_its_parts(num_classes):
+    model, data = build(num_classes).eval(), batch()
+    losses = losses_of(model, data)
+    names = ['loss_co_attention', 'loss_area', 'loss_entropy', 'loss_prior']
+    assert list(losses) == names
+    inputs = model.data_preprocessor(batch())['inputs']
+    maps = literal_maps(model, inputs, [3, 2])
+    assert maps.shape == (5, num_classes + 1, 32, 40)
+    vectors = torch.stack(
+        [
+            torch.stack([model.extractor(s * image[None])[-1][0].mean(dim=(1, 2)) for s in some])
+            for image, some in zip(inputs, maps)
+        ]
+    )
+    expected = model.losses['co_attention'](vectors, [3, 2])
+    torch.testing.assert_close(losses['loss_co_attention'], expected, rtol=1e-4, atol=1e-5)
+    for name in ('area', 'entropy'):
+        torch.testing.assert_close(losses[f'loss_{name}'], model.losses[name](maps, [3, 2]))
+    labels = torch.stack([bright(image, num_classes) for image in inputs])
+    labels = F.interpolate(labels, (32, 40), mode='bilinear')
+    expected = model.losses['prior'](maps, labels, [3, 2])
+    torch.testing.assert_close(losses['loss_prior'], expected)
+    assert all(value > 0 for value in losses.values())
+
+
+def test_derivatives_reach_the_generator_and_not_the_extractor():
+    model = build(losses=dict(co_attention=LOSSES['co_attention'])).train()
+    assert not model.extractor.training and not model.extractor.coarse[1].training
+    assert model.backbone.training
+    model.parse_losses(losses_of(model, batch()))[0].backward()
+    for name, parameter in model.named_parameters():
+        if name.startswith('extractor'):
+            assert parameter.grad is None and not parameter.requires_grad
+        elif 'bias' not in name:  # biases of queries have no derivative
+            assert parameter.grad.isfinite().all() and parameter.grad.abs().sum() > 0, name
+
+
+@pytest.mark.parametrize('removed', list(LOSSES))
+def test_each_loss_can_be_removed(removed):
+    whole = losses_of(build().eval(), batch())
+    model = build(losses={**LOSSES, removed: None})
+    part = losses_of(model.eval(), batch())
+    assert set(whole) - set(part) == {f'loss_{removed}'}
+    # What only it has looked at is not there either.
+    assert (model.extractor is None) == (removed == 'co_attention')
+    assert (model.prior is None) == (removed == 'prior')
+    if removed == 'prior':
+        for name in part:
+            torch.testing.assert_close(part[name], whole[name])
+
+
+@pytest.mark.parametrize('num_classes', [1, 2])
+@pytest.mark.parametrize('attention', [None, dict(type='GatedAttention', in_channels=8)])
+def test_optimising_a_group_lowers_the_objective(num_classes, attention):
+    losses = dict(co_attention=dict(type='CoAttentionLoss', reduction='mean', loss_weight=100.0))
+    model = build(num_classes, losses=losses, attention=attention)
+    with torch.no_grad():
+        model.extractor.coarse[0].weight.mul_(10)  # vectors that differ
+    data = batch((4,))
+    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=1e-2)
+    values = []
+    for _ in range(20):
+        total = model.parse_losses(losses_of(model, copy.deepcopy(data)))[0]
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+        values.append(total.item())
+    assert values[-1] < 0.98 * values[0]
+
+
+def test_groups_of_a_batch_cost_the_mean_of_each_alone():
+    model = build().eval()
+    both = losses_of(model, batch((3, 2)))
+    data = batch((3, 2))
+    alone = [
+        losses_of(model, dict(inputs=[images], data_samples=[group]))
+        for images, group in zip(data['inputs'], data['data_samples'])
+    ]
+    for name, value in both.items():
+        torch.testing.assert_close(value, (alone[0][name] + alone[1][name]) / 2)
+
+
+@pytest.mark.parametrize('size', [16, (24, 20)])
+def test_images_and_maps_meet_at_the_extractors_size(size):
+    model = build(extractor_size=size, losses={**LOSSES, 'prior': None}).eval()
+    height, width = (size, size) if isinstance(size, int) else size
+    seen = []
+    model.extractor.register_forward_hook(lambda _, args, out: seen.append(args[0]))
+    losses = losses_of(model, batch())
+    (masked,) = seen
+    assert masked.shape == (5 * 3, 3, height, width)
+    inputs = model.data_preprocessor(batch())['inputs']
+    images = F.interpolate(inputs, (height, width), mode='bilinear', antialias=True)
+    # The maps of an image share it out.
+    torch.testing.assert_close(masked.view(5, 3, 3, height, width).sum(dim=1), images)
+    logits = model.forward(inputs, model.data_preprocessor(batch())['data_samples'])
+    maps = F.interpolate(logits, (height, width), mode='bilinear').softmax(dim=1)
+    torch.testing.assert_close(losses['loss_entropy'], model.losses['entropy'](maps, [3, 2]))
+
+
+def test_training_in_half_precision():
+    model = build().train()
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        losses = losses_of(model, batch())
+    assert all(value.dtype == torch.float32 for value in losses.values())
+    model.parse_losses(losses)[0].backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+
+
+@pytest.mark.parametrize('num_classes', [1, 2])
+def test_predictions(num_classes):
+    model = build(num_classes)
+    samples = predictions(model, batch((3,)))
+    inputs = model.data_preprocessor(batch((3,)))['inputs']
+    with torch.no_grad():
+        maps = literal_maps(model, inputs, [3])
+    for sample, expected in zip(samples, maps, strict=True):
+        prob = sample.pred_prob.data
+        low, high = expected.amin(dim=(1, 2), keepdim=True), expected.amax(dim=(1, 2), keepdim=True)
+        expected = (expected - low) / (high - low)
+        expected = F.avg_pool2d(expected / expected.sum(dim=0), 4)
+        torch.testing.assert_close(prob, expected)
+        assert prob.dtype == torch.float32 and prob.shape == (num_classes + 1, 8, 10)
+        assert torch.equal(sample.pred_sem_seg.data, mask_of_prob(prob, (50, 60)))
+    plain = predictions(build(num_classes, test_cfg=dict(min_max=False)), batch((3,)))
+    torch.testing.assert_close(plain[0].pred_prob.data, F.avg_pool2d(maps[0], 4))
+
+
+@pytest.mark.parametrize('defer', [False, True])
+@pytest.mark.parametrize('chunk_size', [1, 2, 10])
+def test_the_result_does_not_depend_on_the_chunks(chunk_size, defer):
+    whole = predictions(with_strong_attention(build()))
+    preprocessor = dict(type='GroupDataPreprocessor', defer=defer, channels_last=defer)
+    parts = build(test_cfg=dict(chunk_size=chunk_size), data_preprocessor=preprocessor)
+    assert_same(predictions(with_strong_attention(parts)), whole)
+
+
+def test_mini_batches_of_a_group_are_filled_up_with_its_first_images():
+    model = with_strong_attention(build(test_cfg=dict(group_size=3, min_max=False)))
+    samples = predictions(model, batch((4, 2)))
+    inputs = model.data_preprocessor(batch((4, 2)))['inputs']
+    first, second = split_groups(inputs, [4, 2])
+    with torch.no_grad():
+        expected = [
+            *literal_maps(model, first[:3], [3]),
+            literal_maps(model, first[[3, 0, 1]], [3])[0],
+            *literal_maps(model, second, [2]),
+        ]
+    assert [s.identity for s in samples] == ['g0/0', 'g0/1', 'g0/2', 'g0/3', 'g1/0', 'g1/1']
+    for sample, maps in zip(samples, expected, strict=True):
+        torch.testing.assert_close(sample.pred_prob.data, F.avg_pool2d(maps, 4))
+    # Mini-batches matter, and only because of mutual attention.
+    larger = with_strong_attention(build(test_cfg=dict(group_size=4, min_max=False)))
+    larger = predictions(larger, batch((4, 2)))
+    assert not torch.allclose(larger[0].pred_prob.data, samples[0].pred_prob.data, atol=1e-4)
+    attention = dict(type='GatedAttention', in_channels=8, mutual_attention=None)
+    assert_same(
+        predictions(with_strong_attention(build(attention=attention, test_cfg=dict(group_size=4)))),
+        predictions(with_strong_attention(build(attention=attention, test_cfg=dict(group_size=2)))),
+    )
+
+
+def test_a_group_of_one_image():
+    model = build(num_classes=1).eval()
+    (sample,) = predictions(model, batch((1,)))
+    assert sample.pred_prob.data.isfinite().all()
+    assert losses_of(model, batch((1,)))['loss_co_attention'].item() == 0
+
+
+def test_images_of_different_size():
+    model = build(test_cfg=dict(group_size=2))
+    data, other = batch((2,)), batch((1,), size=(24, 36))
+    data['inputs'][0].append(other['inputs'][0][0])
+    sample = other['data_samples'][0][0]
+    sample.set_metainfo(dict(stem='small'))
+    data['data_samples'][0].samples.append(sample)
+    small = predictions(model, copy.deepcopy(data))[2]
+    assert small.pred_prob.shape == (6, 9) and small.pred_sem_seg.shape == (50, 60)
+    with pytest.raises(ValueError, match=r'g0/small is \(24, 36\), others of the batch \(32, 40\)'):
+        losses_of(model, data)
+
+
+def test_the_prior_is_found_once_a_group_and_turned_over_with_the_images():
+    model = build(losses=dict(prior=LOSSES['prior'])).eval()
+    losses = losses_of(model, batch((3,)))
+    assert model.prior.seen == [['g0/0', 'g0/1', 'g0/2']]
+    flipped = model.data_preprocessor(batch((3,)), True)
+    flipped['inputs'] = flipped['inputs'].flip(-1)
+    for sample in flipped['data_samples'][0]:
+        sample.set_metainfo(dict(flip=True, flip_direction='horizontal'))
+    maps = model.decode_head.predict_by_feat(model(flipped['inputs']), (32, 40))
+    labels = torch.cat([model._priors[s.identity] for s in flipped['data_samples'][0]])
+    labels = F.interpolate(labels.flip(-1), (32, 40), mode='bilinear')
+    value = model(**flipped, mode='loss')['loss_prior']
+    torch.testing.assert_close(value, model.losses['prior'](maps, labels, [3]))
+    assert value != losses['loss_prior']
+    # Another group's images are not known.
+    other = model.data_preprocessor(batch((3, 2)), True)
+    with pytest.raises(ValueError, match='g1/0 is not of the group that model.prior has seen'):
+        model(**other, mode='loss')
+    model.prepare_group(**model.data_preprocessor(batch((2,)), False))
+    with pytest.raises(ValueError, match='g0/2 is not of the group'):
+        model(**model.data_preprocessor(batch((3,)), True), mode='loss')
+
+
+def test_a_prior_of_another_number_of_maps():
+    model = build(prior=dict(type='MultiClassTestPrior', wrong=True)).eval()
+    with pytest.raises(ValueError, match='must give 3 maps of each image.* of g0/0'):
+        losses_of(model, batch())
+
+
+def test_features_of_a_frozen_backbone_are_computed_once():
+    frozen = dict(type='MultiClassTestBackbone', frozen=True)
+    model = build(backbone=frozen, feature_cache=10).eval()
+    first = losses_of(model, batch())
+    calls = model.backbone.calls
+    again = model(**model.data_preprocessor(batch(), True), mode='loss')
+    predictions(model)
+    assert model.backbone.calls == calls
+    plain = losses_of(build(backbone=frozen).eval(), batch())
+    for name, value in first.items():
+        assert torch.equal(value, again[name])
+        torch.testing.assert_close(value, plain[name], rtol=1e-2, atol=1e-3)
+    model.prepare_group(**model.data_preprocessor(batch(), False))
+    assert len(model.feature_cache) == 0
+    with pytest.raises(ValueError, match='features can be kept only of a frozen backbone'):
+        build(feature_cache=10)
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(num_classes=0), 'model.num_classes must be a positive whole number, got 0'),
+        (
+            dict(losses=dict(saliency=dict(type='CoSaliencyLoss'))),
+            'model.losses must have at least',
+        ),
+        (dict(losses=dict(area=None)), 'model.losses must have at least'),
+        (dict(extractor=None), 'model.losses.co_attention needs model.extractor'),
+        (dict(prior=None), 'model.losses.prior needs model.prior'),
+        (dict(extractor_size=(1, 2, 3)), 'model.extractor_size must be a side or'),
+        (dict(extractor_size=0), 'model.extractor_size must be a side or'),
+        (dict(test_cfg=dict(group=3)), r"unknown keys in model.test_cfg: \['group'\]"),
+        (dict(test_cfg=dict(group_size=0)), 'model.test_cfg.group_size must be a positive integer'),
+    ],
+)
+def test_wrong_settings(options, message):
+    with pytest.raises(ValueError, match=message):
+        build(**options)
+
+
+def test_a_map_without_contrast_says_nothing():
+    prob = torch.tensor([[0.6, 0.5], [0.2, 0.3], [0.2, 0.2]])[:, None]
+    stretched = min_max_maps(prob)
+    torch.testing.assert_close(stretched[:, 0], torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]]))
+    flat = torch.full((3, 2, 2), 1 / 3)
+    torch.testing.assert_close(min_max_maps(flat), flat)
+    prob = torch.rand(4, 5, 6).softmax(dim=0)
+    expected = torch.stack([(p - p.min()) / (p.max() - p.min()) for p in prob])
+    assert torch.equal(min_max_maps(prob).argmax(dim=0), expected.argmax(dim=0))
+    torch.testing.assert_close(min_max_maps(prob).sum(dim=0), torch.ones(5, 6))
