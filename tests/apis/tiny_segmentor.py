@@ -16,21 +16,29 @@ class TinySegmentor(BaseCoSegmentor):
         delay: seconds that an image takes.
         noise: of this strength is added to the answer.
         presence: give presence, the mean probability in the image.
+        num_classes: with several, class k is what is brighter than the mean of colour k - 1, and
+            of these the brightest.
     """
 
-    def __init__(self, delay=0.0, noise=0.0, presence=True, **kwargs):
+    def __init__(self, delay=0.0, noise=0.0, presence=True, num_classes=1, **kwargs):
         super().__init__(**kwargs)
         self.delay = delay
         self.noise = noise
         self.presence = presence
+        self.num_classes = num_classes
         self.gain = torch.nn.Parameter(torch.tensor(8.0))
-        self.backbone = torch.nn.AvgPool2d(3, 1, 1)
+        # Zeros beyond the border are bright, after normalisation.
+        self.backbone = torch.nn.AvgPool2d(3, 1, 1, count_include_pad=num_classes == 1)
 
     def loss(self, inputs, data_samples):
         raise ValueError('nothing to train')
 
     def _forward(self, inputs, data_samples=None):
-        grey = torch.cat([self.backbone(image[None]) for image in inputs]).mean(1, keepdim=True)
+        smooth = torch.cat([self.backbone(image[None]) for image in inputs])
+        if self.num_classes > 1:
+            above = (smooth - smooth.mean((0, 2, 3), keepdim=True))[:, : self.num_classes]
+            return self.gain * torch.cat([torch.zeros_like(above[:, :1]), above], 1)
+        grey = smooth.mean(1, keepdim=True)
         return self.gain * (grey - grey.mean())
 
     def predict(self, inputs, data_samples):
@@ -38,7 +46,8 @@ class TinySegmentor(BaseCoSegmentor):
         for group in data_samples:
             time.sleep(self.delay * len(group))
             logits = self._forward(inputs[start : start + len(group)])
-            probs = torch.sigmoid(logits + self.noise * torch.randn_like(logits))
+            logits = logits + self.noise * torch.randn_like(logits)
+            probs = logits.softmax(1) if self.num_classes > 1 else torch.sigmoid(logits)
             start += len(group)
             self.add_predictions([group], probs)
             if self.presence:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
@@ -79,6 +80,7 @@ def build_report(
         left_out=list(_left_out(groups, summary['settings'])),
         with_presence=any(record['presence'] is not None for record in records),
         pictures=pictures,
+        class_areas=_class_areas,
         # Nothing but this script and style and embedded pictures may load or run.
         script=script,
         style=style,
@@ -126,19 +128,39 @@ def _group(group: dict[str, Any], number: int) -> dict[str, Any]:
         records.reverse()
     else:
         records.sort(key=lambda record: record['file_name'])
-    names = max((record['classes'] for record in records), key=len, default=[])
-    legend = []
-    if len(names) > 1:
-        colours = ['#' + bytes(PALETTE[i % len(PALETTE)]).hex() for i in range(len(names))]
-        legend = list(zip(names, colours))
     return dict(
         id=f'group-{number}',
         name=group['name'],
         records=records,
-        legend=legend,
+        legend=_legend(records),
         num_absent=sum(record['absent'] for record in records),
         num_skipped=len(group.get('skipped', ())),
     )
+
+
+def _class_areas(record: dict[str, Any]) -> list[tuple[str, str, float]]:
+    """Name, colour and share of the image of each class, where masks tell several apart."""
+    names = record['classes']
+    if len(names) < 2:
+        return []
+    areas = [0] * len(names)
+    for annotation in record['annotations']:
+        areas[annotation['label'] - 1] += annotation['area']
+    pixels = max(1, record['height'] * record['width'])
+    colours = ('#' + bytes(PALETTE[i % len(PALETTE)]).hex() for i in range(len(names)))
+    return [(n, c, min(1.0, area / pixels)) for n, c, area in zip(names, colours, areas)]
+
+
+def _legend(records: Sequence[dict[str, Any]]) -> list[tuple[str, str, int, float]]:
+    """Name and colour of each class of a group, in how many images it was found, and the mean of
+    its share of these."""
+    by_image = [_class_areas(record) for record in records]
+    legend = []
+    for place, (name, colour, _) in enumerate(max(by_image, key=len, default=[])):
+        shares = [areas[place][2] for areas in by_image if place < len(areas)]
+        found = [share for share in shares if share]
+        legend.append((name, colour, len(found), fmean(found) if found else 0.0))
+    return legend
 
 
 def _left_out(
