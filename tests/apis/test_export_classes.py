@@ -108,7 +108,7 @@ def test_report_shows_each_class(done):
     cards = re.findall(card, text, re.DOTALL)
     assert sorted(name for name, _ in cards) == sorted(masks)
     for name, card in cards:
-        said = re.findall(r'</svg> class (\d) (\d+) %', card)
+        said = re.findall(r'</svg> class (\d): (\d+) %', card)
         assert said == [
             (str(k), f'{100 * (masks[name] == k).mean():.0f}') for k in range(1, number + 1)
         ]
