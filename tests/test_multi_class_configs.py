@@ -7,10 +7,12 @@ import torch
 from mmengine.config import Config, DictAction
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
 
 from mmcoseg.config_files import config_root, find_config
 from mmcoseg.engine.inspection import without_weights
 from mmcoseg.registry import DATASETS, MODELS
+from mmcoseg.testing import write_tiny_dataset
 
 NAME = 'mccoseg/mccoseg_vgg16'
 
@@ -104,3 +106,31 @@ def test_pipelines_on_photographs(coseg_data):
     for sample in item['data_samples']:
         values |= set(sample.gt_sem_seg.data.unique().tolist())
     assert {0, 1, 2} <= values <= {0, 1, 2, 255}
+
+
+def test_a_group_is_optimised_predicted_and_scored(tmp_path):
+    root = write_tiny_dataset(tmp_path / 'data', {'a+b': 4}, size=(40, 64), num_foreground=2)
+    net = dict(type='EfficientNetLite', arch='lite0', weights=None, output_stride=16)
+    cfg = config(
+        **{
+            'model.backbone': dict(_delete_=True, **net, taps=['stage3', 'stage5']),
+            'model.extractor': dict(_delete_=True, **net, taps=['stage5']),
+            'model.decode_head.in_channels': [40, 112],
+            'model.attention.in_channels': 112,
+            'train_cfg.max_epochs': 2,
+        }
+    )
+    for loader in (cfg.train_dataloader, cfg.test_dataloader):
+        loader.dataset.data_root = str(root)
+        loader.dataset.pipeline[0].transforms[1].scale = (64, 64)
+    cfg.work_dir = str(tmp_path / 'work')
+    runner = Runner.from_cfg(cfg)
+    seen = []
+    runner.model.losses['co_attention'].register_forward_hook(
+        lambda _, args, value: seen.append(args[0].shape[:2])
+    )
+    runner.train()
+    # Two epochs of two mini-batches each, of K + 1 = 3 maps.
+    assert [tuple(shape) for shape in seen] == [(2, 3)] * 4
+    assert 0 < runner.train_loop.metrics['P'] <= 100
+    assert 0 <= runner.train_loop.metrics['J'] <= 100
