@@ -3,6 +3,7 @@
 from .affinity import pairwise_affinity
 from .attention import mutual_attention, self_attention
 from .boxes import boxes_of, proposals_of_boxes
+from .class_clustering import class_discriminants, cluster_classes
 from .clustering import border_ring, consensus_foreground, principal_components
 from .co_attention import co_attention_distances
 from .co_peaks import co_peak_losses, co_peak_scores, co_peaks
@@ -22,6 +23,8 @@ __all__ = [
     'border_ring',
     'boxes_of',
     'channel_covariance',
+    'class_discriminants',
+    'cluster_classes',
     'co_attention_distances',
     'co_peak_losses',
     'co_peak_scores',

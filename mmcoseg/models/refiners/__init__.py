@@ -3,5 +3,6 @@
 from .group_context import GroupContext
 from .presence import PrototypePresence
 from .self_training import SelfTraining
+from .split_classes import SplitClasses
 
-__all__ = ['GroupContext', 'PrototypePresence', 'SelfTraining']
+__all__ = ['GroupContext', 'PrototypePresence', 'SelfTraining', 'SplitClasses']

@@ -32,6 +32,7 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
 
     A refiner is a module from ``MODELS`` that is called ``refiner(prob, context)`` with the soft
     maps (N, 1, h, w) of a group and a :class:`GroupContext`, and gives soft maps (N, 1, h', w').
+    The last one may give (N, K + 1, h', w'), background first: one map a class.
     If it has a method ``encode`` like a modulator's, its codes are kept too, and are
     ``context.own`` when it is called.
 
@@ -166,7 +167,8 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
             _page_out(stores)
         if self.presence is not None:
             context.own = context.codes.get('presence')
-            for sample, presence in zip(group, self.presence(prob, context).tolist()):
+            foreground = prob if prob.shape[1] == 1 else 1 - prob[:, :1]
+            for sample, presence in zip(group, self.presence(foreground, context).tolist()):
                 sample.presence = presence
         return prob.to(images[0].device)
 

@@ -1,0 +1,205 @@
+"""Telling the classes that recur in a group apart, without labels."""
+
+from typing import Literal
+
+import numpy as np
+import torch
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.spatial.distance import squareform
+from torch import Tensor
+
+from .clustering import FIT_LOCATIONS, border_ring, fit_kmeans, principal_components
+
+__all__ = ['ClassMethod', 'border_contrast', 'class_discriminants', 'cluster_classes']
+
+#: How :func:`cluster_classes` finds the classes.
+ClassMethod = Literal['objects', 'foreground', 'all']
+#: One minus the mean IoU up to which clusters of several clusterings are one class.
+SAME_CLASS = 0.5
+#: Share of the votes that the background has everywhere.
+BACKGROUND_VOTES = 0.5
+#: Probability from which a location is foreground.
+FOREGROUND = 0.5
+
+
+def border_contrast(points: Tensor, on_border: Tensor) -> Tensor:
+    """How unlike the group's image borders locations are: squared distance to their mean.
+
+    Args:
+        points: (m, d).
+        on_border: (m,) bool, see :func:`border_ring`.
+
+    Returns:
+        (m,), at least float32.
+    """
+    points = points.to(torch.promote_types(points.dtype, torch.float32))
+    return (points - points[on_border].mean(dim=0)).square().sum(dim=1)
+
+
+@torch.no_grad()
+def cluster_classes(
+    features: Tensor,
+    foreground: Tensor,
+    num_classes: int,
+    method: ClassMethod = 'objects',
+    num_clusters: int = 8,
+    num_seeds: int = 16,
+    num_components: int = 64,
+    seed: int = 0,
+) -> Tensor:
+    """K classes of a group's locations and the rest, by k-means.
+
+    - ``'objects'``: all locations are clustered finely and many times. In each clustering the
+      K + 1 clusters are candidates that are most foreground and most unlike the images' borders
+      (mean of both ranks over the group). Candidates of all clusterings that are much the same
+      (average linkage of their IoUs) are one class; the K classes are kept whose candidates are
+      most such on average, times the root of how many clusterings found them. So a class may be
+      found that ``foreground``, which knows but one object, has missed.
+    - ``'foreground'``: the locations of a foreground of at least one half are clustered into K.
+    - ``'all'``: all locations are clustered into K + 1; the cluster that holds most of the images'
+      borders for its size is background.
+
+    Args:
+        features: of the group's N images, (N, d, h, w); rows are reduced by PCA, not normalised.
+        foreground: probability of being any object, (N, h, w) in [0, 1].
+        num_classes: K, at least 1.
+        method: see above.
+        num_clusters: of a clustering of ``'objects'``, at least K + 1.
+        num_seeds: clusterings of ``'objects'``.
+        num_components: dimensions kept by PCA.
+        seed: the first of the seeds.
+
+    Returns:
+        (N, K + 1, h, w) float32, each location's sum 1, background first.
+
+    Raises:
+        ValueError: for a number of classes or clusters that is too small, or an unknown method.
+    """
+    if num_classes < 1 or num_clusters <= num_classes:
+        raise ValueError(
+            f'num_classes must be at least 1 and num_clusters more than that, got {num_classes} '
+            f'and {num_clusters}'
+        )
+    n, d, height, width = features.shape
+    x = principal_components(features.permute(0, 2, 3, 1).reshape(-1, d), num_components)
+    # Sorted, so that the result does not depend on the order of the images.
+    order = x[:, 0].argsort(stable=True)
+    points = x[order].float().cpu()
+    order = order.cpu()
+    on_border = border_ring(height, width).repeat(n, 1, 1).reshape(-1)[order]
+    probability = foreground.reshape(-1).float().cpu()[order]
+    if method == 'objects':
+        objectness = (_ranks(probability) + _ranks(border_contrast(points, on_border))) / 2
+        clusterings = [_kmeans(points, num_clusters, seed + run) for run in range(num_seeds)]
+        shares = _agreed_classes(clusterings, objectness, num_classes, num_clusters)
+        shares = torch.cat([torch.full_like(shares[:, :1], BACKGROUND_VOTES), shares], dim=1)
+        shares = shares / shares.sum(dim=1, keepdim=True)
+    elif method == 'foreground':
+        inside = probability >= FOREGROUND
+        labels = torch.zeros(len(points), dtype=torch.long)
+        if inside.any():
+            labels[inside] = 1 + _kmeans(points[inside], num_classes, seed)
+        shares = torch.nn.functional.one_hot(labels, num_classes + 1).float()
+    elif method == 'all':
+        labels = _kmeans(points, num_classes + 1, seed)
+        members = torch.bincount(labels, minlength=num_classes + 1).float()
+        at_border = torch.bincount(labels[on_border], minlength=num_classes + 1)
+        background = int((at_border / members.clamp(min=1)).argmax())
+        names = torch.tensor([c for c in range(num_classes + 1) if c != background])
+        shares = (labels[:, None] == torch.cat([torch.tensor([background]), names])).float()
+    else:
+        raise ValueError(f'method must be objects, foreground or all, got {method!r}')
+    result = torch.empty_like(shares)
+    result[order] = shares
+    result = result.view(n, height, width, -1).permute(0, 3, 1, 2)
+    return result.contiguous().to(features.device)
+
+
+def _kmeans(points: Tensor, k: int, seed: int) -> Tensor:
+    rows = points.numpy()
+    step = -(-len(rows) // FIT_LOCATIONS)
+    model = fit_kmeans(rows[::step], k, max_iter=50, random_state=seed)
+    return torch.from_numpy(model.predict(rows)).long()
+
+
+def _ranks(values: Tensor) -> Tensor:
+    """Ranks from 0 to 1; equal values have one rank, their mean."""
+    _, inverse, counts = values.unique(return_inverse=True, return_counts=True)
+    ends = counts.cumsum(0).double()
+    return (((ends - (counts + 1) / 2) / max(1, len(values) - 1))[inverse]).float()
+
+
+def _agreed_classes(
+    clusterings: list[Tensor], objectness: Tensor, num_classes: int, num_clusters: int
+) -> Tensor:
+    """How much each location belongs to each of K classes, (m, K); see :func:`cluster_classes`."""
+    masks, scores = [], []
+    for labels in clusterings:
+        members = torch.bincount(labels, minlength=num_clusters)
+        mean = torch.bincount(labels, objectness, minlength=num_clusters) / members.clamp(min=1)
+        mean = torch.where(members > 0, mean, -torch.inf)
+        for cluster in mean.argsort(descending=True, stable=True)[: num_classes + 1].tolist():
+            if members[cluster]:
+                masks.append(labels == cluster)
+                scores.append(float(mean[cluster]))
+    stack = torch.stack(masks).float()
+    common = stack @ stack.t()
+    areas = common.diagonal()
+    distances = 1 - (common / (areas[:, None] + areas - common)).double().numpy().clip(0, 1)
+    np.fill_diagonal(distances, 0)
+    names = np.ones(1, int)
+    if len(stack) > 1:
+        tree = linkage(squareform(distances, checks=False), 'average')
+        names = fcluster(tree, SAME_CLASS, 'distance')
+    found = []
+    for name in np.unique(names):
+        same = np.flatnonzero(names == name)
+        support = min(1.0, len(same) / len(clusterings))
+        found.append((-np.mean([scores[i] for i in same]) * support**0.5, int(same[0]), same))
+    chosen = [same for *_, same in sorted(found, key=lambda one: one[:2])[:num_classes]]
+    shares = torch.zeros(stack.shape[1], num_classes)
+    for number, same in enumerate(chosen):
+        shares[:, number] = stack[torch.from_numpy(same)].mean(dim=0)
+    return shares
+
+
+@torch.no_grad()
+def class_discriminants(features: Tensor, shares: Tensor, ridge: float = 0.1) -> Tensor:
+    """Linear discriminant analysis of a group's locations with soft labels.
+
+    Classes are Gaussians with one covariance, ``S_w + ridge * mean(diag S_w) I`` of what is within
+    the classes, and the shares' own frequencies as prior.
+
+    Args:
+        features: (N, d, h, w).
+        shares: of K + 1 classes, (N, K + 1, h, w), from 0, each location's sum 1.
+        ridge: see above.
+
+    Returns:
+        The posterior of the classes, (N, K + 1, h, w) float32, each location's sum 1.
+    """
+    n, d, height, width = features.shape
+    rows = features.permute(0, 2, 3, 1).reshape(-1, d)
+    weights = shares.permute(0, 2, 3, 1).reshape(n * height * width, -1).to(rows.device)
+    total = weights.sum(dim=0).double().clamp(min=1e-6)
+    sums = torch.zeros(len(total), d, dtype=torch.float64, device=rows.device)
+    scatter = torch.zeros(d, d, dtype=torch.float64, device=rows.device)
+    chunks = list(range(0, len(rows), 1 << 14))
+    for start in chunks:
+        part = rows[start : start + (1 << 14)].float()
+        weight = weights[start : start + (1 << 14)].float()
+        sums += (weight.t() @ part).double()
+        scatter += ((part * weight.sum(dim=1, keepdim=True)).t() @ part).double()
+    means = sums / total[:, None]
+    within = (scatter - means.t() @ (means * total[:, None])) / total.sum()
+    scale = ridge * within.diagonal().mean().clamp(min=1e-12)
+    within = within + scale * torch.eye(d, dtype=torch.float64, device=rows.device)
+    directions = torch.linalg.solve(within, means.t())
+    offsets = (total / total.sum()).log() - (means.t() * directions).sum(dim=0) / 2
+    logits = torch.cat(
+        [
+            rows[start : start + (1 << 14)].float() @ directions.float() + offsets.float()
+            for start in chunks
+        ]
+    )
+    return logits.softmax(dim=1).view(n, height, width, -1).permute(0, 3, 1, 2).contiguous()
