@@ -12,7 +12,7 @@ __all__ = ['METHODS', 'config_root', 'find_config', 'list_configs']
 METHODS = {
     'consensus': 'consensus/consensus_efficientnet-lite2',
     'ddt': 'consensus/ddt_efficientnet-lite2',
-    'deepco3': 'deepco3/deepco3_efficientnet-lite2',
+    'deepco3': 'deepco3/deepco3_efficientnet-lite2_photos',
     'dff': 'consensus/dff_efficientnet-lite2',
     'kmeans': 'consensus/kmeans_efficientnet-lite2',
     'spectral': 'consensus/spectral_efficientnet-lite2',

@@ -67,3 +67,19 @@ def test_wrong_use_is_refused():
 
 def test_is_registered():
     assert TASK_UTILS.build(dict(type='MaskNMS', iou=0.3)).iou == 0.3
+
+
+def test_parts_of_a_better_mask_go():
+    whole = torch.zeros(1, 10, dtype=torch.bool)
+    whole[0, :8] = True
+    part, beside = torch.zeros_like(whole), torch.zeros_like(whole)
+    part[0, 6:9] = True  # two thirds of it in the whole, an IoU of 2 / 9
+    beside[0, 7:10] = True  # one third
+    masks, scores = torch.stack([whole, part, beside]), torch.tensor([0.9, 0.5, 0.3])
+    assert MaskNMS(0.6)(masks, scores).tolist() == [0, 1, 2]
+    assert MaskNMS(0.6, containment=0.5)(masks, scores).tolist() == [0, 2]
+    assert MaskNMS(0.6, containment=0.2)(masks, scores).tolist() == [0]
+    # The part first: the whole is not contained in it.
+    assert MaskNMS(0.6, containment=0.5)(masks, scores.flip(0)[[1, 2, 0]]).tolist()[:1] == [1]
+    with pytest.raises(ValueError, match='containment'):
+        MaskNMS(containment=1.5)
