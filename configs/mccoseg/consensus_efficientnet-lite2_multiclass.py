@@ -1,10 +1,11 @@
 # Without optimisation: what the consensus and unlikeness to the images' borders call objects, split
-# into the classes that recur. Set model.refiners.classes.num_classes to the number of classes.
+# into the classes that recur. model.num_classes is their number.
 _base_ = '../consensus/consensus_efficientnet-lite2.py'
 data_root = 'data/voc_multiclass'
 image_size = (513, 513)
 model = dict(
-    refiners=dict(classes=dict(type='SplitClasses', num_classes=2, levels=[0, 1])),
+    num_classes=2,
+    refiners=dict(classes=dict(type='SplitClasses', levels=[0, 1])),
 )
 test_pipeline = [
     dict(

@@ -1,6 +1,7 @@
 """Co-segmentation without training: cues of the group, weighed and refined."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from inspect import signature
 from math import ceil
 
 import torch
@@ -48,6 +49,7 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
         presence: config of a module from ``MODELS`` that is called like a refiner, after them,
             and gives how sure it is that the object is in each image, (N,) in [0, 1]; ``encode``
             as of refiners. None: samples get no ``presence``.
+        num_classes: K, for those of the refiners that take it; None leaves them theirs.
         test_cfg: how to predict:
 
             - ``chunk_size``: images that go through the backbone at a time;
@@ -71,6 +73,7 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
         presence: dict | None = None,
         data_preprocessor: dict | None = None,
         postprocessors: Sequence[dict] = (),
+        num_classes: int | None = None,
         test_cfg: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
@@ -79,7 +82,7 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
         self.backbone = MODELS.build(backbone)
         self.cues = _build_named(cues)
         self.cue_weights = _complete_weights(cue_weights or {}, list(self.cues), list(cues))
-        self.refiners = _build_named(refiners or {})
+        self.refiners = _build_named(_with_classes(refiners or {}, num_classes))
         self.presence = MODELS.build(presence) if presence else None
         taken = {'presence'}
         both = sorted(set(self.cues) & set(self.refiners) | taken & {*self.cues, *self.refiners})
@@ -126,6 +129,23 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
             prob = self._segment(images, group)
             self.add_predictions([group], list(self._at_images(prob, images, group)))
         return data_samples
+
+    @torch.no_grad()
+    def predict_maps(
+        self, inputs: Tensor | Sequence[Tensor], data_samples: GroupSampleList
+    ) -> list[Tensor]:
+        """Soft maps before the post-processors, (C, h, w) of each image, without its padding.
+
+        Args:
+            inputs, data_samples: as for :meth:`predict`; the samples are left as they are, but for
+                ``presence``.
+        """
+        maps, start = [], 0
+        for group in data_samples:
+            images = inputs[start : start + len(group)]
+            start += len(group)
+            maps += self._at_images(self._segment(images, group), images, group)
+        return maps
 
     @torch.no_grad()
     def _forward(
@@ -312,6 +332,20 @@ def _saliency_of(group: GroupDataSample, size: tuple[int, int]) -> Tensor | None
 def _page_out(stores: Mapping[str, FeatureStore]) -> None:
     for store in stores.values():
         store.page_out()
+
+
+def _with_classes(
+    configs: Mapping[str, dict | None], num_classes: int | None
+) -> dict[str, dict | None]:
+    """The configs, with the number of classes in those whose type takes one."""
+    complete = {}
+    for name, cfg in configs.items():
+        if cfg and num_classes is not None:
+            kind = cfg['type'] if isinstance(cfg['type'], type) else MODELS.get(cfg['type'])
+            if kind is not None and 'num_classes' in signature(kind).parameters:
+                cfg = dict(cfg, num_classes=num_classes)
+        complete[name] = cfg
+    return complete
 
 
 def _build_named(configs: Mapping[str, dict | None]) -> nn.ModuleDict:

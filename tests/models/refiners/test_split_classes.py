@@ -1,0 +1,112 @@
+"""The refiner that makes several classes of one foreground."""
+
+import pytest
+import torch
+from mmengine.structures import PixelData
+from torch.nn import functional as F
+
+from mmcoseg.models.ops import class_discriminants, cluster_classes
+from mmcoseg.models.refiners import GroupContext, SplitClasses
+from mmcoseg.registry import MODELS
+from mmcoseg.structures import CoSegDataSample, GroupDataSample
+
+
+def codes_of(n=4, d=6, size=9, seed=0):
+    rng = torch.Generator().manual_seed(seed)
+    codes = 0.1 * torch.randn(n, d, size, size, generator=rng)
+    codes[:, 0, 1:4, 1:4] += 1
+    codes[:, 1, 5:8, 4:8] += 1
+    codes[:, 2] += (codes[:, :2].amax(dim=1) < 0.5).float()
+    return codes
+
+
+def test_rounds_of_discriminants_average_with_the_clusters():
+    codes = codes_of()
+    prob = torch.rand(4, 1, 9, 9, generator=torch.Generator().manual_seed(1))
+    context = GroupContext([], GroupDataSample([]), own=codes.half())
+    clusters = cluster_classes(codes.half(), prob[:, 0], 2, num_seeds=5)
+    expected = clusters
+    for _ in range(2):
+        expected = 0.25 * clusters + 0.75 * class_discriminants(codes.half(), expected, 0.2)
+    found = SplitClasses(2, num_seeds=5, ridge=0.2, keep=0.25)(prob, context)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(found.sum(dim=1), torch.ones(4, 9, 9))
+    untouched = SplitClasses(2, num_seeds=5, rounds=0)(prob, context)
+    torch.testing.assert_close(untouched, clusters)
+
+
+def test_levels_are_normalised_each_by_itself():
+    feats = (torch.rand(2, 3, 5, 5), 100 * torch.rand(2, 4, 5, 5))
+    codes = SplitClasses(levels=[0, 1]).encode(feats)
+    expected = torch.cat([F.normalize(feats[0], dim=1), F.normalize(feats[1], dim=1)], dim=1)
+    torch.testing.assert_close(codes, expected)
+
+
+def test_maps_of_another_resolution():
+    context = GroupContext([], GroupDataSample([]), own=codes_of())
+    assert SplitClasses(3)(torch.rand(4, 1, 36, 36), context).shape == (4, 4, 9, 9)
+
+
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(num_classes=0),
+        dict(num_classes=8),
+        dict(num_seeds=0),
+        dict(rounds=-1),
+        dict(keep=1.5),
+        dict(ridge=-1),
+        dict(method='magic'),
+    ],
+)
+def test_options_out_of_range(options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        SplitClasses(**options)
+
+
+@MODELS.register_module(name='SplitClassesTestBackbone')
+class Colours(torch.nn.Module):
+    def forward(self, x):
+        return (F.avg_pool2d(x, 4),)
+
+
+def test_a_segmentor_gives_one_map_a_class():
+    """Red and green squares on changing ground; found, told apart, and with the whole group's K."""
+    rng = torch.Generator().manual_seed(0)
+    images = 0.15 * torch.randn(5, 3, 64, 64, generator=rng)
+    images[:, 2] += 1  # blue ground
+    truth = torch.zeros(5, 64, 64, dtype=torch.long)
+    truth[:, 12:28, 12:28], truth[:, 36:56, 32:52] = 1, 2
+    for label in (1, 2):
+        inside = (truth == label)[:, None].expand(-1, 3, -1, -1)
+        colour = torch.zeros(3)
+        colour[label - 1] = 1.5
+        images[inside] = (images + colour.view(3, 1, 1))[inside]
+        images[:, 2][truth == label] -= 1
+    model = MODELS.build(
+        dict(
+            type='TrainingFreeCoSegmentor',
+            data_preprocessor=dict(type='GroupDataPreprocessor', mean=None, std=None),
+            backbone=dict(type='SplitClassesTestBackbone'),
+            cues=dict(saliency=dict(type='SaliencyModulator')),
+            refiners=dict(classes=dict(type='SplitClasses', num_classes=7)),
+            presence=dict(type='PrototypePresence'),
+            num_classes=2,
+        )
+    )
+    samples = []
+    for i in range(5):
+        meta = dict(group='g', stem=str(i), img_shape=(64, 64), ori_shape=(64, 64))
+        sample = CoSegDataSample(metainfo=meta)
+        saliency = (truth[i] > 0).float()[None] * 0.8
+        sample.saliency = PixelData(data=saliency)
+        samples.append(sample)
+    group = GroupDataSample(samples, metainfo=dict(group='g'))
+    maps = model.predict_maps(images, [group])
+    assert len(maps) == 5 and all(len(one) == 3 for one in maps)
+    (found,) = model.predict(images, [group])
+    masks = torch.stack([sample.pred_sem_seg.data[0].long() for sample in found])
+    swapped = torch.tensor([0, 2, 1])[masks]
+    agreement = max((masks == truth).float().mean(), (swapped == truth).float().mean())
+    assert agreement > 0.9
+    assert all(0 <= sample.presence <= 1 for sample in found)
