@@ -414,6 +414,13 @@ def _add_segment(parser: argparse.ArgumentParser) -> None:
         '--method', default='consensus', help=f'{", ".join(METHODS)} (default: consensus)'
     )
     model.add_argument('--config', help='a config file, or the name of one of ours, instead')
+    parser.add_argument(
+        '--classes',
+        type=_positive,
+        metavar='K',
+        help='number of classes that recur in a group, for a method that tells classes apart, such '
+        "as mccoseg (default: the config's)",
+    )
     parser.add_argument('--weights', metavar='FILE', help="checkpoint for the config's model")
     parser.add_argument(
         '--cfg-options',
@@ -494,6 +501,7 @@ def _segment(args: argparse.Namespace) -> int:
         weights=args.weights,
         device=args.device,
         cfg_options=args.cfg_options,
+        num_classes=args.classes,
         crf=not args.no_crf,
         presence_threshold=args.presence_threshold,
         seed=args.seed,
@@ -524,6 +532,13 @@ def _share(text: str) -> float:
     value = float(text)
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f'must be from 0 to 1, got {text}')
+    return value
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f'must be at least 1, got {text}')
     return value
 
 

@@ -61,11 +61,13 @@ def inference_config(
     cfg_options: dict[str, Any] | None = None,
     crf: bool = True,
     num_workers: int | None = None,
+    num_classes: int | None = None,
 ) -> Config:
     """The config by which :class:`CoSegInferencer` works; see there for the arguments.
 
     Raises:
-        ValueError: for an unknown method, or a config without model or test pipeline.
+        ValueError: for an unknown method, a config without model or test pipeline, or a number of
+            classes for a model that has none.
         FileNotFoundError: if there is no such config.
     """
     if config is None:
@@ -84,6 +86,14 @@ def inference_config(
     name = cfg.filename or 'the config'
     if cfg.get('model') is None:
         raise ValueError(f'{name} has no model')
+    if num_classes is not None:
+        if 'num_classes' not in cfg.model:
+            raise ValueError(
+                f'{name} is of a model that does not tell classes apart (it has no '
+                'model.num_classes), so that there is no number of classes to choose; the method '
+                'mccoseg does'
+            )
+        cfg.model.num_classes = num_classes
     for model in filter(None, (cfg.model, cfg.model.get('prior'))):
         steps = model.get('postprocessors') or []
         refiners = model.get('refiners') or {}
@@ -140,6 +150,8 @@ class CoSegInferencer:
             depend on the groups before it.
         num_workers: threads that read images, and helper processes of the CRF; None for one a
             core. Results are the same for any number.
+        num_classes: how many classes recur in a group, for models that tell them apart
+            (``model.num_classes``); None for the config's number.
         limits: images beyond it are left out.
         trust_weights: read weights that are more than plain data; such a file can run any
             program.
@@ -168,6 +180,7 @@ class CoSegInferencer:
         seed: int = 0,
         num_workers: int | None = None,
         *,
+        num_classes: int | None = None,
         limits: ImageLimits | None = None,
         trust_weights: bool = False,
     ) -> None:
@@ -175,7 +188,7 @@ class CoSegInferencer:
             raise ValueError(f'presence_threshold must be from 0 to 1, got {presence_threshold!r}')
         if num_workers is not None and num_workers < 0:
             raise ValueError(f'num_workers must be at least 0, got {num_workers}')
-        self.cfg = inference_config(method, config, cfg_options, crf, num_workers)
+        self.cfg = inference_config(method, config, cfg_options, crf, num_workers, num_classes)
         self.presence_threshold = presence_threshold
         self.seed = seed
         self.num_workers = default_workers() if num_workers is None else num_workers
@@ -315,7 +328,11 @@ class CoSegInferencer:
         self._initial.restore()
         scope = self.cfg.get('default_scope', 'mmcoseg')
         try:
-            with DefaultScope.overwrite_default_scope(scope), torch.enable_grad(), _quiet():
+            with (
+                DefaultScope.overwrite_default_scope(scope),
+                torch.enable_grad(),
+                _quiet(logging.ERROR),
+            ):
                 optimize_group(self.model, batches, self.optimization, whole=batch)
         except NonFiniteLossError as error:
             self._initial.restore()
@@ -508,15 +525,15 @@ def _nothing() -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Without mmengine's report of how every single weight was initialised."""
+def _quiet(least: int = logging.WARNING) -> Iterator[None]:
+    """Without mmengine's report of how every single weight was initialised, or is not trained."""
     with redirect_stdout(StringIO()), warnings.catch_warnings():
         warnings.simplefilter('ignore')  # of what the libraries would need for other ends
         import mmseg.datasets
         import mmseg.models  # noqa: F401
     logger = MMLogger.get_current_instance()
     level = logger.level
-    logger.setLevel(logging.WARNING)
+    logger.setLevel(least)
     try:
         yield
     finally:

@@ -83,6 +83,7 @@ def segment_to_folder(
     weights: str | Path | None = None,
     device: str | None = None,
     cfg_options: dict[str, Any] | None = None,
+    num_classes: int | None = None,
     crf: bool = True,
     presence_threshold: float | None = None,
     seed: int = 0,
@@ -104,8 +105,8 @@ def segment_to_folder(
     Args:
         inputs: as for :func:`~mmcoseg.apis.read_inputs`.
         out_dir: folder of the results; see :class:`~mmcoseg.apis.export.ResultWriter`.
-        method, config, weights, device, cfg_options, crf, presence_threshold, seed, num_workers,
-            limits, trust_weights: as for :class:`~mmcoseg.apis.CoSegInferencer`.
+        method, config, weights, device, cfg_options, num_classes, crf, presence_threshold, seed,
+            num_workers, limits, trust_weights: as for :class:`~mmcoseg.apis.CoSegInferencer`.
         formats: some of ``mmcoseg.apis.export.FORMATS``.
         polygons: polygons instead of RLE in ``annotations.json``.
         overwrite: compute all groups of the input anew, and take away what results they had.
@@ -125,7 +126,9 @@ def segment_to_folder(
     limits = limits or ImageLimits()
     notes: list[str] = []
     groups = read_inputs(inputs, channel_order, notes)
-    model_options = dict(method=method, config=config, cfg_options=cfg_options, crf=crf)
+    model_options = dict(
+        method=method, config=config, cfg_options=cfg_options, crf=crf, num_classes=num_classes
+    )
     settings = _settings(
         inference_config(**model_options),
         **model_options,

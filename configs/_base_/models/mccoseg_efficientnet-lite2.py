@@ -1,0 +1,81 @@
+# Multi-class co-segmentation where nothing can be downloaded: EfficientNet-Lite2 whose features are
+# kept, so that attention and head are optimised. They begin with classes that clusterings of the
+# group agree on, since the co-attention loss alone has optima that say nothing.
+preprocessor = dict(
+    type='GroupDataPreprocessor',
+    mean=[127.0, 127.0, 127.0],
+    std=[128.0, 128.0, 128.0],
+    bgr_to_rgb=True,
+    channels_last=True,
+    defer=True,
+)
+backbone = dict(
+    type='EfficientNetLite',
+    arch='lite2',
+    taps=['stage5', 'stage6'],
+    output_stride=16,
+    weights='imagenet',
+    frozen_stages=9,
+)
+model = dict(
+    type='MultiClassCoSeg',
+    num_classes=2,
+    data_preprocessor=preprocessor,
+    backbone=backbone,
+    attention=dict(
+        type='GatedAttention',
+        in_channels=208,
+        self_attention=dict(type='SelfAttention'),
+        mutual_attention=dict(type='MutualAttention'),
+    ),
+    decode_head=dict(
+        type='MultiClassHead',
+        in_channels=[120, 208],
+        strides=[16, 16],
+        coarse_levels=[0, 1],
+        normalise=True,
+        align_corners=True,
+    ),
+    extractor=dict(
+        type='EfficientNetLite',
+        arch='lite0',
+        taps=['head'],
+        output_stride=32,
+        weights='imagenet',
+        frozen_stages=9,
+    ),
+    extractor_size=161,
+    losses=dict(
+        co_attention=dict(type='CoAttentionLoss', reduction='mean', loss_weight=0.05),
+        prior=dict(type='PriorMapLoss'),
+    ),
+    prior=dict(
+        type='TrainingFreeCoSegmentor',
+        data_preprocessor=preprocessor,
+        backbone=backbone,
+        cues=dict(
+            saliency=dict(type='SaliencyModulator'),
+            consensus=dict(type='ConsensusModulator', level=1, prior_exponent=1.0),
+        ),
+        cue_weights=dict(saliency=0.2, consensus=0.8),
+        refiners=dict(
+            self_training=dict(
+                type='SelfTraining',
+                levels=[0, 1],
+                area=1.1,
+                targets=dict(
+                    type='DenseCRF',
+                    max_side=192,
+                    bilateral=(78, 10, 5),
+                    gaussian=(5, 3),
+                    logit_shift=0.2,
+                ),
+            ),
+            classes=dict(type='SplitClasses', levels=[0, 1]),
+        ),
+        test_cfg=dict(chunk_size=2, memory_limit=256, flip=True),
+    ),
+    feature_cache=1000,
+    postprocessors=[dict(type='DenseCRF')],
+    test_cfg=dict(chunk_size=2, group_size=3, min_max=False),
+)
