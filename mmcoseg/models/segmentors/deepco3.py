@@ -34,9 +34,9 @@ class DeepCO3(BaseCoSegmentor):
     Args:
         backbone: gives levels, fine to coarse; the last are the features.
         decode_head: gives the maps, normally ``CoSaliencyHead``.
-        losses: ``co_peak``, ``affinity``, ``saliency`` -> config; None removes one (the
-            ablations). The first two are called with (features, coarse maps, group sizes), the
-            last with (maps, the images' saliency, group sizes).
+        losses: ``co_peak``, ``affinity``, ``saliency`` -> config; None or a ``loss_weight`` of
+            0 removes one (the ablations). The first two are called with (features, coarse maps,
+            group sizes), the last with (maps, the images' saliency, group sizes).
         ranking: config from ``TASK_UTILS`` of what chooses proposals, normally
             ``InstanceRanking``: called with heat maps (k, H, W), co-saliency (H, W) and the image's
             proposals, it gives indices and scores (k,). None: no instances.
@@ -85,15 +85,16 @@ class DeepCO3(BaseCoSegmentor):
         self.test_cfg = complete_test_cfg(test_cfg)
         super().__init__(data_preprocessor, postprocessors, self.test_cfg.threshold, init_cfg)
         unknown = sorted(set(losses) - set(LOSSES))
-        if unknown or not any(losses.values()):
+        losses = {name: cfg for name, cfg in losses.items() if cfg and cfg.get('loss_weight') != 0}
+        if unknown or not losses:
             raise ValueError(
                 f'model.losses must have at least one of {LOSSES}, and no other; got '
-                f'{ {name: bool(cfg) for name, cfg in losses.items()} }'
+                f'{[*losses, *unknown]}'
             )
         self.backbone = MODELS.build(backbone)
         self.decode_head = MODELS.build(decode_head)
         self.losses = nn.ModuleDict(
-            {name: MODELS.build(losses[name]) for name in LOSSES if losses.get(name)}
+            {name: MODELS.build(losses[name]) for name in LOSSES if name in losses}
         )
         self.ranking = TASK_UTILS.build(ranking) if ranking else None
         self.nms = TASK_UTILS.build(nms) if nms else None

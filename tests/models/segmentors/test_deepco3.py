@@ -118,6 +118,8 @@ def test_the_objective_is_that_of_its_parts():
 def test_each_loss_can_be_removed(removed):
     whole = losses_of(build(), batch())
     part = losses_of(build(losses={**LOSSES, removed: None}), batch())
+    weightless = dict(LOSSES[removed], loss_weight=0.0)
+    assert list(losses_of(build(losses={**LOSSES, removed: weightless}), batch())) == list(part)
     assert set(whole) - set(part) == {f'loss_{removed}'}
     for name in part:
         torch.testing.assert_close(part[name], whole[name])
