@@ -88,8 +88,7 @@ class DeepCO3(BaseCoSegmentor):
         losses = {name: cfg for name, cfg in losses.items() if cfg and cfg.get('loss_weight') != 0}
         if unknown or not losses:
             raise ValueError(
-                f'model.losses must have at least one of {LOSSES}, and no other; got '
-                f'{[*losses, *unknown]}'
+                f'model.losses must have at least one of {LOSSES}, and no other; got {list(losses)}'
             )
         self.backbone = MODELS.build(backbone)
         self.decode_head = MODELS.build(decode_head)
