@@ -78,3 +78,20 @@ def depth(path: Path) -> int:
             value = ast.literal_eval(node.value)
             bases = [value] if isinstance(value, str) else value
     return 1 + max((depth((path.parent / base).resolve()) for base in bases), default=0)
+
+
+def test_the_consensus_has_the_same_settings_wherever_it_stands():
+    """Configs of three levels cannot share it all, so that it is written down more than once."""
+
+    def settings(model):
+        refiners = {name: cfg for name, cfg in model['refiners'].items() if name != 'classes'}
+        backbone = {key: model['backbone'][key] for key in ('arch', 'taps', 'output_stride')}
+        return backbone, model['cues'], model['cue_weights'], refiners
+
+    def model(name):
+        return Config.fromfile(str(find_config(name))).model.to_dict()
+
+    expected = settings(model('consensus/consensus_efficientnet-lite2'))
+    for name in ('deepco3/deepco3_efficientnet-lite2', 'mccoseg/mccoseg_efficientnet-lite2'):
+        assert settings(model(name)['prior']) == expected
+    assert settings(model('mccoseg/consensus_efficientnet-lite2_multiclass')) == expected
