@@ -64,12 +64,7 @@ class ClassAgnosticSSNM(SSNM):
         decode_head = dict(decode_head, num_cues=3 + present)
         super().__init__(*args, decode_head=decode_head, modulators=modulators, **kwargs)
         self.rounds = rounds
-        self.feature_cache = FeatureCache(feature_cache) if feature_cache else None
-        if feature_cache and any(p.requires_grad for p in self.backbone.parameters()):
-            raise ValueError(
-                'features can be kept only of a frozen backbone: set model.feature_cache=0, or '
-                'freeze the backbone'
-            )
+        self.feature_cache = FeatureCache.of_backbone(self.backbone, feature_cache)
 
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """The backbone's levels; those of images seen before in training from the cache."""

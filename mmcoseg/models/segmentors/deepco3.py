@@ -111,12 +111,7 @@ class DeepCO3(BaseCoSegmentor):
                 f'model.test_cfg.heat_stage must be None or a stage of the backbone that is not '
                 f'behind its first level, one of {stages}; got {stage!r}'
             )
-        if feature_cache and any(p.requires_grad for p in self.backbone.parameters()):
-            raise ValueError(
-                'features can be kept only of a frozen backbone: set model.feature_cache=0, or '
-                'model.backbone.frozen_stages to all stages'
-            )
-        self.feature_cache = FeatureCache(feature_cache) if feature_cache else None
+        self.feature_cache = FeatureCache.of_backbone(self.backbone, feature_cache)
         #: By the images' identities: what the prior found, (1, 1, h, w) in [0, 1] and presence.
         self._priors: dict[str, Tensor] = {}
         self._presences: dict[str, float] = {}
@@ -129,7 +124,7 @@ class DeepCO3(BaseCoSegmentor):
             data_samples: one group.
         """
         if self.feature_cache is not None:
-            self.feature_cache = FeatureCache(self.feature_cache.capacity)
+            self.feature_cache.clear()
         self._priors, self._presences = {}, {}
         if self.prior is None:
             return

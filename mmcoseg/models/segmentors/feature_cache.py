@@ -4,7 +4,7 @@ from collections.abc import Callable
 from hashlib import blake2b
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 __all__ = ['FeatureCache']
 
@@ -30,6 +30,24 @@ class FeatureCache:
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self._levels: dict[bytes, list[Tensor]] = {}
+
+    @classmethod
+    def of_backbone(cls, backbone: nn.Module, capacity: int) -> 'FeatureCache | None':
+        """A cache for a segmentor's backbone, or None for a capacity of 0.
+
+        Raises:
+            ValueError: if the backbone is trained, so that kept features would grow old.
+        """
+        if capacity and any(p.requires_grad for p in backbone.parameters()):
+            raise ValueError(
+                'features can be kept only of a frozen backbone: set model.feature_cache=0, or '
+                'model.backbone.frozen_stages to all stages'
+            )
+        return cls(capacity) if capacity else None
+
+    def clear(self) -> None:
+        """Forget all images."""
+        self._levels.clear()
 
     def __len__(self) -> int:
         return len(self._levels)

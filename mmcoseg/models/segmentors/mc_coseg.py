@@ -123,12 +123,7 @@ class MultiClassCoSeg(BaseCoSegmentor):
         self.prior = None
         if 'prior' in self.losses:
             self.prior = MODELS.build(prior, default_args=default)
-        if feature_cache and any(p.requires_grad for p in self.backbone.parameters()):
-            raise ValueError(
-                'features can be kept only of a frozen backbone: set model.feature_cache=0, or '
-                'model.backbone.frozen_stages to all stages'
-            )
-        self.feature_cache = FeatureCache(feature_cache) if feature_cache else None
+        self.feature_cache = FeatureCache.of_backbone(self.backbone, feature_cache)
         #: By the images' identities: what the prior found, (1, K + 1, h, w).
         self._priors: dict[str, Tensor] = {}
         self.train(self.training)
@@ -152,7 +147,7 @@ class MultiClassCoSeg(BaseCoSegmentor):
             ValueError: if the prior gives another number of maps.
         """
         if self.feature_cache is not None:
-            self.feature_cache = FeatureCache(self.feature_cache.capacity)
+            self.feature_cache.clear()
         self._priors = {}
         if self.prior is None:
             return
