@@ -5,4 +5,16 @@ _base_ = [
     '../_base_/datasets/multiclass_test.py',
     '../_base_/default_runtime.py',
 ]
-model = dict(num_classes=2, refiners=dict(classes=dict(type='SplitClasses', levels=[0, 1])))
+model = dict(
+    num_classes=2,
+    refiners=dict(
+        classes=dict(type='SplitClasses', levels=[0, 1]),
+        class_training=dict(
+            type='SelfTraining',
+            levels=[0, 1],
+            rounds=1,
+            area=1.1,
+            targets=dict(type='DenseCRF', max_side=192, bilateral=(78, 10, 5), gaussian=(5, 3)),
+        ),
+    ),
+)
