@@ -31,7 +31,4 @@ test_pipeline = [
 ]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
-optim_wrapper = dict(
-    optimizer=dict(lr=5e-2),
-    paramwise_cfg=dict(custom_keys=dict(attention=dict(lr_mult=0.1))),
-)
+optim_wrapper = dict(optimizer=dict(lr=5e-3))

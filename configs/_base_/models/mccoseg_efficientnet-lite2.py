@@ -45,8 +45,10 @@ model = dict(
         frozen_stages=9,
     ),
     extractor_size=161,
+    vector_length=2.2,
+    prior_start=True,
     losses=dict(
-        co_attention=dict(type='CoAttentionLoss', reduction='mean', loss_weight=0.05),
+        co_attention=dict(type='CoAttentionLoss', reduction='mean', loss_weight=0.3),
         prior=dict(type='PriorMapLoss'),
     ),
     prior=dict(

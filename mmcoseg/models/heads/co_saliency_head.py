@@ -126,12 +126,16 @@ class CoSaliencyHead(BaseModule):
                 nn.init.zeros_(conv.weight)
                 nn.init.zeros_(conv.bias)
 
-    def coarse_logits(self, feats: tuple[Tensor, ...]) -> Tensor:
-        """Logits (n, k, h, w) at the features' resolution, of levels fine to coarse."""
+    def coarse_features(self, feats: tuple[Tensor, ...]) -> Tensor:
+        """What the coarse logits are linear in, (n, d, h, w), of levels fine to coarse."""
         chosen = [feats[level] for level in self.coarse_levels]
         if self.normalise:
             chosen = [x / x.detach().norm(dim=1, keepdim=True).clamp(min=1e-6) for x in chosen]
-        return self.conv(torch.cat(chosen, dim=1) if len(chosen) > 1 else chosen[0])
+        return torch.cat(chosen, dim=1) if len(chosen) > 1 else chosen[0]
+
+    def coarse_logits(self, feats: tuple[Tensor, ...]) -> Tensor:
+        """Logits (n, k, h, w) at the features' resolution, of levels fine to coarse."""
+        return self.conv(self.coarse_features(feats))
 
     def forward(self, feats: tuple[Tensor, ...], coarse: Tensor) -> Tensor:
         """Logits at about the image's size, (n, k, H', W').

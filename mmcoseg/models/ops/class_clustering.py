@@ -10,7 +10,13 @@ from torch import Tensor
 
 from .clustering import FIT_LOCATIONS, border_ring, fit_kmeans, principal_components
 
-__all__ = ['ClassMethod', 'border_contrast', 'class_discriminants', 'cluster_classes']
+__all__ = [
+    'ClassDiscriminants',
+    'ClassMethod',
+    'border_contrast',
+    'class_discriminants',
+    'cluster_classes',
+]
 
 #: How :func:`cluster_classes` finds the classes.
 ClassMethod = Literal['objects', 'foreground', 'all']
@@ -22,6 +28,8 @@ PART_SCORE = 0.65
 EXTRA_PARTS = 2
 #: Share of the votes that the background has everywhere.
 BACKGROUND_VOTES = 0.5
+#: Locations that are multiplied at a time.
+LOCATIONS_AT_ONCE = 1 << 14
 #: Probability from which a location is foreground.
 FOREGROUND = 0.5
 
@@ -194,43 +202,84 @@ def _joined(points: Tensor, parts: list[Tensor], number: int) -> list[Tensor]:
     return parts
 
 
-@torch.no_grad()
-def class_discriminants(features: Tensor, shares: Tensor, ridge: float = 0.1) -> Tensor:
-    """Linear discriminant analysis of a group's locations with soft labels.
+class ClassDiscriminants:
+    """Linear discriminant analysis of locations with soft labels, from as many parts as they have.
 
     Classes are Gaussians with one covariance, ``S_w + ridge * mean(diag S_w) I`` of what is within
-    the classes, and the shares' own frequencies as prior.
+    the classes, and the shares' own frequencies as prior. The logits of their posteriors are linear
+    in the features.
+
+    Example:
+        >>> found = ClassDiscriminants()
+        >>> features = torch.tensor([[-1.0], [-2.0], [1.0], [2.0]]).view(1, 1, 4, 1)
+        >>> shares = torch.tensor([[1.0, 1, 0, 0], [0, 0, 1, 1]]).view(1, 2, 4, 1)
+        >>> found.add(features, shares)
+        >>> directions, offsets = found.solve(ridge=0.0)
+        >>> (directions[0] - directions[0].mean()).tolist()  # by the mean over the variance
+        [-6.0, 6.0]
+    """
+
+    def __init__(self) -> None:
+        self._total = self._sums = self._scatter = 0.0
+
+    @torch.no_grad()
+    def add(self, features: Tensor, shares: Tensor) -> None:
+        """Take locations into account.
+
+        Args:
+            features: (n, d, h, w).
+            shares: of C classes, (n, C, h, w), from 0, each location's sum 1.
+        """
+        rows = features.permute(0, 2, 3, 1).flatten(0, 2)
+        weights = shares.permute(0, 2, 3, 1).flatten(0, 2).to(rows.device)
+        self._total = self._total + weights.sum(dim=0).double()
+        for start in range(0, len(rows), LOCATIONS_AT_ONCE):
+            part = rows[start : start + LOCATIONS_AT_ONCE].float()
+            weight = weights[start : start + LOCATIONS_AT_ONCE].float()
+            self._sums = self._sums + (weight.t() @ part).double()
+            weighted = part * weight.sum(dim=1, keepdim=True)
+            self._scatter = self._scatter + (weighted.t() @ part).double()
+
+    @torch.no_grad()
+    def solve(self, ridge: float = 0.1) -> tuple[Tensor, Tensor]:
+        """What features are multiplied with, (d, C), and what is added, (C,), both float64.
+
+        Raises:
+            ValueError: if nothing was added.
+        """
+        if isinstance(self._total, float):
+            raise ValueError('ClassDiscriminants has seen no locations; call add before solve')
+        total = self._total.clamp(min=1e-6)
+        means = self._sums / total[:, None]
+        within = (self._scatter - means.t() @ (means * total[:, None])) / total.sum()
+        scale = ridge * within.diagonal().mean().clamp(min=1e-12)
+        within = within + scale * torch.eye(len(within)).to(within)
+        directions = torch.linalg.solve(within, means.t())
+        offsets = (total / total.sum()).log() - (means.t() * directions).sum(dim=0) / 2
+        return directions, offsets
+
+
+@torch.no_grad()
+def class_discriminants(features: Tensor, shares: Tensor, ridge: float = 0.1) -> Tensor:
+    """What :class:`ClassDiscriminants` of a group's locations say of the same locations.
 
     Args:
         features: (N, d, h, w).
         shares: of K + 1 classes, (N, K + 1, h, w), from 0, each location's sum 1.
-        ridge: see above.
+        ridge: see there.
 
     Returns:
         The posterior of the classes, (N, K + 1, h, w) float32, each location's sum 1.
     """
+    found = ClassDiscriminants()
+    found.add(features, shares)
+    directions, offsets = found.solve(ridge)
     n, d, height, width = features.shape
     rows = features.permute(0, 2, 3, 1).reshape(-1, d)
-    weights = shares.permute(0, 2, 3, 1).reshape(n * height * width, -1).to(rows.device)
-    total = weights.sum(dim=0).double().clamp(min=1e-6)
-    sums = torch.zeros(len(total), d, dtype=torch.float64, device=rows.device)
-    scatter = torch.zeros(d, d, dtype=torch.float64, device=rows.device)
-    chunks = list(range(0, len(rows), 1 << 14))
-    for start in chunks:
-        part = rows[start : start + (1 << 14)].float()
-        weight = weights[start : start + (1 << 14)].float()
-        sums += (weight.t() @ part).double()
-        scatter += ((part * weight.sum(dim=1, keepdim=True)).t() @ part).double()
-    means = sums / total[:, None]
-    within = (scatter - means.t() @ (means * total[:, None])) / total.sum()
-    scale = ridge * within.diagonal().mean().clamp(min=1e-12)
-    within = within + scale * torch.eye(d, dtype=torch.float64, device=rows.device)
-    directions = torch.linalg.solve(within, means.t())
-    offsets = (total / total.sum()).log() - (means.t() * directions).sum(dim=0) / 2
     logits = torch.cat(
         [
-            rows[start : start + (1 << 14)].float() @ directions.float() + offsets.float()
-            for start in chunks
+            part.float() @ directions.float() + offsets.float()
+            for part in rows.split(LOCATIONS_AT_ONCE)
         ]
     )
     return logits.softmax(dim=1).view(n, height, width, -1).permute(0, 3, 1, 2).contiguous()

@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from ...registry import MODELS
 from ...structures import CoSegDataSample, GroupSampleList, group_sizes_of
-from ..ops import min_max_maps
+from ..ops import ClassDiscriminants, min_max_maps
+from ..ops.locations import maps_at_locations
 from .base import BaseCoSegmentor, require_one_size
 from .feature_cache import FeatureCache
 from .group_priors import flipped_as, without_predictions
@@ -20,6 +21,8 @@ __all__ = ['MultiClassCoSeg']
 
 #: The losses a config may name, and what each looks at.
 LOSSES = ('co_attention', 'area', 'entropy', 'prior')
+#: Of the discriminants that the head begins with.
+PRIOR_RIDGE = 1.0
 
 
 @MODELS.register_module()
@@ -53,9 +56,17 @@ class MultiClassCoSeg(BaseCoSegmentor):
             pixel has the preprocessor's mean colour. Built only where the co-attention loss is.
         extractor_size: height and width at which images and maps meet the extractor and the losses,
             a number for both; None for those of the generator's input.
+        vector_length: None for the extractor's vectors as they are, as in the paper. Otherwise that
+            of an image of the mean colour is subtracted, and what is left gets the length
+            ``vector_length * sqrt(c)``, so that what the loss sees depends on what a map shows and
+            not on how much it shows; squared distances, divided by c, are then at most
+            ``4 vector_length^2``.
         prior: config of a module whose ``predict_maps(inputs, data_samples)``, called with a whole
             group as :meth:`predict` is, gives (K + 1, h, w) maps of each image, background first,
             each pixel's sum 1. Built only where the loss of that name is.
+        prior_start: begin with a head whose coarse logits are the linear discriminants of the
+            prior's maps (:class:`~mmcoseg.models.ops.ClassDiscriminants`), rather than with a
+            random one. Needs the prior; not in the paper.
         feature_cache: number of images whose features are kept while a group is optimised, for a
             backbone that is not trained.
         test_cfg: how to predict:
@@ -80,7 +91,9 @@ class MultiClassCoSeg(BaseCoSegmentor):
         attention: dict | None = None,
         extractor: dict | None = None,
         extractor_size: int | Sequence[int] | None = None,
+        vector_length: float | None = None,
         prior: dict | None = None,
+        prior_start: bool = False,
         feature_cache: int = 0,
         data_preprocessor: dict | None = None,
         postprocessors: Sequence[dict] | None = (),
@@ -120,9 +133,18 @@ class MultiClassCoSeg(BaseCoSegmentor):
         if self.extractor is not None:
             self.extractor.requires_grad_(False)
         self.extractor_size = _size(extractor_size)
+        if vector_length is not None and not vector_length > 0:
+            raise ValueError(f'model.vector_length must be above 0, or None, got {vector_length!r}')
+        self.vector_length = vector_length
         self.prior = None
         if 'prior' in self.losses:
             self.prior = MODELS.build(prior, default_args=default)
+        elif prior_start:
+            raise ValueError(
+                'model.prior_start=True begins with the maps of model.prior, which is there only '
+                'with model.losses.prior; give both, or set model.prior_start=False'
+            )
+        self.prior_start = prior_start
         self.feature_cache = FeatureCache.of_backbone(self.backbone, feature_cache)
         #: By the images' identities: what the prior found, (1, K + 1, h, w).
         self._priors: dict[str, Tensor] = {}
@@ -161,6 +183,27 @@ class MultiClassCoSeg(BaseCoSegmentor):
                     f'{tuple(maps.shape)} of {sample.identity}'
                 )
             self._priors[sample.identity] = maps[None].float()
+        if self.prior_start:
+            self._start_head(inputs, samples)
+
+    def _start_head(
+        self, inputs: Tensor | Sequence[Tensor], samples: Sequence[CoSegDataSample]
+    ) -> None:
+        """Give the head the weights that linear discriminants of the prior's maps are."""
+        size = self._network_size(inputs)
+        found = ClassDiscriminants()
+        for start in range(0, len(samples), self.test_cfg.chunk_size):
+            some = slice(start, start + self.test_cfg.chunk_size)
+            images = self._normalised(inputs[some], size)
+            features = self.decode_head.coarse_features(self._features(images))
+            shape = tuple(features.shape[-2:])
+            priors = [self._priors[sample.identity] for sample in samples[some]]
+            shares = torch.cat([maps_at_locations(maps, shape, size) for maps in priors])
+            found.add(features, shares)
+        directions, offsets = found.solve(PRIOR_RIDGE)
+        conv = self.decode_head.conv
+        conv.weight.copy_(directions.t()[:, :, None, None])
+        conv.bias.copy_(offsets)
 
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """The backbone's levels, fine to coarse, of images (n, 3, H, W)."""
@@ -191,8 +234,17 @@ class MultiClassCoSeg(BaseCoSegmentor):
         masked = (maps[:, :, None] * images[:, None]).flatten(0, 1)
         if images.is_contiguous(memory_format=torch.channels_last):
             masked = masked.contiguous(memory_format=torch.channels_last)
-        level = self.extractor(masked)[-1]
-        return level.float().mean(dim=(2, 3)).view(*maps.shape[:2], -1)
+        vectors = self._vectors(masked).view(*maps.shape[:2], -1)
+        if self.vector_length is None:
+            return vectors
+        with torch.no_grad():
+            nothing = self._vectors(torch.zeros_like(images[:1]))
+        vectors = F.normalize(vectors - nothing, dim=-1)
+        return vectors * self.vector_length * vectors.shape[-1] ** 0.5
+
+    def _vectors(self, images: Tensor) -> Tensor:
+        """The extractor's last level, averaged over the image, (n, c) float32."""
+        return self.extractor(images)[-1].float().mean(dim=(2, 3))
 
     def loss(
         self, inputs: Tensor | Sequence[Tensor], data_samples: GroupSampleList
