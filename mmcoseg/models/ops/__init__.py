@@ -4,6 +4,7 @@ from .affinity import pairwise_affinity
 from .attention import mutual_attention, self_attention
 from .boxes import boxes_of, proposals_of_boxes
 from .class_clustering import class_discriminants, cluster_classes
+from .class_count import ClassCount
 from .clustering import border_ring, consensus_foreground, principal_components
 from .co_attention import co_attention_distances
 from .co_peaks import co_peak_losses, co_peak_scores, co_peaks
@@ -19,6 +20,7 @@ from .pooling import channel_covariance
 from .spectral import orient_by_border, spatial_clustering_loss, spectral_bipartition
 
 __all__ = [
+    'ClassCount',
     'PeakPropagation',
     'border_ring',
     'boxes_of',

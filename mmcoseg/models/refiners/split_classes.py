@@ -9,6 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...registry import MODELS
+from ...structures import GroupDataSample
+from ..class_numbers import NumClasses, check_num_classes, num_classes_of
 from ..ops.class_clustering import ClassMethod, class_discriminants, cluster_classes
 from .group_context import GroupContext
 
@@ -24,7 +26,8 @@ class SplitClasses(BaseModule):
     averaged with the clusters, which keep the classes from drifting. Put it last of the refiners.
 
     Args:
-        num_classes: K.
+        num_classes: K: a number; ``'data'`` for what the data set says of each group (metainfo
+            ``num_classes``).
         levels: indices of the backbone's levels that are looked at, of one resolution; locations
             are l2-normalised level by level, so that each level counts the same.
         method, num_clusters, num_seeds, num_components: of ``cluster_classes``.
@@ -33,7 +36,8 @@ class SplitClasses(BaseModule):
         keep: weight of the clusters in the average.
 
     Raises:
-        ValueError: for options out of range.
+        ValueError: for options out of range; while working, if it is not known how many classes a
+            group has, or they are too many for ``num_clusters``.
     """
 
     # Codes are centred over the group before anything else.
@@ -41,7 +45,7 @@ class SplitClasses(BaseModule):
 
     def __init__(
         self,
-        num_classes: int = 2,
+        num_classes: NumClasses = 2,
         levels: Sequence[int] = (-1,),
         method: ClassMethod = 'objects',
         num_clusters: int = 8,
@@ -53,12 +57,16 @@ class SplitClasses(BaseModule):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
+        check_num_classes(num_classes)
+        if num_classes == 'auto':
+            raise ValueError("SplitClasses takes a number of classes or 'data', got 'auto'")
         if method not in get_args(ClassMethod):
             raise ValueError(f'method must be one of {get_args(ClassMethod)}, got {method!r}')
-        if num_classes < 1 or num_clusters <= num_classes or num_seeds < 1 or rounds < 0:
+        fixed = num_classes if isinstance(num_classes, int) else 1
+        if num_clusters <= fixed or num_seeds < 1 or rounds < 0:
             raise ValueError(
-                'num_classes and num_seeds must be at least 1, num_clusters more than num_classes, '
-                f'and rounds at least 0; got {num_classes}, {num_seeds}, {num_clusters}, {rounds}'
+                'num_seeds must be at least 1, num_clusters more than num_classes, and rounds at '
+                f'least 0; got {num_seeds}, {num_clusters} and {num_classes}, {rounds}'
             )
         if not 0 <= keep <= 1 or ridge < 0:
             raise ValueError(f'keep must be from 0 to 1 and ridge from 0, got {keep} and {ridge}')
@@ -92,9 +100,21 @@ class SplitClasses(BaseModule):
             foreground = F.interpolate(
                 foreground, size=shape, mode='bilinear', align_corners=False, antialias=True
             )
-        clusters = cluster_classes(codes, foreground[:, 0], self.num_classes, **self.options)
+        num_classes = self._num_classes_of(context.group, codes, foreground[:, 0])
+        clusters = cluster_classes(codes, foreground[:, 0], num_classes, **self.options)
         current = clusters
         for _ in range(self.rounds):
             learned = class_discriminants(codes, current, self.ridge)
             current = self.keep * clusters + (1 - self.keep) * learned
         return current
+
+    def _num_classes_of(self, group: GroupDataSample, codes: Tensor, foreground: Tensor) -> int:
+        """K of a group; where it is estimated, the group is told."""
+        number = num_classes_of(group, self.num_classes)
+        if number >= self.options['num_clusters']:
+            raise ValueError(
+                f'the group {group.get("group")!r} has {number} classes, too many for '
+                f'num_clusters={self.options["num_clusters"]} of SplitClasses: set it to '
+                f'{number + 1} or more'
+            )
+        return number

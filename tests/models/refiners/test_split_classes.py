@@ -42,6 +42,24 @@ def test_levels_are_normalised_each_by_itself():
     torch.testing.assert_close(codes, expected)
 
 
+def test_as_many_classes_as_the_data_set_says():
+    prob = torch.rand(4, 1, 9, 9, generator=torch.Generator().manual_seed(1))
+
+    def maps(refiner, **metainfo):
+        group = GroupDataSample([], metainfo=dict(group='g', **metainfo))
+        return refiner(prob, GroupContext([], group, own=codes_of()))
+
+    refiner = SplitClasses('data', num_clusters=4)
+    for number in (1, 2, 3):
+        found = maps(refiner, num_classes=number)
+        assert torch.equal(found, maps(SplitClasses(number, num_clusters=4)))
+    with pytest.raises(ValueError, match="how many classes the group 'g' has"):
+        maps(refiner)
+    message = "'g' has 4 classes, too many for num_clusters=4 .* set it to 5 or more"
+    with pytest.raises(ValueError, match=message):
+        maps(refiner, num_classes=4)
+
+
 def test_maps_of_another_resolution():
     context = GroupContext([], GroupDataSample([]), own=codes_of())
     assert SplitClasses(3)(torch.rand(4, 1, 36, 36), context).shape == (4, 4, 9, 9)
@@ -51,6 +69,7 @@ def test_maps_of_another_resolution():
     'options',
     [
         dict(num_classes=0),
+        dict(num_classes='many'),
         dict(num_classes=8),
         dict(num_seeds=0),
         dict(rounds=-1),
