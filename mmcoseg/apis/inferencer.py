@@ -97,7 +97,7 @@ def inference_config(
         if isinstance(num_classes, int) and cfg.model.get('max_classes') is not None:
             cfg.model.max_classes = max(num_classes, cfg.model.max_classes)
     elif cfg.model.get('num_classes') == 'data':
-        cfg.model.num_classes = min(2, cfg.model.get('max_classes') or 2)  # nothing says it
+        cfg.model.num_classes = 'auto'  # nothing says it of photographs
     for model in filter(None, (cfg.model, cfg.model.get('prior'))):
         steps = model.get('postprocessors') or []
         refiners = model.get('refiners') or {}

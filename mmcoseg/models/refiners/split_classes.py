@@ -12,6 +12,7 @@ from ...registry import MODELS
 from ...structures import GroupDataSample
 from ..class_numbers import NumClasses, check_num_classes, num_classes_of
 from ..ops.class_clustering import ClassMethod, class_discriminants, cluster_classes
+from ..ops.class_count import MOST_CLASSES, count_classes
 from .group_context import GroupContext
 
 __all__ = ['SplitClasses']
@@ -24,16 +25,20 @@ class SplitClasses(BaseModule):
     The group's locations are clustered (:func:`~mmcoseg.models.ops.cluster_classes`); then, in each
     round, discriminants of the classes are learned from the maps so far, and their posteriors are
     averaged with the clusters, which keep the classes from drifting. Put it last of the refiners.
+    A single class (of the method ``'objects'``) is the foreground as it is.
 
     Args:
         num_classes: K: a number; ``'data'`` for what the data set says of each group (metainfo
-            ``num_classes``).
+            ``num_classes``); ``'auto'`` for an estimate
+            (:func:`~mmcoseg.models.ops.count_classes`), which becomes the group's metainfo
+            ``class_count``.
         levels: indices of the backbone's levels that are looked at, of one resolution; locations
             are l2-normalised level by level, so that each level counts the same.
         method, num_clusters, num_seeds, num_components: of ``cluster_classes``.
         rounds: of learning; 0 for none.
         ridge: of :func:`~mmcoseg.models.ops.class_discriminants`.
         keep: weight of the clusters in the average.
+        max_classes: the largest K of ``'auto'``.
 
     Raises:
         ValueError: for options out of range; while working, if it is not known how many classes a
@@ -55,22 +60,23 @@ class SplitClasses(BaseModule):
         ridge: float = 0.1,
         keep: float = 0.3,
         init_cfg: dict | None = None,
+        max_classes: int = MOST_CLASSES,
     ) -> None:
         super().__init__(init_cfg)
         check_num_classes(num_classes)
-        if num_classes == 'auto':
-            raise ValueError("SplitClasses takes a number of classes or 'data', got 'auto'")
         if method not in get_args(ClassMethod):
             raise ValueError(f'method must be one of {get_args(ClassMethod)}, got {method!r}')
-        fixed = num_classes if isinstance(num_classes, int) else 1
-        if num_clusters <= fixed or num_seeds < 1 or rounds < 0:
+        most = dict(data=1, auto=min(max_classes, MOST_CLASSES)).get(num_classes, num_classes)
+        if num_clusters <= most or num_seeds < 1 or rounds < 0 or max_classes < 1:
             raise ValueError(
-                'num_seeds must be at least 1, num_clusters more than num_classes, and rounds at '
-                f'least 0; got {num_seeds}, {num_clusters} and {num_classes}, {rounds}'
+                'num_seeds and max_classes must be at least 1, num_clusters more than there may be '
+                f'classes (num_classes={num_classes!r}: {most}), and rounds at least 0; got '
+                f'{num_seeds}, {max_classes}, {num_clusters}, {rounds}'
             )
         if not 0 <= keep <= 1 or ridge < 0:
             raise ValueError(f'keep must be from 0 to 1 and ridge from 0, got {keep} and {ridge}')
         self.num_classes = num_classes
+        self.max_classes = max_classes
         self.levels = tuple(levels)
         self.rounds = rounds
         self.ridge = ridge
@@ -101,6 +107,8 @@ class SplitClasses(BaseModule):
                 foreground, size=shape, mode='bilinear', align_corners=False, antialias=True
             )
         num_classes = self._num_classes_of(context.group, codes, foreground[:, 0])
+        if num_classes == 1 and self.options['method'] == 'objects':
+            return torch.cat([1 - foreground, foreground], dim=1).to(codes.device)
         clusters = cluster_classes(codes, foreground[:, 0], num_classes, **self.options)
         current = clusters
         for _ in range(self.rounds):
@@ -110,6 +118,10 @@ class SplitClasses(BaseModule):
 
     def _num_classes_of(self, group: GroupDataSample, codes: Tensor, foreground: Tensor) -> int:
         """K of a group; where it is estimated, the group is told."""
+        if self.num_classes == 'auto':
+            count = count_classes(codes, foreground, self.max_classes)
+            group.set_metainfo(dict(class_count=count))
+            return count.num_classes
         number = num_classes_of(group, self.num_classes)
         if number >= self.options['num_clusters']:
             raise ValueError(
