@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from sklearn.metrics import silhouette_score
+from sklearn.metrics import silhouette_samples
 from torch import Tensor
 
 from .clustering import fit_kmeans, principal_components
@@ -23,9 +23,9 @@ COPY = 1e-3
 RESTARTS = 5
 
 # Of the logits of K, see :func:`count_classes`. docs/segment.md says what they were fitted to.
-BIASES = (0.0, 3.06, 7.6, 11.32)
-MISSED_WEIGHT = 1.6
-SILHOUETTE_WEIGHT = 9.4
+BIASES = (0.0, 3.24, 8.31, 12.47)
+MISSED_WEIGHT = 1.72
+SILHOUETTE_WEIGHT = 12.3
 
 
 @dataclass(frozen=True)
@@ -135,9 +135,10 @@ def class_evidence(
         M, the mean over the images of ``log(1.02 - f)``, where f is the image's largest
         foreground: what looks for one object is not sure of any in images of other classes.
 
-        S_K for K = 1 to ``MOST_CLASSES``, the mean silhouette of k-means of the images into K,
-        each represented by the mean features of its foreground; 0 for K = 1 and where there are
-        no more than K different images. An image that is of no other's kind has silhouette 0.
+        S_K for K = 1 to ``MOST_CLASSES``, how well k-means parts the images into K kinds, each
+        image represented by the mean features of its foreground: the mean silhouette of a kind's
+        images, mean over the kinds; 0 for K = 1 and where there are no more than K different
+        images. Kinds count alike, and one of a single image, whose silhouette is 0, as nothing.
     """
     n, d, height, width = features.shape
     probability = foreground.reshape(n, -1).float().cpu()
@@ -161,9 +162,13 @@ def _distinct(points: Tensor) -> Tensor:
 
 
 def _silhouette(points: np.ndarray, k: int) -> float:
-    """Mean silhouette of the best of several k-means into k."""
+    """Silhouette of the best of several k-means into k: its mean over each kind, then over all."""
     if not 1 < k < len(points):
         return 0.0
     models = [fit_kmeans(points, k, random_state=seed) for seed in range(RESTARTS)]
     labels = min(models, key=lambda model: model.inertia_).labels_
-    return float(silhouette_score(points, labels)) if len(set(labels)) > 1 else 0.0
+    kinds = np.unique(labels)
+    if len(kinds) == 1:
+        return 0.0
+    values = silhouette_samples(points, labels)
+    return float(np.mean([values[labels == kind].mean() for kind in kinds]))

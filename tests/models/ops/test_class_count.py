@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.cluster import KMeans
-from sklearn.metrics import silhouette_score
+from sklearn.metrics import silhouette_samples
 
 from mmcoseg.models.ops import ClassCount, count_classes
 from mmcoseg.models.ops.class_count import class_evidence
@@ -55,8 +55,8 @@ def test_images_in_which_no_object_is_certain_speak_for_more_classes():
 
 def test_evidence_against_its_definition():
     rng = torch.Generator().manual_seed(0)
-    features = torch.randn(9, 5, 4, 4, generator=rng)
-    foreground = torch.rand(9, 4, 4, generator=rng)
+    features, foreground = group([0, 1, 2, 3, 0, 1, 2, 0, 1])
+    foreground *= torch.rand(9, 9, 9, generator=rng)
     missed, silhouettes = class_evidence(features, foreground)
     largest = foreground.amax(dim=(1, 2))
     assert missed == pytest.approx(np.log(1.02 - largest.numpy()).mean(), rel=1e-5)
@@ -64,8 +64,9 @@ def test_evidence_against_its_definition():
     objects = (weights[:, None] * features).sum((2, 3)) / weights.sum((1, 2))[:, None]
     for k in (2, 3, 4):
         labels = KMeans(k, n_init=200, random_state=0).fit_predict(objects.double().numpy())
-        best = silhouette_score(objects, labels)
-        assert silhouettes[k - 1] == pytest.approx(best, abs=0.05)
+        values = silhouette_samples(objects, labels)
+        best = np.mean([values[labels == kind].mean() for kind in range(k)])
+        assert silhouettes[k - 1] == pytest.approx(best, abs=0.01)
     assert silhouettes[0] == 0 and len(silhouettes) == 4
 
 
@@ -83,6 +84,14 @@ def test_order_and_copies_of_the_images_change_nothing():
         assert again == pytest.approx(shares, abs=1e-3)
     # Not even of a single one that is like no other.
     assert shares[3] < 0.5
+
+
+def test_an_image_that_is_like_no_other_is_half_as_good_as_a_class():
+    kinds = [0] * 10
+    (_, single, *_), (_, pair, *_) = (
+        class_evidence(*group([*kinds, *[5] * odd], noise=0.1))[1] for odd in (1, 2)
+    )
+    assert pair > 0.8 and single == pytest.approx(pair / 2, abs=0.1)
 
 
 def test_half_precision_and_unrotated_features():
