@@ -77,9 +77,9 @@ def count_classes(
     The shares are the softmax over K of ``b_K + m (K - 2.5) M + s S_K`` with the evidence of
     :func:`class_evidence`: M, how much a foreground of one object misses, and S_K, how well the
     images fall into K kinds by what they show. b, m and s are a logistic regression on groups of
-    photographs of which the same number had one, two, three and four classes, with the foreground
-    of ``ConsensusModulator`` and ``SelfTraining`` and features of ``EfficientNetLite``. So the
-    shares hold for such groups; they know nothing of what a user is likely to have.
+    photographs with one, two, three and four classes, each number of the same weight, with the
+    foreground of ``ConsensusModulator`` and ``SelfTraining`` and features of ``EfficientNetLite``.
+    So the shares hold for such groups; they know nothing of what a user is likely to have.
 
     Neither sees classes that come together in every image: two that always do are most often one.
 
@@ -92,7 +92,7 @@ def count_classes(
 
     Returns:
         Shares of K = 1 to ``min(max_classes, MOST_CLASSES)``; 0 for more classes than there are
-        images. They do not depend on the order of the images, nor on copies of all of them.
+        different images. Neither the order of the images nor copies of all of them matter.
 
     Raises:
         ValueError: if the shapes do not fit, there is no image, or ``max_classes`` is not positive.
@@ -110,11 +110,11 @@ def count_classes(
         raise ValueError('a group without images has no classes to count')
     if max_classes < 1:
         raise ValueError(f'max_classes must be at least 1, got {max_classes!r}')
-    missed, silhouettes = class_evidence(features, foreground, num_components)
+    missed, silhouettes, different = class_evidence(features, foreground, num_components)
     numbers = range(1, min(max_classes, MOST_CLASSES) + 1)
     logits = [
         BIASES[k - 1] + MISSED_WEIGHT * (k - 2.5) * missed + SILHOUETTE_WEIGHT * silhouettes[k - 1]
-        if k <= len(features)
+        if k <= different
         else -np.inf
         for k in numbers
     ]
@@ -125,7 +125,7 @@ def count_classes(
 @torch.no_grad()
 def class_evidence(
     features: Tensor, foreground: Tensor, num_components: int = 64
-) -> tuple[float, tuple[float, ...]]:
+) -> tuple[float, tuple[float, ...], int]:
     """What :func:`count_classes` judges by.
 
     Args:
@@ -139,9 +139,11 @@ def class_evidence(
         image represented by the mean features of its foreground: the mean silhouette of a kind's
         images, mean over the kinds; 0 for K = 1 and where there are no more than K different
         images. Kinds count alike, and one of a single image, whose silhouette is 0, as nothing.
+
+        The number of different images.
     """
     n, d, height, width = features.shape
-    probability = foreground.reshape(n, -1).float().cpu()
+    probability = foreground.reshape(n, -1).float().cpu().clamp(0, 1)
     largest = probability.amax(dim=1, keepdim=True)
     missed = (1 + LEAST_MISSED - largest).log().mean().item()
 
@@ -149,15 +151,16 @@ def class_evidence(
     rows = rows.reshape(n, height * width, -1).float().cpu()
     weights = probability * (probability >= CORE * largest)
     weights = torch.where(largest > 0, weights, 1.0)
-    objects = (weights[..., None] * rows).sum(dim=1) / weights.sum(dim=1, keepdim=True)
+    objects = torch.einsum('nl,nlc->nc', weights, rows) / weights.sum(dim=1, keepdim=True)
     objects = _distinct(objects[objects[:, 0].argsort(stable=True)]).numpy()
-    return missed, tuple(_silhouette(objects, k) for k in range(1, MOST_CLASSES + 1))
+    silhouettes = tuple(_silhouette(objects, k) for k in range(1, MOST_CLASSES + 1))
+    return missed, silhouettes, len(objects)
 
 
 def _distinct(points: Tensor) -> Tensor:
     """The rows without later copies of any."""
     spread = (points - points.mean(dim=0)).square().sum(dim=1).mean().sqrt()
-    same = torch.cdist(points, points, compute_mode='donot_use_mm_for_euclid_dist') < COPY * spread
+    same = torch.cdist(points, points, compute_mode='donot_use_mm_for_euclid_dist') <= COPY * spread
     return points[~same.tril(diagonal=-1).any(dim=1)]
 
 

@@ -57,7 +57,7 @@ def test_evidence_against_its_definition():
     rng = torch.Generator().manual_seed(0)
     features, foreground = group([0, 1, 2, 3, 0, 1, 2, 0, 1])
     foreground *= torch.rand(9, 9, 9, generator=rng)
-    missed, silhouettes = class_evidence(features, foreground)
+    missed, silhouettes, different = class_evidence(features, foreground)
     largest = foreground.amax(dim=(1, 2))
     assert missed == pytest.approx(np.log(1.02 - largest.numpy()).mean(), rel=1e-5)
     weights = foreground * (foreground >= largest[:, None, None] / 2)
@@ -67,7 +67,7 @@ def test_evidence_against_its_definition():
         values = silhouette_samples(objects, labels)
         best = np.mean([values[labels == kind].mean() for kind in range(k)])
         assert silhouettes[k - 1] == pytest.approx(best, abs=0.01)
-    assert silhouettes[0] == 0 and len(silhouettes) == 4
+    assert silhouettes[0] == 0 and len(silhouettes) == 4 and different == 9
 
 
 def test_order_and_copies_of_the_images_change_nothing():
@@ -82,8 +82,8 @@ def test_order_and_copies_of_the_images_change_nothing():
             features.repeat(copies, 1, 1, 1), foreground.repeat(copies, 1, 1)
         ).shares
         assert again == pytest.approx(shares, abs=1e-3)
-    # Not even of a single one that is like no other.
-    assert shares[3] < 0.5
+    one = [part.repeat(3, *[1] * (part.dim() - 1)) for part in group([0])]
+    assert count_classes(*one).shares == (1, 0, 0, 0)
 
 
 def test_an_image_that_is_like_no_other_is_half_as_good_as_a_class():
