@@ -9,8 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...registry import MODELS
-from ...structures import GroupDataSample
-from ..class_numbers import NumClasses, check_num_classes, num_classes_of
+from ...structures import GroupDataSample, NumClasses, check_num_classes, num_classes_of
 from ..ops.class_clustering import ClassMethod, class_discriminants, cluster_classes
 from ..ops.class_count import MOST_CLASSES, count_classes
 from .group_context import GroupContext

@@ -9,8 +9,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...registry import MODELS
-from ...structures import CoSegDataSample, GroupDataSample, GroupSampleList, group_sizes_of
-from ..class_numbers import NumClasses, check_num_classes, num_classes_of
+from ...structures import (
+    CoSegDataSample,
+    GroupDataSample,
+    GroupSampleList,
+    NumClasses,
+    check_num_classes,
+    group_sizes_of,
+    num_classes_of,
+)
 from ..ops import ClassCount, min_max_maps
 from .base import BaseCoSegmentor, require_one_size
 from .feature_cache import FeatureCache

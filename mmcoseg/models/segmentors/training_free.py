@@ -10,8 +10,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...registry import MODELS
-from ...structures import GroupDataSample, GroupSampleList, group_sizes_of
-from ..class_numbers import NumClasses, check_num_classes
+from ...structures import (
+    GroupDataSample,
+    GroupSampleList,
+    NumClasses,
+    check_num_classes,
+    group_sizes_of,
+)
 from ..necks.modulator import Modulation
 from ..ops.locations import maps_at_pixels, pad_map
 from ..refiners import GroupContext

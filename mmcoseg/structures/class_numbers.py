@@ -2,7 +2,7 @@
 
 from typing import Literal, get_args
 
-from ..structures import GroupDataSample
+from .group_data_sample import GroupDataSample
 
 __all__ = ['NumClasses', 'NumberSource', 'check_num_classes', 'num_classes_of']
 
