@@ -83,8 +83,10 @@ def depth(path: Path) -> int:
 def test_the_consensus_has_the_same_settings_wherever_it_stands():
     """Configs of three levels cannot share it all, so that it is written down more than once."""
 
+    classes = ('classes', 'class_training')
+
     def settings(model):
-        refiners = {name: cfg for name, cfg in model['refiners'].items() if name != 'classes'}
+        refiners = {name: cfg for name, cfg in model['refiners'].items() if name not in classes}
         backbone = {key: model['backbone'][key] for key in ('arch', 'taps', 'output_stride')}
         return backbone, model['cues'], model['cue_weights'], refiners
 
@@ -94,4 +96,8 @@ def test_the_consensus_has_the_same_settings_wherever_it_stands():
     expected = settings(model('consensus/consensus_efficientnet-lite2'))
     for name in ('deepco3/deepco3_efficientnet-lite2', 'mccoseg/mccoseg_efficientnet-lite2'):
         assert settings(model(name)['prior']) == expected
-    assert settings(model('mccoseg/consensus_efficientnet-lite2_multiclass')) == expected
+    training_free = model('mccoseg/consensus_efficientnet-lite2_multiclass')
+    assert settings(training_free) == expected
+    optimised = model('mccoseg/mccoseg_efficientnet-lite2')['prior']
+    for name in classes:
+        assert optimised['refiners'][name] == training_free['refiners'][name]

@@ -6,5 +6,7 @@ _base_ = [
 ]
 model = dict(
     num_classes='data',
-    refiners=dict(classes=dict(type='SplitClasses', levels=[0, 1], method='foreground', rounds=0)),
+    refiners=dict(
+        classes=dict(type='SplitClasses', levels=[0, 1], method='foreground', rounds=0, union=False)
+    ),
 )

@@ -9,5 +9,7 @@ model = dict(
     num_classes='data',
     backbone=dict(taps=['stage5', 'stage6']),
     cues=dict(saliency=dict(type='SaliencyModulator')),
-    refiners=dict(classes=dict(type='SplitClasses', levels=[0, 1], method='all', rounds=0)),
+    refiners=dict(
+        classes=dict(type='SplitClasses', levels=[0, 1], method='all', rounds=0, union=False)
+    ),
 )

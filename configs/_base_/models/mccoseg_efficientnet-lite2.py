@@ -73,6 +73,13 @@ model = dict(
                 ),
             ),
             classes=dict(type='SplitClasses', levels=[0, 1]),
+            class_training=dict(
+                type='SelfTraining',
+                levels=[0, 1],
+                rounds=1,
+                area=1.1,
+                targets=dict(type='DenseCRF', max_side=192, bilateral=(78, 10, 5), gaussian=(5, 3)),
+            ),
         ),
         test_cfg=dict(chunk_size=2, memory_limit=256, flip=True),
     ),

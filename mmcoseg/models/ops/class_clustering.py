@@ -15,7 +15,11 @@ __all__ = ['ClassMethod', 'border_contrast', 'class_discriminants', 'cluster_cla
 #: How :func:`cluster_classes` finds the classes.
 ClassMethod = Literal['objects', 'foreground', 'all']
 #: One minus the mean IoU up to which clusters of several clusterings are one class.
-SAME_CLASS = 0.5
+SAME_CLASS = 0.6
+#: Share of the best candidate's score from which one is a part of some class.
+PART_SCORE = 0.65
+#: Candidates that are looked at beyond the number of classes.
+EXTRA_PARTS = 2
 #: Share of the votes that the background has everywhere.
 BACKGROUND_VOTES = 0.5
 #: Probability from which a location is foreground.
@@ -43,7 +47,7 @@ def cluster_classes(
     num_classes: int,
     method: ClassMethod = 'objects',
     num_clusters: int = 8,
-    num_seeds: int = 16,
+    num_seeds: int = 32,
     num_components: int = 64,
     seed: int = 0,
 ) -> Tensor:
@@ -52,9 +56,12 @@ def cluster_classes(
     - ``'objects'``: all locations are clustered finely and many times. In each clustering the
       K + 1 clusters are candidates that are most foreground and most unlike the images' borders
       (mean of both ranks over the group). Candidates of all clusterings that are much the same
-      (average linkage of their IoUs) are one class; the K classes are kept whose candidates are
-      most such on average, times the root of how many clusterings found them. So a class may be
-      found that ``foreground``, which knows but one object, has missed.
+      (average linkage of their IoUs) are one part; its score is how much its candidates are such
+      on average, times the root of the share of clusterings that found it. The K best parts are
+      kept and, of the next two, those not far behind the best; while there are more than K, the two
+      are one class whose means lie in the same direction from the group's mean (cosine), as a face
+      and a coat do. So a class may be found that ``foreground``, which knows but one object, has
+      missed.
     - ``'foreground'``: the locations of a foreground of at least one half are clustered into K.
     - ``'all'``: all locations are clustered into K + 1; the cluster that holds most of the images'
       borders for its size is background.
@@ -91,7 +98,7 @@ def cluster_classes(
     if method == 'objects':
         objectness = (_ranks(probability) + _ranks(border_contrast(points, on_border))) / 2
         clusterings = [_kmeans(points, num_clusters, seed + run) for run in range(num_seeds)]
-        shares = _agreed_classes(clusterings, objectness, num_classes, num_clusters)
+        shares = _agreed_classes(points, clusterings, objectness, num_classes, num_clusters)
         shares = torch.cat([torch.full_like(shares[:, :1], BACKGROUND_VOTES), shares], dim=1)
         shares = shares / shares.sum(dim=1, keepdim=True)
     elif method == 'foreground':
@@ -130,7 +137,11 @@ def _ranks(values: Tensor) -> Tensor:
 
 
 def _agreed_classes(
-    clusterings: list[Tensor], objectness: Tensor, num_classes: int, num_clusters: int
+    points: Tensor,
+    clusterings: list[Tensor],
+    objectness: Tensor,
+    num_classes: int,
+    num_clusters: int,
 ) -> Tensor:
     """How much each location belongs to each of K classes, (m, K); see :func:`cluster_classes`."""
     masks, scores = [], []
@@ -156,11 +167,31 @@ def _agreed_classes(
         same = np.flatnonzero(names == name)
         support = min(1.0, len(same) / len(clusterings))
         found.append((-np.mean([scores[i] for i in same]) * support**0.5, int(same[0]), same))
-    chosen = [same for *_, same in sorted(found, key=lambda one: one[:2])[:num_classes]]
+    found.sort(key=lambda one: one[:2])
+    enough = PART_SCORE * found[0][0]
+    parts = [
+        stack[torch.from_numpy(same)].mean(dim=0)
+        for number, (score, _, same) in enumerate(found[: num_classes + EXTRA_PARTS])
+        if number < num_classes or score <= enough
+    ]
     shares = torch.zeros(stack.shape[1], num_classes)
-    for number, same in enumerate(chosen):
-        shares[:, number] = stack[torch.from_numpy(same)].mean(dim=0)
+    for number, votes in enumerate(_joined(points, parts, num_classes)):
+        shares[:, number] = votes
     return shares
+
+
+def _joined(points: Tensor, parts: list[Tensor], number: int) -> list[Tensor]:
+    """Votes (m,) of at most so many classes, of their parts'."""
+    parts = list(parts)
+    centre = points.mean(dim=0)
+    while len(parts) > number:
+        votes = torch.stack(parts)
+        means = votes @ points / votes.sum(dim=1, keepdim=True) - centre
+        alike = torch.nn.functional.normalize(means, dim=1)
+        alike = (alike @ alike.t()).fill_diagonal_(-torch.inf)
+        first, second = sorted(divmod(int(alike.argmax()), len(parts)))
+        parts[first] = torch.maximum(parts[first], parts.pop(second))
+    return parts
 
 
 @torch.no_grad()

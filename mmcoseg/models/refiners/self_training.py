@@ -9,11 +9,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...registry import MODELS, TASK_UTILS
+from ..ops.class_clustering import class_discriminants
 from ..ops.discriminant import group_discriminant
 from ..ops.locations import maps_at_locations, maps_at_pixels, pad_map
 from .group_context import GroupContext
 
-__all__ = ['SelfTraining', 'match_area']
+__all__ = ['SelfTraining', 'match_area', 'match_areas']
 
 
 @MODELS.register_module()
@@ -25,6 +26,10 @@ class SelfTraining(BaseModule):
     much of the group as the targets did. From a round to the next, and in the end, they are
     averaged with the maps that came in, which keep the object from drifting.
 
+    Maps of K + 1 classes, background first (behind ``SplitClasses``), are treated alike, by linear
+    discriminant analysis of all classes at once, each of which covers as much of the group as its
+    targets did.
+
     Locations are l2-normalised level by level, so that each level counts the same.
 
     Args:
@@ -32,7 +37,8 @@ class SelfTraining(BaseModule):
         rounds: at least 1.
         ridge: of :func:`group_discriminant`. Large values lead to the difference of the mean
             descriptors; small ones to what parts the targets exactly.
-        slope: steepness of the soft maps, in standard deviations of the discriminant.
+        slope: steepness of the soft maps, in standard deviations of the discriminant; of no account
+            for classes, whose posteriors are taken.
         area: in the last round, area of the soft maps relative to the targets', above 0. The CRF
             behind it takes some away.
         keep: weight of the maps that came in, between rounds and in the end.
@@ -81,10 +87,10 @@ class SelfTraining(BaseModule):
         return torch.cat([F.normalize(feats[level], dim=1) for level in self.levels], dim=1)
 
     def forward(self, prob: Tensor, context: GroupContext) -> Tensor:
-        """Soft maps (N, 1, h, w) at the resolution of the codes.
+        """Soft maps (N, C, h, w) at the resolution of the codes.
 
         Args:
-            prob: soft maps (N, 1, h', w').
+            prob: soft maps (N, C, h', w'), of one object (C = 1) or of background and classes.
             context: with this refiner's codes.
         """
         codes = context.own
@@ -96,18 +102,31 @@ class SelfTraining(BaseModule):
         for number in range(self.rounds):
             last = number == self.rounds - 1
             target = self._draw(current, context)
-            values, _ = group_discriminant(codes, target[:, 0].clamp(0.02, 0.98), self.ridge)
-            # Centred: what is the same everywhere must not exceed what match_area can undo.
-            values = values - values.mean()
-            logits = self.slope * values / values.std(correction=0).clamp(min=1e-6)
-            share = target.mean() * (self.area if last else 1)
-            learned = torch.sigmoid(match_area(logits, float(share)))
+            learned = self._learn(codes, target.clamp(0.02, 0.98), target, self.area if last else 1)
             weight = self.keep[1] if last else self.keep[0]
             current = weight * given + (1 - weight) * learned.to(given.device)
         return current
 
+    def _learn(self, codes: Tensor, soft: Tensor, target: Tensor, area: float) -> Tensor:
+        """Soft maps (N, C, h, w) by what tells the targets apart.
+
+        Args:
+            soft: the targets, nowhere certain.
+            area: of the objects, relative to that of the targets.
+        """
+        if target.shape[1] == 1:
+            values, _ = group_discriminant(codes, soft[:, 0], self.ridge)
+            # Centred: what is the same everywhere must not exceed what match_area can undo.
+            values = values - values.mean()
+            logits = self.slope * values / values.std(correction=0).clamp(min=1e-6)
+            return torch.sigmoid(match_area(logits, float(target.mean() * area)))
+        learned = class_discriminants(codes, soft / soft.sum(dim=1, keepdim=True), self.ridge)
+        shares = target.mean(dim=(0, 2, 3)).double()
+        shares[1:] *= area
+        return match_areas(learned, (shares / shares.sum()).to(learned.device))
+
     def _draw(self, prob: Tensor, context: GroupContext) -> Tensor:
-        """The targets (N, 1, h, w) that soft maps stand for."""
+        """The targets (N, C, h, w) that soft maps stand for."""
         if self.targets is None:
             return prob
         drawn = self.targets.refine(
@@ -122,6 +141,8 @@ class SelfTraining(BaseModule):
         for one, image in zip(drawn, context.images):
             target = torch.from_numpy(np.asarray(one))[None]
             target = pad_map(target, tuple(image.shape[-2:]), context.size)
+            if target.shape[1] > 1:  # padding is background
+                target[:, 0] = 1 - target[:, 1:].sum(dim=1)
             targets.append(maps_at_locations(target, shape, context.size))
         return torch.cat(targets)
 
@@ -141,6 +162,26 @@ def match_area(logits: Tensor, share: float) -> Tensor:
         else:
             high = middle
     return logits + (low + high) / 2
+
+
+def match_areas(maps: Tensor, shares: Tensor, rounds: int = 100) -> Tensor:
+    """Weigh classes so that each one's mean becomes its share; a location's sum stays 1.
+
+    Args:
+        maps: (N, C, h, w), above 0, each location's sum 1.
+        shares: (C,), their sum 1. A class whose share is 0 gets nothing.
+        rounds: at most, of multiplying each class by how much it lacks.
+    """
+    weights = torch.ones_like(shares, dtype=torch.float64)
+    for _ in range(rounds):
+        weighted = maps * weights.to(maps.dtype)[:, None, None]
+        weighted = weighted / weighted.sum(dim=1, keepdim=True).clamp(min=1e-12)
+        ratio = shares / weighted.mean(dim=(0, 2, 3)).double().clamp(min=1e-12)
+        if (ratio.log().abs()[shares > 0] < 1e-4).all():
+            break
+        weights = (weights * ratio).clamp(min=0, max=1e12)
+        weights = weights / weights.max().clamp(min=1e-12)
+    return weighted
 
 
 def _array(image: Tensor) -> np.ndarray:

@@ -23,8 +23,11 @@ class SplitClasses(BaseModule):
 
     The group's locations are clustered (:func:`~mmcoseg.models.ops.cluster_classes`); then, in each
     round, discriminants of the classes are learned from the maps so far, and their posteriors are
-    averaged with the clusters, which keep the classes from drifting. Put it last of the refiners.
-    A single class (of the method ``'objects'``) is the foreground as it is.
+    averaged with the clusters, which keep the classes from drifting. With ``union`` a location is
+    foreground in the end where the classes or the foreground that came in say so (the probability
+    that not both of two independent ones say no); which class, the posteriors say. Only refiners
+    that take several classes can come behind it. A single class, of the method ``'objects'``, is
+    the foreground that came in.
 
     Args:
         num_classes: K: a number; ``'data'`` for what the data set says of each group (metainfo
@@ -37,6 +40,7 @@ class SplitClasses(BaseModule):
         rounds: of learning; 0 for none.
         ridge: of :func:`~mmcoseg.models.ops.class_discriminants`.
         keep: weight of the clusters in the average.
+        union: see above.
         max_classes: the largest K of ``'auto'``.
 
     Raises:
@@ -53,11 +57,12 @@ class SplitClasses(BaseModule):
         levels: Sequence[int] = (-1,),
         method: ClassMethod = 'objects',
         num_clusters: int = 8,
-        num_seeds: int = 16,
+        num_seeds: int = 32,
         num_components: int = 64,
         rounds: int = 2,
         ridge: float = 0.1,
         keep: float = 0.3,
+        union: bool = True,
         init_cfg: dict | None = None,
         max_classes: int = MOST_CLASSES,
     ) -> None:
@@ -80,6 +85,7 @@ class SplitClasses(BaseModule):
         self.rounds = rounds
         self.ridge = ridge
         self.keep = keep
+        self.union = union
         self.options = dict(
             method=method,
             num_clusters=num_clusters,
@@ -113,7 +119,7 @@ class SplitClasses(BaseModule):
         for _ in range(self.rounds):
             learned = class_discriminants(codes, current, self.ridge)
             current = self.keep * clusters + (1 - self.keep) * learned
-        return current
+        return with_foreground(current, foreground.to(current.device)) if self.union else current
 
     def _num_classes_of(self, group: GroupDataSample, codes: Tensor, foreground: Tensor) -> int:
         """K of a group; where it is estimated, the group is told."""
@@ -129,3 +135,22 @@ class SplitClasses(BaseModule):
                 f'{number + 1} or more'
             )
         return number
+
+
+def with_foreground(shares: Tensor, foreground: Tensor) -> Tensor:
+    """K + 1 soft maps whose foreground is the union of their own and another.
+
+    Args:
+        shares: (N, K + 1, h, w), the background first, each location's sum 1.
+        foreground: probability, (N, 1, h, w).
+
+    Returns:
+        Of the shape of ``shares``: background ``b (1 - f)``, of the background b and the foreground
+        f; what is left is shared out as the classes are to each other, evenly where there is none.
+    """
+    background, classes = shares[:, :1], shares[:, 1:]
+    total = classes.sum(dim=1, keepdim=True)
+    even = torch.full_like(classes, 1 / classes.shape[1])
+    among = torch.where(total > 1e-6, classes / total.clamp(min=1e-6), even)
+    background = background * (1 - foreground)
+    return torch.cat([background, (1 - background) * among], dim=1)

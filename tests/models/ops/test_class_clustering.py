@@ -48,6 +48,26 @@ def test_both_classes_are_found_though_the_foreground_knows_only_one():
     assert agreement(cluster_classes(features, foreground, 2, 'foreground'), labels) < 0.95
 
 
+def test_parts_of_one_object_are_one_class():
+    """The first class has an upper and a lower part, more alike than the second class is."""
+    features, labels = group()
+    rng = np.random.default_rng(1)
+    mark = torch.from_numpy(rng.normal(size=12)).float()
+    mark = mark / mark.norm()
+    upper = torch.zeros(20, 20, dtype=torch.bool)
+    upper[:7] = True
+    for i, sign in ((upper, 1.0), (~upper, -1.0)):
+        inside = (labels == 1) & i
+        features.permute(0, 2, 3, 1)[inside] += sign * 0.8 * mark
+    foreground = (labels == 1).float()
+    shares = cluster_classes(features, foreground, 2)
+    assert agreement(shares, labels) > 0.97
+    # The parts by themselves are what three classes are.
+    three = cluster_classes(features, foreground, 3).argmax(dim=1)
+    firsts = [set(three[(labels == 1) & part].tolist()) - {0} for part in (upper, ~upper)]
+    assert len(set.union(*firsts)) == 2
+
+
 def test_inside_the_foreground():
     features, labels = group()
     shares = cluster_classes(features, (labels > 0).float(), 2, 'foreground')

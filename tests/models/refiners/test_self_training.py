@@ -8,9 +8,10 @@ from torch.nn import functional as F
 from mmcoseg.config_files import METHODS, find_config
 from mmcoseg.datasets import CoSegDataset
 from mmcoseg.models import SelfTraining
+from mmcoseg.models.ops import class_discriminants
 from mmcoseg.models.postprocessors.edge_refiner import EdgeRefiner
 from mmcoseg.models.refiners import GroupContext
-from mmcoseg.models.refiners.self_training import match_area
+from mmcoseg.models.refiners.self_training import match_area, match_areas
 from mmcoseg.registry import MODELS, TASK_UTILS, TRANSFORMS
 from mmcoseg.structures import GroupDataSample
 
@@ -311,3 +312,69 @@ def test_photographs(coseg_data):
     order = list(reversed(range(len(images))))
     context = context_of(codes[order], [images[i] for i in order], (257, 257))
     torch.testing.assert_close(refiner(prob[order], context), result[order], atol=2e-3, rtol=0)
+
+
+def class_maps(truth, noise=1.5):
+    """Rough maps (N, 3, h, w) of background, what the lower half is, and the square."""
+    rng = torch.Generator().manual_seed(5)
+    maps = torch.nn.functional.one_hot(truth, 3).permute(0, 3, 1, 2).float()
+    return (2 * maps + noise * torch.randn(maps.shape, generator=rng)).softmax(dim=1)
+
+
+def test_several_classes_against_the_definition():
+    codes, _, square = scene()
+    truth = torch.where(square, 2, torch.zeros_like(square, dtype=torch.long))
+    truth[:, 5:][truth[:, 5:] == 0] = 1
+    maps = class_maps(truth)
+    found = SelfTraining(rounds=2, ridge=0.5, area=1.2, keep=(0.4, 0.3), targets=None)(
+        maps, context_of(codes)
+    )
+    torch.testing.assert_close(found.sum(dim=1), torch.ones(found[:, 0].shape))
+    current = maps
+    for keep, area in ((0.4, 1.0), (0.3, 1.2)):
+        soft = current.clamp(0.02, 0.98)
+        learned = class_discriminants(codes, soft / soft.sum(1, keepdim=True), 0.5)
+        shares = current.mean((0, 2, 3)) * torch.tensor([1, area, area])
+        learned = match_areas(learned, (shares / shares.sum()).double())
+        current = keep * maps + (1 - keep) * learned
+    torch.testing.assert_close(found, current)
+    assert (found.argmax(1) == truth).float().mean() > (maps.argmax(1) == truth).float().mean()
+
+
+def test_classes_get_their_shares():
+    rng = torch.Generator().manual_seed(0)
+    maps = (3 * torch.randn(4, 3, 8, 8, generator=rng)).softmax(dim=1)
+    shares = torch.tensor([0.7, 0.1, 0.2], dtype=torch.float64)
+    found = match_areas(maps, shares)
+    torch.testing.assert_close(found.mean((0, 2, 3)).double(), shares, atol=1e-3, rtol=0)
+    torch.testing.assert_close(found.sum(dim=1), torch.ones(4, 8, 8))
+    # A location's odds change by the same factors everywhere.
+    factors = (found / maps) / (found / maps)[:, :1]
+    torch.testing.assert_close(
+        factors, factors[:1, :, :1, :1].expand_as(factors), rtol=1e-3, atol=0
+    )
+    nothing = match_areas(maps, torch.tensor([0.5, 0.5, 0.0], dtype=torch.float64))
+    assert nothing[:, 2].max() == 0 and torch.isfinite(nothing).all()
+    assert match_areas(maps, shares.flip(0)).argmax(1).float().mean() > 1
+
+
+def test_padding_is_background_where_there_are_classes():
+    codes, _, _ = scene()
+    maps = torch.full((4, 3, 9, 7), 1 / 3)
+    image = torch.full((3, 33, 49), 200, dtype=torch.uint8)  # red, and half as high as the batch
+    refiner = SelfTraining(rounds=1, targets=dict(type='SelfTrainingTestClassTargets'))
+    drawn = refiner._draw(maps, context_of(codes, [image] * 4, SIZE))
+    assert drawn.shape == maps.shape
+    torch.testing.assert_close(drawn.sum(dim=1), torch.ones(4, 9, 7))
+    assert (drawn[:, 0, 6:] > 0.99).all() and (drawn[:, 2, :3] > 0.99).all()
+
+
+@TASK_UTILS.register_module(name='SelfTrainingTestClassTargets')
+class ClassTargets(EdgeRefiner):
+    """All images are of the last class."""
+
+    def refine(self, images, probs):
+        for image, prob in zip(images, probs):
+            mask = np.zeros((len(prob), *image.shape[:2]), np.float32)
+            mask[-1] = 1
+            yield mask

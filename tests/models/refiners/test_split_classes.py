@@ -1,5 +1,6 @@
 """The refiner that makes several classes of one foreground."""
 
+import numpy as np
 import pytest
 import torch
 from mmengine.structures import PixelData
@@ -7,6 +8,7 @@ from torch.nn import functional as F
 
 from mmcoseg.models.ops import class_discriminants, cluster_classes, count_classes
 from mmcoseg.models.refiners import GroupContext, SplitClasses
+from mmcoseg.models.refiners.split_classes import with_foreground
 from mmcoseg.registry import MODELS
 from mmcoseg.structures import CoSegDataSample, GroupDataSample
 
@@ -28,11 +30,29 @@ def test_rounds_of_discriminants_average_with_the_clusters():
     expected = clusters
     for _ in range(2):
         expected = 0.25 * clusters + 0.75 * class_discriminants(codes.half(), expected, 0.2)
-    found = SplitClasses(2, num_seeds=5, ridge=0.2, keep=0.25)(prob, context)
+    options = dict(num_seeds=5, ridge=0.2, keep=0.25)
+    found = SplitClasses(2, union=False, **options)(prob, context)
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(found.sum(dim=1), torch.ones(4, 9, 9))
-    untouched = SplitClasses(2, num_seeds=5, rounds=0)(prob, context)
+    untouched = SplitClasses(2, num_seeds=5, rounds=0, union=False)(prob, context)
     torch.testing.assert_close(untouched, clusters)
+    union = SplitClasses(2, **options)(prob, context)
+    torch.testing.assert_close(union, with_foreground(expected, prob))
+
+
+def test_foreground_of_both():
+    rng = torch.Generator().manual_seed(0)
+    shares = torch.rand(2, 3, 4, 4, generator=rng).softmax(dim=1)
+    shares[0, :, 0, 0] = torch.tensor([1.0, 0.0, 0.0])
+    foreground = torch.rand(2, 1, 4, 4, generator=rng)
+    found = with_foreground(shares, foreground)
+    for n, y, x in np.ndindex(2, 4, 4):
+        b, *classes = shares[n, :, y, x].tolist()
+        f = foreground[n, 0, y, x].item()
+        is_object = 1 - (1 - f) * b  # not both say no
+        each = [is_object * c / sum(classes) if sum(classes) else is_object / 2 for c in classes]
+        assert found[n, :, y, x].tolist() == pytest.approx([1 - is_object, *each], abs=1e-6)
+    torch.testing.assert_close(with_foreground(shares, 0 * foreground), shares)
 
 
 def test_levels_are_normalised_each_by_itself():
