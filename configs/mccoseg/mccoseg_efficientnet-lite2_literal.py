@@ -1,5 +1,5 @@
-# The published parts on EfficientNets, for comparison with the offline config: the co-attention loss
-# alone, random maps to begin with, the whole network optimised.
+# The published parts on EfficientNets, for comparison with the offline config: the co-attention
+# loss alone, random maps to begin with, the whole network optimised.
 _base_ = [
     '../_base_/models/mccoseg_vgg16.py',
     '../_base_/datasets/multiclass.py',

@@ -1,4 +1,4 @@
-# Multi-class co-segmentation as published, on groups of model.num_classes classes (--data-root).
+# Multi-class co-segmentation as published, on groups of two and three classes (--data-root).
 _base_ = [
     '../_base_/models/mccoseg_vgg16.py',
     '../_base_/datasets/multiclass.py',

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -61,7 +61,7 @@ def inference_config(
     cfg_options: dict[str, Any] | None = None,
     crf: bool = True,
     num_workers: int | None = None,
-    num_classes: int | None = None,
+    num_classes: int | Literal['auto'] | None = None,
 ) -> Config:
     """The config by which :class:`CoSegInferencer` works; see there for the arguments.
 
@@ -94,6 +94,10 @@ def inference_config(
                 'mccoseg does'
             )
         cfg.model.num_classes = num_classes
+        if isinstance(num_classes, int) and cfg.model.get('max_classes') is not None:
+            cfg.model.max_classes = max(num_classes, cfg.model.max_classes)
+    elif cfg.model.get('num_classes') == 'data':
+        cfg.model.num_classes = 'auto'  # nothing says it of photographs
     for model in filter(None, (cfg.model, cfg.model.get('prior'))):
         steps = model.get('postprocessors') or []
         refiners = model.get('refiners') or {}
@@ -151,7 +155,8 @@ class CoSegInferencer:
         num_workers: threads that read images, and helper processes of the CRF; None for one a
             core. Results are the same for any number.
         num_classes: how many classes recur in a group, for models that tell them apart
-            (``model.num_classes``); None for the config's number.
+            (``model.num_classes``): a number for all groups; ``'auto'`` for an estimate of each
+            group. None for what the config says, where ``'data'`` becomes ``'auto'``.
         limits: images beyond it are left out.
         trust_weights: read weights that are more than plain data; such a file can run any
             program.
@@ -180,7 +185,7 @@ class CoSegInferencer:
         seed: int = 0,
         num_workers: int | None = None,
         *,
-        num_classes: int | None = None,
+        num_classes: int | Literal['auto'] | None = None,
         limits: ImageLimits | None = None,
         trust_weights: bool = False,
     ) -> None:
@@ -245,8 +250,10 @@ class CoSegInferencer:
             gives it; in the metainfo ``group``, ``stem``, ``file_name``, ``img_path`` or
             ``ori_img``, ``absent``. Images that cannot be read are not among them but in the
             group's ``skipped``, a list of :class:`SkippedFile`; if none can be read, the group is
-            empty. The group's ``seconds`` is what reading and computing took. Of several parts,
-            each has all of the group's ``skipped``, and its own share of the seconds.
+            empty. ``class_count`` is what was estimated of the number of its classes, where it was
+            (:class:`~mmcoseg.models.ops.ClassCount`). The group's ``seconds`` is what reading and
+            computing took. Of several parts, each has all of the group's ``skipped``, and its own
+            share of the seconds.
         """
         groups = inputs
         if not (isinstance(inputs, list) and inputs and isinstance(inputs[0], InputGroup)):

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from mmengine.config import Config
@@ -18,6 +18,7 @@ from PIL import Image
 
 from ..datasets.image_io import BadImageError
 from ..engine.launch import optimizes_groups
+from ..models.ops import ClassCount
 from ..structures import CoSegDataSample, GroupDataSample
 from .export import ResultWriter
 from .export.files import display_name, file_name_of, write_atomically
@@ -83,7 +84,7 @@ def segment_to_folder(
     weights: str | Path | None = None,
     device: str | None = None,
     cfg_options: dict[str, Any] | None = None,
-    num_classes: int | None = None,
+    num_classes: int | Literal['auto'] | None = None,
     crf: bool = True,
     presence_threshold: float | None = None,
     seed: int = 0,
@@ -279,6 +280,7 @@ class _Run:
         self.progress.begin(group.name, len(group))
         skipped: dict[str, str] = {}
         entries: list[dict] = []
+        count = None
         withdraw = job.overwrite and bool(job.old['images'])
         # Part by part: masks of a thousand photographs would not fit into memory together.
         for part in inferencer.stream([group], progress=self.progress.advance, parts=True):
@@ -286,6 +288,7 @@ class _Run:
                 self.results.withdraw(group.name, job.old['images'])
                 withdraw = False
             skipped |= {file.file_name: file.reason for file in part.skipped}
+            count = _described(part.get('class_count'))
             written, failed = self._write_part(part, job)
             entries += written
             skipped |= failed
@@ -299,10 +302,14 @@ class _Run:
             )
             for name, reason in skipped.items()
         ]
-        self.results.save(group.name, job.new_state(entries, reasons), job.old['images'])
+        state = dict(job.new_state(entries, reasons), class_count=count)
+        self.results.save(group.name, state, job.old['images'])
         self.num_written += len(entries)
         self.progress.end(
-            group.name, len(entries), [(r['file_name'], r['reason']) for r in reasons]
+            group.name,
+            len(entries),
+            [(r['file_name'], r['reason']) for r in reasons],
+            count and count['text'],
         )
         self.results.assemble()
 
@@ -439,6 +446,8 @@ class _Results:
                     for entry in state['skipped']
                 ],
             )
+            if state.get('class_count'):
+                group['class_count'] = state['class_count']
             if state['settings'] != self.settings:
                 group['settings'] = state['settings']
             groups.append(group)
@@ -447,6 +456,16 @@ class _Results:
         end = time.monotonic()
         # So that all of this takes a tenth of the time at most, however many groups there are.
         self._pause_until = end + max(_PAUSE, _PAUSE_FACTOR * (end - start))
+
+
+def _described(count: ClassCount | None) -> dict[str, Any] | None:
+    """An estimated number of classes as plain types, and in words."""
+    if count is None:
+        return None
+    text = str(count)
+    if not count.is_sure:
+        text += '; if you know how many there are, say so with --classes K'
+    return dict(num_classes=count.num_classes, shares=list(count.shares), text=text)
 
 
 def _read_state(file: Path) -> dict[str, Any] | None:

@@ -76,6 +76,7 @@ class MultiClassCoSegDataset(CoSegDataset):
     a single class. The group record has the numbers of all its classes in ``label_ids``, again in
     the order of the mask values; so have its image records, since images without one of the classes
     are only known from their masks. ``metainfo['classes']`` are all names, sorted, each once.
+    The record's ``num_classes`` is K, also where ``label_ids`` is empty.
 
     In pipelines masks are loaded with ``LoadCoSegMask(binary=False, values='label')``, which keeps
     the classes apart.
@@ -139,6 +140,10 @@ class MultiClassCoSegDataset(CoSegDataset):
     def _set_classes(self, names: Sequence[str]) -> None:
         classes = {name for group in names for name in self.classes_of(group)}
         self._metainfo.setdefault('classes', tuple(sorted(classes)))
+
+    def _group_record(self, group: str, folder: Path) -> dict:
+        record = super()._group_record(group, folder)
+        return dict(record, num_classes=len(self.classes_of(group)))
 
     def label_ids_of(self, category: str) -> tuple[int, ...]:
         """Numbers of a group's classes among ``metainfo['classes']``, in the order of the mask

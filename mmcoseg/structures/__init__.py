@@ -1,5 +1,6 @@
 """Data elements: one image (:class:`CoSegDataSample`), one group (:class:`GroupDataSample`)."""
 
+from .class_numbers import NumClasses, check_num_classes, num_classes_of
 from .coseg_data_sample import CoSegDataSample
 from .group_data_sample import GroupDataSample, GroupSampleList, group_sizes_of, split_groups
 from .proposal_data import ProposalData
@@ -8,7 +9,10 @@ __all__ = [
     'CoSegDataSample',
     'GroupDataSample',
     'GroupSampleList',
+    'NumClasses',
     'ProposalData',
+    'check_num_classes',
     'group_sizes_of',
+    'num_classes_of',
     'split_groups',
 ]

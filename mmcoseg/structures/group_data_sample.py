@@ -15,7 +15,9 @@ class GroupDataSample(BaseDataElement):
 
     Metainfo: ``group`` (str), the group's name; ``category`` (str), what its images share, where
     known; ``label_ids`` (tuple[int, ...]), the co-categories as indices into the data set's
-    ``metainfo['classes']``, empty where unknown.
+    ``metainfo['classes']``, empty where unknown; ``num_classes`` (int), how many classes the images
+    share, where the data set says it; ``class_count`` (:class:`~mmcoseg.models.ops.ClassCount`),
+    what a model has estimated of that.
 
     Example:
         >>> images = [CoSegDataSample(metainfo=dict(group='cat', stem=s)) for s in ('a', 'b')]

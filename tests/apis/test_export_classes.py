@@ -10,6 +10,7 @@ from pycocotools.coco import COCO
 
 from mmcoseg.apis import CoSegInferencer
 from mmcoseg.apis.export.report import _class_areas, _legend
+from mmcoseg.apis.inferencer import inference_config
 from mmcoseg.cli import main
 from mmcoseg.datasets.image_io import read_image, read_mask
 from mmcoseg.visualization import PALETTE, overlay
@@ -126,6 +127,74 @@ def test_results_of_classes_are_scored(done, tmp_path, capsys):
     assert scores['summary'] == dict(P=100, J=100)
     channels = [c['channel'] for c in scores['groups']['toys']['classes'].values()]
     assert channels == list(range(number, 0, -1))
+
+
+def test_an_estimated_number_of_classes_is_told(pictures, tmp_path, tiny_config, capsys):
+    out = tmp_path / 'out'
+    arguments = ['segment', str(pictures), '--out', str(out), '--config', tiny_config]
+    arguments += ['--cfg-options', 'model.num_classes=data']
+    assert main([*arguments, '--classes', 'auto']) == 0
+    texts = dict(
+        fruit='3 classes (sure: 0.80; next 1: 0.07)',
+        toys='2 classes (unsure: 0.40; next 1: 0.20); if you know how many there are, say so with '
+        '--classes K',
+    )
+    told = capsys.readouterr().err
+    page = (out / 'report.html').read_text(encoding='utf-8')
+    groups = json.loads((out / 'summary.json').read_text())['groups']
+    for (name, text), group, number in zip(texts.items(), groups, (3, 2), strict=True):
+        assert f'{name}: {text}\n' in told
+        assert f'<p class="class-count">{text}</p>' in page
+        assert group['class_count']['text'] == text
+        assert group['class_count']['num_classes'] == number
+        assert sum(group['class_count']['shares']) == pytest.approx(1)
+    assert read_mask(out / 'masks/fruit/a.png').max() == 3
+    assert read_mask(out / 'masks/toys/d.png').max() == 2
+    # Finished groups keep theirs; a number is another setting.
+    Image.fromarray(read_image(pictures / 'toys/d.png')).save(pictures / 'toys/e.png')
+    assert main([*arguments, '--classes', 'auto', '--quiet']) == 0
+    assert not capsys.readouterr().err
+    groups = json.loads((out / 'summary.json').read_text())['groups']
+    assert [group['class_count']['num_classes'] for group in groups] == [3, 2]
+    assert main([*arguments, '--classes', '2']) == 1
+    assert "num_classes is 2 now, but was 'auto'" in capsys.readouterr().err
+    assert main([*arguments, '--classes', '2', '--overwrite', '--quiet']) == 0
+    groups = json.loads((out / 'summary.json').read_text())['groups']
+    assert not any('class_count' in group for group in groups)
+    assert 'class="class-count"' not in (out / 'report.html').read_text(encoding='utf-8')
+
+
+def test_where_the_number_of_classes_comes_from(tiny_config):
+    def model(number=None, **options):
+        options = {f'model.{key}': value for key, value in options.items()}
+        return inference_config(config=tiny_config, cfg_options=options, num_classes=number).model
+
+    # Nothing says it of photographs.
+    assert model(num_classes='data').num_classes == 'auto'
+    assert model(2, num_classes='data').num_classes == 2
+    assert model(num_classes=3).num_classes == 3
+    assert model('auto', num_classes=3, max_classes=4).num_classes == 'auto'
+    assert model(7, num_classes='data', max_classes=6).max_classes == 7
+    assert model(2, num_classes='data', max_classes=6).max_classes == 6
+    assert inference_config('mccoseg').model.num_classes == 'auto'
+
+
+@pytest.mark.parametrize('text', ['0', '-1', '1.5', 'many', ''])
+def test_wrong_numbers_of_classes(text, pictures, tmp_path, capsys):
+    arguments = ['segment', str(pictures), '--out', str(tmp_path / 'out'), f'--classes={text}']
+    with pytest.raises(SystemExit) as error:
+        main(arguments)
+    assert error.value.code == 2
+    assert 'must be a positive whole number, or auto' in capsys.readouterr().err
+
+
+def test_methods_that_do_not_tell_classes_apart(pictures, tmp_path, capsys):
+    arguments = ['segment', str(pictures), '--out', str(tmp_path / 'out'), '--classes', 'auto']
+    assert main(arguments) == 1
+    assert 'no number of classes to choose' in capsys.readouterr().err
+    # Nor does one estimate anything without a prior.
+    assert main([*arguments, '--config', 'mccoseg/mccoseg_vgg16']) == 1
+    assert '`mmcoseg segment --classes K`' in capsys.readouterr().err
 
 
 def test_classes_of_records():

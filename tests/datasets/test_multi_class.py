@@ -7,6 +7,7 @@ from PIL import Image
 from mmcoseg.datasets import ConcatCoSegDataset, MultiClassCoSegDataset, MultiClassVOCDataset
 from mmcoseg.datasets.image_io import read_mask
 from mmcoseg.datasets.multi_class import PUBLISHED_GROUPS, classes_in_name
+from mmcoseg.engine.group_optimization import GroupBatches
 from mmcoseg.registry import DATASETS
 from mmcoseg.testing import write_tiny_dataset
 
@@ -70,6 +71,20 @@ def test_names_may_stand_elsewhere(root):
 def test_a_name_without_plus_is_one_class(tmp_path):
     write_tiny_dataset(tmp_path, groups={'bird': 2})
     assert MultiClassCoSegDataset(str(tmp_path)).get_data_info(0)['label_ids'] == (0,)
+
+
+def test_how_many_classes_a_group_has(root):
+    options = dict(pipeline=PIPELINE, test_mode=True)
+    dataset = MultiClassCoSegDataset(str(root), **options)
+    assert [dataset[i]['data_samples'].num_classes for i in range(2)] == [3, 2]
+    # Also where the classes have no numbers.
+    other = MultiClassCoSegDataset(str(root), metainfo=dict(classes=('cat',)), **options)
+    groups = [other[i]['data_samples'] for i in range(2)]
+    assert [(group.num_classes, group.label_ids) for group in groups] == [(3, ()), (2, ())]
+    # And in mini-batches.
+    batches = GroupBatches(other.get_data_info(0), other.pipeline, batch_size=2)
+    numbers = [batch['data_samples'][0].num_classes for batch in batches.loader]
+    assert numbers == [3, 3]
 
 
 def test_classes_given_and_joined(root, tmp_path_factory):

@@ -19,7 +19,8 @@ backbone = dict(
 )
 model = dict(
     type='MultiClassCoSeg',
-    num_classes=2,
+    num_classes='data',
+    max_classes=6,
     data_preprocessor=preprocessor,
     backbone=backbone,
     attention=dict(

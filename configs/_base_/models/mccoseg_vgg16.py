@@ -2,7 +2,8 @@
 # frozen ResNet-50 that looks at the images through them.
 model = dict(
     type='MultiClassCoSeg',
-    num_classes=2,
+    num_classes='data',
+    max_classes=3,
     data_preprocessor=dict(
         type='GroupDataPreprocessor',
         mean=[123.675, 116.28, 103.53],

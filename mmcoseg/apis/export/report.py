@@ -133,6 +133,7 @@ def _group(group: dict[str, Any], number: int) -> dict[str, Any]:
         name=group['name'],
         records=records,
         legend=_legend(records),
+        class_count=(group.get('class_count') or {}).get('text'),
         num_absent=sum(record['absent'] for record in records),
         num_skipped=len(group.get('skipped', ())),
     )

@@ -234,6 +234,7 @@ class ResultWriter:
         Args:
             groups: in order, ``dict(name=..., images=[records], skipped=[...])``, where an entry of
                 ``skipped`` is ``dict(file_name=..., reason=...)``, the file's name in its group.
+                The report shows ``class_count['text']``, where there is one.
                 Other keys that hold plain types are taken into the summary.
             settings: of the run, plain types, for the summary and the head of the report.
                 ``method`` is shown first.

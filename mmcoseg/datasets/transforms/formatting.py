@@ -49,7 +49,7 @@ class PackGroupInputs(BaseTransform):
         self.meta_keys = tuple(meta_keys)
 
     def transform(self, results: dict) -> dict:
-        group_keys = ('group', 'category', 'label_ids')
+        group_keys = ('group', 'category', 'label_ids', 'num_classes')
         return dict(
             inputs=[self._tensor(image['img']) for image in results['images']],
             data_samples=GroupDataSample(

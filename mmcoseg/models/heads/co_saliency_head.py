@@ -33,11 +33,17 @@ class BilinearDeconvolution(nn.ConvTranspose2d):
             self.weight.copy_(torch.outer(line, line).expand_as(self.weight))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, k, h, w) to (n, k, 2 h, 2 w), or (n, k, 2 h - 1, 2 w - 1) with aligned corners."""
+        """(n, k, h, w) to (n, k, 2 h, 2 w), or (n, k, 2 h - 1, 2 w - 1) with aligned corners.
+
+        Fewer maps than there are weights for are the first ones.
+        """
         if not self.align_corners:
             # Beyond the border the map goes on, rather than being 0.
             x = F.pad(x, (1, 1, 1, 1), mode='replicate')
-        return super().forward(x)
+        maps = x.shape[1]
+        return F.conv_transpose2d(
+            x, self.weight[:maps], stride=self.stride, padding=self.padding, groups=maps
+        )
 
 
 @MODELS.register_module()
@@ -149,7 +155,7 @@ class CoSaliencyHead(BaseModule):
             logits, stride = upsample(logits), stride // 2
             if str(stride) in self.lateral:
                 finer = self.lateral[str(stride)](feats[self.strides.index(stride)])
-                logits = logits + self._resize(finer, logits.shape[-2:])
+                logits = logits + self._resize(finer[:, : logits.shape[1]], logits.shape[-2:])
         return logits
 
     def predict_by_feat(self, logits: Tensor, size: tuple[int, int]) -> Tensor:

@@ -17,7 +17,8 @@ class MultiClassHead(CoSaliencyHead):
 
     As :class:`CoSaliencyHead`, with K + 1 maps: a 1x1 convolution, and deconvolutions of each map
     that begin as bilinear interpolation. With ``lateral`` it is the fully convolutional network
-    with skips of Long, Shelhamer, Darrell (CVPR 2015), of as many levels as there are.
+    with skips of Long, Shelhamer, Darrell (CVPR 2015), of as many levels as there are. Until the
+    softmax a map depends on no other's weights, so that fewer classes may be asked for.
 
     Args:
         in_channels, strides: of the levels, as of :class:`CoSaliencyHead`.
@@ -47,15 +48,24 @@ class MultiClassHead(CoSaliencyHead):
         self.num_maps = num_classes + 1
         super().__init__(in_channels, strides, **options)
 
-    def forward(self, feats: tuple[Tensor, ...], coarse: Tensor | None = None) -> Tensor:
-        """Logits at about the image's size, (n, K + 1, H', W'), the background first.
+    def forward(
+        self,
+        feats: tuple[Tensor, ...],
+        coarse: Tensor | None = None,
+        num_classes: int | None = None,
+    ) -> Tensor:
+        """Logits at about the image's size, (n, k + 1, H', W'), the background first.
 
         Args:
             feats: levels, fine to coarse.
             coarse: their ``coarse_logits``, where these are known.
+            num_classes: k, at most K: those of the first classes only; None for all.
         """
-        return super().forward(feats, self.coarse_logits(feats) if coarse is None else coarse)
+        coarse = self.coarse_logits(feats) if coarse is None else coarse
+        if num_classes is not None:
+            coarse = coarse[:, : num_classes + 1]
+        return super().forward(feats, coarse)
 
     def predict_by_feat(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
-        """Maps (n, K + 1, *size), float32, each pixel's sum 1, of logits of any resolution."""
+        """Maps (n, k + 1, *size), float32, each pixel's sum 1, of logits of any resolution."""
         return self._resize(logits.float(), size).softmax(dim=1)

@@ -9,7 +9,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...registry import MODELS
+from ...structures import GroupDataSample, NumClasses, check_num_classes, num_classes_of
 from ..ops.class_clustering import ClassMethod, class_discriminants, cluster_classes
+from ..ops.class_count import MOST_CLASSES, count_classes
 from .group_context import GroupContext
 
 __all__ = ['SplitClasses']
@@ -24,10 +26,14 @@ class SplitClasses(BaseModule):
     averaged with the clusters, which keep the classes from drifting. With ``union`` a location is
     foreground in the end where the classes or the foreground that came in say so (the probability
     that not both of two independent ones say no); which class, the posteriors say. Only refiners
-    that take several classes can come behind it.
+    that take several classes can come behind it. A single class, of the method ``'objects'``, is
+    the foreground that came in.
 
     Args:
-        num_classes: K.
+        num_classes: K: a number; ``'data'`` for what the data set says of each group (metainfo
+            ``num_classes``); ``'auto'`` for an estimate
+            (:func:`~mmcoseg.models.ops.count_classes`), which becomes the group's metainfo
+            ``class_count``.
         levels: indices of the backbone's levels that are looked at, of one resolution; locations
             are l2-normalised level by level, so that each level counts the same.
         method, num_clusters, num_seeds, num_components: of ``cluster_classes``.
@@ -35,9 +41,11 @@ class SplitClasses(BaseModule):
         ridge: of :func:`~mmcoseg.models.ops.class_discriminants`.
         keep: weight of the clusters in the average.
         union: see above.
+        max_classes: the largest K of ``'auto'``.
 
     Raises:
-        ValueError: for options out of range.
+        ValueError: for options out of range; while working, if it is not known how many classes a
+            group has, or they are too many for ``num_clusters``.
     """
 
     # Codes are centred over the group before anything else.
@@ -45,7 +53,7 @@ class SplitClasses(BaseModule):
 
     def __init__(
         self,
-        num_classes: int = 2,
+        num_classes: NumClasses = 2,
         levels: Sequence[int] = (-1,),
         method: ClassMethod = 'objects',
         num_clusters: int = 8,
@@ -56,18 +64,23 @@ class SplitClasses(BaseModule):
         keep: float = 0.3,
         union: bool = True,
         init_cfg: dict | None = None,
+        max_classes: int = MOST_CLASSES,
     ) -> None:
         super().__init__(init_cfg)
+        check_num_classes(num_classes)
         if method not in get_args(ClassMethod):
             raise ValueError(f'method must be one of {get_args(ClassMethod)}, got {method!r}')
-        if num_classes < 1 or num_clusters <= num_classes or num_seeds < 1 or rounds < 0:
+        most = dict(data=1, auto=min(max_classes, MOST_CLASSES)).get(num_classes, num_classes)
+        if num_clusters <= most or num_seeds < 1 or rounds < 0 or max_classes < 1:
             raise ValueError(
-                'num_classes and num_seeds must be at least 1, num_clusters more than num_classes, '
-                f'and rounds at least 0; got {num_classes}, {num_seeds}, {num_clusters}, {rounds}'
+                'num_seeds and max_classes must be at least 1, num_clusters more than there may be '
+                f'classes (num_classes={num_classes!r}: {most}), and rounds at least 0; got '
+                f'{num_seeds}, {max_classes}, {num_clusters}, {rounds}'
             )
         if not 0 <= keep <= 1 or ridge < 0:
             raise ValueError(f'keep must be from 0 to 1 and ridge from 0, got {keep} and {ridge}')
         self.num_classes = num_classes
+        self.max_classes = max_classes
         self.levels = tuple(levels)
         self.rounds = rounds
         self.ridge = ridge
@@ -98,12 +111,30 @@ class SplitClasses(BaseModule):
             foreground = F.interpolate(
                 foreground, size=shape, mode='bilinear', align_corners=False, antialias=True
             )
-        clusters = cluster_classes(codes, foreground[:, 0], self.num_classes, **self.options)
+        num_classes = self._num_classes_of(context.group, codes, foreground[:, 0])
+        if num_classes == 1 and self.options['method'] == 'objects':
+            return torch.cat([1 - foreground, foreground], dim=1).to(codes.device)
+        clusters = cluster_classes(codes, foreground[:, 0], num_classes, **self.options)
         current = clusters
         for _ in range(self.rounds):
             learned = class_discriminants(codes, current, self.ridge)
             current = self.keep * clusters + (1 - self.keep) * learned
         return with_foreground(current, foreground.to(current.device)) if self.union else current
+
+    def _num_classes_of(self, group: GroupDataSample, codes: Tensor, foreground: Tensor) -> int:
+        """K of a group; where it is estimated, the group is told."""
+        if self.num_classes == 'auto':
+            count = count_classes(codes, foreground, self.max_classes)
+            group.set_metainfo(dict(class_count=count))
+            return count.num_classes
+        number = num_classes_of(group, self.num_classes)
+        if number >= self.options['num_clusters']:
+            raise ValueError(
+                f'the group {group.get("group")!r} has {number} classes, too many for '
+                f'num_clusters={self.options["num_clusters"]} of SplitClasses: set it to '
+                f'{number + 1} or more'
+            )
+        return number
 
 
 def with_foreground(shares: Tensor, foreground: Tensor) -> Tensor:

@@ -9,8 +9,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...registry import MODELS
-from ...structures import CoSegDataSample, GroupSampleList, group_sizes_of
-from ..ops import ClassDiscriminants, min_max_maps
+from ...structures import (
+    CoSegDataSample,
+    GroupDataSample,
+    GroupSampleList,
+    NumClasses,
+    check_num_classes,
+    group_sizes_of,
+    num_classes_of,
+)
+from ..ops import ClassCount, ClassDiscriminants, min_max_maps
 from ..ops.locations import maps_at_locations
 from .base import BaseCoSegmentor, require_one_size
 from .feature_cache import FeatureCache
@@ -21,6 +29,8 @@ __all__ = ['MultiClassCoSeg']
 
 #: The losses a config may name, and what each looks at.
 LOSSES = ('co_attention', 'area', 'entropy', 'prior')
+#: Shorter vectors, relative to that of the mean colour, are not stretched to the full length.
+LEAST_VECTOR = 0.01
 #: Of the discriminants that the head begins with.
 PRIOR_RIDGE = 1.0
 
@@ -39,8 +49,19 @@ class MultiClassCoSeg(BaseCoSegmentor):
     first images of the group. So with mutual attention an image's maps depend on the images beside
     it; without, they do not depend on any other image.
 
+    **The number of classes is a matter of the group.** The head makes maps of ``max_classes``; a
+    group uses the first K + 1 of them, as if there were no others. A group is optimised and
+    predicted with the same K.
+
     Args:
-        num_classes: K, object classes in the group. The head and the prior get it.
+        num_classes: K, object classes in a group:
+
+            - a number: that of every group;
+            - ``'data'``: what the data set says of each group (metainfo ``num_classes``);
+            - ``'auto'``: that of the maps which the prior finds in the group. What the prior says
+              of its estimate, the group's metainfo ``class_count``, the predictions keep.
+
+            The prior gets it, too; with ``'auto'`` also ``max_classes``.
         backbone: gives levels, fine to coarse; attention acts on the last.
         decode_head: makes logits (n, K + 1, h, w) of the levels, and maps of these; normally
             ``MultiClassHead``.
@@ -69,6 +90,8 @@ class MultiClassCoSeg(BaseCoSegmentor):
             random one. Needs the prior; not in the paper.
         feature_cache: number of images whose features are kept while a group is optimised, for a
             backbone that is not trained.
+        max_classes: the largest K of a group; the head gets it. None for ``num_classes``, if that
+            is a number.
         test_cfg: how to predict:
 
             - ``chunk_size``: images that go through the backbone at a time; bounds the memory, the
@@ -77,14 +100,16 @@ class MultiClassCoSeg(BaseCoSegmentor):
             - ``min_max``: stretch each map of an image to [0, 1] (Eq. 8).
 
     Raises:
-        ValueError: for a wrong number of classes; for unknown losses, none at all, or one without
-            what it looks at; for unknown keys or values of ``test_cfg``; for a feature cache with a
-            backbone that is trained.
+        ValueError: for a wrong number of classes, ``'data'`` or ``'auto'`` without
+            ``max_classes``, ``'auto'`` without a prior; for unknown losses, none at all, or one
+            without what it looks at; for unknown keys or values of ``test_cfg``; for a feature
+            cache with a backbone that is trained. While working, naming the group: if it is not
+            known how many classes it has, or they are more than ``max_classes``.
     """
 
     def __init__(
         self,
-        num_classes: int,
+        num_classes: NumClasses,
         backbone: dict,
         decode_head: dict,
         losses: Mapping[str, dict | None],
@@ -95,6 +120,7 @@ class MultiClassCoSeg(BaseCoSegmentor):
         prior: dict | None = None,
         prior_start: bool = False,
         feature_cache: int = 0,
+        max_classes: int | None = None,
         data_preprocessor: dict | None = None,
         postprocessors: Sequence[dict] | None = (),
         test_cfg: dict | None = None,
@@ -102,10 +128,8 @@ class MultiClassCoSeg(BaseCoSegmentor):
     ) -> None:
         self.test_cfg = complete_test_cfg(test_cfg)
         super().__init__(data_preprocessor, postprocessors, init_cfg=init_cfg)
-        if not isinstance(num_classes, int) or num_classes < 1:
-            raise ValueError(
-                f'model.num_classes must be a positive whole number, got {num_classes!r}'
-            )
+        self.num_classes = num_classes
+        self.max_classes = _max_classes(num_classes, max_classes)
         unknown = sorted(set(losses) - set(LOSSES))
         if unknown or not any(losses.values()):
             raise ValueError(
@@ -121,11 +145,17 @@ class MultiClassCoSeg(BaseCoSegmentor):
                     f'model.losses.{name} needs model.{part}; give one, or set '
                     f'model.losses.{name}=None'
                 )
-        self.num_classes = num_classes
-        default = dict(num_classes=num_classes)
+        if num_classes == 'auto' and not losses.get('prior'):
+            raise ValueError(
+                "model.num_classes='auto' needs a prior that finds out how many classes a group "
+                'has (model.prior and model.losses.prior), and this model has none: set '
+                'model.num_classes to the number of classes (`mmcoseg segment --classes K`)'
+            )
         self.backbone = MODELS.build(backbone)
         self.attention = MODELS.build(attention) if attention else None
-        self.decode_head = MODELS.build(decode_head, default_args=default)
+        self.decode_head = MODELS.build(
+            decode_head, default_args=dict(num_classes=self.max_classes)
+        )
         self.losses = nn.ModuleDict(
             {name: MODELS.build(losses[name]) for name in LOSSES if losses.get(name)}
         )
@@ -138,6 +168,9 @@ class MultiClassCoSeg(BaseCoSegmentor):
         self.vector_length = vector_length
         self.prior = None
         if 'prior' in self.losses:
+            default = dict(num_classes=num_classes)
+            if num_classes == 'auto':
+                default.update(max_classes=self.max_classes)
             self.prior = MODELS.build(prior, default_args=default)
         elif prior_start:
             raise ValueError(
@@ -148,6 +181,8 @@ class MultiClassCoSeg(BaseCoSegmentor):
         self.feature_cache = FeatureCache.of_backbone(self.backbone, feature_cache)
         #: By the images' identities: what the prior found, (1, K + 1, h, w).
         self._priors: dict[str, Tensor] = {}
+        #: By groups' names: what the prior says of its estimate of K.
+        self._counts: dict[str, ClassCount] = {}
         self.train(self.training)
 
     def train(self, mode: bool = True) -> 'MultiClassCoSeg':
@@ -166,30 +201,29 @@ class MultiClassCoSeg(BaseCoSegmentor):
             data_samples: one group.
 
         Raises:
-            ValueError: if the prior gives another number of maps.
+            ValueError: if it is not known how many classes the group has, or they are too many; if
+                the prior gives another number of maps.
         """
         if self.feature_cache is not None:
             self.feature_cache.clear()
-        self._priors = {}
-        if self.prior is None:
-            return
-        groups = [without_predictions(group) for group in data_samples]
-        samples = [sample for group in groups for sample in group]
-        for sample, maps in zip(samples, self.prior.predict_maps(inputs, groups), strict=True):
-            if maps.dim() != 3 or len(maps) != self.num_classes + 1:
-                raise ValueError(
-                    f'model.prior must give {self.num_classes + 1} maps of each image, the '
-                    f'background and model.num_classes={self.num_classes}, as (K + 1, h, w); got '
-                    f'{tuple(maps.shape)} of {sample.identity}'
-                )
-            self._priors[sample.identity] = maps[None].float()
+        self._priors, self._counts = {}, {}
+        if self.num_classes != 'auto':
+            for group in data_samples:
+                self._num_classes_of(group)  # what is wrong with it is said now
+        if self.prior is not None:
+            self._find_prior(inputs, data_samples)
         if self.prior_start:
-            self._start_head(inputs, samples)
+            self._start_head(inputs, [sample for group in data_samples for sample in group])
 
     def _start_head(
         self, inputs: Tensor | Sequence[Tensor], samples: Sequence[CoSegDataSample]
     ) -> None:
-        """Give the head the weights that linear discriminants of the prior's maps are."""
+        """Give the head the weights that linear discriminants of the prior's maps are.
+
+        Args:
+            inputs: as for :meth:`predict`.
+            samples: the images of one group.
+        """
         size = self._network_size(inputs)
         found = ClassDiscriminants()
         for start in range(0, len(samples), self.test_cfg.chunk_size):
@@ -201,9 +235,40 @@ class MultiClassCoSeg(BaseCoSegmentor):
             shares = torch.cat([maps_at_locations(maps, shape, size) for maps in priors])
             found.add(features, shares)
         directions, offsets = found.solve(PRIOR_RIDGE)
+        # The head may have maps for more classes than the group has.
         conv = self.decode_head.conv
-        conv.weight.copy_(directions.t()[:, :, None, None])
-        conv.bias.copy_(offsets)
+        conv.weight[: len(offsets)] = directions.t()[:, :, None, None].to(conv.weight)
+        conv.bias[: len(offsets)] = offsets.to(conv.bias)
+
+    def _find_prior(self, inputs: Tensor | Sequence[Tensor], data_samples: GroupSampleList) -> None:
+        """Keep the prior of whole groups, beside that of others."""
+        groups = [without_predictions(group) for group in data_samples]
+        samples = [sample for group in groups for sample in group]
+        maps = self.prior.predict_maps(inputs, groups)
+        self._priors |= {s.identity: m[None].float() for s, m in zip(samples, maps, strict=True)}
+        for group in groups:
+            if 'class_count' in group:
+                self._counts[group.get('group')] = group.class_count
+            maps_wanted = self._num_classes_of(group) + 1 if len(group) else 0
+            for sample in group:
+                found = self._priors[sample.identity][0]
+                if found.dim() != 3 or len(found) != maps_wanted or maps_wanted < 2:
+                    raise ValueError(
+                        f'model.prior must give {maps_wanted} maps of each image of '
+                        f'{group.get("group")!r}, the background and its {maps_wanted - 1} '
+                        f'classes, as (K + 1, h, w); got {tuple(found.shape)} of {sample.identity}'
+                    )
+
+    def _num_classes_of(self, group: GroupDataSample) -> int:
+        """K of a group, or of a mini-batch of it.
+
+        Raises:
+            ValueError: naming the group, if it is not known, or too large.
+        """
+        number = self.num_classes
+        if number == 'auto':
+            number = self._prior_of(group[0]).shape[1] - 1
+        return num_classes_of(group, number, self.max_classes, 'model.num_classes')
 
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """The backbone's levels, fine to coarse, of images (n, 3, H, W)."""
@@ -215,11 +280,11 @@ class MultiClassCoSeg(BaseCoSegmentor):
             return self.extract_feat(inputs)
         return self.feature_cache(inputs, self.extract_feat)
 
-    def _logits(self, feats: tuple[Tensor, ...], group_sizes: list[int]) -> Tensor:
-        """Logits (sum N, K + 1, H', W') of the backbone's levels."""
-        if self.attention is not None:
-            feats = (*feats[:-1], self.attention(feats[-1], group_sizes))
-        return self.decode_head(feats)
+    def _attended(self, feats: tuple[Tensor, ...], group_sizes: list[int]) -> tuple[Tensor, ...]:
+        """The backbone's levels, the last one with attention."""
+        if self.attention is None:
+            return feats
+        return (*feats[:-1], self.attention(feats[-1], group_sizes))
 
     def extract_vectors(self, images: Tensor, maps: Tensor) -> Tensor:
         """What the extractor sees in images through maps (Eq. 1).
@@ -239,7 +304,9 @@ class MultiClassCoSeg(BaseCoSegmentor):
             return vectors
         with torch.no_grad():
             nothing = self._vectors(torch.zeros_like(images[:1]))
-        vectors = F.normalize(vectors - nothing, dim=-1)
+        # What a map shows that is nearly empty has hardly a direction.
+        least = max(float(nothing.norm()) * LEAST_VECTOR, torch.finfo(nothing.dtype).tiny)
+        vectors = F.normalize(vectors - nothing, dim=-1, eps=least)
         return vectors * self.vector_length * vectors.shape[-1] ** 0.5
 
     def _vectors(self, images: Tensor) -> Tensor:
@@ -257,48 +324,78 @@ class MultiClassCoSeg(BaseCoSegmentor):
 
         Raises:
             ValueError: naming an image that is smaller than the others, or whose group the prior
-                has not seen.
+                has not seen; naming a group, see above.
         """
         inputs = self._normalised(inputs, self._network_size(inputs))
         group_sizes = group_sizes_of(data_samples)
         require_one_size(data_samples, inputs.shape[-2:])
+        feats = self._attended(self._features(inputs), group_sizes)
+        numbers = [self._num_classes_of(group) for group in data_samples]
+        losses: dict[str, Tensor] = {}
+        # Each loss is a mean over groups. Those of one K go together.
+        for number in sorted(set(numbers)):
+            chosen = [n == number for n in numbers]
+            groups = [group for group, is_of in zip(data_samples, chosen) if is_of]
+            images, levels = inputs, feats
+            if len(groups) < len(data_samples):
+                of_image = torch.tensor(chosen, device=inputs.device).repeat_interleave(
+                    torch.tensor(group_sizes, device=inputs.device)
+                )
+                images, levels = inputs[of_image], tuple(level[of_image] for level in feats)
+            share = len(groups) / len(data_samples)
+            for name, value in self._losses_of(images, levels, groups, number).items():
+                losses[name] = losses.get(name, 0) + (value if share == 1 else share * value)
+        return losses
+
+    def _losses_of(
+        self,
+        inputs: Tensor,
+        feats: tuple[Tensor, ...],
+        groups: GroupSampleList,
+        num_classes: int,
+    ) -> dict[str, Tensor]:
+        """The losses of groups of one K."""
+        group_sizes = group_sizes_of(groups)
         size = self.extractor_size or tuple(inputs.shape[-2:])
-        maps = self.decode_head.predict_by_feat(
-            self._logits(self._features(inputs), group_sizes), size
-        )
+        logits = self.decode_head(feats, num_classes=num_classes)
+        maps = self.decode_head.predict_by_feat(logits, size)
         losses = {}
         for name, loss in self.losses.items():
             if name == 'co_attention':
                 vectors = self.extract_vectors(_resized(inputs, size), maps)
                 value = loss(vectors, group_sizes)
             elif name == 'prior':
-                samples = [sample for group in data_samples for sample in group]
-                value = loss(maps, self._prior_of(samples, maps), group_sizes)
+                priors = [
+                    _resized(flipped_as(sample, self._prior_of(sample)).to(maps), size)
+                    for group in groups
+                    for sample in group
+                ]
+                value = loss(maps, torch.cat(priors), group_sizes)
             else:
                 value = loss(maps, group_sizes)
             losses[loss.loss_name] = value
         return losses
 
-    def _prior_of(self, samples: Sequence[CoSegDataSample], maps: Tensor) -> Tensor:
-        """What the prior found in these images, of the shape of ``maps``."""
-        found = []
-        for sample in samples:
-            if sample.identity not in self._priors:
-                raise ValueError(
-                    f'{sample.identity} is not of the group that model.prior has seen: optimise by '
-                    'GroupOptimizationLoop, or call prepare_group before'
-                )
-            prior = flipped_as(sample, self._priors[sample.identity]).to(maps)
-            found.append(_resized(prior, maps.shape[-2:]))
-        return torch.cat(found)
+    def _prior_of(self, sample: CoSegDataSample) -> Tensor:
+        """What the prior found in the upright image, (1, K + 1, h, w)."""
+        if sample.identity not in self._priors:
+            raise ValueError(
+                f'{sample.identity} is not of the group that model.prior has seen: optimise by '
+                'GroupOptimizationLoop, or call prepare_group before'
+            )
+        return self._priors[sample.identity]
 
     def _forward(
         self, inputs: Tensor | Sequence[Tensor], data_samples: GroupSampleList | None = None
     ) -> Tensor:
-        """Logits (sum N, K + 1, H', W') at about the images' size, each group a mini-batch."""
+        """Logits (sum N, K + 1, H', W') at about the images' size, each group a mini-batch.
+
+        K is ``max_classes`` unless ``num_classes`` is a number.
+        """
         group_sizes = [len(inputs)] if data_samples is None else group_sizes_of(data_samples)
         feats = self.extract_feat(self._normalised(inputs, self._network_size(inputs)))
-        return self._logits(feats, group_sizes)
+        number = self.num_classes if isinstance(self.num_classes, int) else self.max_classes
+        return self.decode_head(self._attended(feats, group_sizes), num_classes=number)
 
     @torch.no_grad()
     def predict(
@@ -312,7 +409,7 @@ class MultiClassCoSeg(BaseCoSegmentor):
         Args:
             inputs: as the preprocessor gives them: (sum N, 3, H, W), or with its ``defer`` a list
                 of images (3, h, w).
-            data_samples: groups.
+            data_samples: groups. With ``'auto'`` their metainfo gets the prior's ``class_count``.
         """
         size = self._network_size(inputs)
         start = 0
@@ -321,6 +418,7 @@ class MultiClassCoSeg(BaseCoSegmentor):
             start += len(group)
             if not len(group):
                 continue
+            number = self._settled_classes(images, group)
             # Nobody is a reference of its own.
             length = min(self.test_cfg.group_size, len(group))
             indices, _ = wrap_around_groups(len(group), length)
@@ -328,7 +426,8 @@ class MultiClassCoSeg(BaseCoSegmentor):
             for first in range(0, len(indices), length):
                 some = indices[first : first + length]
                 wanted = some[: len(group) - first]
-                for index, maps in zip(wanted, self._maps([images[i] for i in some], size)):
+                parts = self._maps([images[i] for i in some], size, number)
+                for index, maps in zip(wanted, parts):
                     height, width = group[index].metainfo.get('img_shape', size)[:2]
                     maps = maps[:, :height, :width]
                     if self.test_cfg.min_max:
@@ -338,7 +437,21 @@ class MultiClassCoSeg(BaseCoSegmentor):
             self.add_predictions([group], probs)
         return data_samples
 
-    def _maps(self, images: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+    def _settled_classes(self, images: Tensor | Sequence[Tensor], group: GroupDataSample) -> int:
+        """K of a whole group, by which it was optimised if it was; the group is told its count."""
+        if self.num_classes != 'auto':
+            return self._num_classes_of(group)
+        before = self._priors, self._counts
+        if any(sample.identity not in self._priors for sample in group):
+            self._priors, self._counts = {}, {}
+            self._find_prior(images, [group])
+        number, count = self._num_classes_of(group), self._counts.get(group.get('group'))
+        if count is not None:
+            group.set_metainfo(dict(class_count=count))
+        self._priors, self._counts = before
+        return number
+
+    def _maps(self, images: Sequence[Tensor], size: tuple[int, int], num_classes: int) -> Tensor:
         """Maps (n, K + 1, *size) of the images of a mini-batch."""
         parts = []
         for start in range(0, len(images), self.test_cfg.chunk_size):
@@ -349,7 +462,8 @@ class MultiClassCoSeg(BaseCoSegmentor):
                 some = torch.stack(list(some))
             parts.append(self._features(some))
         feats = tuple(torch.cat(level) for level in zip(*parts))
-        return self.decode_head.predict_by_feat(self._logits(feats, [len(images)]), size)
+        logits = self.decode_head(self._attended(feats, [len(images)]), num_classes=num_classes)
+        return self.decode_head.predict_by_feat(logits, size)
 
 
 def _resized(images: Tensor, size: Sequence[int]) -> Tensor:
@@ -359,6 +473,25 @@ def _resized(images: Tensor, size: Sequence[int]) -> Tensor:
     return F.interpolate(
         images, size=tuple(size), mode='bilinear', align_corners=False, antialias=True
     )
+
+
+def _max_classes(num_classes: NumClasses, max_classes: int | None) -> int:
+    check_num_classes(num_classes, 'model.num_classes')
+    if max_classes is None:
+        if not isinstance(num_classes, int):
+            raise ValueError(
+                f'model.num_classes={num_classes!r} needs model.max_classes, the largest number of '
+                'classes that a group may have'
+            )
+        return num_classes
+    if isinstance(max_classes, bool) or not isinstance(max_classes, int) or max_classes < 1:
+        raise ValueError(f'model.max_classes must be a positive whole number, got {max_classes!r}')
+    if isinstance(num_classes, int) and num_classes > max_classes:
+        raise ValueError(
+            f'model.num_classes={num_classes} is more than model.max_classes={max_classes}: set '
+            f'model.max_classes={num_classes}'
+        )
+    return max_classes
 
 
 def _size(size: int | Sequence[int] | None) -> tuple[int, int] | None:

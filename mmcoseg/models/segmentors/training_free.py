@@ -10,7 +10,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...registry import MODELS
-from ...structures import GroupDataSample, GroupSampleList, group_sizes_of
+from ...structures import (
+    GroupDataSample,
+    GroupSampleList,
+    NumClasses,
+    check_num_classes,
+    group_sizes_of,
+)
 from ..necks.modulator import Modulation
 from ..ops.locations import maps_at_pixels, pad_map
 from ..refiners import GroupContext
@@ -49,7 +55,8 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
         presence: config of a module from ``MODELS`` that is called like a refiner, after them,
             and gives how sure it is that the object is in each image, (N,) in [0, 1]; ``encode``
             as of refiners. None: samples get no ``presence``.
-        num_classes: K, for those of the refiners that take it; None leaves them theirs.
+        num_classes: K, for those of the refiners that take it: a number, ``'data'`` or ``'auto'``
+            as of :class:`SplitClasses`; None leaves them theirs.
         test_cfg: how to predict:
 
             - ``chunk_size``: images that go through the backbone at a time;
@@ -58,10 +65,11 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
             - ``memory_limit``: megabytes of codes of one cue that are kept in memory; more go to
               a temporary file;
             - ``threshold``: probability from which a pixel is object.
+        max_classes: the largest K, for those of the refiners that take it; None leaves them theirs.
 
     Raises:
-        ValueError: without any cue; for weights that fit no cue, are negative, or all 0; for
-            unknown keys or values of ``test_cfg``.
+        ValueError: without any cue; for a wrong number of classes; for weights that fit no cue, are
+            negative, or all 0; for unknown keys or values of ``test_cfg``.
     """
 
     def __init__(
@@ -73,16 +81,20 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
         presence: dict | None = None,
         data_preprocessor: dict | None = None,
         postprocessors: Sequence[dict] = (),
-        num_classes: int | None = None,
+        num_classes: NumClasses | None = None,
         test_cfg: dict | None = None,
         init_cfg: dict | None = None,
+        max_classes: int | None = None,
     ) -> None:
+        if num_classes is not None:
+            check_num_classes(num_classes, 'model.num_classes')
         self.test_cfg = complete_test_cfg(test_cfg)
         super().__init__(data_preprocessor, postprocessors, self.test_cfg.threshold, init_cfg)
         self.backbone = MODELS.build(backbone)
         self.cues = _build_named(cues)
         self.cue_weights = _complete_weights(cue_weights or {}, list(self.cues), list(cues))
-        self.refiners = _build_named(_with_classes(refiners or {}, num_classes))
+        options = dict(num_classes=num_classes, max_classes=max_classes)
+        self.refiners = _build_named(_with_options(refiners or {}, options))
         self.presence = MODELS.build(presence) if presence else None
         taken = {'presence'}
         both = sorted(set(self.cues) & set(self.refiners) | taken & {*self.cues, *self.refiners})
@@ -138,7 +150,7 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
 
         Args:
             inputs, data_samples: as for :meth:`predict`; the samples are left as they are, but for
-                ``presence``.
+                ``presence``, and groups but for ``class_count``.
         """
         maps, start = [], 0
         for group in data_samples:
@@ -334,16 +346,17 @@ def _page_out(stores: Mapping[str, FeatureStore]) -> None:
         store.page_out()
 
 
-def _with_classes(
-    configs: Mapping[str, dict | None], num_classes: int | None
+def _with_options(
+    configs: Mapping[str, dict | None], options: Mapping[str, object]
 ) -> dict[str, dict | None]:
-    """The configs, with the number of classes in those whose type takes one."""
+    """The configs, with those of the options that are not None, where their type takes them."""
     complete = {}
     for name, cfg in configs.items():
-        if cfg and num_classes is not None:
+        if cfg:
             kind = cfg['type'] if isinstance(cfg['type'], type) else MODELS.get(cfg['type'])
-            if kind is not None and 'num_classes' in signature(kind).parameters:
-                cfg = dict(cfg, num_classes=num_classes)
+            known = signature(kind).parameters if kind is not None else ()
+            given = {k: v for k, v in options.items() if v is not None and k in known}
+            cfg = dict(cfg, **given)
         complete[name] = cfg
     return complete
 

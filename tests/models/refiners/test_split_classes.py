@@ -6,7 +6,7 @@ import torch
 from mmengine.structures import PixelData
 from torch.nn import functional as F
 
-from mmcoseg.models.ops import class_discriminants, cluster_classes
+from mmcoseg.models.ops import class_discriminants, cluster_classes, count_classes
 from mmcoseg.models.refiners import GroupContext, SplitClasses
 from mmcoseg.models.refiners.split_classes import with_foreground
 from mmcoseg.registry import MODELS
@@ -62,6 +62,49 @@ def test_levels_are_normalised_each_by_itself():
     torch.testing.assert_close(codes, expected)
 
 
+def test_as_many_classes_as_the_data_set_says():
+    prob = torch.rand(4, 1, 9, 9, generator=torch.Generator().manual_seed(1))
+
+    def maps(refiner, **metainfo):
+        group = GroupDataSample([], metainfo=dict(group='g', **metainfo))
+        return refiner(prob, GroupContext([], group, own=codes_of()))
+
+    refiner = SplitClasses('data', num_clusters=4)
+    for number in (2, 3):
+        found = maps(refiner, num_classes=number)
+        assert torch.equal(found, maps(SplitClasses(number, num_clusters=4)))
+    with pytest.raises(ValueError, match="how many classes the group 'g' has"):
+        maps(refiner)
+    message = "'g' has 4 classes, too many for num_clusters=4 .* set it to 5 or more"
+    with pytest.raises(ValueError, match=message):
+        maps(refiner, num_classes=4)
+
+
+def test_one_class_is_the_foreground():
+    prob = torch.rand(4, 1, 9, 9, generator=torch.Generator().manual_seed(1))
+    context = GroupContext([], GroupDataSample([]), own=codes_of())
+    assert torch.equal(SplitClasses(1)(prob, context), torch.cat([1 - prob, prob], dim=1))
+    # What clusters everything does not look at it.
+    assert len(SplitClasses(1, method='all')(prob, context)[0]) == 2
+    assert not torch.equal(SplitClasses(1, method='all')(prob, context)[:, 1:], prob)
+
+
+def test_an_estimate_is_told_to_the_group():
+    codes = 0.01 * torch.randn(6, 6, 9, 9, generator=torch.Generator().manual_seed(0))
+    prob = torch.zeros(6, 1, 9, 9)
+    prob[..., 2:6, 2:6] = 1
+    for image in range(6):  # each shows one of two objects
+        codes[image, image % 2, 2:6, 2:6] += 1
+    group = GroupDataSample([], metainfo=dict(group='g'))
+    found = SplitClasses('auto')(prob, GroupContext([], group, own=codes))
+    assert group.class_count == count_classes(codes, prob[:, 0])
+    assert group.class_count.num_classes == 2 == len(found[0]) - 1
+    assert torch.equal(found, SplitClasses(2)(prob, GroupContext([], group, own=codes)))
+    limited = GroupDataSample([], metainfo=dict(group='g'))
+    found = SplitClasses('auto', max_classes=1)(prob, GroupContext([], limited, own=codes))
+    assert limited.class_count.shares == (1,) and len(found[0]) == 2
+
+
 def test_maps_of_another_resolution():
     context = GroupContext([], GroupDataSample([]), own=codes_of())
     assert SplitClasses(3)(torch.rand(4, 1, 36, 36), context).shape == (4, 4, 9, 9)
@@ -71,8 +114,10 @@ def test_maps_of_another_resolution():
     'options',
     [
         dict(num_classes=0),
+        dict(num_classes='many'),
         dict(num_classes=8),
         dict(num_seeds=0),
+        dict(max_classes=0),
         dict(rounds=-1),
         dict(keep=1.5),
         dict(ridge=-1),

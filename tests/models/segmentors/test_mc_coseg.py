@@ -44,9 +44,10 @@ class TinyBackbone(BaseModule):
 class BrightChannels(nn.Module):
     """Of each image of a group, which of its colours is bright; and how often it was asked."""
 
-    def __init__(self, num_classes, wrong=False):
+    def __init__(self, num_classes, wrong=False, max_classes=None):
         super().__init__()
         self.num_classes = num_classes
+        self.max_classes = max_classes
         self.wrong = wrong
         self.seen = []
 
@@ -55,7 +56,16 @@ class BrightChannels(nn.Module):
         samples = [sample for group in data_samples for sample in group]
         assert len(samples) == len(inputs) and not any('pred_prob' in s for s in samples)
         self.seen.append([sample.identity for sample in samples])
-        return [bright(image, self.num_classes)[self.wrong :] for image in inputs]
+        numbers = []
+        for group in data_samples:
+            number = self.num_classes
+            if number == 'data':
+                number = group.num_classes
+            if number == 'auto':  # as many as the group has images
+                number = len(group)
+                group.set_metainfo(dict(class_count=f'{number} of {self.max_classes}'))
+            numbers += [number] * len(group)
+        return [bright(image, k)[self.wrong :] for image, k in zip(inputs, numbers, strict=True)]
 
 
 def bright(image, num_classes):
@@ -332,6 +342,100 @@ def test_a_prior_of_another_number_of_maps():
         losses_of(model, batch())
 
 
+def batch_with_numbers(numbers, group_sizes=(3, 2, 4)):
+    data = batch(group_sizes)
+    for group, number in zip(data['data_samples'], numbers):
+        group.set_metainfo(dict(num_classes=number))
+    return data
+
+
+def alone(data, place):
+    return dict(inputs=[data['inputs'][place]], data_samples=[data['data_samples'][place]])
+
+
+def test_each_group_has_the_number_of_classes_that_the_data_set_says():
+    numbers = (2, 1, 2)
+    options = dict(max_classes=3)
+    model = build('data', **options).eval()
+    assert model.decode_head.num_maps == 4
+    both = losses_of(model, batch_with_numbers(numbers))
+    total = {}
+    for place, number in enumerate(numbers):
+        fixed = build(number, **options).eval()
+        for name, value in losses_of(fixed, alone(batch_with_numbers(numbers), place)).items():
+            total[name] = total.get(name, 0) + value / 3
+    assert list(both) == list(total)
+    for name, value in both.items():
+        torch.testing.assert_close(value, total[name])
+    samples = predictions(model, batch_with_numbers(numbers))
+    assert [len(sample.pred_prob.data) - 1 for sample in samples] == [2] * 3 + [1] * 2 + [2] * 4
+    for place, number in enumerate(numbers):
+        fixed = predictions(build(number, **options), alone(batch_with_numbers(numbers), place))
+        assert_same([s for s in samples if s.group == f'g{place}'], fixed)
+
+
+def test_unused_maps_are_as_if_they_were_not_there():
+    model, small = build('data', max_classes=3), build(2)
+    state = model.state_dict()
+    for name, value in small.state_dict().items():
+        value.copy_(state[name][: len(value)] if value.dim() else state[name])
+    data = batch_with_numbers((2, 2, 2))
+    assert_same(predictions(model, copy.deepcopy(data)), predictions(small, data))
+
+
+def test_the_prior_estimates_the_number_of_classes():
+    model = build('auto', max_classes=3).eval()
+    assert model.prior.num_classes == 'auto' and model.prior.max_classes == 3
+    seen = []
+    model.losses['entropy'].register_forward_hook(
+        lambda _, args, out: seen.append((args[0].shape[1] - 1, args[1]))
+    )
+    data = prepared(model, batch((3, 2)))
+    model(**data, mode='loss')
+    # A mini-batch has the number of its group.
+    first = data['data_samples'][0].new()
+    first.samples = data['data_samples'][0].samples[1:]
+    model(data['inputs'][1:3], [first], mode='loss')
+    assert seen == [(2, [2]), (3, [3]), (3, [2])]
+    groups = model.test_step(batch((3, 2)))
+    assert len(model.prior.seen) == 1
+    assert [group.class_count for group in groups] == ['3 of 3', '2 of 3']
+    for group in groups:
+        assert {len(sample.pred_prob.data) - 1 for sample in group} == {len(group)}
+        assert 'num_classes' not in group
+    # Without optimisation the prior is asked when predicting, and nothing is kept.
+    fresh = build('auto', max_classes=3).eval()
+    again = fresh.test_step(batch((3, 2)))
+    assert [len(some) for some in fresh.prior.seen] == [3, 2] and not fresh._priors
+    for ours, theirs in zip(again, groups, strict=True):
+        assert ours.class_count == theirs.class_count
+        assert_same(ours, theirs)
+
+
+@pytest.mark.parametrize('number', [None, 0, 2.0, True])
+def test_a_data_set_that_does_not_say_how_many_classes_there_are(number):
+    model = build('data', max_classes=3).eval()
+    message = "model.num_classes='data', but .* how many classes the group 'g0' has .*is {!r}"
+    with pytest.raises(ValueError, match=message.format(number)):
+        predictions(model, batch_with_numbers((number,)))
+
+
+@pytest.mark.parametrize('losses', [LOSSES, {**LOSSES, 'prior': None}])
+def test_more_classes_than_there_are_maps(losses):
+    message = "'g1' has 3 classes, but model.max_classes is 2: set model.max_classes=3"
+    model = build('data', max_classes=2, losses=losses).eval()
+    data = model.data_preprocessor(batch_with_numbers((2, 3, 1)), False)
+    with pytest.raises(ValueError, match=message):
+        model.prepare_group(**data)
+    if model.prior is not None:
+        assert not model.prior.seen  # known before anything is computed
+    with pytest.raises(ValueError, match=message):
+        predictions(model, batch_with_numbers((2, 3, 1)))
+    model = build('auto', max_classes=2).eval()
+    with pytest.raises(ValueError, match="'g0' has 3 classes, but model.max_classes is 2"):
+        predictions(model, batch((3,)))
+
+
 def test_features_of_a_frozen_backbone_are_computed_once():
     frozen = dict(type='MultiClassTestBackbone', frozen=True)
     model = build(backbone=frozen, feature_cache=10).eval()
@@ -353,12 +457,20 @@ def test_features_of_a_frozen_backbone_are_computed_once():
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(num_classes=0), 'model.num_classes must be a positive whole number, got 0'),
+        (dict(num_classes=0), 'model.num_classes must be a positive whole number, .* got 0'),
         (
             dict(losses=dict(saliency=dict(type='CoSaliencyLoss'))),
             'model.losses must have at least',
         ),
         (dict(losses=dict(area=None)), 'model.losses must have at least'),
+        (dict(num_classes='many'), "model.num_classes must be .* 'data' .* or 'auto' .*'many'"),
+        (dict(num_classes='data'), "model.num_classes='data' needs model.max_classes"),
+        (dict(max_classes=1), 'model.num_classes=2 is more than model.max_classes=1'),
+        (dict(max_classes=0), 'model.max_classes must be a positive whole number, got 0'),
+        (
+            dict(num_classes='auto', max_classes=2, prior=None, losses=dict(LOSSES, prior=None)),
+            "model.num_classes='auto' needs a prior .* set model.num_classes to",
+        ),
         (dict(extractor=None), 'model.losses.co_attention needs model.extractor'),
         (dict(prior=None), 'model.losses.prior needs model.prior'),
         (dict(extractor_size=(1, 2, 3)), 'model.extractor_size must be a side or'),
