@@ -7,7 +7,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from mmcoseg.models import MultiClassCoSeg
-from mmcoseg.models.ops import mask_of_prob, min_max_maps
+from mmcoseg.models.ops import class_discriminants, mask_of_prob, min_max_maps
+from mmcoseg.models.segmentors.mc_coseg import PRIOR_RIDGE
 from mmcoseg.registry import MODELS
 from mmcoseg.structures import split_groups
 from mmcoseg.testing import make_group_batch
@@ -475,6 +476,11 @@ def test_features_of_a_frozen_backbone_are_computed_once():
         (dict(prior=None), 'model.losses.prior needs model.prior'),
         (dict(extractor_size=(1, 2, 3)), 'model.extractor_size must be a side or'),
         (dict(extractor_size=0), 'model.extractor_size must be a side or'),
+        (dict(vector_length=0), 'model.vector_length must be above 0, or None, got 0'),
+        (
+            dict(losses={**LOSSES, 'prior': None}, prior=None, prior_start=True),
+            'model.prior_start=True begins with the maps of model.prior',
+        ),
         (dict(test_cfg=dict(group=3)), r"unknown keys in model.test_cfg: \['group'\]"),
         (dict(test_cfg=dict(group_size=0)), 'model.test_cfg.group_size must be a positive integer'),
     ],
@@ -482,6 +488,47 @@ def test_features_of_a_frozen_backbone_are_computed_once():
 def test_wrong_settings(options, message):
     with pytest.raises(ValueError, match=message):
         build(**options)
+
+
+@pytest.mark.parametrize('max_classes', [None, 4])
+def test_the_head_can_begin_with_what_the_prior_says(max_classes):
+    """Its posteriors are those of linear discriminant analysis, at the features' locations."""
+    head = dict(type='MultiClassHead', in_channels=[6, 8], strides=[2, 4])
+    model = build(
+        decode_head=head, prior_start=True, max_classes=max_classes, test_cfg=dict(chunk_size=2)
+    ).eval()
+    data = make_group_batch((5,), (32, 40), num_foreground=2)
+    before = copy.deepcopy(model.decode_head.conv)
+    inputs = prepared(model, data, training=False)['inputs']
+    coarse = model.backbone(inputs)[1]
+    shares = torch.stack([bright(image, CLASSES) for image in inputs])
+    expected = class_discriminants(coarse, shares, PRIOR_RIDGE)
+    logits = model.decode_head.conv(coarse)
+    found = logits[:, : CLASSES + 1].softmax(dim=1)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+    assert logits.shape[1] == (max_classes or CLASSES) + 1
+    untouched = model.decode_head.conv.weight[CLASSES + 1 :]
+    assert torch.equal(untouched, before.weight[CLASSES + 1 :])
+
+
+def test_vectors_of_what_a_map_shows():
+    model = build(vector_length=1.5).eval()
+    images = torch.rand(2, 3, 32, 40) - 0.5
+    maps = torch.rand(2, 3, 32, 40).requires_grad_()
+    found = model.extract_vectors(images, maps)
+    assert found.shape == (2, 3, 8)
+    nothing = model.extractor(torch.zeros(1, 3, 32, 40))[-1].mean(dim=(2, 3))[0]
+    for n in range(2):
+        for k in range(3):
+            seen = model.extractor((maps[n, k] * images[n])[None])[-1].mean(dim=(2, 3))[0]
+            seen = (seen - nothing) / (seen - nothing).norm()
+            torch.testing.assert_close(found[n, k], 1.5 * 8**0.5 * seen, atol=1e-5, rtol=1e-4)
+    # An empty map has no direction: no vector, and derivatives that are finite.
+    empty = torch.zeros(1, 3, 32, 40, requires_grad=True)
+    vectors = model.extract_vectors(images[:1], empty)
+    assert vectors.abs().max() < 1e-3
+    vectors.sum().backward()
+    assert torch.isfinite(empty.grad).all()
 
 
 def test_a_map_without_contrast_says_nothing():
