@@ -87,5 +87,5 @@ model = dict(
     ),
     feature_cache=1000,
     postprocessors=[dict(type='DenseCRF')],
-    test_cfg=dict(chunk_size=2, group_size=3, min_max=False),
+    test_cfg=dict(chunk_size=2, group_size=3, min_max=False, prior_weight=0.5),
 )

@@ -1,6 +1,7 @@
 """Unsupervised co-segmentation of several classes with contrastively learned CNNs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from math import ceil
 
 import torch
@@ -97,7 +98,9 @@ class MultiClassCoSeg(BaseCoSegmentor):
             - ``chunk_size``: images that go through the backbone at a time; bounds the memory, the
               results do not depend on it;
             - ``group_size``: images of a mini-batch, see above;
-            - ``min_max``: stretch each map of an image to [0, 1] (Eq. 8).
+            - ``min_max``: stretch each map of an image to [0, 1] (Eq. 8);
+            - ``prior_weight``: from 0 to 1, how much of the prior's maps the maps get, a weighted
+              mean, before they are stretched. Needs the prior; not in the paper.
 
     Raises:
         ValueError: for a wrong number of classes, ``'data'`` or ``'auto'`` without
@@ -178,6 +181,11 @@ class MultiClassCoSeg(BaseCoSegmentor):
                 'with model.losses.prior; give both, or set model.prior_start=False'
             )
         self.prior_start = prior_start
+        if self.test_cfg.prior_weight and self.prior is None:
+            raise ValueError(
+                'model.test_cfg.prior_weight takes the maps of model.prior, which is there only '
+                'with model.losses.prior; give both, or set model.test_cfg.prior_weight=0'
+            )
         self.feature_cache = FeatureCache.of_backbone(self.backbone, feature_cache)
         #: By the images' identities: what the prior found, (1, K + 1, h, w).
         self._priors: dict[str, Tensor] = {}
@@ -418,38 +426,56 @@ class MultiClassCoSeg(BaseCoSegmentor):
             start += len(group)
             if not len(group):
                 continue
-            number = self._settled_classes(images, group)
-            # Nobody is a reference of its own.
-            length = min(self.test_cfg.group_size, len(group))
-            indices, _ = wrap_around_groups(len(group), length)
-            probs: list[Tensor] = []
-            for first in range(0, len(indices), length):
-                some = indices[first : first + length]
-                wanted = some[: len(group) - first]
-                parts = self._maps([images[i] for i in some], size, number)
-                for index, maps in zip(wanted, parts):
-                    height, width = group[index].metainfo.get('img_shape', size)[:2]
-                    maps = maps[:, :height, :width]
-                    if self.test_cfg.min_max:
-                        maps = min_max_maps(maps)
-                    # Full maps of 1,000 images would take gigabytes.
-                    probs.append(F.adaptive_avg_pool2d(maps, (ceil(height / 4), ceil(width / 4))))
+            with self._prior_at_hand(images, group):
+                probs = self._predict_group(images, group, size)
             self.add_predictions([group], probs)
         return data_samples
 
-    def _settled_classes(self, images: Tensor | Sequence[Tensor], group: GroupDataSample) -> int:
-        """K of a whole group, by which it was optimised if it was; the group is told its count."""
-        if self.num_classes != 'auto':
-            return self._num_classes_of(group)
+    def _predict_group(
+        self, images: Tensor | Sequence[Tensor], group: GroupDataSample, size: tuple[int, int]
+    ) -> list[Tensor]:
+        """Maps (K + 1, h, w) of each image of a group, without its padding."""
+        number = self._num_classes_of(group)
+        # Nobody is a reference of its own.
+        length = min(self.test_cfg.group_size, len(group))
+        indices, _ = wrap_around_groups(len(group), length)
+        probs: list[Tensor] = []
+        for first in range(0, len(indices), length):
+            some = indices[first : first + length]
+            wanted = some[: len(group) - first]
+            parts = self._maps([images[i] for i in some], size, number)
+            for index, maps in zip(wanted, parts):
+                height, width = group[index].metainfo.get('img_shape', size)[:2]
+                maps = maps[:, :height, :width]
+                if self.test_cfg.prior_weight:
+                    prior = _resized(self._prior_of(group[index]).to(maps), (height, width))[0]
+                    maps = torch.lerp(maps, prior, self.test_cfg.prior_weight)
+                if self.test_cfg.min_max:
+                    maps = min_max_maps(maps)
+                # Full maps of 1,000 images would take gigabytes.
+                probs.append(F.adaptive_avg_pool2d(maps, (ceil(height / 4), ceil(width / 4))))
+        return probs
+
+    @contextmanager
+    def _prior_at_hand(
+        self, images: Tensor | Sequence[Tensor], group: GroupDataSample
+    ) -> Iterator[None]:
+        """Meanwhile the prior of a whole group is known, where it is asked for.
+
+        It is that by which the group was optimised, if it was. The group is told its count.
+        """
         before = self._priors, self._counts
-        if any(sample.identity not in self._priors for sample in group):
+        asked = self.num_classes == 'auto' or self.test_cfg.prior_weight
+        if asked and any(sample.identity not in self._priors for sample in group):
             self._priors, self._counts = {}, {}
             self._find_prior(images, [group])
-        number, count = self._num_classes_of(group), self._counts.get(group.get('group'))
+        count = self._counts.get(group.get('group'))
         if count is not None:
             group.set_metainfo(dict(class_count=count))
-        self._priors, self._counts = before
-        return number
+        try:
+            yield
+        finally:
+            self._priors, self._counts = before
 
     def _maps(self, images: Sequence[Tensor], size: tuple[int, int], num_classes: int) -> Tensor:
         """Maps (n, K + 1, *size) of the images of a mini-batch."""
@@ -508,7 +534,7 @@ def _size(size: int | Sequence[int] | None) -> tuple[int, int] | None:
 
 def complete_test_cfg(test_cfg: dict | None) -> ConfigDict:
     """Defaults filled in and values checked; see :class:`MultiClassCoSeg`."""
-    complete = ConfigDict(chunk_size=6, group_size=3, min_max=True)
+    complete = ConfigDict(chunk_size=6, group_size=3, min_max=True, prior_weight=0.0)
     unknown = set(test_cfg or {}) - set(complete)
     if unknown:
         raise ValueError(
@@ -520,4 +546,8 @@ def complete_test_cfg(test_cfg: dict | None) -> ConfigDict:
             raise ValueError(
                 f'model.test_cfg.{key} must be a positive integer, got {complete[key]!r}'
             )
+    if not 0 <= complete.prior_weight <= 1:
+        raise ValueError(
+            f'model.test_cfg.prior_weight must be from 0 to 1, got {complete.prior_weight!r}'
+        )
     return complete

@@ -477,6 +477,11 @@ def test_features_of_a_frozen_backbone_are_computed_once():
         (dict(extractor_size=(1, 2, 3)), 'model.extractor_size must be a side or'),
         (dict(extractor_size=0), 'model.extractor_size must be a side or'),
         (dict(vector_length=0), 'model.vector_length must be above 0, or None, got 0'),
+        (dict(test_cfg=dict(prior_weight=2)), 'model.test_cfg.prior_weight must be from 0 to 1'),
+        (
+            dict(losses={**LOSSES, 'prior': None}, prior=None, test_cfg=dict(prior_weight=0.5)),
+            'model.test_cfg.prior_weight takes the maps of model.prior',
+        ),
         (
             dict(losses={**LOSSES, 'prior': None}, prior=None, prior_start=True),
             'model.prior_start=True begins with the maps of model.prior',
@@ -509,6 +514,24 @@ def test_the_head_can_begin_with_what_the_prior_says(max_classes):
     assert logits.shape[1] == (max_classes or CLASSES) + 1
     untouched = model.decode_head.conv.weight[CLASSES + 1 :]
     assert torch.equal(untouched, before.weight[CLASSES + 1 :])
+
+
+@pytest.mark.parametrize('was_prepared', [True, False])
+def test_maps_averaged_with_the_priors(was_prepared):
+    """Whether the group was optimised, or the model is only asked to predict."""
+    found = {}
+    for weight in (0.0, 0.25, 1.0):
+        model = build(test_cfg=dict(prior_weight=weight, min_max=False)).eval()
+        if was_prepared:
+            model.prepare_group(**model.data_preprocessor(batch((3,)), False))
+        samples = predictions(model, batch((3,)))
+        found[weight] = torch.stack([sample.pred_prob.data for sample in samples])
+        assert len(model.prior.seen) == (was_prepared or weight > 0)
+        assert bool(model._priors) == was_prepared
+    torch.testing.assert_close(found[0.25], 0.75 * found[0.0] + 0.25 * found[1.0])
+    inputs = model.data_preprocessor(batch((3,)))['inputs']
+    expected = torch.stack([bright(image, CLASSES) for image in inputs])
+    assert (found[1.0] - expected).abs().mean() < 0.05
 
 
 def test_vectors_of_what_a_map_shows():
