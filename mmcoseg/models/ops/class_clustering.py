@@ -1,10 +1,12 @@
 """Telling the classes that recur in a group apart, without labels."""
 
+from itertools import combinations
 from typing import Literal
 
 import numpy as np
 import torch
 from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import squareform
 from torch import Tensor
 
@@ -23,7 +25,9 @@ ClassMethod = Literal['objects', 'foreground', 'all']
 #: One minus the mean IoU up to which clusters of several clusterings are one class.
 SAME_CLASS = 0.6
 #: Share of the best candidate's score from which one is a part of some class.
-PART_SCORE = 0.65
+PART_SCORE = 0.6
+#: How often classes are made of half of the clusterings.
+DRAWS = 15
 #: Candidates that are looked at beyond the number of classes.
 EXTRA_PARTS = 2
 #: Share of the votes that the background has everywhere.
@@ -55,7 +59,7 @@ def cluster_classes(
     num_classes: int,
     method: ClassMethod = 'objects',
     num_clusters: int = 8,
-    num_seeds: int = 32,
+    num_seeds: int = 64,
     num_components: int = 64,
     seed: int = 0,
 ) -> Tensor:
@@ -69,7 +73,8 @@ def cluster_classes(
       kept and, of the next two, those not far behind the best; while there are more than K, the two
       are one class whose means lie in the same direction from the group's mean (cosine), as a face
       and a coat do. So a class may be found that ``foreground``, which knows but one object, has
-      missed.
+      missed. As a part more or less may change everything, this is done for many random halves of
+      the clusterings; the result is the mean of those that are like the most typical one.
     - ``'foreground'``: the locations of a foreground of at least one half are clustered into K.
     - ``'all'``: all locations are clustered into K + 1; the cluster that holds most of the images'
       borders for its size is background.
@@ -106,7 +111,7 @@ def cluster_classes(
     if method == 'objects':
         objectness = (_ranks(probability) + _ranks(border_contrast(points, on_border))) / 2
         clusterings = [_kmeans(points, num_clusters, seed + run) for run in range(num_seeds)]
-        shares = _agreed_classes(points, clusterings, objectness, num_classes, num_clusters)
+        shares = _agreed_classes(points, clusterings, objectness, num_classes, num_clusters, seed)
         shares = torch.cat([torch.full_like(shares[:, :1], BACKGROUND_VOTES), shares], dim=1)
         shares = shares / shares.sum(dim=1, keepdim=True)
     elif method == 'foreground':
@@ -150,10 +155,11 @@ def _agreed_classes(
     objectness: Tensor,
     num_classes: int,
     num_clusters: int,
+    seed: int,
 ) -> Tensor:
     """How much each location belongs to each of K classes, (m, K); see :func:`cluster_classes`."""
-    masks, scores = [], []
-    for labels in clusterings:
+    masks, scores, origins = [], [], []
+    for origin, labels in enumerate(clusterings):
         members = torch.bincount(labels, minlength=num_clusters)
         mean = torch.bincount(labels, objectness, minlength=num_clusters) / members.clamp(min=1)
         mean = torch.where(members > 0, mean, -torch.inf)
@@ -161,11 +167,40 @@ def _agreed_classes(
             if members[cluster]:
                 masks.append(labels == cluster)
                 scores.append(float(mean[cluster]))
+                origins.append(origin)
     stack = torch.stack(masks).float()
     common = stack @ stack.t()
     areas = common.diagonal()
     distances = 1 - (common / (areas[:, None] + areas - common)).double().numpy().clip(0, 1)
     np.fill_diagonal(distances, 0)
+    rng = np.random.default_rng(seed)
+    half = -(-len(clusterings) // 2)
+    found = []
+    for _ in range(DRAWS):
+        drawn = rng.permutation(len(clusterings))[:half]
+        chosen = np.flatnonzero(np.isin(origins, drawn))
+        found.append(
+            _classes_of(
+                points,
+                stack[torch.from_numpy(chosen)],
+                [scores[i] for i in chosen],
+                distances[np.ix_(chosen, chosen)],
+                half,
+                num_classes,
+            )
+        )
+    return _most_agreed(found)
+
+
+def _classes_of(
+    points: Tensor,
+    stack: Tensor,
+    scores: list[float],
+    distances: np.ndarray,
+    num_clusterings: int,
+    num_classes: int,
+) -> Tensor:
+    """K classes, (m, K), of candidates (n, m), their scores, and one minus their IoUs."""
     names = np.ones(1, int)
     if len(stack) > 1:
         tree = linkage(squareform(distances, checks=False), 'average')
@@ -173,7 +208,7 @@ def _agreed_classes(
     found = []
     for name in np.unique(names):
         same = np.flatnonzero(names == name)
-        support = min(1.0, len(same) / len(clusterings))
+        support = min(1.0, len(same) / num_clusterings)
         found.append((-np.mean([scores[i] for i in same]) * support**0.5, int(same[0]), same))
     found.sort(key=lambda one: one[:2])
     enough = PART_SCORE * found[0][0]
@@ -186,6 +221,27 @@ def _agreed_classes(
     for number, votes in enumerate(_joined(points, parts, num_classes)):
         shares[:, number] = votes
     return shares
+
+
+def _most_agreed(found: list[Tensor]) -> Tensor:
+    """Of several sets of classes (m, K) the mean of those that are like the most typical one."""
+
+    def ious(one: Tensor, other: Tensor) -> np.ndarray:
+        one, other = (one > BACKGROUND_VOTES).float(), (other > BACKGROUND_VOTES).float()
+        common = one.t() @ other
+        either = one.sum(dim=0)[:, None] + other.sum(dim=0) - common
+        return (common / either.clamp(min=1)).numpy()
+
+    agreement = np.ones((len(found), len(found)))
+    for i, j in combinations(range(len(found)), 2):
+        values = ious(found[i], found[j])
+        agreement[i, j] = agreement[j, i] = values[linear_sum_assignment(-values)].mean()
+    typical = int(agreement.sum(axis=1).argmax())
+    alike = []
+    for i in np.flatnonzero(agreement[typical] >= 1 - SAME_CLASS):
+        _, columns = linear_sum_assignment(-ious(found[typical], found[i]))
+        alike.append(found[i][:, columns])
+    return torch.stack(alike).mean(dim=0)
 
 
 def _joined(points: Tensor, parts: list[Tensor], number: int) -> list[Tensor]:

@@ -57,7 +57,7 @@ class SplitClasses(BaseModule):
         levels: Sequence[int] = (-1,),
         method: ClassMethod = 'objects',
         num_clusters: int = 8,
-        num_seeds: int = 32,
+        num_seeds: int = 64,
         num_components: int = 64,
         rounds: int = 2,
         ridge: float = 0.1,

@@ -5,7 +5,8 @@ import pytest
 import torch
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from mmcoseg.models.ops import class_discriminants, cluster_classes
+from mmcoseg.models.ops import ClassDiscriminants, class_discriminants, cluster_classes
+from mmcoseg.models.ops.class_clustering import _most_agreed
 
 #: Where the two classes and a third thing, at the border, are in images of 20 x 20.
 PLACES = dict(first=(slice(4, 10), slice(4, 9)), second=(slice(11, 16), slice(10, 17)))
@@ -66,6 +67,26 @@ def test_parts_of_one_object_are_one_class():
     three = cluster_classes(features, foreground, 3).argmax(dim=1)
     firsts = [set(three[(labels == 1) & part].tolist()) - {0} for part in (upper, ~upper)]
     assert len(set.union(*firsts)) == 2
+
+
+def test_the_typical_classes_are_what_most_draws_say():
+    """Two draws agree but for the order of the classes and a location; a third is alone."""
+    one = torch.zeros(12, 2)
+    one[:4, 0], one[4:8, 1] = 1, 1
+    other = one.flip(1).clone()
+    other[8, 0] = 1  # belongs to what is class 1 of the first
+    alone = torch.zeros(12, 2)
+    alone[2:6, 0], alone[8:, 1] = 1, 1
+    found = _most_agreed([alone, one, other])
+    expected = one.clone()
+    expected[8, 1] = 0.5
+    assert torch.equal(found, expected) or torch.equal(found, expected.flip(1))
+    assert torch.equal(_most_agreed([alone]), alone)
+
+
+def test_discriminants_of_nothing():
+    with pytest.raises(ValueError, match='call add before solve'):
+        ClassDiscriminants().solve()
 
 
 def test_inside_the_foreground():
