@@ -14,7 +14,7 @@ from .dff import deep_feature_factorisation, factor_off_border, nonnegative_coef
 from .discriminant import group_discriminant
 from .landmarks import landmark_affinity, landmark_bipartition
 from .locations import corners_aligned, maps_at_locations, maps_at_pixels, pad_map
-from .masks import mask_of_prob, min_max_maps
+from .masks import mask_iou, mask_of_prob, mask_overlaps, min_max_maps
 from .peaks import PeakPropagation, find_peaks, peak_response_maps
 from .pooling import channel_covariance
 from .spectral import orient_by_border, spatial_clustering_loss, spectral_bipartition
@@ -44,7 +44,9 @@ __all__ = [
     'landmark_bipartition',
     'maps_at_locations',
     'maps_at_pixels',
+    'mask_iou',
     'mask_of_prob',
+    'mask_overlaps',
     'min_max_maps',
     'mutual_attention',
     'nonnegative_coefficients',

@@ -11,6 +11,7 @@ from scipy.spatial.distance import squareform
 from torch import Tensor
 
 from .clustering import FIT_LOCATIONS, border_ring, fit_kmeans, principal_components
+from .masks import mask_iou
 
 __all__ = [
     'ClassDiscriminants',
@@ -168,10 +169,9 @@ def _agreed_classes(
                 masks.append(labels == cluster)
                 scores.append(float(mean[cluster]))
                 origins.append(origin)
-    stack = torch.stack(masks).float()
-    common = stack @ stack.t()
-    areas = common.diagonal()
-    distances = 1 - (common / (areas[:, None] + areas - common)).double().numpy().clip(0, 1)
+    # Of 1,000 images these are a million flags each, so that they are never all copied.
+    stack = torch.stack(masks)
+    distances = 1 - mask_iou(stack).numpy()
     np.fill_diagonal(distances, 0)
     rng = np.random.default_rng(seed)
     half = -(-len(clusterings) // 2)
@@ -179,48 +179,47 @@ def _agreed_classes(
     for _ in range(DRAWS):
         drawn = rng.permutation(len(clusterings))[:half]
         chosen = np.flatnonzero(np.isin(origins, drawn))
-        found.append(
-            _classes_of(
-                points,
-                stack[torch.from_numpy(chosen)],
-                [scores[i] for i in chosen],
-                distances[np.ix_(chosen, chosen)],
-                half,
-                num_classes,
-            )
-        )
+        parts = _parts_of(chosen, scores, distances, half, num_classes)
+        votes = [stack[torch.from_numpy(part)].sum(dim=0) / len(part) for part in parts]
+        joined = _joined(points, votes, num_classes)
+        # Where fewer were found, the last classes are empty.
+        missing = [torch.zeros(len(points))] * (num_classes - len(joined))
+        found.append(torch.stack([*joined, *missing], dim=1))
     return _most_agreed(found)
 
 
-def _classes_of(
-    points: Tensor,
-    stack: Tensor,
+def _parts_of(
+    chosen: np.ndarray,
     scores: list[float],
     distances: np.ndarray,
     num_clusterings: int,
     num_classes: int,
-) -> Tensor:
-    """K classes, (m, K), of candidates (n, m), their scores, and one minus their IoUs."""
+) -> list[np.ndarray]:
+    """The candidates of each part that may be of a class, the best part first.
+
+    Args:
+        chosen: numbers of the candidates that are looked at.
+        scores: of all candidates.
+        distances: one minus the IoU of all candidates, (n, n).
+        num_clusterings: that the chosen ones come from.
+        num_classes: K.
+    """
     names = np.ones(1, int)
-    if len(stack) > 1:
-        tree = linkage(squareform(distances, checks=False), 'average')
-        names = fcluster(tree, SAME_CLASS, 'distance')
+    if len(chosen) > 1:
+        among = squareform(distances[np.ix_(chosen, chosen)], checks=False)
+        names = fcluster(linkage(among, 'average'), SAME_CLASS, 'distance')
     found = []
     for name in np.unique(names):
-        same = np.flatnonzero(names == name)
-        support = min(1.0, len(same) / num_clusterings)
-        found.append((-np.mean([scores[i] for i in same]) * support**0.5, int(same[0]), same))
+        part = chosen[names == name]
+        support = min(1.0, len(part) / num_clusterings)
+        found.append((-np.mean([scores[i] for i in part]) * support**0.5, int(part[0]), part))
     found.sort(key=lambda one: one[:2])
     enough = PART_SCORE * found[0][0]
-    parts = [
-        stack[torch.from_numpy(same)].mean(dim=0)
-        for number, (score, _, same) in enumerate(found[: num_classes + EXTRA_PARTS])
+    return [
+        part
+        for number, (score, _, part) in enumerate(found[: num_classes + EXTRA_PARTS])
         if number < num_classes or score <= enough
     ]
-    shares = torch.zeros(stack.shape[1], num_classes)
-    for number, votes in enumerate(_joined(points, parts, num_classes)):
-        shares[:, number] = votes
-    return shares
 
 
 def _most_agreed(found: list[Tensor]) -> Tensor:

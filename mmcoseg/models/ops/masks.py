@@ -1,4 +1,4 @@
-"""From soft maps to masks."""
+"""From soft maps to masks, and what masks have in common."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ['mask_of_prob', 'min_max_maps']
+__all__ = ['mask_iou', 'mask_of_prob', 'mask_overlaps', 'min_max_maps']
+
+#: Pixels of all masks together that are looked at in one piece: 64 megabytes of float32.
+_CHUNK = 1 << 24
 
 
 def mask_of_prob(prob: Tensor, size: Sequence[int], threshold: float = 0.5) -> Tensor:
@@ -59,3 +62,39 @@ def min_max_maps(prob: Tensor) -> Tensor:
     stretched = torch.where(flat, 0, (prob - low) / contrast.masked_fill(flat, 1))
     total = stretched.sum(dim=0, keepdim=True)
     return torch.where(total > 0, stretched / total.masked_fill(total == 0, 1), prob)
+
+
+def mask_iou(masks: Tensor) -> Tensor:
+    """IoU of each mask with each; of an empty one with any, 0.
+
+    Args:
+        masks: (k, ...) bool, or 0 and not 0, such as (k, H, W).
+
+    Returns:
+        (k, k) float64.
+
+    Example:
+        >>> mask_iou(torch.tensor([[[1, 1, 0]], [[0, 1, 1]]]))[0, 1].item()  # doctest: +ELLIPSIS
+        0.333...
+    """
+    shared = mask_overlaps(masks)
+    areas = shared.diagonal()
+    return shared / (areas[:, None] + areas[None] - shared).clamp(min=1)
+
+
+def mask_overlaps(masks: Tensor) -> Tensor:
+    """How many pixels each mask has in common with each.
+
+    Args:
+        masks: (k, ...) bool, or 0 and not 0, such as (k, H, W).
+
+    Returns:
+        (k, k) float64, whole numbers.
+    """
+    flat = (masks != 0).flatten(1)
+    shared = torch.zeros(len(flat), len(flat), dtype=torch.float64, device=flat.device)
+    # Each piece is counted exactly in float32, the pieces are added in float64.
+    for piece in flat.split(max(1, min(_CHUNK, _CHUNK // max(1, len(flat)))), dim=1):
+        piece = piece.float()
+        shared += piece @ piece.t()
+    return shared

@@ -9,7 +9,7 @@ from .edge_refiner import EdgeRefiner
 from .guided_filter import GuidedFilter
 from .instance_ranking import InstanceRanking
 from .instances_from_mask import InstancesFromMask
-from .mask_nms import MaskNMS, mask_iou
+from .mask_nms import MaskNMS
 from .salient_regions import SalientRegions
 
 __all__ = [
@@ -20,6 +20,5 @@ __all__ = [
     'InstancesFromMask',
     'MaskNMS',
     'SalientRegions',
-    'mask_iou',
     'refine_many',
 ]

@@ -4,40 +4,9 @@ import torch
 from torch import Tensor
 
 from ...registry import TASK_UTILS
+from ..ops.masks import mask_overlaps
 
-__all__ = ['MaskNMS', 'mask_iou']
-
-#: Pixels of all masks together that are looked at in one piece: 64 megabytes of float32.
-_CHUNK = 1 << 24
-
-
-def mask_iou(masks: Tensor) -> Tensor:
-    """IoU of each mask with each; of an empty one with any, 0.
-
-    Args:
-        masks: (k, H, W) bool, or 0 and not 0.
-
-    Returns:
-        (k, k) float64.
-
-    Example:
-        >>> mask_iou(torch.tensor([[[1, 1, 0]], [[0, 1, 1]]]))[0, 1].item()  # doctest: +ELLIPSIS
-        0.333...
-    """
-    shared = mask_overlaps(masks)
-    areas = shared.diagonal()
-    return shared / (areas[:, None] + areas[None] - shared).clamp(min=1)
-
-
-def mask_overlaps(masks: Tensor) -> Tensor:
-    """Pixels that masks (k, H, W) have in common, (k, k) float64, whole numbers."""
-    flat = (masks != 0).flatten(1)
-    shared = torch.zeros(len(flat), len(flat), dtype=torch.float64, device=flat.device)
-    # Each piece is counted exactly in float32, the pieces are added in float64.
-    for piece in flat.split(max(1, min(_CHUNK, _CHUNK // max(1, len(flat)))), dim=1):
-        piece = piece.float()
-        shared += piece @ piece.t()
-    return shared
+__all__ = ['MaskNMS']
 
 
 @TASK_UTILS.register_module()

@@ -102,18 +102,18 @@ class SelfTraining(BaseModule):
         for number in range(self.rounds):
             last = number == self.rounds - 1
             target = self._draw(current, context)
-            learned = self._learn(codes, target.clamp(0.02, 0.98), target, self.area if last else 1)
+            learned = self._learn(codes, target, self.area if last else 1)
             weight = self.keep[1] if last else self.keep[0]
             current = weight * given + (1 - weight) * learned.to(given.device)
         return current
 
-    def _learn(self, codes: Tensor, soft: Tensor, target: Tensor, area: float) -> Tensor:
-        """Soft maps (N, C, h, w) by what tells the targets apart.
+    def _learn(self, codes: Tensor, target: Tensor, area: float) -> Tensor:
+        """Soft maps (N, C, h, w) by what tells the targets (N, C, h, w) apart.
 
         Args:
-            soft: the targets, nowhere certain.
             area: of the objects, relative to that of the targets.
         """
+        soft = target.clamp(0.02, 0.98)
         if target.shape[1] == 1:
             values, _ = group_discriminant(codes, soft[:, 0], self.ridge)
             # Centred: what is the same everywhere must not exceed what match_area can undo.
