@@ -111,8 +111,7 @@ def cluster_classes(
     probability = foreground.reshape(-1).float().cpu()[order]
     if method == 'objects':
         objectness = (_ranks(probability) + _ranks(border_contrast(points, on_border))) / 2
-        clusterings = [_kmeans(points, num_clusters, seed + run) for run in range(num_seeds)]
-        shares = _agreed_classes(points, clusterings, objectness, num_classes, num_clusters, seed)
+        shares = _agreed_classes(points, objectness, num_classes, num_clusters, num_seeds, seed)
         shares = torch.cat([torch.full_like(shares[:, :1], BACKGROUND_VOTES), shares], dim=1)
         shares = shares / shares.sum(dim=1, keepdim=True)
     elif method == 'foreground':
@@ -152,32 +151,34 @@ def _ranks(values: Tensor) -> Tensor:
 
 def _agreed_classes(
     points: Tensor,
-    clusterings: list[Tensor],
     objectness: Tensor,
     num_classes: int,
     num_clusters: int,
+    num_seeds: int,
     seed: int,
 ) -> Tensor:
     """How much each location belongs to each of K classes, (m, K); see :func:`cluster_classes`."""
-    masks, scores, origins = [], [], []
-    for origin, labels in enumerate(clusterings):
+    # Of 1,000 images a candidate is a million flags, so that they are never all copied.
+    stack = torch.zeros(num_seeds * (num_classes + 1), len(points), dtype=torch.bool)
+    scores, origins = [], []
+    for origin in range(num_seeds):
+        labels = _kmeans(points, num_clusters, seed + origin)
         members = torch.bincount(labels, minlength=num_clusters)
         mean = torch.bincount(labels, objectness, minlength=num_clusters) / members.clamp(min=1)
         mean = torch.where(members > 0, mean, -torch.inf)
         for cluster in mean.argsort(descending=True, stable=True)[: num_classes + 1].tolist():
             if members[cluster]:
-                masks.append(labels == cluster)
+                stack[len(scores)] = labels == cluster
                 scores.append(float(mean[cluster]))
                 origins.append(origin)
-    # Of 1,000 images these are a million flags each, so that they are never all copied.
-    stack = torch.stack(masks)
+    stack = stack[: len(scores)]
     distances = 1 - mask_iou(stack).numpy()
     np.fill_diagonal(distances, 0)
     rng = np.random.default_rng(seed)
-    half = -(-len(clusterings) // 2)
+    half = -(-num_seeds // 2)
     found = []
     for _ in range(DRAWS):
-        drawn = rng.permutation(len(clusterings))[:half]
+        drawn = rng.permutation(num_seeds)[:half]
         chosen = np.flatnonzero(np.isin(origins, drawn))
         parts = _parts_of(chosen, scores, distances, half, num_classes)
         votes = [stack[torch.from_numpy(part)].sum(dim=0) / len(part) for part in parts]
@@ -236,11 +237,12 @@ def _most_agreed(found: list[Tensor]) -> Tensor:
         values = ious(found[i], found[j])
         agreement[i, j] = agreement[j, i] = values[linear_sum_assignment(-values)].mean()
     typical = int(agreement.sum(axis=1).argmax())
-    alike = []
-    for i in np.flatnonzero(agreement[typical] >= 1 - SAME_CLASS):
+    alike = np.flatnonzero(agreement[typical] >= 1 - SAME_CLASS)
+    total = torch.zeros_like(found[typical])
+    for i in alike:
         _, columns = linear_sum_assignment(-ious(found[typical], found[i]))
-        alike.append(found[i][:, columns])
-    return torch.stack(alike).mean(dim=0)
+        total += found[i][:, columns]
+    return total / len(alike)
 
 
 def _joined(points: Tensor, parts: list[Tensor], number: int) -> list[Tensor]:

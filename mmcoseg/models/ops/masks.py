@@ -91,7 +91,7 @@ def mask_overlaps(masks: Tensor) -> Tensor:
     Returns:
         (k, k) float64, whole numbers.
     """
-    flat = (masks != 0).flatten(1)
+    flat = (masks if masks.dtype == torch.bool else masks != 0).flatten(1)
     shared = torch.zeros(len(flat), len(flat), dtype=torch.float64, device=flat.device)
     # Each piece is counted exactly in float32, the pieces are added in float64.
     for piece in flat.split(max(1, min(_CHUNK, _CHUNK // max(1, len(flat)))), dim=1):
