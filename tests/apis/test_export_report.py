@@ -352,6 +352,42 @@ def test_browser_enlarges_and_leafs(browser, page):
     assert browser.log() == []
 
 
+@pytest.mark.parametrize(
+    'close',
+    [
+        'document.getElementById("close").click();',
+        'document.activeElement.dispatchEvent('
+        'new KeyboardEvent("keydown", {key: "Escape", bubbles: true}));',
+    ],
+    ids=['button', 'escape'],
+)
+def test_browser_goes_on_at_once_where_one_was(browser, page, close):
+    browser.open(page)
+    browser.click('.card .pictures')
+    browser.press('\ue014')  # right
+    where = 'return document.activeElement.closest(".card").dataset.name'
+    assert browser.run(close + where) == 'cat/c'
+    assert not browser.run('return document.getElementById("viewer").open')
+    browser.press('\ue014')
+    assert browser.run(where) == 'cat/b2'
+
+
+def test_browser_survives_a_viewer_closed_by_a_gesture(browser, page):
+    browser.open(page)
+    browser.click('.card .pictures')
+    browser.press('\ue014')
+    closed = browser.run(
+        'const viewer = document.getElementById("viewer");'
+        'const closed = new Promise((done) => viewer.addEventListener("close", () =>'
+        ' done(document.activeElement.closest(".card").dataset.name)));'
+        'viewer.close();'
+        'return closed'
+    )
+    assert closed == 'cat/c'
+    browser.press('\ue007')  # enter
+    assert browser.text('#viewer-name').startswith('cat/c')
+
+
 def test_browser_prints_all_cards_and_no_tools(browser, page):
     browser.open(page)
     browser.call('/goog/cdp/execute', cmd='Emulation.setEmulatedMedia', params=dict(media='print'))

@@ -114,6 +114,13 @@
     const all = open();
     view(all[(all.indexOf(current) + by + all.length) % all.length]);
   }
+  // At once, not upon the event of closing: that comes later and would undo the next key's focus.
+  function leave() {
+    const card = current;
+    current = null;
+    viewer.close();
+    card.querySelector('.pictures').focus();
+  }
   function turn(by) {
     kind = names[(names.indexOf(kind) + by + names.length) % names.length];
     view(current);
@@ -136,7 +143,8 @@
       const upright = { ArrowUp: -1, ArrowDown: 1 }[event.key];
       if (sideways) step(sideways);
       if (upright) turn(upright);
-      if (sideways || upright) event.preventDefault();
+      if (event.key === 'Escape') leave();
+      if (sideways || upright || event.key === 'Escape') event.preventDefault();
       return;
     }
     const link = event.target.closest('.pictures');
@@ -160,8 +168,8 @@
   }
   at('previous').addEventListener('click', () => step(-1));
   at('next').addEventListener('click', () => step(1));
-  at('close').addEventListener('click', () => viewer.close());
+  at('close').addEventListener('click', leave);
   viewer.addEventListener('close', () => {
-    if (current) current.querySelector('.pictures').focus();
+    if (current && !viewer.open) leave(); // closed by other means than ours, such as a gesture
   });
 })();
