@@ -13,6 +13,7 @@ from mmengine.dist import master_only
 from mmengine.visualization import Visualizer
 from PIL import Image
 
+from ..evaluation.class_report import ClassReport, GroupClassScore, count_labels
 from ..evaluation.functional import image_scores
 from ..registry import VISUALIZERS
 from ..structures import CoSegDataSample, GroupDataSample
@@ -89,7 +90,9 @@ class GroupVisualizer(Visualizer):
         Args:
             images: of the group, in order, each (H, W, 3) uint8 RGB at any resolution.
             data_sample: the group, with ground truth and predictions where known. Where an image
-                has instances, these are shown, in a colour each, and the mask otherwise.
+                has instances, these are shown, in a colour each, and the mask otherwise. Where
+                the true masks tell classes apart, predicted ones are matched to them over the
+                group, as for scoring, and have the colour of their class.
             draw_gt: show the ground truth.
             draw_pred: show the prediction.
 
@@ -104,14 +107,15 @@ class GroupVisualizer(Visualizer):
                 f'group {data_sample.get("group")!r} has {len(data_sample)} images, but '
                 f'{len(images)} were given to draw'
             )
+        scores = _match(data_sample) if draw_gt and draw_pred else None
         entries = [
             SheetEntry(
                 image,
                 truth=_mask(sample, 'gt') if draw_gt else None,
-                prediction=_mask(sample, 'pred') if draw_pred else None,
-                caption=_caption(sample, draw_gt and draw_pred),
+                prediction=_recoloured(_mask(sample, 'pred'), scores) if draw_pred else None,
+                caption=_caption(sample, draw_gt and draw_pred, i, scores),
             )
-            for image, sample in zip(images, data_sample, strict=True)
+            for i, (image, sample) in enumerate(zip(images, data_sample, strict=True))
         ]
         pages = math.ceil(len(entries) / self.max_images)
         per_page = math.ceil(len(entries) / pages)  # no last page with a single image
@@ -185,18 +189,59 @@ def _mask(sample: CoSegDataSample, kind: str) -> np.ndarray | None:
 
 def _class_names(group: str, entries: Sequence[SheetEntry]) -> list[str]:
     """Names of mask values 1..K of a group called ``a+b``, if its masks tell classes apart."""
-    masks = [mask for entry in entries for mask in (entry.truth, entry.prediction)]
-    labels = [mask[mask != VOID] for mask in masks if mask is not None and mask.ndim == 2]
-    highest = max((int(values.max(initial=0)) for values in labels), default=0)
     names = group.split('+')
-    return names if 1 < highest <= len(names) else []
+    for kind in ('truth', 'prediction'):  # a prediction may have classes that there are not
+        masks = [getattr(entry, kind) for entry in entries]
+        labels = [mask[mask != VOID] for mask in masks if mask is not None and mask.ndim == 2]
+        highest = max((int(values.max(initial=0)) for values in labels), default=0)
+        if highest > 1:
+            return names if highest <= len(names) else []
+    return []
 
 
-def _caption(sample: CoSegDataSample, scored: bool) -> str:
+def _match(group: GroupDataSample) -> GroupClassScore | None:
+    """The scores of a group whose true masks tell classes apart; images go by their numbers."""
+    pairs = {str(i): masks for i, sample in enumerate(group) if (masks := _pair(sample))}
+    if not any(((gt > 1) & (gt != VOID)).any() for _, gt in pairs.values()):
+        return None
+    report = ClassReport()
+    for number, masks in pairs.items():
+        report.add('', number, count_labels(*masks))
+    return report.group_scores()['']
+
+
+def _pair(sample: CoSegDataSample) -> tuple[np.ndarray, np.ndarray] | None:
+    """The predicted and the true mask of an image, where both are known at one size."""
+    pred, gt = sample.get('pred_sem_seg'), sample.get('gt_sem_seg')
+    if pred is None or gt is None or pred.data.shape != gt.data.shape:
+        return None
+    return _array(pred.data)[0], _array(gt.data)[0]
+
+
+def _recoloured(mask: np.ndarray | None, scores: GroupClassScore | None) -> np.ndarray | None:
+    """A predicted mask with the numbers of the true classes; what is nobody's comes after them."""
+    if mask is None or scores is None or mask.ndim != 2:
+        return mask
+    numbers = {score.channel: k for k, score in enumerate(scores.classes, 1)}
+    after = len(scores.classes)
+    table = [0]
+    for channel in range(1, int(mask.max(initial=0)) + 1):
+        after += channel not in numbers
+        table.append(numbers.get(channel, after))
+    return np.array(table)[mask]
+
+
+def _caption(
+    sample: CoSegDataSample, scored: bool, number: int, scores: GroupClassScore | None
+) -> str:
     """Name, and below it the scores where both masks are known, at one size."""
     name = str(sample.get('stem', ''))
-    gt, pred = sample.get('gt_sem_seg'), sample.get('pred_sem_seg')
-    if not scored or gt is None or pred is None or gt.data.shape != pred.data.shape:
+    masks = _pair(sample) if scored else None
+    if masks is None:
         return name
-    precision, jaccard = image_scores(_array(pred.data)[0], _array(gt.data)[0])
-    return f'{name}\nJ {100 * jaccard:.1f}  P {100 * precision:.1f}'
+    if scores is None:
+        precision, jaccard = image_scores(*masks)
+        return f'{name}\nJ {100 * jaccard:.1f}  P {100 * precision:.1f}'
+    precision, jaccards = scores.images[str(number)]
+    values = ' / '.join('-' if math.isnan(value) else f'{value:.0f}' for value in jaccards)
+    return f'{name}\nJ {values}  P {precision:.0f}'

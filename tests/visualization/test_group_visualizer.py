@@ -67,7 +67,7 @@ def test_what_stands_on_a_sheet(drawn):
     del group[2].gt_sem_seg
     GroupVisualizer().draw_group(images(3), group)
     first, second, third = drawn[0]['entries']
-    assert first.caption == '000\nJ 50.0  P 83.3'  # 200 of 400 object pixels; 200 of 1,200 wrong
+    assert first.caption == '000\nJ 100 / 0  P 83'  # 200 of 1,200 pixels wrong
     np.testing.assert_array_equal(first.truth, group[0].gt_sem_seg.data[0])
     assert second.prediction.shape == (4, 30, 40)
     assert third.truth is None and third.caption == '002'
@@ -77,9 +77,37 @@ def test_what_stands_on_a_sheet(drawn):
     assert all(e.truth is None and e.caption == e.caption[:3] for e in drawn[1]['entries'])
 
 
+def test_predicted_classes_have_the_colours_of_the_true_ones(drawn):
+    group = make_group('a+b', 3, classes=2)
+    truth = group[0].gt_sem_seg.data[0].numpy()
+    for sample in group:
+        sample.pred_sem_seg.data = torch.from_numpy(np.array([0, 3, 1])[truth][None])
+    group[0].pred_sem_seg.data[0, 0] = 2  # nobody's: 40 of 1,200 pixels
+    group[1].gt_sem_seg.data[group[1].gt_sem_seg.data == 2] = 255
+    del group[2].gt_sem_seg
+    GroupVisualizer().draw_group(images(3), group)
+    first, second, third = drawn[0]['entries']
+    expected = truth.copy()
+    expected[0] = 3
+    np.testing.assert_array_equal(first.prediction, expected)
+    np.testing.assert_array_equal(third.prediction, truth)
+    assert first.caption == '000\nJ 100 / 100  P 97'
+    assert second.caption == '001\nJ 100 / -  P 100'
+    assert third.caption == '002'
+    assert drawn[0]['legend'] == ['a', 'b']
+
+    GroupVisualizer().draw_group(images(3), group, draw_gt=False)
+    assert drawn[1]['entries'][1].prediction.max() == 3  # as they are
+
+
 def test_binary_masks_need_no_legend(drawn):
-    GroupVisualizer().draw_group(images(1), make_group('a+b', 1))
+    group = make_group('a+b', 1)
+    GroupVisualizer().draw_group(images(1), group)
     assert drawn[0]['legend'] == []
+    group[0].pred_sem_seg.data[..., 5:25, 20:30] = 0
+    GroupVisualizer().draw_group(images(1), group)
+    # 200 of 400 object pixels; 200 of 1,200 wrong
+    assert drawn[1]['entries'][0].caption == '000\nJ 50.0  P 83.3'
 
 
 def test_wrong_number_of_images_is_refused():
