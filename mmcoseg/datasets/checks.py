@@ -19,6 +19,7 @@ from .base import CoSegDataset
 from .coco_seg import read_coco
 from .image_io import IMAGE_SUFFIXES, read_image, read_mask
 from .instances import split_file_name
+from .multi_class import CLASSES_FILE, classes_in_name, read_class_names
 from .transforms.loading import mask_doubt
 
 __all__ = ['DataReport', 'Problem', 'check_data', 'format_report']
@@ -38,13 +39,17 @@ class Problem:
 
 @dataclass
 class GroupFacts:
-    """What a group holds; shares are means over its masks."""
+    """What a group holds; shares are means over its masks.
+
+    ``class_images`` says, where the masks tell classes apart, how many of them have each value.
+    """
 
     images: int = 0
     masks: int = 0
     instances: int = 0
     without_object: int = 0
     object_share: float = 0.0
+    class_images: dict[int, int] = field(default_factory=dict)
     widths: tuple[int, int] = (0, 0)
     heights: tuple[int, int] = (0, 0)
 
@@ -98,6 +103,7 @@ def check_data(root: str | Path, num_workers: int = 4, progress: bool = True) ->
     with ThreadPoolExecutor(num_workers) as pool:
         for folder in track(folders, 'checking', disable=not progress):
             _check_group(folder, mask_root, report, say, digests, pool)
+    _check_classes(root, report, say)
     if listed.is_file():
         _check_instances(listed, image_root, report, say)
     for files in digests.values():
@@ -163,6 +169,7 @@ def _check_group(
 
     masks = [mask_folder / f'{stem}.png' for stem in images]
     shares, sizes = [], []
+    counts: Counter[int] = Counter()
     for file, mask, result in zip(
         images.values(), masks, pool.map(_read_pair, images.values(), masks)
     ):
@@ -175,7 +182,8 @@ def _check_group(
             sizes.append(size)
         if values is not None:
             facts.masks += 1
-            convention, share = values
+            convention, share, classes = values
+            counts.update(classes)
             report.mask_values[convention] += 1
             facts.without_object += share == 0
             shares.append(share)
@@ -185,6 +193,37 @@ def _check_group(
         heights, widths = zip(*sizes)
         facts.heights, facts.widths = (min(heights), max(heights)), (min(widths), max(widths))
     facts.object_share = float(np.mean(shares)) if shares else 0.0
+    if max(counts, default=0) > 1:
+        facts.class_images = {value: counts[value] for value in range(1, max(counts) + 1)}
+
+
+def _check_classes(root: Path, report: DataReport, say: _Collector) -> None:
+    """Whether the values of masks that tell classes apart are those that have a name."""
+    file = root / CLASSES_FILE
+    try:
+        listed = read_class_names(file)
+    except (ValueError, TypeError, OSError) as error:
+        say('error', file, f'cannot be used: {error}')
+        listed = {}
+    for group in sorted(set(listed) - set(report.groups)):
+        say('warning', file, f'names the classes of {group!r}, which is no group')
+    for group, facts in report.groups.items():
+        if not facts.class_images:
+            continue
+        folder = root / 'masks' / group
+        try:
+            names = listed.get(group) or classes_in_name(group)
+        except ValueError as error:
+            say('warning', folder, f'tells classes apart, but {error}')
+            continue
+        highest = max(facts.class_images)
+        if highest > len(names):
+            message = f'has mask values up to {highest}, but names of {len(names)}: '
+            advice = f'rename the group to a+b, or name them in {CLASSES_FILE}'
+            say('warning', folder, f'{message}{", ".join(names)}; {advice}')
+        for value, name in enumerate(names, 1):
+            if not facts.class_images.get(value):
+                say('warning', folder, f'has no mask with {value}, {name!r}')
 
 
 def _check_instances(file: Path, image_root: Path, report: DataReport, say: _Collector) -> None:
@@ -294,7 +333,7 @@ def _text_of(error: Exception) -> str:
 
 
 def _read_pair(file: Path, mask: Path):
-    """Digest and size of an image, convention and object share of its mask, and problems."""
+    """Digest and size of an image; of its mask convention, object share and classes; problems."""
     problems: list[tuple[str, Path, str]] = []
     digest = size = values = None
     try:
@@ -309,11 +348,12 @@ def _read_pair(file: Path, mask: Path):
             problems.append(('error', mask, f'cannot be used: {error}'))
         else:
             present = set(np.unique(content).tolist())
-            values = _convention(present), float(np.isin(content, (0, 255), invert=True).mean())
-            if values[0] == '0/255':
-                values = values[0], float((content == 255).mean())
+            convention, objects = _convention(present), present - {0, 255}
+            object_values = [255] if convention == '0/255' else sorted(objects)
+            values = convention, float(np.isin(content, object_values).mean()), objects
             doubt = mask_doubt(present)
             if doubt:
+                values = *values[:2], set()
                 problems.append(('error', mask, f'{doubt}, in LoadCoSegMask'))
             if size and content.shape != size:
                 message = f'is {content.shape} (height, width), its image {file.name} {size}'
@@ -335,15 +375,19 @@ def format_report(report: DataReport, width: int = 120) -> str:
     """The report as text: a table of the groups, then the problems, errors first."""
     table = Table(title=report.root)
     with_instances = any(facts.instances for facts in report.groups.values())
-    for name in ('group', 'images', 'masks', 'instances', 'without object', 'object share'):
-        if name != 'instances' or with_instances:
+    with_classes = any(facts.class_images for facts in report.groups.values())
+    optional = {'instances': with_instances, 'images of class 1, 2, ...': with_classes}
+    for name in (
+        *('group', 'images', 'images of class 1, 2, ...', 'masks', 'instances'),
+        *('without object', 'object share', 'width', 'height'),
+    ):
+        if optional.get(name, True):
             table.add_column(name, justify='left' if name == 'group' else 'right')
-    table.add_column('width', justify='right')
-    table.add_column('height', justify='right')
     for name, facts in report.groups.items():
         table.add_row(
             name,
             str(facts.images),
+            *([', '.join(map(str, facts.class_images.values())) or '-'] if with_classes else []),
             str(facts.masks),
             *([str(facts.instances)] if with_instances else []),
             str(facts.without_object),

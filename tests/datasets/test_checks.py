@@ -104,3 +104,48 @@ def test_a_smoothed_mask_is_found(root):
     Image.fromarray(pixels).save(mask)
     _, found = problems(root)
     assert "values='threshold'" in found['error', mask.name]
+
+
+def write_mask(root, group, number, values):
+    """A mask with a band of each of these values, all of one size."""
+    image = sorted((root / 'images' / group).iterdir())[number]
+    width, height = Image.open(image).size
+    bands = np.repeat(np.array(values, np.uint8), height * width // len(values))
+    Image.fromarray(bands.reshape(height, width)).save(root / 'masks' / group / f'{image.stem}.png')
+
+
+def test_classes_are_counted(root):
+    for kind in ('images', 'masks'):
+        (root / kind / 'ant').rename(root / kind / 'leaf+ant')
+    for number, values in enumerate(([0, 1, 255], [0, 1, 2], [0, 2])):
+        write_mask(root, 'leaf+ant', number, values)
+    for number in range(2):
+        write_mask(root, 'bee', number, [0, 1])
+    report, found = problems(root)
+    assert not found
+    assert report.groups['leaf+ant'].class_images == {1: 2, 2: 2}
+    assert report.groups['leaf+ant'].object_share == pytest.approx((1 / 3 + 2 / 3 + 1 / 2) / 3)
+    assert report.groups['bee'].class_images == {}
+    rows = [row for row in format_report(report).splitlines() if '│' in row]
+    assert [row.split('│')[3].strip() for row in rows] == ['-', '2, 2']
+
+
+def test_classes_without_a_name_and_names_without_a_class(root):
+    write_mask(root, 'ant', 0, [0, 1, 3])
+    _, found = problems(root)
+    assert 'values up to 3, but names of 1: ant; rename' in found['warning', 'ant']
+
+    (root / 'classes.json').write_text('{"ant": ["leaf", "twig", "ant"], "wasp": ["wasp"]}')
+    _, found = problems(root)
+    assert found['warning', 'ant'] == "has no mask with 2, 'twig'"
+    assert "'wasp', which is no group" in found['warning', 'classes.json']
+
+    (root / 'classes.json').write_text('{"ant": ["leaf", "leaf"]}')
+    _, found = problems(root)
+    assert 'cannot be used' in found['error', 'classes.json']
+
+    (root / 'classes.json').unlink()
+    for kind in ('images', 'masks'):
+        (root / kind / 'ant').rename(root / kind / 'ant+ant')
+    _, found = problems(root)
+    assert 'tells classes apart, but the name of' in found['warning', 'ant+ant']
