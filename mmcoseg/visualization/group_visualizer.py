@@ -3,7 +3,7 @@
 import hashlib
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from mmengine.dist import master_only
 from mmengine.visualization import Visualizer
 from PIL import Image
 
-from ..evaluation.class_report import ClassReport, GroupClassScore, count_labels
+from ..evaluation.class_report import ClassReport, GroupClassScore, class_names_of, count_labels
 from ..evaluation.functional import image_scores
 from ..registry import VISUALIZERS
 from ..structures import CoSegDataSample, GroupDataSample
@@ -130,7 +130,7 @@ class GroupVisualizer(Visualizer):
                     cell_height=self.cell_height,
                     max_width=self.max_width,
                     palette=self.palette,
-                    legend=_class_names(title, entries),
+                    legend=self._class_names(data_sample, entries),
                 )
             )
         return sheets
@@ -169,6 +169,19 @@ class GroupVisualizer(Visualizer):
                 Path(out_dir).mkdir(parents=True, exist_ok=True)
                 Image.fromarray(sheet).save(Path(out_dir) / f'{page}.jpg', quality=88)
 
+    def _class_names(
+        self, group: GroupDataSample, entries: Sequence[SheetEntry]
+    ) -> tuple[str, ...]:
+        """Names of mask values 1..K, if the masks tell classes apart."""
+        highest = _highest(entry.truth for entry in entries)
+        if highest > 1:
+            known = (self.dataset_meta or {}).get('classes', ())
+            ids = group.get('label_ids') or ()
+            return class_names_of(group.get('group', ''), highest, ids, known)
+        # Which class is which only the truth tells.
+        highest = _highest(entry.prediction for entry in entries)
+        return class_names_of('', highest) if highest > 1 else ()
+
     @master_only
     def _show(self, sheet: np.ndarray, name: str, wait_time: float) -> None:
         self.show(sheet, win_name=name, wait_time=wait_time)
@@ -187,16 +200,10 @@ def _mask(sample: CoSegDataSample, kind: str) -> np.ndarray | None:
     return None if pixels is None else _array(pixels.data)[0]
 
 
-def _class_names(group: str, entries: Sequence[SheetEntry]) -> list[str]:
-    """Names of mask values 1..K of a group called ``a+b``, if its masks tell classes apart."""
-    names = group.split('+')
-    for kind in ('truth', 'prediction'):  # a prediction may have classes that there are not
-        masks = [getattr(entry, kind) for entry in entries]
-        labels = [mask[mask != VOID] for mask in masks if mask is not None and mask.ndim == 2]
-        highest = max((int(values.max(initial=0)) for values in labels), default=0)
-        if highest > 1:
-            return names if highest <= len(names) else []
-    return []
+def _highest(masks: Iterable[np.ndarray | None]) -> int:
+    """The highest value, void apart, of masks (instances have none)."""
+    labels = [mask[mask != VOID] for mask in masks if mask is not None and mask.ndim == 2]
+    return max((int(values.max(initial=0)) for values in labels), default=0)
 
 
 def _match(group: GroupDataSample) -> GroupClassScore | None:

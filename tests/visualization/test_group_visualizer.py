@@ -71,7 +71,7 @@ def test_what_stands_on_a_sheet(drawn):
     np.testing.assert_array_equal(first.truth, group[0].gt_sem_seg.data[0])
     assert second.prediction.shape == (4, 30, 40)
     assert third.truth is None and third.caption == '002'
-    assert drawn[0]['legend'] == ['a', 'b']
+    assert drawn[0]['legend'] == ('a', 'b')
 
     GroupVisualizer().draw_group(images(3), group, draw_gt=False)
     assert all(e.truth is None and e.caption == e.caption[:3] for e in drawn[1]['entries'])
@@ -94,16 +94,30 @@ def test_predicted_classes_have_the_colours_of_the_true_ones(drawn):
     assert first.caption == '000\nJ 100 / 100  P 97'
     assert second.caption == '001\nJ 100 / -  P 100'
     assert third.caption == '002'
-    assert drawn[0]['legend'] == ['a', 'b']
+    assert drawn[0]['legend'] == ('a', 'b')
 
     GroupVisualizer().draw_group(images(3), group, draw_gt=False)
+    assert drawn[1]['legend'] == ('class 1', 'class 2', 'class 3')
     assert drawn[1]['entries'][1].prediction.max() == 3  # as they are
+
+
+def test_classes_have_the_names_that_the_data_set_gives(drawn):
+    group = make_group('pets', 1, classes=2)
+    visualizer = GroupVisualizer()
+    visualizer.draw_group(images(1), group)
+    visualizer.dataset_meta = dict(classes=('cat', 'cow', 'dog'))
+    group.set_metainfo(dict(label_ids=(2, 0)))
+    visualizer.draw_group(images(1), group)
+    group[0].pred_sem_seg.data *= 2
+    visualizer.draw_group(images(1), group, draw_gt=False)
+    legends = [call['legend'] for call in drawn]
+    assert legends == [('class 1', 'class 2'), ('dog', 'cat'), ('class 1', 'class 2')]
 
 
 def test_binary_masks_need_no_legend(drawn):
     group = make_group('a+b', 1)
     GroupVisualizer().draw_group(images(1), group)
-    assert drawn[0]['legend'] == []
+    assert drawn[0]['legend'] == ()
     group[0].pred_sem_seg.data[..., 5:25, 20:30] = 0
     GroupVisualizer().draw_group(images(1), group)
     # 200 of 400 object pixels; 200 of 1,200 wrong
