@@ -1,6 +1,6 @@
 # Without optimisation: what the consensus and unlikeness to the images' borders call objects, split
-# into the classes that recur. The data set says how many these are in each
-# group; model.num_classes=K is for all.
+# into the classes that recur. The data set says how many these are in each group;
+# model.num_classes=K is for all.
 _base_ = [
     '../_base_/models/training_free_efficientnet-lite2_consensus.py',
     '../_base_/datasets/multiclass_test.py',

@@ -61,19 +61,19 @@ class RunProgress:
         group: str,
         count: int,
         skipped: Sequence[tuple[str, str]],
-        found: str | None = None,
+        remark: str | None = None,
     ) -> None:
         """A group is finished: so many images were written, and these files left out.
 
-        ``found`` is what else is to be said of it.
+        ``remark`` is what else is to be said of it.
         """
         name = display_name(group)
         if not self.quiet and self.bar is None:
             seconds = time.perf_counter() - self.began
             each = f', {seconds / count:.2f} s an image' if count else ''
             self._print(f'{name}: {_images(count)}, {seconds:.1f} s{each}')
-        if found and not self.quiet:
-            self._print(f'{name}: {found}')
+        if remark and not self.quiet:
+            self._print(f'{name}: {remark}')
         if self.bar is not None:  # stages that skipped files never came to
             self.bar.update(self.task, advance=(1 - _STAGES['read'][1]) * len(skipped))
         self._skipped(name, skipped)

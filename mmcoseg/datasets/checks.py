@@ -350,10 +350,10 @@ def _read_pair(file: Path, mask: Path):
             present = set(np.unique(content).tolist())
             convention, objects = _convention(present), present - {0, 255}
             object_values = [255] if convention == '0/255' else sorted(objects)
-            values = convention, float(np.isin(content, object_values).mean()), objects
+            share = float(np.isin(content, object_values).mean())
             doubt = mask_doubt(present)
+            values = convention, share, set() if doubt else objects
             if doubt:
-                values = *values[:2], set()
                 problems.append(('error', mask, f'{doubt}, in LoadCoSegMask'))
             if size and content.shape != size:
                 message = f'is {content.shape} (height, width), its image {file.name} {size}'

@@ -12,7 +12,8 @@ NumClasses = int | NumberSource
 
 
 def check_num_classes(num_classes: NumClasses, what: str = 'num_classes') -> None:
-    """
+    """Refuse what does not say how many classes groups have.
+
     Args:
         num_classes: a positive number, ``'data'`` or ``'auto'``.
         what: its name in messages.

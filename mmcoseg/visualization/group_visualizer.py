@@ -235,7 +235,7 @@ def _recoloured(mask: np.ndarray | None, scores: GroupClassScore | None) -> np.n
     for channel in range(1, int(mask.max(initial=0)) + 1):
         after += channel not in numbers
         table.append(numbers.get(channel, after))
-    return np.array(table)[mask]
+    return np.array(table)[mask.astype(np.int64)]  # may be bool
 
 
 def _caption(

@@ -96,9 +96,14 @@ def test_predicted_classes_have_the_colours_of_the_true_ones(drawn):
     assert third.caption == '002'
     assert drawn[0]['legend'] == ('a', 'b')
 
+    foreground = make_group('a+b', 1, classes=2)
+    foreground[0].pred_sem_seg.data = torch.from_numpy(truth[None] == 2)  # bool
+    GroupVisualizer().draw_group(images(1), foreground)
+    np.testing.assert_array_equal(drawn[1]['entries'][0].prediction, 2 * (truth == 2))
+
     GroupVisualizer().draw_group(images(3), group, draw_gt=False)
-    assert drawn[1]['legend'] == ('class 1', 'class 2', 'class 3')
-    assert drawn[1]['entries'][1].prediction.max() == 3  # as they are
+    assert drawn[2]['legend'] == ('class 1', 'class 2', 'class 3')
+    assert drawn[2]['entries'][1].prediction.max() == 3  # as they are
 
 
 def test_classes_have_the_names_that_the_data_set_gives(drawn):

@@ -352,7 +352,7 @@ class MultiClassCoSeg(BaseCoSegmentor):
                 images, levels = inputs[of_image], tuple(level[of_image] for level in feats)
             share = len(groups) / len(data_samples)
             for name, value in self._losses_of(images, levels, groups, number).items():
-                losses[name] = losses.get(name, 0) + (value if share == 1 else share * value)
+                losses[name] = losses.get(name, 0) + share * value
         return losses
 
     def _losses_of(
