@@ -20,8 +20,8 @@ class SecondOrderPooling(BaseModule):
         in_channels: d, channels of the input.
         reduced_channels: c, channels of which the covariance is taken.
         out_channels: length of the result.
-        centred: False takes the second moment instead of the covariance; then one position
-            still says something.
+        centred: take the covariance of the positions; False takes their second moment, to which
+            what all positions share belongs.
     """
 
     def __init__(
@@ -29,7 +29,8 @@ class SecondOrderPooling(BaseModule):
     ) -> None:
         super().__init__()
         self.centred = centred
-        self.reduce = nn.Conv1d(in_channels, reduced_channels, 1)
+        # A covariance does not see a constant, so a bias would never learn.
+        self.reduce = nn.Conv1d(in_channels, reduced_channels, 1, bias=not centred)
         self.fc = nn.Linear(reduced_channels**2, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -44,7 +45,9 @@ class SemanticModulator(Modulator):
 
     Hierarchical second-order pooling (HSP): SP on every image's coarsest features gives N channel
     indicators; SP over those, whose positions are the images, gives the group's gamma. Gamma does
-    not depend on the order of the images, and any N >= 1 works.
+    not depend on the order of the images, and any N >= 1 works. Over the positions of an image SP
+    takes the covariance. Over the images it takes the second moment, as the authors' code does: a
+    covariance would remove what the images have in common, which is what gamma is about.
 
     With ``num_classes`` a linear classifier on gamma (Eq. 11) is trained by binary cross-entropy
     (Eq. 12) against the group's co-categories.
@@ -54,8 +57,8 @@ class SemanticModulator(Modulator):
         channels: d, length of gamma; the channels of the levels that it scales.
         reduced_channels: c of both second-order poolings.
         num_classes: L, number of co-categories in training; None for no classifier.
-        group_centred: False pools second moments over the images instead of their covariance,
-            which is zero for a group of one image.
+        group_centred: take the covariance over the images too, for comparison. Then gamma of equal
+            images is a constant, whatever they show.
         loss_weight: of ``loss_sem``.
 
     Example:
@@ -70,7 +73,7 @@ class SemanticModulator(Modulator):
         channels: int = 512,
         reduced_channels: int = 64,
         num_classes: int | None = None,
-        group_centred: bool = True,
+        group_centred: bool = False,
         loss_weight: float = 1.0,
         init_cfg: dict | None = None,
     ) -> None:

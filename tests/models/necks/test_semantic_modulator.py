@@ -14,16 +14,20 @@ def feats(n):
     return (torch.randn(n, 6, 5, 3, dtype=torch.float64),)
 
 
-def test_second_order_pooling_is_the_literal_definition():
-    pool = SecondOrderPooling(6, 4, 10).double()
+@pytest.mark.parametrize('centred', [True, False])
+def test_second_order_pooling_is_the_literal_definition(centred):
+    pool = SecondOrderPooling(6, 4, 10, centred).double()
     x = torch.randn(1, 6, 15, dtype=torch.float64)
-    reduced = pool.reduce.weight[:, :, 0] @ x[0] + pool.reduce.bias[:, None]
-    centred = reduced - reduced.mean(dim=1, keepdim=True)
-    covariance = torch.zeros(4, 4, dtype=torch.float64)
+    reduced = pool.reduce.weight[:, :, 0] @ x[0]
+    if centred:
+        reduced = reduced - reduced.mean(dim=1, keepdim=True)
+    else:
+        reduced = reduced + pool.reduce.bias[:, None]
+    moments = torch.zeros(4, 4, dtype=torch.float64)
     for i in range(4):
         for j in range(4):
-            covariance[i, j] = sum(centred[i, p] * centred[j, p] for p in range(15)) / 15
-    expected = pool.fc.weight @ covariance.flatten() + pool.fc.bias
+            moments[i, j] = sum(reduced[i, p] * reduced[j, p] for p in range(15)) / 15
+    expected = pool.fc.weight @ moments.flatten() + pool.fc.bias
     torch.testing.assert_close(pool(x)[0], expected)
 
 
@@ -51,9 +55,19 @@ def test_groups_of_a_batch_are_independent(modulator):
     torch.testing.assert_close(together, apart)
 
 
-def test_a_group_of_one_says_something_without_group_centring():
-    modulator = SemanticModulator(6, channels=10, reduced_channels=4, group_centred=False).double()
-    assert not torch.allclose(modulator(feats(1), [1]).scale, modulator(feats(1), [1]).scale)
+@pytest.mark.parametrize('size', [1, 5])
+def test_gamma_of_equal_images_depends_on_what_they_show(modulator, size):
+    first, second = (
+        modulator((feats(1)[0].expand(size, -1, -1, -1),), [size]).scale[0] for _ in range(2)
+    )
+    relative = (first - second).abs().max() / (first - modulator.group_pooling.fc.bias).abs().max()
+    assert relative > 0.1
+
+
+def test_group_centred_pooling_removes_what_equal_images_show():
+    modulator = SemanticModulator(6, channels=10, reduced_channels=4, group_centred=True).double()
+    gamma = modulator((feats(1)[0].expand(5, -1, -1, -1),), [5]).scale[0]
+    torch.testing.assert_close(gamma, modulator.group_pooling.fc.bias)
 
 
 def test_loss_is_equation_12(modulator):
@@ -78,7 +92,10 @@ def test_gradient_reaches_every_parameter(modulator):
     modulation = modulator(feats(5), [3, 2])
     labels = torch.tensor([[1.0, 0, 0], [0, 1, 0]])
     modulator.loss(modulation, [3, 2], labels)['loss_sem'].backward()
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in modulator.parameters())
+    for name, parameter in modulator.named_parameters():
+        assert parameter.grad.isfinite().all(), name
+        # Rounding alone gives 1e-17 here.
+        assert parameter.grad.abs().max() > 1e-8, name
 
 
 def test_gradcheck_of_the_scale(modulator):
