@@ -42,6 +42,9 @@ class CoSegDataset(BaseDataset):
         missing_masks: ``'error'`` names the images without a mask; ``'keep'`` uses them without
             ground truth; ``'auto'`` keeps them in test mode if the set has no folder of masks at
             all, and is an error otherwise.
+        fold: (index, count): use only every ``count``-th image of each group, from number
+            ``index`` on. (0, 2) and (1, 2) are halves that share no image, so that the classes of
+            a test can be seen in training while its images are not. None for all images.
         seed: of everything random about the items that ``EpisodeSampler`` draws; None for the
             sampler's, which is that of the run.
         test_mode, lazy_init, indices, serialize_data, max_refetch: as in mmengine.
@@ -50,7 +53,7 @@ class CoSegDataset(BaseDataset):
         FileNotFoundError: if the folder or one of its parts is not there, with what is expected.
         TypeError: if ``groups``, ``exclude_groups`` or the classes are no list.
         ValueError: for unknown groups, names that come twice or none at all, an empty group, two
-            images of one stem, missing masks.
+            images of one stem, missing masks, a fold that is none or leaves a group empty.
     """
 
     METAINFO: dict = dict()
@@ -70,6 +73,7 @@ class CoSegDataset(BaseDataset):
         pipeline: Sequence[dict | Callable] = (),
         metainfo: dict | None = None,
         missing_masks: MissingMasks = 'auto',
+        fold: tuple[int, int] | None = None,
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
@@ -83,6 +87,7 @@ class CoSegDataset(BaseDataset):
         if metainfo and 'classes' in metainfo:
             group_names("metainfo['classes']", metainfo['classes'])
         self.missing_masks = missing_masks
+        self.fold = None if fold is None else checked_fold(fold)
         self.seed = seed
         #: Soft maps of the object, (h, w) uint8 by `group/stem`, where something has computed some
         #: (``GroupPriorHook``); they reach the pipeline as ``prior`` of the image records.
@@ -185,6 +190,22 @@ class CoSegDataset(BaseDataset):
             )
         return [str(mask) if there else None for mask, there in zip(masks, present)]
 
+    def filter_data(self) -> list[dict]:
+        """The group records with the images of the fold only."""
+        if self.fold is None:
+            return self.data_list
+        index, count = self.fold
+        for record in self.data_list:
+            chosen = record['images'][index::count]
+            if not len(chosen):
+                raise ValueError(
+                    f'{type(self).__name__}: group {record["group"]!r} has {len(record["images"])} '
+                    f'images, none of them in the fold {self.fold}; leave the group out with '
+                    'exclude_groups, or choose fewer folds'
+                )
+            record['images'] = chosen
+        return self.data_list
+
     def get_data_info(self, idx: int) -> dict:
         """The group record number ``idx``; see docs/architecture.md."""
         info = super().get_data_info(idx)
@@ -213,6 +234,21 @@ class CoSegDataset(BaseDataset):
         group, draw = idx
         with random_state((self.seed or 0, draw)):
             return super().__getitem__(group)
+
+
+def checked_fold(fold: Sequence[int]) -> tuple[int, int]:
+    """A fold (index, count) as a tuple.
+
+    Raises:
+        ValueError: if it is not two integers with 0 <= index < count.
+    """
+    integers = isinstance(fold, Sequence) and all(isinstance(n, int) for n in fold)
+    if not integers or len(fold) != 2 or not 0 <= fold[0] < fold[1]:
+        raise ValueError(
+            f'fold must be (index, count) with 0 <= index < count, such as (0, 2) for one half of '
+            f'the images; got {fold!r}'
+        )
+    return tuple(fold)
 
 
 @contextmanager

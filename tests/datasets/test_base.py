@@ -45,6 +45,32 @@ def root(tmp_path):
     return tmp_path / 'data'
 
 
+def stems_of(dataset, index):
+    return [image['stem'] for image in dataset.get_data_info(index)['images']]
+
+
+def test_folds_share_no_image_and_miss_none(root):
+    whole = CoSegDataset(str(root), pipeline=TEST_PIPELINE)
+    folds = [CoSegDataset(str(root), pipeline=TEST_PIPELINE, fold=(i, 2)) for i in range(2)]
+    assert folds[0].metainfo['classes'] == whole.metainfo['classes']
+    for index in range(len(whole)):
+        first, second = stems_of(folds[0], index), stems_of(folds[1], index)
+        assert first and second and not set(first) & set(second)
+        assert sorted(first + second) == stems_of(whole, index)
+    assert len(folds[0][2]['data_samples']) == 2
+
+
+@pytest.mark.parametrize('fold', [(2, 2), (-1, 2), (0,), (0, 2.0), 2, '01'])
+def test_a_fold_that_is_none(root, fold):
+    with pytest.raises(ValueError, match=r'fold must be \(index, count\)'):
+        CoSegDataset(str(root), fold=fold)
+
+
+def test_a_fold_that_leaves_a_group_empty(root):
+    with pytest.raises(ValueError, match=r"group 'bee' has 2 images, none of them in the fold"):
+        CoSegDataset(str(root), fold=(2, 3))
+
+
 def test_groups_and_images_are_sorted(root):
     dataset = CoSegDataset(str(root), pipeline=TEST_PIPELINE, test_mode=True)
     assert dataset.metainfo['classes'] == ('ant', 'bee', 'cat')

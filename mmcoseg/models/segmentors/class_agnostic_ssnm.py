@@ -10,7 +10,6 @@ from ...registry import MODELS
 from ...structures import GroupSampleList, group_sizes_of
 from ..necks.modulator import Modulation
 from .base import ground_truth_of
-from .feature_cache import FeatureCache
 from .ssnm import SSNM
 
 __all__ = ['ClassAgnosticSSNM']
@@ -36,11 +35,9 @@ class ClassAgnosticSSNM(SSNM):
 
     Args:
         rounds: how often modulators and head act, at least 1.
-        feature_cache: number of training images whose features are kept, for a backbone that is
-            frozen; 1,000 images of 385 x 385 pixels take 1.5 GB with EfficientNet-Lite2.
 
     Raises:
-        ValueError: for wrong arguments, or a feature cache with a backbone that is trained.
+        ValueError: for wrong arguments.
     """
 
     def __init__(
@@ -49,7 +46,6 @@ class ClassAgnosticSSNM(SSNM):
         decode_head: dict,
         modulators: dict,
         rounds: int = 2,
-        feature_cache: int = 0,
         **kwargs,
     ) -> None:
         if rounds < 1:
@@ -64,13 +60,6 @@ class ClassAgnosticSSNM(SSNM):
         decode_head = dict(decode_head, num_cues=3 + present)
         super().__init__(*args, decode_head=decode_head, modulators=modulators, **kwargs)
         self.rounds = rounds
-        self.feature_cache = FeatureCache.of_backbone(self.backbone, feature_cache)
-
-    def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
-        """The backbone's levels; those of images seen before in training from the cache."""
-        if self.feature_cache is None or not self.training:
-            return super().extract_feat(inputs)
-        return self.feature_cache(inputs, super().extract_feat)
 
     def loss(self, inputs: Tensor, data_samples: GroupSampleList) -> dict[str, Tensor]:
         """Mean of the head's losses over the rounds, and the modulators' own losses."""

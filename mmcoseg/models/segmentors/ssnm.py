@@ -12,6 +12,7 @@ from ...registry import MODELS
 from ...structures import GroupSampleList, group_sizes_of
 from ..necks.modulator import Modulation, modulate
 from .base import BaseCoSegmentor, ground_truth_of
+from .feature_cache import FeatureCache
 
 __all__ = ['SSNM', 'wrap_around_groups']
 
@@ -32,6 +33,8 @@ class SSNM(BaseCoSegmentor):
         decode_head: from modulated levels to logits, normally ``CoarseToFineHead``.
         modulators: named configs of :class:`Modulator`, in the order in which they act; a value
             of None removes one (the ablations).
+        feature_cache: number of training images whose features are kept, for a backbone that is
+            frozen; 1,000 images of 385 x 385 pixels take 1.5 GB with EfficientNet-Lite2.
         test_cfg: how to predict:
 
             - ``grouping``: ``'ssnm'`` cuts a group into groups of ``group_size`` and fills the last
@@ -43,7 +46,8 @@ class SSNM(BaseCoSegmentor):
             - ``threshold``: probability from which a pixel is object.
 
     Raises:
-        ValueError: for unknown keys or values of ``test_cfg``.
+        ValueError: for unknown keys or values of ``test_cfg``, or a feature cache with a backbone
+            that is trained.
     """
 
     def __init__(
@@ -52,6 +56,7 @@ class SSNM(BaseCoSegmentor):
         neck: dict,
         decode_head: dict,
         modulators: dict[str, dict | None] | None = None,
+        feature_cache: int = 0,
         data_preprocessor: dict | None = None,
         postprocessors: Sequence[dict] = (),
         test_cfg: dict | None = None,
@@ -65,9 +70,18 @@ class SSNM(BaseCoSegmentor):
             {name: MODELS.build(cfg) for name, cfg in (modulators or {}).items() if cfg}
         )
         self.decode_head = MODELS.build(decode_head)
+        self.feature_cache = FeatureCache.of_backbone(self.backbone, feature_cache)
 
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
-        """The backbone's levels, fine to coarse, of images (n, 3, H, W)."""
+        """The backbone's levels, fine to coarse, of images (n, 3, H, W).
+
+        In training those of images seen before come from the cache.
+        """
+        if self.feature_cache is None or not self.training:
+            return self._backbone_levels(inputs)
+        return self.feature_cache(inputs, self._backbone_levels)
+
+    def _backbone_levels(self, inputs: Tensor) -> tuple[Tensor, ...]:
         return tuple(self.backbone(inputs))
 
     def _decode(self, feats: tuple[Tensor, ...], modulation: Modulation) -> Tensor:
