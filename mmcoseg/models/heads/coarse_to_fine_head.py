@@ -24,7 +24,8 @@ class CoarseToFineHead(BaseModule):
         in_channels: channels of the levels, fine to coarse.
         hidden_channels: output channels of the 3x3 convolution; None for those of the finest
             level.
-        loss_decode: config of the loss on (logits (n, H, W), target (n, H, W)).
+        loss_decode: config of the loss on (logits (n, H, W), target (n, H, W)), or a list of them;
+            ``BalancedBCELoss`` by default.
 
     Example:
         >>> head = CoarseToFineHead([8, 8], loss_decode=dict(type='BalancedBCELoss'))
@@ -36,7 +37,7 @@ class CoarseToFineHead(BaseModule):
         self,
         in_channels: Sequence[int],
         hidden_channels: int | None = None,
-        loss_decode: dict | None = None,
+        loss_decode: dict | Sequence[dict] | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -46,7 +47,10 @@ class CoarseToFineHead(BaseModule):
         )
         self.conv = nn.Conv2d(in_channels[0], hidden_channels, 3, padding=1)
         self.conv_seg = nn.Conv2d(hidden_channels, 1, 1)
-        self.loss_decode = MODELS.build(loss_decode or dict(type='BalancedBCELoss'))
+        loss_decode = loss_decode or dict(type='BalancedBCELoss')
+        if isinstance(loss_decode, dict):
+            loss_decode = [loss_decode]
+        self.loss_decode = nn.ModuleList(MODELS.build(loss) for loss in loss_decode)
 
     def forward(self, feats: tuple[Tensor, ...]) -> Tensor:
         """Args: feats: levels, fine to coarse. Returns: logits (n, 1, h_1, w_1)."""
@@ -61,7 +65,7 @@ class CoarseToFineHead(BaseModule):
     def loss_by_feat(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Losses of logits (n, 1, h, w) against targets (n, H, W), at the targets' size."""
         logits = self._upsample(logits, target.shape[-2:]).squeeze(1)
-        return {self.loss_decode.loss_name: self.loss_decode(logits, target)}
+        return {loss.loss_name: loss(logits, target) for loss in self.loss_decode}
 
     def predict_by_feat(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
         """Probability of the object, (n, 1, *size), float32."""

@@ -7,6 +7,7 @@ from .co_attention_loss import CoAttentionLoss
 from .co_peak_loss import CoPeakLoss
 from .co_saliency_loss import CoSaliencyLoss
 from .map_losses import MapAreaLoss, MapEntropyLoss, PriorMapLoss
+from .mask_smooth_l1_loss import MaskSmoothL1Loss
 
 __all__ = [
     'AffinityLoss',
@@ -17,6 +18,7 @@ __all__ = [
     'CoSaliencyLoss',
     'MapAreaLoss',
     'MapEntropyLoss',
+    'MaskSmoothL1Loss',
     'PriorMapLoss',
     'balanced_bce_with_logits',
 ]

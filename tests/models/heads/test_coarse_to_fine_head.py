@@ -47,3 +47,13 @@ def test_loss_and_prediction_are_at_the_given_size(head):
     assert list(losses) == ['loss_seg'] and losses['loss_seg'].isfinite()
     probs = head.predict_by_feat(logits, (32, 48))
     assert probs.shape == (2, 1, 32, 48) and 0 <= probs.min() and probs.max() <= 1
+
+
+def test_several_losses_are_given_by_name():
+    losses = [dict(type='BalancedBCELoss'), dict(type='MaskSmoothL1Loss', loss_weight=2.0)]
+    head = CoarseToFineHead([4], loss_decode=losses)
+    logits, target = torch.randn(2, 1, 4, 4), torch.randint(0, 2, (2, 4, 4))
+    values = head.loss_by_feat(logits, target)
+    assert list(values) == ['loss_seg', 'loss_l1']
+    expected = (logits.sigmoid()[:, 0] - target).square().mean()  # twice half the square
+    torch.testing.assert_close(values['loss_l1'], expected)
