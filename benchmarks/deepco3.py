@@ -127,7 +127,7 @@ def features(args: argparse.Namespace) -> tuple[Tensor, Tensor]:
 
 def affinity_cases(args: argparse.Namespace) -> Cases:
     x, s = features(args)
-    loss = AffinityLoss()
+    loss = AffinityLoss(form='paper')
 
     def run(value: Tensor) -> None:
         torch.autograd.grad(value, (x, s))
@@ -148,7 +148,7 @@ def literal_affinity(x: Tensor, s: Tensor, alpha: float = 4.0) -> Tensor:
     def between(n: int, m: int) -> Tensor:
         t = x[n].t() @ x[m]
         p, q = s[n][:, None], s[m][None]
-        return (p * q * (1 - t) + alpha * (p - q) ** 2 * t).mean()
+        return (p * q * (1 - t) + alpha * (p - q) ** 2 * t).sum()
 
     own = [between(n, n) for n in range(len(x))]
     pairs = permutations(range(len(x)), 2)
@@ -157,7 +157,7 @@ def literal_affinity(x: Tensor, s: Tensor, alpha: float = 4.0) -> Tensor:
 
 def co_peak_cases(args: argparse.Namespace) -> Cases:
     x, s = features(args)
-    loss = CoPeakLoss()
+    loss = CoPeakLoss('paper')
     with torch.no_grad():
         scores = co_peak_scores(x[0], x[1], s[0, 0], s[1, 0])
     array = scores.numpy()

@@ -31,10 +31,9 @@ model = dict(
         align_corners=True,
     ),
     losses=dict(
-        # 0 leaves it out: it did not help here, see docs/accuracy.md
-        co_peak=dict(type='CoPeakLoss', reduction='mean', loss_weight=0.0),
-        affinity=dict(type='AffinityLoss', alpha=4.0, reduction='mean', loss_weight=0.05),
-        saliency=dict(type='CoSaliencyLoss', reduction='mean', loss_weight=1.0),
+        co_peak=dict(type='CoPeakLoss', loss_weight=0.5),
+        affinity=dict(type='AffinityLoss', alpha=4.0, loss_weight=0.1),
+        saliency=dict(type='CoSaliencyLoss', loss_weight=1.0),
     ),
     prior=dict(
         type='TrainingFreeCoSegmentor',

@@ -5,57 +5,64 @@ from torch import Tensor, nn
 from ...registry import MODELS
 from ...structures import split_groups
 from ..ops import pairwise_affinity
-from .group_reduction import GroupReduction, check_group_reduction, reduce_groups
+from .deepco3_form import ObjectiveForm, check_form, mean_over_groups
 
 __all__ = ['AffinityLoss']
 
 
 @MODELS.register_module()
 class AffinityLoss(nn.Module):
-    """Makes salient locations alike, and unlike the others (DeepCO3, Eq. 5).
+    """Makes salient locations alike, and unlike the others (DeepCO3, Eq. 4 and 5).
 
-    ``l_a(n, m) = l(n, m) + l(n, n) + l(m, m)`` over all ordered pairs of different images of a
-    group, with l of :func:`~mmcoseg.models.ops.pairwise_affinity`: a mean over pairs of locations,
-    where the paper has a sum. The loss of several groups is their mean.
+    With l(n, m) the mean over the pairs of locations of two images
+    (:func:`~mmcoseg.models.ops.pairwise_affinity`), a group of N images costs
+
+    - ``'released'``: the mean over all pairs of locations of all images at once, which is the mean
+      of l(n, m) over all n and m, each image with itself as well;
+    - ``'paper'``: ``l(n, m) + l(n, n) + l(m, m)``, with l a sum over the (h w)^2 pairs of
+      locations, summed over the N (N - 1) ordered pairs of images (Eq. 1, 4 and 5).
 
     Args:
         alpha: weight of keeping salient and other locations apart.
-        reduction: ``'sum'`` over the pairs of a group (Eq. 1), or their ``'mean'``.
-        loss_weight: factor of the result; 0.1 in the paper.
+        form: which of the two.
+        loss_weight: factor of the result; 0.1 in the paper and the authors' code.
         loss_name: name in the log; must start with ``loss``.
 
     Raises:
-        ValueError: if ``reduction`` is unknown.
+        ValueError: if ``form`` is unknown.
     """
 
     def __init__(
         self,
         alpha: float = 4.0,
-        reduction: GroupReduction = 'sum',
+        form: ObjectiveForm = 'released',
         loss_weight: float = 0.1,
         loss_name: str = 'loss_affinity',
     ) -> None:
         super().__init__()
-        check_group_reduction(reduction)
+        check_form(form)
         self.alpha = alpha
-        self.reduction = reduction
+        self.form = form
         self.loss_weight = loss_weight
         self.loss_name = loss_name
 
     def forward(self, features: Tensor, maps: Tensor, group_sizes: list[int]) -> Tensor:
-        """The loss, a scalar; 0 for groups of one image.
+        """The loss, a scalar, the mean over the groups.
 
         Args:
             features: (sum N, d, h, w).
             maps: coarse co-saliency in [0, 1], (sum N, 1, h, w).
             group_sizes: number of images of each group.
         """
-        sums = []
-        groups = zip(split_groups(features, group_sizes), split_groups(maps, group_sizes))
-        for x, s in groups:
+        locations = maps.shape[-2] * maps.shape[-1]
+        losses = []
+        for x, s in zip(split_groups(features, group_sizes), split_groups(maps, group_sizes)):
             affinity = pairwise_affinity(x, s.squeeze(1), self.alpha)
-            own = affinity.trace()
-            # Each image is in 2 (N - 1) ordered pairs.
-            sums.append(affinity.sum() - own + 2 * (len(x) - 1) * own)
-        counts = [size * (size - 1) for size in group_sizes]
-        return self.loss_weight * reduce_groups(sums, counts, self.reduction)
+            if self.form == 'released':
+                losses.append(affinity.mean())
+            else:
+                own = affinity.trace()
+                # Each image is in 2 (N - 1) ordered pairs.
+                ordered_pairs = affinity.sum() - own + 2 * (len(x) - 1) * own
+                losses.append(locations**2 * ordered_pairs)
+        return self.loss_weight * mean_over_groups(losses)

@@ -1,56 +1,90 @@
 """DeepCO3's loss of co-peaks."""
 
+from itertools import combinations
+
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ...registry import MODELS
 from ...structures import split_groups
-from ..ops import co_peak_losses
-from .group_reduction import GroupReduction, check_group_reduction, reduce_groups
+from ..ops import co_peak_means
+from .deepco3_form import ObjectiveForm, check_form, mean_over_groups
 
-__all__ = ['CoPeakLoss']
+__all__ = ['CoPeakLoss', 'half_pairs']
+
+#: Means below it count as it in Eq. 3, and pass no gradient.
+MIN_MEAN = 1e-6
 
 
 @MODELS.register_module()
 class CoPeakLoss(nn.Module):
     """Raises the score of salient locations that are alike in two images (DeepCO3, Eq. 3).
 
-    Over all ordered pairs of different images of a group; see
-    :func:`~mmcoseg.models.ops.co_peak_losses`. The loss of several groups is their mean.
+    With m the mean score Ts over the co-peaks of two images
+    (:func:`~mmcoseg.models.ops.co_peak_means`), a group of N images costs
+
+    - ``'released'``: the mean of ``softplus(-m) = -log(sigmoid(m))`` over N / 2 pairs of different
+      images, whose co-peaks are the local maxima that are at least the median score;
+    - ``'paper'``: the sum of ``-log(m)`` over the N (N - 1) ordered pairs (Eq. 1 and 3), whose
+      co-peaks are the local maxima with a score above 0.
 
     Args:
-        positive: only scores above 0 make a co-peak.
-        reduction: ``'sum'`` over the pairs of a group (Eq. 1), or their ``'mean'``.
-        loss_weight: factor of the result; 0.5 in the paper.
+        form: which of the two.
+        loss_weight: factor of the result; 0.5 in the paper and the authors' code.
         loss_name: name in the log; must start with ``loss``.
 
     Raises:
-        ValueError: if ``reduction`` is unknown.
+        ValueError: if ``form`` is unknown.
     """
 
     def __init__(
         self,
-        positive: bool = True,
-        reduction: GroupReduction = 'sum',
+        form: ObjectiveForm = 'released',
         loss_weight: float = 0.5,
         loss_name: str = 'loss_co_peak',
     ) -> None:
         super().__init__()
-        check_group_reduction(reduction)
-        self.positive = positive
-        self.reduction = reduction
+        check_form(form)
+        self.form = form
         self.loss_weight = loss_weight
         self.loss_name = loss_name
 
     def forward(self, features: Tensor, maps: Tensor, group_sizes: list[int]) -> Tensor:
-        """The loss, a scalar; 0 for groups of one image.
+        """The loss, a scalar, the mean over the groups; groups of one image cost 0.
 
         Args:
             features: (sum N, d, h, w).
             maps: coarse co-saliency in [0, 1], (sum N, 1, h, w).
             group_sizes: number of images of each group.
         """
-        groups = zip(split_groups(features, group_sizes), split_groups(maps, group_sizes))
-        losses = [co_peak_losses(x, s.squeeze(1), self.positive) for x, s in groups]
-        sums = [2 * loss.sum() for loss in losses]
-        counts = [2 * len(loss) for loss in losses]
-        return self.loss_weight * reduce_groups(sums, counts, self.reduction)
+        losses = []
+        for x, s in zip(split_groups(features, group_sizes), split_groups(maps, group_sizes)):
+            group_loss = self._released if self.form == 'released' else self._paper
+            losses.append(group_loss(x, s.squeeze(1)))
+        return self.loss_weight * mean_over_groups(losses)
+
+    def _released(self, x: Tensor, s: Tensor) -> Tensor:
+        means = co_peak_means(x, s, half_pairs(len(x)), 'median')
+        return F.softplus(-means).sum() / max(len(means), 1)
+
+    def _paper(self, x: Tensor, s: Tensor) -> Tensor:
+        pairs = list(combinations(range(len(x)), 2))
+        means = co_peak_means(x, s, pairs, 'positive')
+        return -2 * means.clamp(min=MIN_MEAN).log().sum()
+
+
+def half_pairs(count: int) -> list[tuple[int, int]]:
+    """Each image once: number i of the first half with number i of the second.
+
+    The last one of an odd number meets the first one again. (The authors' code then draws another
+    image of the class.)
+
+    Example:
+        >>> half_pairs(6), half_pairs(3)
+        ([(0, 3), (1, 4), (2, 5)], [(0, 1), (2, 0)])
+    """
+    half = count // 2
+    pairs = [(i, i + half) for i in range(half)]
+    if count % 2 and count > 1:
+        pairs.append((count - 1, 0))
+    return pairs

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from ...registry import MODELS
 from ...structures import split_groups
-from .group_reduction import GroupReduction, check_group_reduction, reduce_groups
+from .deepco3_form import ObjectiveForm, check_form, mean_over_groups
 
 __all__ = ['CoSaliencyLoss', 'balanced_square_error']
 
@@ -46,37 +46,42 @@ def balanced_square_error(maps: Tensor, saliency: Tensor) -> Tensor:
 class CoSaliencyLoss(nn.Module):
     """Holds the co-saliency near what each image's own saliency says (DeepCO3, Eq. 6).
 
-    See :func:`balanced_square_error`. The loss of several groups is their mean.
+    A group costs the sum over its images of
+
+    - ``'released'``: :func:`balanced_square_error`, a mean over the pixels;
+    - ``'paper'``: the same as a sum over the pixels.
 
     Args:
-        reduction: ``'sum'`` over the images of a group (Eq. 1), or their ``'mean'``.
-        loss_weight: factor of the result; 1 in the paper.
+        form: which of the two.
+        loss_weight: factor of the result; 1 in the paper and the authors' code.
         loss_name: name in the log; must start with ``loss``.
 
     Raises:
-        ValueError: if ``reduction`` is unknown.
+        ValueError: if ``form`` is unknown.
     """
 
     def __init__(
         self,
-        reduction: GroupReduction = 'sum',
+        form: ObjectiveForm = 'released',
         loss_weight: float = 1.0,
         loss_name: str = 'loss_saliency',
     ) -> None:
         super().__init__()
-        check_group_reduction(reduction)
-        self.reduction = reduction
+        check_form(form)
+        self.form = form
         self.loss_weight = loss_weight
         self.loss_name = loss_name
 
     def forward(self, maps: Tensor, saliency: Tensor, group_sizes: list[int]) -> Tensor:
-        """The loss, a scalar.
+        """The loss, a scalar, the mean over the groups.
 
         Args:
             maps: co-saliency at the images' size, (sum N, 1, H, W), in [0, 1].
             saliency: of each image, found without labels, (sum N, 1, h, w), in [0, 1].
             group_sizes: number of images of each group.
         """
-        losses = split_groups(balanced_square_error(maps, saliency), group_sizes)
-        sums = [loss.sum() for loss in losses]
-        return self.loss_weight * reduce_groups(sums, group_sizes, self.reduction)
+        errors = balanced_square_error(maps, saliency)
+        if self.form == 'paper':
+            errors = errors * (maps.shape[-2] * maps.shape[-1])
+        losses = [group.sum() for group in split_groups(errors, group_sizes)]
+        return self.loss_weight * mean_over_groups(losses)

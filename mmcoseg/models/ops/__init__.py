@@ -7,7 +7,7 @@ from .class_clustering import ClassDiscriminants, class_discriminants, cluster_c
 from .class_count import ClassCount, count_classes
 from .clustering import border_ring, consensus_foreground, principal_components
 from .co_attention import co_attention_distances
-from .co_peaks import co_peak_losses, co_peak_scores, co_peaks
+from .co_peaks import co_peak_means, co_peak_scores, co_peaks
 from .contrast import soften_by_otsu
 from .ddt import deep_descriptor_transform
 from .dff import deep_feature_factorisation, factor_off_border, nonnegative_coefficients
@@ -29,7 +29,7 @@ __all__ = [
     'class_discriminants',
     'cluster_classes',
     'co_attention_distances',
-    'co_peak_losses',
+    'co_peak_means',
     'co_peak_scores',
     'co_peaks',
     'consensus_foreground',

@@ -1,7 +1,7 @@
 """Pairs of locations, one in each of two images, that are salient and alike (DeepCO3, 3.2.1)."""
 
-from itertools import combinations
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -11,7 +11,9 @@ from torch.autograd.function import once_differentiable
 from .affinity import inverse_norms
 from .precision import at_least_float32, without_autocast
 
-__all__ = ['co_peak_losses', 'co_peak_scores', 'co_peaks', 'local_maximum_values']
+__all__ = ['co_peak_means', 'co_peak_scores', 'co_peaks', 'local_maximum_values']
+
+Threshold = Literal['positive', 'median', 'none']
 
 
 def co_peak_scores(x_n: Tensor, x_m: Tensor, s_n: Tensor, s_m: Tensor) -> Tensor:
@@ -67,7 +69,7 @@ def local_maximum_values(scores: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def co_peaks(scores: Tensor, positive: bool = True) -> Tensor:
+def co_peaks(scores: Tensor, threshold: Threshold = 'positive') -> Tensor:
     """Local maxima of the 4-D scores of two images in windows of 3 x 3 x 3 x 3.
 
     A pair counts if no other in its window has a larger score; so every pair of a plateau does.
@@ -75,13 +77,13 @@ def co_peaks(scores: Tensor, positive: bool = True) -> Tensor:
 
     Args:
         scores: (h, w, h', w').
-        positive: leave out scores of 0 and less, of locations that are not salient or have nothing
-            in common. (The paper does not say; its correlations of rectified features are never
-            negative.)
+        threshold: which maxima count: ``'positive'``: those above 0, of locations that are salient
+            and have something in common; ``'median'``: those that are at least the median of all
+            scores, as in the authors' code; ``'none'``: all, as Eq. 3 says.
 
     Returns:
         (2, K) int64: the locations p in the first image and q in the second, counted row by row,
-        in ascending order. K = 0 is possible only with ``positive``.
+        in ascending order. K = 0 is possible only with ``'positive'``.
     """
     columns = max(scores.shape[2] * scores.shape[3], 1)
     largest = local_maximum_values(scores)
@@ -90,9 +92,22 @@ def co_peaks(scores: Tensor, positive: bool = True) -> Tensor:
         places = torch.from_numpy(np.flatnonzero(largest.numpy() == scores.numpy()))
     else:
         places = (largest == scores).flatten().nonzero()[:, 0]
-    if positive:
-        places = places[scores.flatten()[places] > 0]
+    del largest
+    if threshold != 'none':
+        values = scores.flatten()
+        at_places = values[places]
+        counts = at_places > 0 if threshold == 'positive' else at_places >= _median(values)
+        places = places[counts]
     return torch.stack([places // columns, places % columns])
+
+
+def _median(values: Tensor) -> Tensor:
+    """The middle value, or the mean of the two in the middle, which torch's median is not."""
+    half = len(values) // 2
+    upper = values.kthvalue(half + 1).values
+    if len(values) % 2:
+        return upper
+    return (values.kthvalue(half).values + upper) / 2
 
 
 class _MeanAtCoPeaks(torch.autograd.Function):
@@ -104,10 +119,10 @@ class _MeanAtCoPeaks(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, y_n: Tensor, y_m: Tensor, shape: tuple[int, int, int, int], positive: bool
+        ctx: Any, y_n: Tensor, y_m: Tensor, shape: tuple[int, int, int, int], threshold: Threshold
     ) -> Tensor:
         scores = y_n @ y_m.t()
-        p, q = index = co_peaks(scores.view(shape), positive)
+        p, q = index = co_peaks(scores.view(shape), threshold)
         ctx.save_for_backward(y_n, y_m, index)
         # Locations that are not numbers are no co-peaks, but must not go unnoticed.
         unknown = 0 * scores.sum()
@@ -127,30 +142,31 @@ class _MeanAtCoPeaks(torch.autograd.Function):
         return at_peaks @ y_m, at_peaks.t() @ y_n, None, None
 
 
-def co_peak_losses(x: Tensor, s: Tensor, positive: bool = True, eps: float = 1e-6) -> Tensor:
-    """``l_t = -log(mean of Ts over the co-peaks)`` of all pairs of a group (DeepCO3, Eq. 3).
+def co_peak_means(
+    x: Tensor, s: Tensor, pairs: Sequence[tuple[int, int]], threshold: Threshold = 'positive'
+) -> Tensor:
+    """Mean score Ts over the co-peaks of pairs of images (DeepCO3, what Eq. 3 takes the log of).
 
-    The loss of (n, m) is that of (m, n), so each pair is looked at once; one after the other, so
-    that memory does not grow with their number. Computed in at least float32.
+    One pair after the other, so that memory does not grow with their number. Computed in at least
+    float32. The mean of (n, m) is that of (m, n).
 
     Args:
         x: features, (N, d, h, w).
         s: saliency, (N, h, w), in [0, 1].
-        positive: as in :func:`co_peaks`. Without it the mean may be 0 or less, which has no
-            logarithm.
-        eps: means below it count as it, and pass no gradient.
+        pairs: indices of the images, P pairs.
+        threshold: as in :func:`co_peaks`.
 
     Returns:
-        (N (N - 1) / 2,), pairs (0, 1), (0, 2), ..., (1, 2), ...; 0 for a pair without co-peaks.
-        Differentiable to x and s, also where it is empty or 0.
+        (P,), in [-1, 1]; 1 for a pair without co-peaks. Differentiable to x and s, also where it
+        is empty.
 
     Raises:
         ValueError: if the shapes do not fit.
 
     Example:
         >>> x = torch.ones(2, 4, 3, 3)
-        >>> co_peak_losses(x, torch.full((2, 3, 3), 0.5)).round(decimals=4)  # -log(0.5 * 0.5)
-        tensor([1.3863])
+        >>> co_peak_means(x, torch.full((2, 3, 3), 0.5), [(0, 1)])
+        tensor([0.2500])
     """
     if x.dim() != 4 or s.shape != (len(x), *x.shape[2:]):
         raise ValueError(
@@ -159,12 +175,9 @@ def co_peak_losses(x: Tensor, s: Tensor, positive: bool = True, eps: float = 1e-
     with without_autocast(x):
         y = _descriptors(x, s)
         shape = (*s.shape[1:], *s.shape[1:])
-        if len(x) < 2:
+        if not pairs:
             return (y * 0).sum().expand(0)
-        means = torch.stack(
-            [_MeanAtCoPeaks.apply(a, b, shape, positive) for a, b in combinations(y, 2)]
-        )
-        return -means.clamp(min=eps).log()
+        return torch.stack([_MeanAtCoPeaks.apply(y[n], y[m], shape, threshold) for n, m in pairs])
 
 
 def _descriptors(x: Tensor, s: Tensor) -> Tensor:

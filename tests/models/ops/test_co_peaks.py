@@ -1,13 +1,14 @@
 import math
 from itertools import combinations, product
 
+import numpy as np
 import pytest
 import torch
 from scipy.ndimage import maximum_filter
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakIdKeyDictionary
 
-from mmcoseg.models.ops import co_peak_losses, co_peak_scores, co_peaks
+from mmcoseg.models.ops import co_peak_means, co_peak_scores, co_peaks
 from mmcoseg.models.ops.co_peaks import local_maximum_values
 
 
@@ -28,33 +29,41 @@ def literal_scores(x_n, x_m, s_n, s_m):
     return scores
 
 
-def literal_peaks(scores, positive):
+PAIRS = list(combinations(range(3), 2))
+THRESHOLDS = ['positive', 'median', 'none']
+
+
+def literal_peaks(scores, threshold):
     """The set M of Eq. 3, by looking at every neighbour."""
+    least = dict(positive=0, none=-math.inf, median=np.median(scores.numpy()))[threshold]
     peaks = []
     for place in product(*map(range, scores.shape)):
         value = scores[place]
         window = scores[tuple(slice(max(i - 1, 0), i + 2) for i in place)]
-        if value >= window.max() and (value > 0 or not positive):
+        counts = value > least or (threshold == 'median' and value == least)
+        if value >= window.max() and counts:
             peaks.append(place)
     return peaks
 
 
-@pytest.mark.parametrize('positive', [True, False])
-def test_equals_the_literal_loops(positive):
-    x, s = inputs()
-    losses = co_peak_losses(x, s, positive)
-    for loss, (n, m) in zip(losses, combinations(range(3), 2), strict=True):
+@pytest.mark.parametrize('threshold', THRESHOLDS)
+@pytest.mark.parametrize('size', [(4, 5), (3, 3)])  # an even and an odd number of scores
+def test_equals_the_literal_loops(threshold, size):
+    x, s = inputs(size=size)
+    width = size[1]
+    means = co_peak_means(x, s, PAIRS, threshold)
+    for found_mean, (n, m) in zip(means, PAIRS, strict=True):
         scores = literal_scores(x[n], x[m], s[n], s[m])
         torch.testing.assert_close(co_peak_scores(x[n], x[m], s[n], s[m]), scores)
-        peaks = literal_peaks(scores, positive)
+        peaks = literal_peaks(scores, threshold)
         mean = sum(scores[place] for place in peaks) / len(peaks)
-        assert loss.item() == pytest.approx(-math.log(mean))
+        assert found_mean.item() == pytest.approx(mean)
 
-        p, q = co_peaks(scores, positive)
-        found = zip(p // 5, p % 5, q // 5, q % 5)
+        p, q = co_peaks(scores, threshold)
+        found = zip(p // width, p % width, q // width, q % width)
         assert [tuple(map(int, place)) for place in found] == peaks
-        # Either order of the two images has the same loss.
-        assert co_peak_losses(x[[m, n]], s[[m, n]], positive).item() == pytest.approx(loss.item())
+        # Either order of the two images has the same mean.
+        assert co_peak_means(x, s, [(m, n)], threshold).item() == pytest.approx(mean.item())
 
 
 @pytest.mark.parametrize('shape', [(4, 5, 3, 6), (1, 1, 1, 1), (1, 2, 3, 1), (2, 2, 2, 2), (7,)])
@@ -69,71 +78,61 @@ def test_images_of_different_size():
     other, weight = inputs(size=(3, 2), seed=1)
     scores = co_peak_scores(x[0], other[0], s[0], weight[0])
     torch.testing.assert_close(scores, literal_scores(x[0], other[0], s[0], weight[0]))
-    assert co_peaks(scores).shape[1] == len(literal_peaks(scores, True))
+    assert co_peaks(scores).shape[1] == len(literal_peaks(scores, 'positive'))
 
 
 def test_every_pair_of_a_plateau_counts():
     scores = torch.full((2, 3, 2, 3), 0.25)
     assert co_peaks(scores).shape == (2, 36)
     assert co_peaks(0 * scores).shape == (2, 0)
-    assert co_peaks(0 * scores, positive=False).shape == (2, 36)
+    assert co_peaks(0 * scores, 'none').shape == (2, 36)
+    assert co_peaks(0 * scores, 'median').shape == (2, 36)
 
 
-@pytest.mark.parametrize('positive', [True, False])
-def test_gradient(positive):
+@pytest.mark.parametrize('threshold', THRESHOLDS)
+def test_gradient(threshold):
     x, s = (value.requires_grad_() for value in inputs(images=3, size=(3, 3)))
-    assert torch.autograd.gradcheck(lambda x, s: co_peak_losses(x, s, positive), (x, s))
+    assert torch.autograd.gradcheck(lambda x, s: co_peak_means(x, s, PAIRS, threshold), (x, s))
 
 
 def test_features_are_normalised_here():
     x, s = inputs()
     scale = torch.rand(3, 1, 4, 5, dtype=torch.float64) + 0.1
-    torch.testing.assert_close(co_peak_losses(x * scale, s), co_peak_losses(x, s))
+    torch.testing.assert_close(co_peak_means(x * scale, s, PAIRS), co_peak_means(x, s, PAIRS))
 
 
-def test_without_co_peaks_the_loss_is_zero_with_a_graph():
+def test_without_co_peaks_the_mean_is_one_with_a_graph():
     x, _ = inputs()
     x.requires_grad_()
     s = torch.zeros(3, 4, 5, dtype=torch.float64, requires_grad=True)
-    losses = co_peak_losses(x, s)
-    assert losses.tolist() == [0, 0, 0]
-    losses.sum().backward()
+    means = co_peak_means(x, s, PAIRS)
+    assert means.tolist() == [1, 1, 1]
+    means.sum().backward()
     assert (x.grad == 0).all() and (s.grad == 0).all()
     # One image has no other to compare with.
-    alone = co_peak_losses(x[:1], s[:1])
+    alone = co_peak_means(x[:1], s[:1], [])
     assert alone.shape == (0,)
     alone.sum().backward()
-
-
-def test_means_that_have_no_logarithm():
-    # Everything is the opposite of everything, so the literal co-peaks' mean is -1.
-    x = torch.stack([torch.ones(2, 3, 3), -torch.ones(2, 3, 3)]).requires_grad_()
-    s = torch.ones(2, 3, 3)
-    literal = co_peak_losses(x, s, positive=False, eps=1e-3)
-    assert literal.item() == pytest.approx(-math.log(1e-3))
-    literal.backward()
-    assert (x.grad == 0).all()
-    assert co_peak_losses(x, s).item() == 0
 
 
 def test_what_is_not_a_number_does_not_pass_for_a_loss_of_zero():
     x, s = inputs()
     x[0, 0, 1, 1] = math.nan
-    losses = co_peak_losses(x, s)
-    assert losses[:2].isnan().all() and losses[2].isfinite()
+    means = co_peak_means(x, s, PAIRS)
+    assert means[:2].isnan().all() and means[2].isfinite()
 
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 def test_half_precision(dtype):
     x, s = inputs()
     x, s = (1e3 * x).to(dtype), s.to(dtype)
-    expected = co_peak_losses(x.double(), s.double())
+    expected = co_peak_means(x.double(), s.double(), PAIRS)
     with torch.autocast('cpu', dtype=torch.bfloat16):
-        losses = co_peak_losses(x, s)
-    assert losses.dtype == torch.float32
-    torch.testing.assert_close(losses.double(), expected, rtol=1e-5, atol=1e-5)
+        means = co_peak_means(x, s, PAIRS)
+    assert means.dtype == torch.float32
+    torch.testing.assert_close(means.double(), expected, rtol=1e-5, atol=1e-5)
     x.requires_grad_()
-    co_peak_losses(x, s).sum().backward()
+    co_peak_means(x, s, PAIRS).sum().backward()
     assert x.grad.dtype == dtype and x.grad.isfinite().all()
 
 
@@ -155,17 +154,18 @@ class LiveTensors(TorchDispatchMode):
         return result
 
 
-def test_at_most_three_tensors_of_the_scores_size_are_alive():
+@pytest.mark.parametrize('threshold', THRESHOLDS)
+def test_at_most_three_tensors_of_the_scores_size_are_alive(threshold):
     rng = torch.Generator().manual_seed(0)
     x = torch.randn(4, 8, 12, 12, generator=rng).requires_grad_()
     s = torch.rand(4, 12, 12, generator=rng)
     with LiveTensors(int(0.8 * 4 * 144**2)) as live:
-        loss = co_peak_losses(x, s).sum()
+        loss = co_peak_means(x, s, [(0, 1), (2, 3), (0, 3)], threshold).sum()
         in_forward, live.most = live.most, 0
         del loss
     assert 2 <= in_forward <= 3
     with LiveTensors(int(0.8 * 4 * 144**2)) as live:
-        loss = co_peak_losses(x, s).sum()
+        loss = co_peak_means(x, s, [(0, 1), (2, 3), (0, 3)], threshold).sum()
         live.most = 0
         loss.backward()
     # None is kept for the derivative, and none is made by it.
@@ -175,4 +175,4 @@ def test_at_most_three_tensors_of_the_scores_size_are_alive():
 def test_errors():
     x, s = inputs()
     with pytest.raises(ValueError, match=r'x must be \(N, d, h, w\) and s \(N, h, w\), got'):
-        co_peak_losses(x, s[:2])
+        co_peak_means(x, s[:2], PAIRS)
