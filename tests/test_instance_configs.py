@@ -1,12 +1,17 @@
 """The data of DeepCO3's configs."""
 
+import numpy as np
 import pytest
+import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from PIL import Image
+from scipy.io import savemat
 
 from mmcoseg.config_files import find_config, list_configs
 from mmcoseg.datasets import COCONonVOCDataset, COCOVOCDataset, SOCDataset, VOC12Dataset
-from mmcoseg.registry import DATASETS, METRICS
+from mmcoseg.datasets.instance_converters import read_published, select_images, write_instances
+from mmcoseg.registry import DATASETS, METRICS, MODELS
 
 SETS = {
     'coco-nonvoc': COCONonVOCDataset,
@@ -50,6 +55,50 @@ def test_named_sets(name, network):
         'InstanceCoSegMetric',
         'CorLocMetric',
     ]
+
+
+def write_release(root):
+    """A set as published with DeepCO3: one class of two images, each with one object."""
+    masks = np.zeros((12, 16, 2), np.uint8)
+    masks[2:8, 3:9, 0] = masks[:, :4, 1] = 1
+    folders = ('Image', 'Mask', 'MCG_fast', 'SalRes_ZhangICCV17')
+    image, mask, proposals, saliency = (root / folder / 'cow' for folder in folders)
+    for folder in (image, mask, proposals, saliency):
+        folder.mkdir(parents=True)
+    for stem in ('a', 'b'):
+        Image.new('RGB', (16, 12), 'green').save(image / f'{stem}.jpg')
+        Image.fromarray(255 * masks[:, :, 0]).save(mask / f'{stem}_InstID_1.png')
+        savemat(proposals / f'{stem}.mat', dict(masks=masks, scores=np.array([0.9, 0.5])))
+        savemat(saliency / f'{stem}.mat', dict(SalMap=masks[:, :, 0].astype(float)))
+
+
+def test_the_release_from_its_files_to_the_networks_inputs(tmp_path):
+    init_default_scope('mmcoseg')
+    write_release(tmp_path / 'release')
+    images = select_images(read_published(tmp_path / 'release'), min_images=2)
+    write_instances(tmp_path / 'data', images, progress=False)
+    cfg = config('vgg16-fc6_published')
+    root = str(tmp_path / 'data')
+    test = DATASETS.build(dict(cfg.test_dataloader.dataset, data_root=root))[0]
+    sample = test['data_samples'][0]
+    assert test['inputs'][0].shape == (3, 448, 448)
+    assert len(sample.proposals) == 2
+    assert sample.proposals[:1].masks[0].sum() == 36
+    train = DATASETS.build(dict(cfg.train_dataloader.dataset, data_root=root))[0]
+    saliency = train['data_samples'][0].saliency.data
+    assert saliency.shape == (1, 112, 112)
+    assert saliency[0, 40, 40] == 1 and saliency[0, 100, 100] == 0
+
+
+def test_the_published_network_begins_undecided():
+    init_default_scope('mmcoseg')
+    cfg = config('vgg16-fc6')
+    cfg.merge_from_dict({'model.backbone.weights': None, 'model.backbone.frozen_stages': 6})
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    with torch.no_grad():
+        logits = model(torch.randn(1, 3, 64, 64))
+    assert logits.shape == (1, 1, 64, 64) and not logits.any()
 
 
 @pytest.mark.parametrize(('network', 'side'), [('vgg16', 448), ('efficientnet-lite2', 513)])

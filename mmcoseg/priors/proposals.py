@@ -795,7 +795,8 @@ def load_proposals_mat(path: str | Path, shape: tuple[int, int] | None = None) -
 
     Args:
         path: of the file.
-        shape: height and width of the image, checked.
+        shape: height and width of the image. Masks of another size are resized to it (nearest
+            pixel), as the code published with DeepCO3 does.
 
     Returns:
         highest score first.
@@ -803,7 +804,8 @@ def load_proposals_mat(path: str | Path, shape: tuple[int, int] | None = None) -
     Raises:
         FileNotFoundError: if there is no such file.
         ImportError: if it is HDF5 and h5py is missing.
-        ValueError: if it is damaged, lacks one of the two, or is of another size than the image.
+        ValueError: if it is damaged, lacks one of the two, or its masks have not the image's sides
+            in proportion.
     """
     arrays = _read_mat(path, ('masks', 'scores'))
     masks, scores = arrays['masks'], arrays['scores'].reshape(-1)
@@ -813,13 +815,27 @@ def load_proposals_mat(path: str | Path, shape: tuple[int, int] | None = None) -
         raise ValueError(
             f'{path}: masks must be (H, W, n) and scores (n), got {masks.shape} and {scores.shape}'
         )
-    if shape is not None and masks.shape[:2] != tuple(shape):
-        raise ValueError(
-            f'{path} has masks of {masks.shape[0]} x {masks.shape[1]}, its image is {shape[0]} x '
-            f'{shape[1]} (height x width); the file belongs to another image'
-        )
+    masks = np.moveaxis(masks, 2, 0)
+    if shape is not None and masks.shape[1:] != tuple(shape):
+        masks = _resized_masks(masks, tuple(shape), path)
     order = np.argsort(-scores, kind='stable')
-    return Proposals.from_masks(np.moveaxis(masks, 2, 0)[order], scores[order])
+    return Proposals.from_masks(masks[order], scores[order])
+
+
+def _resized_masks(masks: np.ndarray, shape: tuple[int, int], path: str | Path) -> np.ndarray:
+    """Masks (n, h, w) at the size of their image, (n, *shape), nearest pixel."""
+    height, width = masks.shape[1:]
+    # Each side may be rounded by a pixel.
+    if abs(height * shape[1] - width * shape[0]) > max(height, width, *shape):
+        raise ValueError(
+            f'{path} has masks of {height} x {width}, its image is {shape[0]} x {shape[1]} '
+            '(height x width); the file belongs to another image'
+        )
+    size = shape[::-1]
+    resized = [
+        cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) for mask in masks
+    ]
+    return np.array(resized).reshape(len(masks), *shape)
 
 
 def load_saliency_mat(path: str | Path) -> np.ndarray:

@@ -366,6 +366,17 @@ def test_reads_published_files(rng, tmp_path, hdf5):
         load_proposals_mat(path, (11, 13))
 
 
+def test_published_masks_of_another_size_are_resized(rng, tmp_path):
+    from scipy.io import savemat
+
+    masks, scores = random_masks(rng), np.arange(9.0)[::-1]
+    path = tmp_path / 'x.mat'
+    savemat(path, dict(masks=masks.transpose(1, 2, 0).astype(np.uint8), scores=scores))
+    doubled = load_proposals_mat(path, (26, 22)).masks()
+    np.testing.assert_array_equal(doubled, masks.repeat(2, axis=1).repeat(2, axis=2))
+    assert load_proposals_mat(path, (20, 17)).masks().shape == (9, 20, 17)
+
+
 def test_names_published_files_that_cannot_be_used(tmp_path):
     from scipy.io import savemat
 

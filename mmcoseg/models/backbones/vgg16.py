@@ -1,9 +1,10 @@
-"""VGG16 in four levels, as SSNM uses it."""
+"""VGG16 in levels, as SSNM and DeepCO3 use it."""
 
 from collections.abc import Sequence
 
 import torchvision
 from torch import nn
+from torchvision.models import vgg
 
 from ...registry import MODELS
 from .base import StagedBackbone
@@ -16,7 +17,9 @@ __all__ = ['VGG16Pools']
 class VGG16Pools(StagedBackbone):
     """torchvision's VGG16; the levels are the outputs of its pooling layers.
 
-    Taps are ``pool1`` to ``pool5`` (strides 2 to 32; 64, 128, 256, 512, 512 channels).
+    Taps are ``pool1`` to ``pool5`` (strides 2 to 32; 64, 128, 256, 512, 512 channels), and ``fc6``:
+    the first layer of the classifier as a 7 x 7 convolution with ReLU (stride 32, 4,096 channels),
+    the features of DeepCO3's published code. It is there only if it is tapped.
 
     Args:
         batch_norm: the variant with batch normalisation, as SSNM's published code.
@@ -24,7 +27,11 @@ class VGG16Pools(StagedBackbone):
         weights: ``'imagenet'`` (torchvision's download), None, or the path of a torchvision file.
         frozen_stages: number of stages, from the first, that are not trained.
         norm_eval: keep batch normalisation at its stored statistics in training.
-        last_pool: with False the last stage, ``pool5``, ends before its pooling, at stride 16.
+        last_pool: with False the stage ``pool5`` ends before its pooling, at stride 16.
+
+    Raises:
+        ValueError: if ``fc6`` is tapped without batch normalisation being off, for whose features
+            it was trained, or without the last pooling.
     """
 
     def __init__(
@@ -40,11 +47,12 @@ class VGG16Pools(StagedBackbone):
         super().__init__(init_cfg)
         name = 'vgg16_bn' if batch_norm else 'vgg16'
         info = torchvision.models.get_model_weights(name).IMAGENET1K_V1
-        net = torchvision.models.get_model(name, weights=None, init_weights=False)
+        # Only the convolutions: the classifier has nine times as many parameters to initialise.
+        features = vgg.make_layers(vgg.cfgs['D'], batch_norm)
         self.stages = nn.ModuleDict()
         self.tap_channels, self.tap_strides = {}, {}
         layers: list[nn.Module] = []
-        for layer in net.features:
+        for layer in features:
             layers.append(layer)
             if isinstance(layer, nn.Conv2d):
                 channels = layer.out_channels
@@ -57,6 +65,16 @@ class VGG16Pools(StagedBackbone):
         if not last_pool:
             self.stages['pool5'][-1] = nn.Identity()
             self.tap_strides['pool5'] = 16
+        if 'fc6' in taps:
+            if batch_norm or not last_pool:
+                raise ValueError(
+                    "the tap 'fc6' needs batch_norm=False and last_pool=True, the network that its "
+                    f'weights belong to; got batch_norm={batch_norm}, last_pool={last_pool}'
+                )
+            self.stages['fc6'] = nn.Sequential(
+                nn.Conv2d(512, 4096, 7, padding=3), nn.ReLU(inplace=True)
+            )
+            self.tap_channels['fc6'], self.tap_strides['fc6'] = 4096, 32
         self.finish(taps, frozen_stages, norm_eval)
         load_pretrained(
             self,
@@ -67,15 +85,20 @@ class VGG16Pools(StagedBackbone):
         )
 
     def _own_names(self, state: dict) -> dict:
-        """torchvision counts the layers of all stages through: ``features.0`` and so on."""
+        """torchvision counts the layers of all pools through: ``features.0`` and so on."""
         names, number = {}, 0
         for stage_name, stage in self.stages.items():
+            if stage_name == 'fc6':
+                names['classifier.0'] = 'stages.fc6.0'
+                continue
             for position in range(len(stage)):
                 names[f'features.{number}'] = f'stages.{stage_name}.{position}'
                 number += 1
         renamed = {}
         for key, value in state.items():
             layer, _, parameter = key.rpartition('.')
+            if layer == 'classifier.0' and parameter == 'weight':
+                value = value.view(4096, 512, 7, 7)  # of the flattened 7 x 7 map
             if layer in names:
                 renamed[f'{names[layer]}.{parameter}'] = value
         return renamed

@@ -1,6 +1,7 @@
 """DeepCO3's head: a coarse co-saliency map, and the same at the image's size."""
 
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 import torch
 from mmengine.model import BaseModule
@@ -10,6 +11,8 @@ from torch.nn import functional as F
 from ...registry import MODELS
 
 __all__ = ['BilinearDeconvolution', 'CoSaliencyHead']
+
+Upsampling = Literal['learned', 'fixed']
 
 
 class BilinearDeconvolution(nn.ConvTranspose2d):
@@ -46,6 +49,28 @@ class BilinearDeconvolution(nn.ConvTranspose2d):
         )
 
 
+class FixedBilinearDeconvolution(nn.Module):
+    """Bilinear upsampling of one map by a factor, with zeros beyond its border.
+
+    What DeepCO3's published code has: a transposed convolution that is not trained.
+
+    Args:
+        factor: an even number.
+    """
+
+    def __init__(self, factor: int) -> None:
+        super().__init__()
+        self.factor = factor
+        distance = torch.arange(2 * factor) - (2 * factor - 1) / 2
+        line = 1 - distance.abs() / factor
+        self.register_buffer('kernel', torch.outer(line, line)[None, None], persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, 1, h, w) to (n, 1, factor h, factor w)."""
+        kernel = self.kernel.to(x.dtype)
+        return F.conv_transpose2d(x, kernel, stride=self.factor, padding=self.factor // 2)
+
+
 @MODELS.register_module()
 class CoSaliencyHead(BaseModule):
     """Coarse map and learned upsampling (DeepCO3, section 3.2).
@@ -65,11 +90,14 @@ class CoSaliencyHead(BaseModule):
             all locations and levels count alike. The length has no derivative. Not in the paper.
         align_corners: the outermost locations lie on the image's outermost pixels, as those of
             EfficientNet-Lite do for images of 32 k + 1 pixels; see ``ops.corners_aligned``.
+        upsampling: ``'learned'``: the deconvolutions are trained; ``'fixed'``: one bilinear
+            deconvolution by the whole stride that is not, as in the authors' code.
 
     Raises:
         ValueError: if the levels are not given fine to coarse, with strides that are powers of 2,
-            ``coarse_levels`` are not of the last one's stride, or ``lateral`` meets several levels
-            of one stride.
+            ``coarse_levels`` are not of the last one's stride, ``lateral`` meets several levels
+            of one stride, ``upsampling`` is unknown, or ``'fixed'`` with what only the learned one
+            has.
 
     Attributes:
         num_maps: k, 1 here; classes below this one make several, each by itself.
@@ -91,6 +119,7 @@ class CoSaliencyHead(BaseModule):
         coarse_levels: Sequence[int] = (-1,),
         normalise: bool = False,
         align_corners: bool = False,
+        upsampling: Upsampling = 'learned',
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -114,6 +143,15 @@ class CoSaliencyHead(BaseModule):
             raise ValueError(
                 f'lateral=True takes one level of each finer stride, got strides {strides}'
             )
+        if upsampling not in get_args(Upsampling):
+            raise ValueError(
+                f'upsampling must be one of {get_args(Upsampling)}, got {upsampling!r}'
+            )
+        if upsampling == 'fixed' and (lateral or align_corners or self.num_maps > 1):
+            raise ValueError(
+                "upsampling='fixed' is of one map, without lateral and align_corners; take "
+                "'learned' for these"
+            )
         self.strides = strides
         self.coarse_levels = coarse_levels
         self.normalise = normalise
@@ -121,10 +159,13 @@ class CoSaliencyHead(BaseModule):
         self.conv = nn.Conv2d(sum(in_channels[level] for level in coarse_levels), self.num_maps, 1)
         nn.init.normal_(self.conv.weight, std=0.01)
         nn.init.zeros_(self.conv.bias)
-        self.upsample = nn.ModuleList(
-            BilinearDeconvolution(align_corners, self.num_maps)
-            for _ in range(strides[-1].bit_length() - 1)
-        )
+        if upsampling == 'fixed':
+            self.upsample = nn.ModuleList([FixedBilinearDeconvolution(strides[-1])])
+        else:
+            self.upsample = nn.ModuleList(
+                BilinearDeconvolution(align_corners, self.num_maps)
+                for _ in range(strides[-1].bit_length() - 1)
+            )
         self.lateral = nn.ModuleDict()
         for stride, channels in zip(strides[:-1], in_channels[:-1]):
             if lateral and stride < strides[-1]:

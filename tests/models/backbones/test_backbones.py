@@ -260,3 +260,41 @@ def test_stages_to_start_at_are_not_behind_a_tap(stage):
             backbone.input_of(torch.zeros(1, 3, 64, 64), stage)
         with pytest.raises(ValueError, match=rf"start must be one of .*, got '{stage}'"):
             backbone(torch.zeros(1, 3, 64, 64), stage)
+
+
+def test_vgg_fc6_is_the_classifiers_first_layer():
+    torch.manual_seed(0)
+    published = VGG16Pools(batch_norm=False, taps=['pool5'], weights=None).eval()
+    backbone = VGG16Pools(batch_norm=False, taps=['fc6'], weights=None).eval()
+    assert backbone.out_channels == [4096] and backbone.strides == [32]
+    # In torchvision's names, as its file has them.
+    state, number = {}, 0
+    for stage in published.stages.values():
+        for layer in stage:
+            for name, value in layer.state_dict().items():
+                state[f'features.{number}.{name}'] = value
+            number += 1
+    weight = torch.zeros(4096, 25088)
+    weight[:, ::97] = torch.randn(4096, 259)
+    state['classifier.0.weight'], state['classifier.0.bias'] = weight, torch.randn(4096)
+    backbone.load_state_dict(backbone._own_names(state))
+    images = torch.randn(1, 3, 224, 224)
+    with torch.no_grad():
+        # The classifier sees the whole map of 7 x 7, as the kernel does in the middle.
+        (pools,) = published(images)
+        expected = (pools.flatten(1) @ weight.t() + state['classifier.0.bias']).relu()
+        (fc6,) = backbone(images)
+    assert fc6.shape == (1, 4096, 7, 7) and expected.max() > 0
+    torch.testing.assert_close(fc6[:, :, 3, 3], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize('settings', [dict(batch_norm=True), dict(last_pool=False)])
+def test_vgg_fc6_needs_the_network_it_was_trained_in(settings):
+    settings = {'batch_norm': False, **settings}
+    with pytest.raises(ValueError, match=r"'fc6' needs batch_norm=False and last_pool=True"):
+        VGG16Pools(taps=['fc6'], weights=None, **settings)
+
+
+def test_vgg_has_no_fc6_unless_it_is_tapped():
+    backbone = VGG16Pools(batch_norm=False, weights=None)
+    assert list(backbone.stages) == ['pool1', 'pool2', 'pool3', 'pool4', 'pool5']

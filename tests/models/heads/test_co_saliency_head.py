@@ -126,3 +126,43 @@ def test_lateral_levels_differ_in_stride():
         CoSaliencyHead([3, 5, 7], [8, 8, 16], lateral=True)
     head = CoSaliencyHead([3, 5, 7], [8, 16, 16], lateral=True)
     assert list(head.lateral) == ['8']
+
+
+def literal_deconvolution(maps, factor):
+    """Every location spreads over 2 factor pixels a side, less with the distance; float64."""
+    images, _, height, width = maps.shape
+    result = torch.zeros(images, 1, factor * height, factor * width, dtype=torch.float64)
+    for y in range(factor * height):
+        for x in range(factor * width):
+            for i in range(height):
+                for j in range(width):
+                    # Centers of the location, in pixels.
+                    dy = abs(y - (factor * i + (factor - 1) / 2)) / factor
+                    dx = abs(x - (factor * j + (factor - 1) / 2)) / factor
+                    weight = max(0, 1 - dy) * max(0, 1 - dx)
+                    result[:, 0, y, x] += weight * maps[:, 0, i, j].double()
+    return result
+
+
+def test_fixed_upsampling_is_one_bilinear_deconvolution():
+    head = CoSaliencyHead([8], [4], upsampling='fixed')
+    feats = levels([(8, 3, 4)])
+    coarse = head.coarse_logits(feats)
+    logits = head(feats, coarse)
+    torch.testing.assert_close(logits.double(), literal_deconvolution(coarse, 4))
+    # Away from the border it is bilinear interpolation.
+    bilinear = F.interpolate(coarse, scale_factor=4, mode='bilinear')
+    torch.testing.assert_close(logits[..., 2:-2, 2:-2], bilinear[..., 2:-2, 2:-2])
+    assert [name for name, _ in head.named_parameters()] == ['conv.weight', 'conv.bias']
+    assert head.double()(feats, coarse.double()).dtype == torch.float64
+
+
+@pytest.mark.parametrize('option', [dict(lateral=True), dict(align_corners=True)])
+def test_fixed_upsampling_has_no_other_options(option):
+    with pytest.raises(ValueError, match="upsampling='fixed' is of one map, without lateral"):
+        CoSaliencyHead([4, 8], [8, 16], upsampling='fixed', **option)
+
+
+def test_unknown_upsampling():
+    with pytest.raises(ValueError, match=r"one of \('learned', 'fixed'\), got 'bilinear'"):
+        CoSaliencyHead([8], [16], upsampling='bilinear')
