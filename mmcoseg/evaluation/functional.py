@@ -5,6 +5,7 @@ from typing import Literal, get_args
 
 import cv2
 import numpy as np
+from PIL import Image
 from pycocotools import mask as coco_mask
 
 from ..structures.coseg_data_sample import VOID
@@ -111,9 +112,12 @@ def resize_map(prob: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def resize_ground_truth(gt: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Object mask at ``size`` = (H, W): bilinear, then above one half; void counts as background.
 
-    SSNM's published code scores such masks at 224 x 224.
+    SSNM's published code scores such masks at 224 x 224. As there, a pixel of the smaller mask is
+    a weighted mean of all that it covers (Pillow's bilinear filter, in 8 bits).
     """
-    return resize_map(((gt != 0) & (gt != VOID)).astype(np.float32), size) > 0.5
+    pixels = np.where((gt != 0) & (gt != VOID), 255, 0).astype(np.uint8)
+    resized = Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BILINEAR)
+    return np.asarray(resized) > 127
 
 
 def instance_overlaps(

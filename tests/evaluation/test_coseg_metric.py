@@ -74,6 +74,16 @@ def test_protocol_of_the_published_code(groups):
     assert metrics['J_image'] == pytest.approx(100 * np.mean(scores, axis=0)[1], abs=0.0051)
 
 
+def test_protocol_of_the_published_code_where_there_is_no_object():
+    group = make_group('cat', 1, seed=0)
+    group[0].gt_sem_seg.data.zero_()
+    group[0].pred_prob.data.fill_(0.3)
+    group[0].pred_sem_seg.data.zero_()
+    metrics = evaluate([group], protocol=['native', 'ssnm-224'])
+    assert metrics['native/J'] == 100 and metrics['ssnm-224/J'] == 0
+    assert metrics['ssnm-224/P'] == 100
+
+
 def test_several_protocols_are_told_apart(groups):
     both = evaluate(groups, protocol=['native', 'ssnm-224'])
     assert both['native/J'] == evaluate(groups)['J']

@@ -60,12 +60,23 @@ def test_adaptive_threshold_is_mean_plus_deviation_up_to_a_limit():
     np.testing.assert_array_equal(binarise_adaptive(bright), bright > 0.8)
 
 
-def test_ground_truth_is_resized_bilinearly_and_cut_at_one_half():
-    gt = np.zeros((100, 60), np.uint8)
-    gt[20:70, 10:40] = 1
+@pytest.mark.parametrize('shape', [(100, 60), (375, 500), (1200, 900)])
+def test_ground_truth_is_resized_as_torchvision_does_and_cut_at_one_half(shape):
+    rng = np.random.default_rng(0)
+    gt = np.kron(rng.integers(0, 3, (25, 20)), np.ones((48, 45)))[: shape[0], : shape[1]]
+    gt = gt.astype(np.uint8)
     gt[0, 0] = 255
-    expected = cv2.resize((gt == 1).astype(np.float32), (224, 224)) > 0.5
-    np.testing.assert_array_equal(resize_ground_truth(gt, (224, 224)), expected)
+    objects = torch.from_numpy((gt == 1) | (gt == 2)).double()[None, None]
+    soft = torch.nn.functional.interpolate(
+        objects, (224, 224), mode='bilinear', antialias=True, align_corners=False
+    )[0, 0].numpy()
+    result = resize_ground_truth(gt, (224, 224))
+    clear = abs(soft - 0.5) > 1 / 255  # the other values are rounded to 8 bits
+    assert clear.mean() > 0.95
+    np.testing.assert_array_equal(result[clear], soft[clear] > 0.5)
+
+
+def test_maps_are_resized_only_where_needed():
     prob = np.random.default_rng(0).random((5, 4)).astype(np.float32)
     assert resize_map(prob, (5, 4)) is prob
     assert resize_map(prob, (10, 6)).shape == (10, 6)

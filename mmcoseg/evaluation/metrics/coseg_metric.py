@@ -26,7 +26,10 @@ def _score_native(sample: Any) -> tuple[float, float]:
 def _score_ssnm(sample: Any, size: tuple[int, int] = (224, 224)) -> tuple[float, float]:
     gt = resize_ground_truth(pixels_of(sample, 'gt_sem_seg')[0], size)
     prob = foreground_probability(pixels_of(sample, 'pred_prob'))
-    return image_scores(binarise_adaptive(resize_map(prob, size)), gt)
+    pred = binarise_adaptive(resize_map(prob, size))
+    precision, jaccard = image_scores(pred, gt)
+    # Where both are empty the published code divides 0 by a little more than 0.
+    return precision, jaccard if pred.any() or gt.any() else 0.0
 
 
 #: What each protocol makes of one image: P and J in [0, 1]. See :class:`CoSegMetric`.
@@ -50,7 +53,8 @@ class CoSegMetric(GroupMetric):
       pixels left out.
     - ``'ssnm-224'``, as SSNM's published code scores: soft map and ground truth resized to
       224 x 224 (bilinear; the ground truth then above one half), the soft map binarised at its
-      mean plus standard deviation, at most 0.8.
+      mean plus standard deviation, at most 0.8. An image without the object counts J = 0, also
+      where nothing is predicted.
 
     The results are ``P``, ``J`` (class mean), ``P_image`` and ``J_image`` (image mean); the
     log shows a table with a row a group.
