@@ -10,6 +10,6 @@ model = dict(
         ddt=dict(type='DDTModulator', level=-1, threshold='zero'),
         earlier=dict(type='DDTModulator', level=0, threshold='zero'),
     ),
-    postprocessors=[dict(type='InstancesFromMask', parts='largest', shape='box')],
+    postprocessors=[dict(type='InstancesFromMask', shape='box', min_share=0.0)],
     test_cfg=dict(threshold=0.75),  # of the mean of two maps that are 0 or 1: where both are
 )

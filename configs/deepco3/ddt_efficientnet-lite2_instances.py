@@ -1,4 +1,5 @@
-# Baseline of DeepCO3's tables: the box of DDT's largest part, and the proposal that fits it best.
+# Baseline of DeepCO3's tables: the boxes of the parts that DDT finds, and for each of them the
+# proposal that fits it best.
 _base_ = [
     '../_base_/models/training_free_efficientnet-lite2.py',
     '../_base_/datasets/instances_test.py',
@@ -7,5 +8,5 @@ _base_ = [
 model = dict(
     backbone=dict(taps=['head']),
     cues=dict(ddt=dict(type='DDTModulator', level=-1, threshold='zero')),
-    postprocessors=[dict(type='InstancesFromMask', parts='largest', shape='box')],
+    postprocessors=[dict(type='InstancesFromMask', shape='box', min_share=0.0)],
 )

@@ -7,5 +7,5 @@ _base_ = [
 model = dict(
     backbone=dict(taps=['stage6']),
     cues=dict(dff=dict(type='DFFModulator', level=-1, num_factors=3)),
-    postprocessors=[dict(type='InstancesFromMask', parts='largest', shape='box')],
+    postprocessors=[dict(type='InstancesFromMask', shape='box', min_share=0.0)],
 )

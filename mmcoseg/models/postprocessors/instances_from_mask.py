@@ -16,7 +16,6 @@ from .salient_regions import SalientRegions
 
 __all__ = ['InstancesFromMask']
 
-Parts = Literal['largest', 'all']
 Shape = Literal['mask', 'box']
 
 
@@ -24,37 +23,34 @@ Shape = Literal['mask', 'box']
 class InstancesFromMask:
     """Post-processor: connected parts of ``pred_sem_seg`` become ``pred_instances``.
 
-    With ``parts='largest', shape='box'`` this is how DeepCO3 (section 4.3) compares DDT, DDT+ and
-    DFF, which find one box an image: the largest part gives the box, and the object proposal of
-    highest IoU with the box is the instance. Scores are the mean of ``pred_prob`` over the part,
+    With ``shape='box', min_share=0`` this is how DeepCO3 (section 4.3) compares DDT, DDT+ and DFF:
+    every connected part of their binary mask gives a box, and the object proposal of highest IoU
+    with the box is the instance. Scores are the mean of ``pred_prob`` over the part,
     times the part's share of the mask: in [0, 1], and the same for all images of a group.
 
     Put it behind the post-processors that draw the mask. Images in which proposals were looked for
     and none was found have no instance as a box.
 
     Args:
-        parts: ``'largest'`` or ``'all'`` of them.
         shape: ``'mask'``, the part itself; ``'box'``, the proposal that stands for its box.
-        min_share: parts smaller than this share of the mask are left out.
+        min_share: parts smaller than this share of the mask are left out; of the others, the 32
+            largest stay.
 
     Raises:
-        ValueError: for unknown options; when called, naming an image without proposals where they
-            are needed.
+        ValueError: for options out of range; when called, naming an image without proposals where
+            they are needed.
 
     Example:
-        >>> InstancesFromMask(parts='all').shape
+        >>> InstancesFromMask().shape
         'mask'
     """
 
     by_image = True
 
-    def __init__(self, parts: Parts = 'all', shape: Shape = 'mask', min_share: float = 0.1) -> None:
-        if parts not in get_args(Parts) or shape not in get_args(Shape):
-            raise ValueError(
-                f'parts must be one of {get_args(Parts)} and shape one of {get_args(Shape)}, got '
-                f'{parts!r} and {shape!r}'
-            )
-        self.regions = SalientRegions(min_share, max_regions=1 if parts == 'largest' else 32)
+    def __init__(self, shape: Shape = 'mask', min_share: float = 0.1) -> None:
+        if shape not in get_args(Shape):
+            raise ValueError(f'shape must be one of {get_args(Shape)}, got {shape!r}')
+        self.regions = SalientRegions(min_share)
         self.shape = shape
 
     def __call__(self, group: GroupDataSample) -> None:

@@ -42,9 +42,8 @@ def test_by_hand():
     assert torch.equal(found.masks[1], mask & (prob > 0.8))
     torch.testing.assert_close(found.scores, torch.tensor([0.6 * 4 / 6, 0.9 * 2 / 6]))
     assert found.labels.tolist() == [3, 3] and found.labels.dtype == torch.int64
-    (largest,) = instances(sample_of(mask, prob), parts='largest', labels=())
-    assert torch.equal(largest.masks, found.masks[:1])
-    assert largest.labels.tolist() == [0]
+    (unlabelled,) = instances(sample_of(mask, prob), labels=())
+    assert unlabelled.labels.tolist() == [0, 0]
     assert len(instances(sample_of(mask, prob), min_share=0.4)[0]) == 1
 
 
@@ -60,12 +59,11 @@ def test_definition_on_random_masks():
         torch.testing.assert_close(found.scores, torch.tensor(scores, dtype=torch.float32))
 
 
-@pytest.mark.parametrize('parts', ['all', 'largest'])
 @pytest.mark.parametrize('shape', ['mask', 'box'])
-def test_an_empty_mask_has_no_instances(parts, shape):
+def test_an_empty_mask_has_no_instances(shape):
     mask, prob = two_parts()
     # Proposals are not even asked for.
-    (found,) = instances(sample_of(mask & False, prob), parts=parts, shape=shape)
+    (found,) = instances(sample_of(mask & False, prob), shape=shape)
     assert found.masks.shape == (0, 3, 6)
     assert found.scores.shape == found.labels.shape == (0,)
 
@@ -80,15 +78,14 @@ def random_proposals(count=30, size=(20, 25)):
     return torch.from_numpy(masks)
 
 
-@pytest.mark.parametrize('parts', ['all', 'largest'])
-def test_a_box_stands_for_the_proposal_that_fits_it_best(parts):
+def test_a_box_stands_for_the_proposal_that_fits_it_best():
     proposals = random_proposals()
     mask = torch.zeros(20, 25, dtype=torch.bool)
     mask[2:9, 3:11] = mask[12:17, 15:22] = True
     mask[2, 3] = mask[12, 21] = False  # boxes, not the parts, are compared
     prob = torch.rand(20, 25)
-    (found,) = instances(sample_of(mask, prob, proposals), shape='box', parts=parts)
-    boxes = torch.tensor([[3, 2, 11, 9], [15, 12, 22, 17]])[: 1 if parts == 'largest' else 2]
+    (found,) = instances(sample_of(mask, prob, proposals), shape='box')
+    boxes = torch.tensor([[3, 2, 11, 9], [15, 12, 22, 17]])
     best = proposals_of_boxes(boxes, proposals)[0]
     assert torch.equal(found.masks, proposals[best])
     for (left, top, right, bottom), one in zip(boxes.tolist(), found.masks):
@@ -97,7 +94,7 @@ def test_a_box_stands_for_the_proposal_that_fits_it_best(parts):
         ious = (proposals & box).sum((1, 2)) / (proposals | box).sum((1, 2))
         assert torch.equal(proposals[ious.argmax()], one)
     # The score is that of the part, by whichever shape it is shown.
-    (as_masks,) = instances(sample_of(mask, prob), parts=parts)
+    (as_masks,) = instances(sample_of(mask, prob))
     torch.testing.assert_close(found.scores, as_masks.scores)
     assert torch.equal(boxes_of(as_masks.masks), boxes)
 
@@ -159,10 +156,8 @@ def test_on_a_gpu(shape):
 
 
 def test_options():
-    assert TASK_UTILS.build(dict(type='InstancesFromMask', parts='largest')).shape == 'mask'
-    with pytest.raises(ValueError, match=r"parts must be one of \('largest', 'all'\).* 'some'"):
-        InstancesFromMask(parts='some')
-    with pytest.raises(ValueError, match=r"shape one of \('mask', 'box'\), got 'all' and 'ring'"):
+    assert TASK_UTILS.build(dict(type='InstancesFromMask')).shape == 'mask'
+    with pytest.raises(ValueError, match=r"shape must be one of \('mask', 'box'\), got 'ring'"):
         InstancesFromMask(shape='ring')
     with pytest.raises(ValueError, match='min_share must be from 0 to 1, got 2'):
         InstancesFromMask(min_share=2)
