@@ -4,7 +4,7 @@ _base_ = [
     '../_base_/models/deepco3_efficientnet-lite2.py',
     '../_base_/datasets/instances.py',
     '../_base_/schedules/schedule_group_40e.py',
-    '../_base_/default_runtime.py',
+    '../_base_/group_runtime.py',
 ]
 cache_dir = 'work_dirs/priors'
 image_size = (513, 513)

@@ -4,7 +4,7 @@ _base_ = [
     '../_base_/models/mccoseg_vgg16.py',
     '../_base_/datasets/multiclass.py',
     '../_base_/schedules/schedule_group_10e.py',
-    '../_base_/default_runtime.py',
+    '../_base_/group_runtime.py',
 ]
 model = dict(num_classes=1, max_classes=1, attention=None)
 test_pipeline = [

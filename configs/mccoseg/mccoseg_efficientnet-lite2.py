@@ -4,7 +4,7 @@ _base_ = [
     '../_base_/models/mccoseg_efficientnet-lite2.py',
     '../_base_/datasets/multiclass.py',
     '../_base_/schedules/schedule_group_10e.py',
-    '../_base_/default_runtime.py',
+    '../_base_/group_runtime.py',
 ]
 image_size = (513, 513)
 train_pipeline = [

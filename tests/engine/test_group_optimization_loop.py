@@ -196,6 +196,19 @@ def test_hooks_see_one_training_and_one_test(config):
     assert not list(Path(cfg.work_dir).glob('*.pth'))
 
 
+def test_a_group_takes_a_few_lines_of_the_log_however_many_epochs(config):
+    logger = dict(type='GroupLoggerHook', interval=1)
+    options = {'train_cfg.max_epochs': 23, 'default_hooks.logger': logger}
+    cfg = config(groups=['b'], **options)
+    run_training(cfg)
+    log = next(Path(cfg.work_dir).glob('*/*.log')).read_text()
+    epochs = [int(number) for number in re.findall(r'group b: epoch (\d+)/23, loss', log)]
+    assert epochs == [5, 10, 15, 20, 23]
+    assert 'Iter(train)' not in log and 'class mean' in log
+    scalars = next(Path(cfg.work_dir).glob('*/vis_data/scalars.json')).read_text()
+    assert sum('b/loss' in line for line in scalars.splitlines()) == 23
+
+
 def test_groups_end_where_a_hook_stops_them(config):
     class Stop(RecordingHook):
         def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):

@@ -1,5 +1,6 @@
 """Hooks of the runner."""
 
+from .group_logger_hook import GroupLoggerHook
 from .group_prior_hook import GroupPriorHook
 from .iteration_seed_hook import IterationSeedHook
 from .plain_checkpoint_hook import PlainCheckpointHook
@@ -7,6 +8,7 @@ from .save_masks_hook import SaveMasksHook
 from .visualization_hook import GroupVisualizationHook
 
 __all__ = [
+    'GroupLoggerHook',
     'GroupPriorHook',
     'GroupVisualizationHook',
     'IterationSeedHook',

@@ -7,6 +7,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Sequence
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,9 @@ __all__ = [
     'fingerprint_of',
     'share_out',
 ]
+
+#: About how many epochs of a group the log tells the losses of.
+LINES_PER_GROUP = 5
 
 
 @LOOPS.register_module()
@@ -393,9 +397,10 @@ class _HookEvents(OptimizationEvents):
     def after_epoch(self, epoch: int) -> None:
         means = {name: float(np.mean(values)) for name, values in self.sums.items()}
         self.history.append(means)
-        text = ', '.join(f'{name} {value:.4f}' for name, value in means.items())
         total = self.loop.settings.max_epochs
-        print_log(f'group {self.group}: epoch {epoch + 1}/{total}, {text}', 'current')
+        if (epoch + 1) % ceil(total / LINES_PER_GROUP) == 0 or epoch + 1 == total:
+            text = ', '.join(f'{name} {value:.4f}' for name, value in means.items())
+            print_log(f'group {self.group}: epoch {epoch + 1}/{total}, {text}', 'current')
         self.runner.visualizer.add_scalars(
             {f'{self.group}/{name}': value for name, value in means.items()}, step=epoch + 1
         )
