@@ -1,3 +1,6 @@
+import tracemalloc
+
+import cv2
 import numpy as np
 import pytest
 
@@ -39,6 +42,32 @@ def test_overlay_of_nothing_is_dark_and_other_masks_are_refused(image):
     assert (overlay(image, np.zeros((0, 40, 60), bool)) == 90).all()
     with pytest.raises(ValueError, match=r'\(40,\)'):
         overlay(image, np.zeros(40))
+
+
+def test_overlay_is_its_definition_in_whole_numbers():
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (300, 400, 3), np.uint8)
+    mask = np.kron(rng.choice([0, 0, 1, 2, 255], (6, 8)), np.ones((50, 50), int))
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None].astype(float)
+    expected = 0.45 * (0.5 * image + 0.5 * grey)
+    for value, color, share in (1, PALETTE[0], 0.4), (2, PALETTE[1], 0.4), (255, [150] * 3, 0.5):
+        tinted = (1 - share) * image + share * np.array(color)
+        expected = np.where(mask[..., None] == value, tinted, expected)
+    difference = np.abs(overlay(image, mask) - expected)
+    off_outlines = np.kron(np.ones((6, 8), int), np.pad(np.ones((44, 44), bool), 3))
+    assert difference[off_outlines == 1].max() <= 1
+
+
+def test_overlay_takes_little_memory():
+    image = np.zeros((1000, 1000, 3), np.uint8)
+    mask = np.zeros((1000, 1000), np.uint8)
+    mask[200:800, 200:800] = 1
+    overlay(image[:9, :9], mask[:9, :9])
+    tracemalloc.start()
+    overlay(image, mask)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 20 * mask.size
 
 
 def test_sheet_wraps_and_stays_within_its_width(image):
