@@ -23,7 +23,7 @@ from mmengine.registry import DefaultScope
 from ..compat import load_checkpoint_file, return_freed_memory
 from ..config_files import METHODS, find_config
 from ..datasets.collate import group_collate
-from ..datasets.image_io import BadImageError
+from ..datasets.image_io import BadImageError, image_of, read_image
 from ..datasets.transforms import ForEachImage
 from ..engine.group_optimization import (
     GroupBatches,
@@ -35,7 +35,7 @@ from ..engine.group_optimization import (
 from ..engine.launch import datasets_of, optimizes_groups
 from ..models.segmentors.base import BaseCoSegmentor
 from ..registry import INFERENCERS, MODELS, TRANSFORMS
-from ..structures import GroupDataSample
+from ..structures import CoSegDataSample, GroupDataSample
 from .inputs import ImageItem, ImageLimits, InputGroup, SkippedFile, read_inputs
 
 __all__ = ['CoSegInferencer', 'default_workers', 'inference_config']
@@ -46,8 +46,10 @@ _ANNOTATION_STEPS = frozenset(
 )
 #: Images of more pixels are decoded one at a time, since each takes hundreds of megabytes.
 _LARGE = 30_000_000
-#: Images of a part of a group, and pixels of all of them, at most.
-_PART_IMAGES, _PART_PIXELS = 32, 200_000_000
+#: Images of a part of a group, and pixels of all of them, at most: 300 MB decoded.
+_PART_IMAGES, _PART_PIXELS = 32, 100_000_000
+#: Pixels of those images of a group that stay decoded, from the network to their part: 300 MB.
+_KEPT_PIXELS = 100_000_000
 #: Share of what there is to compute that masks and post-processors are, about.
 _COMPLETION = 0.25
 
@@ -242,7 +244,8 @@ class CoSegInferencer:
             parts: yield each group in parts, one after the other. A group is segmented as a whole
                 all the same, but masks are only made when their part's turn has come, so that
                 those of a thousand photographs need not fit into memory together. (Where a
-                post-processor must see the whole group, they are all made before.)
+                post-processor must see the whole group, they are all made before.) Each image
+                comes decoded, in ``ori_img``, until its part is let go.
 
         Yields:
             The groups with predictions, on the CPU, each image by image in the order of the input:
@@ -268,7 +271,8 @@ class CoSegInferencer:
         self, group: InputGroup, progress: Progress, parts: bool
     ) -> Iterator[GroupDataSample]:
         start = time.perf_counter()
-        record, skipped = self._load(group, progress)
+        kept = _DecodedImages(_KEPT_PIXELS if parts else 0)
+        record, skipped = self._load(group, progress, kept)
         count = len(record['images'])
         if not count:
             metainfo = dict(group=group.name, skipped=skipped, seconds=0.0)
@@ -288,6 +292,8 @@ class CoSegInferencer:
         seconds = (time.perf_counter() - start) / count
         for part in _parts(sample) if parts else [sample]:
             start = time.perf_counter()
+            if parts:
+                self._decode(part, kept)
             if later:
                 with _seeded(self.seed, self.device), torch.no_grad():
                     self.model.complete(part)
@@ -349,13 +355,16 @@ class CoSegInferencer:
         return None
 
     def _load(
-        self, group: InputGroup, progress: Progress
+        self, group: InputGroup, progress: Progress, kept: '_DecodedImages'
     ) -> tuple[dict[str, Any], list[SkippedFile]]:
-        """The group's record with its images at the network's size, and what cannot be read."""
+        """The group's record with its images at the network's size, and what cannot be read.
+
+        Images of files are kept at their own size, too, as far as there is room.
+        """
 
         def load(item: ImageItem) -> dict | BadImageError:
             try:
-                return self._load_image(item, group.name)
+                return self._load_image(item, group.name, kept)
             except (BadImageError, FileNotFoundError) as error:
                 return BadImageError(str(error))
             except MemoryError:
@@ -363,14 +372,7 @@ class CoSegInferencer:
             finally:
                 progress('read', 1)
 
-        if self.num_workers > 1 and len(group) > 1:
-            pool = ThreadPoolExecutor(self.num_workers)
-            try:
-                loaded = list(pool.map(load, group.items))
-            finally:  # also when interrupted: do not read the rest first
-                pool.shutdown(cancel_futures=True)
-        else:
-            loaded = [load(item) for item in group.items]
+        loaded = self._map(load, group.items)
         images, skipped = [], []
         for item, image in zip(group.items, loaded):
             if isinstance(image, BadImageError):
@@ -380,16 +382,48 @@ class CoSegInferencer:
         record = dict(group=group.name, category=group.name, label_ids=(), images=images)
         return record, skipped
 
-    def _load_image(self, item: ImageItem, group: str) -> dict[str, Any]:
+    def _map(self, function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+        """Results of a function that mostly decodes, by several threads."""
+        if self.num_workers < 2 or len(items) < 2:
+            return [function(item) for item in items]
+        pool = ThreadPoolExecutor(self.num_workers)
+        try:
+            return list(pool.map(function, items))
+        finally:  # also when interrupted: do not read the rest first
+            pool.shutdown(cancel_futures=True)
+
+    def _load_image(self, item: ImageItem, group: str, kept: '_DecodedImages') -> dict[str, Any]:
         num_pixels = item.check(self.limits)
         large = num_pixels > _LARGE
         # Pillow images are not safe to be read by two threads, and may stand in a group twice.
         with self._lock if large or item.path is None else _nothing():
             image = dict(item.record(), group=group, seg_map_path=None, label_ids=())
+            keep = item.path is not None and kept.reserve(num_pixels)
+            if keep:
+                image['ori_img'] = read_image(item.path)
             for step in self.pipeline:
                 if isinstance(step, ForEachImage):
                     image = step.apply(image)
+        if keep:  # not in the record, whose packing would copy it
+            kept.images[item.stem] = image.pop('ori_img')
         return image
+
+    def _decode(self, part: GroupDataSample, kept: '_DecodedImages') -> None:
+        """Give the images of a part their pixels, for all that comes after the network."""
+
+        def decode(sample: CoSegDataSample) -> None:
+            height, width = sample.metainfo.get('ori_shape', (0, 0))[:2]
+            image = kept.images.pop(sample.stem, None)
+            if image is None:
+                try:
+                    with self._lock if height * width > _LARGE else _nothing():
+                        image = image_of(sample)
+                except (BadImageError, FileNotFoundError):
+                    return  # it has changed; who needs it will meet and report that
+            # Not by set_metainfo, which copies.
+            sample.set_field(image, 'ori_img', field_type='metainfo')
+
+        self._map(decode, part.samples)
 
     def _mark(self, part: GroupDataSample, names: dict[str, str]) -> None:
         for image in part:
@@ -438,6 +472,30 @@ class CoSegInferencer:
                 handle.remove()
         self._passes = max(1.0, seen / count)
         progress('compute', share * count - told)
+
+
+class _DecodedImages:
+    """Images of a group at their own size, as many as there is room for.
+
+    Args:
+        num_pixels: of all of them together, at most.
+
+    Attributes:
+        images: stem -> (H, W, 3) uint8 BGR.
+    """
+
+    def __init__(self, num_pixels: int) -> None:
+        self.images: dict[str, np.ndarray] = {}
+        self._room = num_pixels
+        self._lock = threading.Lock()
+
+    def reserve(self, num_pixels: int) -> bool:
+        """Whether there is room for an image, which is then taken."""
+        with self._lock:
+            if num_pixels > self._room:
+                return False
+            self._room -= num_pixels
+            return True
 
 
 def _mini_batch(record: dict, group: GroupDataSample) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from io import StringIO
 import numpy as np
 import pytest
 from conftest import HERE, make_image, write_images
-from PIL import Image
+from PIL import Image, ImageFile
 from pycocotools.coco import COCO
 from rich.console import Console
 
@@ -24,6 +24,8 @@ from mmcoseg.apis.progress import RunProgress
 from mmcoseg.apis.segment import _Results
 from mmcoseg.cli import main
 from mmcoseg.config_files import METHODS
+from mmcoseg.datasets import image_io
+from mmcoseg.datasets.image_io import read_image
 from mmcoseg.models.ops import mask_of_prob
 from mmcoseg.models.segmentors import base
 
@@ -322,6 +324,55 @@ def test_masks_of_large_photographs_are_never_all_in_memory(tmp_path, tiny_confi
     )
     assert result.num_written == 12
     assert most == 2
+
+
+@pytest.mark.parametrize('room, times', [(1e6, 1), (0, 2), (2.5 * 48_000, 1.5)])
+def test_images_are_decoded_once_or_if_there_is_no_room_twice(
+    tmp_path, tiny_config, monkeypatch, room, times
+):
+    monkeypatch.setattr(inferencer, '_KEPT_PIXELS', room)
+    folder = write_images(tmp_path / 'photos', [f'{i}.jpg' for i in range(4)], size=(200, 240))
+    decoded = []
+    load = ImageFile.ImageFile.load
+
+    def counted(image):
+        if image.tile and str(folder) in str(getattr(image, 'filename', '')):
+            decoded.append(image.filename)
+        return load(image)
+
+    monkeypatch.setattr(ImageFile.ImageFile, 'load', counted)
+    options = {'model.postprocessors': [dict(type='DenseCRF')]}  # looks at the images, too
+    result = segment_to_folder(
+        folder, tmp_path / 'out', config=tiny_config, cfg_options=options, num_workers=2
+    )
+    assert result.num_written == 4
+    assert len(decoded) == 4 * times and set(decoded) == set(map(str, folder.iterdir()))
+
+
+def test_decoded_images_of_a_large_group_are_never_all_in_memory(
+    tmp_path, tiny_config, monkeypatch
+):
+    monkeypatch.setattr(inferencer, '_KEPT_PIXELS', 3 * 480_000)
+    monkeypatch.setattr(inferencer, '_PART_IMAGES', 2)
+    living = weakref.WeakSet()
+    most = 0
+
+    class Pixels(np.ndarray):
+        __hash__ = object.__hash__
+
+    def counted(path):
+        nonlocal most
+        image = read_image(path).view(Pixels)
+        living.add(image)
+        most = max(most, len(living))
+        return image
+
+    monkeypatch.setattr(inferencer, 'read_image', counted)
+    monkeypatch.setattr(image_io, 'read_image', counted)
+    folder = write_images(tmp_path / 'photos', [f'{i}.jpg' for i in range(12)], size=(600, 800))
+    for image in CoSegInferencer(config=tiny_config, num_workers=2).stream(folder, parts=True):
+        assert all(isinstance(sample.ori_img, Pixels) for sample in image)
+    assert most <= 3 + 2 * 2  # those kept, a part, and the one before it
 
 
 def test_text_file_of_paths(photos, tmp_path, segment):
