@@ -285,6 +285,27 @@ def test_instances(tmp_path, capsys):
     assert len(lines) == 3
 
 
+def test_all_pictures_show_the_instances(tmp_path):
+    masks = np.zeros((3, 300, 400), bool)
+    masks[0, 20:150, 20:200] = masks[1, 80:250, 100:300] = masks[2, 270:290, 330:380] = True
+    sample = instances(masks, [0.9, 0.5, 0.7])
+    sample.pred_sem_seg.data[:] = 1  # what they were taken from may look quite different
+    writer = ResultWriter(tmp_path)
+    record = writer.write_image(sample, np.full((300, 400, 3), 128, np.uint8))
+    numbers = read_mask(tmp_path / record['files']['instances'])
+    with Image.open(tmp_path / record['thumbnails']['mask']) as picture:
+        shown = np.asarray(picture.convert('RGB'))
+    for value, (y, x) in {1: (120, 150), 2: (200, 200), 3: (280, 350), 0: (10, 10)}.items():
+        color = PALETTE[value - 1] if value else (0, 0, 0)
+        assert numbers[y, x] == value
+        assert tuple(shown[y, x]) == color
+        for file in (record['thumbnails']['overlay'], record['files']['overlays']):
+            with Image.open(tmp_path / file) as picture:
+                seen = np.asarray(picture)[y, x].astype(int)
+            expected = 0.6 * 128 + 0.4 * np.array(color) if value else np.full(3, 0.45 * 128)
+            assert np.abs(seen - expected).max() < 8, (file, value)
+
+
 def test_more_instances_than_a_palette_has_colours(tmp_path):
     masks = np.eye(300, dtype=bool).reshape(300, 15, 20)
     record = ResultWriter(tmp_path).write_image(instances(masks, [0.5] * 300), make_image((15, 20)))

@@ -171,15 +171,17 @@ class ResultWriter:
             )
         }
         rgb = np.ascontiguousarray(image[:, :, ::-1])
-        # Where there are instances, pictures show them rather than their union.
-        shown = result.labels if result.instances is None else result.instances
+        # Where there are instances, they are the answer: all pictures show them, not their union.
+        numbers, shown = None, result.labels
+        if result.instances is not None:
+            numbers = _numbered(result.instances, sample.pred_instances.get('scores'))
+            shown = _in_palette_range(numbers)
         files = {}
         if 'masks' in self.formats:
             self._save_mask(result, self.out_dir / paths['masks'])
             files['masks'] = paths['masks']
-            if result.instances is not None:
-                scores = sample.pred_instances.get('scores')
-                self._save_instances(result.instances, scores, self.out_dir / paths['instances'])
+            if numbers is not None:
+                self._save_instances(numbers, self.out_dir / paths['instances'])
                 files['instances'] = paths['instances']
         if 'overlays' in self.formats:
             picture = Image.fromarray(_overlay_by_bands(rgb, shown))
@@ -273,14 +275,8 @@ class ResultWriter:
         save_image(picture, path, 'PNG')
 
     @staticmethod
-    def _save_instances(masks: np.ndarray, scores: Any, path: Path) -> None:
-        numbers = np.zeros(masks.shape[1:], np.uint16)
-        order = range(len(masks))
-        if scores is not None:
-            order = np.argsort(np.asarray(scores), kind='stable')
-        for number in order:
-            numbers[masks[number]] = number + 1
-        if len(masks) < 256:
+    def _save_instances(numbers: np.ndarray, path: Path) -> None:
+        if numbers.max(initial=0) < 256:
             save_image(_with_palette(numbers.astype(np.uint8), void=False), path, 'PNG')
         else:
             save_image(Image.fromarray(numbers), path, 'PNG')
@@ -324,7 +320,7 @@ class ResultWriter:
         factor = min(1.0, THUMBNAIL_SIDE / max(height, width))
         size = max(1, round(width * factor)), max(1, round(height * factor))
         small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
-        labels = cv2.resize(result.labels, size, interpolation=cv2.INTER_NEAREST)
+        labels = cv2.resize(shown, size, interpolation=cv2.INTER_NEAREST)
         folder = f'{_THUMBNAILS}/{file_name_of(group)}'
         paths = {
             kind: f'{folder}/{file_name_of(stem, suffix)}'
@@ -336,12 +332,30 @@ class ResultWriter:
         }
         options = dict(quality=80, optimize=True)
         save_image(Image.fromarray(small), self.out_dir / paths['image'], 'JPEG', **options)
-        single = len(result.names) == 1
+        single = len(result.names) == 1 and result.instances is None
         mask = Image.fromarray(labels != 0) if single else _with_palette(labels)
         save_image(mask, self.out_dir / paths['mask'], 'PNG', optimize=True)
-        picture = Image.fromarray(overlay(small, shown))
+        picture = Image.fromarray(overlay(small, labels))
         save_image(picture, self.out_dir / paths['overlay'], 'JPEG', **options)
         return paths
+
+
+def _numbered(masks: np.ndarray, scores: Any) -> np.ndarray:
+    """Numbers of instances (n, H, W) from 1, (H, W) uint16: where they overlap the surest one's."""
+    numbers = np.zeros(masks.shape[1:], np.uint16)
+    order = range(len(masks))
+    if scores is not None:
+        order = np.argsort(np.asarray(scores), kind='stable')
+    for number in order:
+        numbers[masks[number]] = number + 1
+    return numbers
+
+
+def _in_palette_range(numbers: np.ndarray) -> np.ndarray:
+    """Numbers of instances as (H, W) uint8 of the same colors, none of them void."""
+    whole = VOID // len(PALETTE) * len(PALETTE)
+    table = np.r_[0, np.arange(np.iinfo(np.uint16).max) % whole + 1].astype(np.uint8)
+    return table[numbers]
 
 
 def _with_palette(labels: np.ndarray, void: bool = True) -> Image.Image:
@@ -355,7 +369,7 @@ def _with_palette(labels: np.ndarray, void: bool = True) -> Image.Image:
 
 
 def _overlay_by_bands(rgb: np.ndarray, shown: np.ndarray) -> np.ndarray:
-    """``overlay`` of images of any size, whose intermediate maps take fifty bytes a pixel."""
+    """``overlay`` of images of any size, whose intermediate maps take ten bytes a pixel."""
     height, width = rgb.shape[:2]
     rows = max(1, _BAND_PIXELS // max(1, width))
     if height <= rows:
