@@ -1,7 +1,6 @@
 """How far a run is, for a person at a terminal or for a log."""
 
 import sys
-import time
 from collections.abc import Sequence
 from typing import TextIO
 
@@ -9,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from .export.durations import show_each, show_time
 from .export.files import display_name
 
 __all__ = ['RunProgress', 'quiet_progress']
@@ -47,7 +47,7 @@ class RunProgress:
 
     def begin(self, group: str, count: int) -> None:
         """A group of so many images is begun."""
-        self.group, self.count, self.began = display_name(group), count, time.perf_counter()
+        self.group, self.count = display_name(group), count
         self.advance('read', 0)
 
     def advance(self, stage: str, count: float) -> None:
@@ -60,18 +60,18 @@ class RunProgress:
         self,
         group: str,
         count: int,
+        seconds: float,
         skipped: Sequence[tuple[str, str]],
         remark: str | None = None,
     ) -> None:
-        """A group is finished: so many images were written, and these files left out.
+        """A group is finished: so many images were written in this time, and these files left out.
 
         ``remark`` is what else is to be said of it.
         """
         name = display_name(group)
         if not self.quiet and self.bar is None:
-            seconds = time.perf_counter() - self.began
-            each = f', {seconds / count:.2f} s an image' if count else ''
-            self._print(f'{name}: {_images(count)}, {seconds:.1f} s{each}')
+            each = seconds / count if count else None
+            self._print(f'{name}: {_images(count)}, {show_time(seconds, each)}')
         if remark and not self.quiet:
             self._print(f'{name}: {remark}')
         if self.bar is not None:  # stages that skipped files never came to
@@ -103,13 +103,13 @@ class RunProgress:
 
 
 class _Rate(ProgressColumn):
-    """Images done, all of them, and how many a second."""
+    """Images done, all of them, and what one takes at the moment."""
 
     def render(self, task: Task) -> Text:
         rate = task.finished_speed or task.speed
         text = f'{int(task.completed + 1e-6)}/{int(task.total)}'
         if rate:
-            text += f'  {rate:.2f} images/s' if rate >= 0.5 else f'  {1 / rate:.1f} s an image'
+            text += f'  {show_each(1 / rate)}'
         return Text(text)
 
 

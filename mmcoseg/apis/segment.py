@@ -21,6 +21,7 @@ from ..engine.launch import optimizes_groups
 from ..models.ops import ClassCount
 from ..structures import CoSegDataSample, GroupDataSample
 from .export import ResultWriter
+from .export.durations import show_time
 from .export.files import display_name, file_name_of, write_atomically
 from .inferencer import CoSegInferencer, default_workers, inference_config
 from .inputs import ImageItem, ImageLimits, InputGroup, read_inputs
@@ -52,7 +53,8 @@ class SegmentResult:
         num_kept: images whose results were there already.
         num_absent: images, of both, that were found not to show the object.
         skipped: name of the group, of the file and the reason of each file that was left out.
-        seconds: that the run took.
+        seconds: that the images written took, from reading the first of each group to writing its
+            last; starting up and the collections over all images do not count.
     """
 
     out_dir: Path
@@ -71,8 +73,11 @@ class SegmentResult:
             skipped=len(self.skipped),
         )
         text = ', '.join(f'{n} {what}' for what, n in counts.items() if n or what == 'written')
+        took = ''
+        if self.num_written:
+            took = f' ({show_time(self.seconds, self.seconds / self.num_written)})'
         report = display_name(str(self.out_dir / 'report.html'))
-        return f'images: {text} ({self.seconds:.1f} s)\nreport: {report}'
+        return f'images: {text}{took}\nreport: {report}'
 
 
 def segment_to_folder(
@@ -122,7 +127,6 @@ def segment_to_folder(
             run is writing to it.
         ValueError: if the folder has results of other settings, which it names.
     """
-    start = time.perf_counter()
     progress = progress or quiet_progress()
     limits = limits or ImageLimits()
     notes: list[str] = []
@@ -180,7 +184,7 @@ def segment_to_folder(
             raise
         progress.stop()
         results.assemble(finish=True)
-    result = SegmentResult(out, run.num_written)
+    result = SegmentResult(out, run.num_written, seconds=run.seconds)
     for job in jobs:
         state = results.groups[job.group.name]
         wanted = {item.file_name for item in job.group.items}
@@ -193,7 +197,6 @@ def segment_to_folder(
             if entry['file_name'] in wanted
         ]
     result.num_kept -= result.num_written
-    result.seconds = time.perf_counter() - start
     return result
 
 
@@ -274,9 +277,11 @@ class _Run:
         self.progress = progress
         self.num_workers = num_workers
         self.num_written = 0
+        self.seconds = 0.0
 
     def __call__(self, job: _Job, inferencer: CoSegInferencer) -> None:
         group = job.group
+        start = time.perf_counter()
         self.progress.begin(group.name, len(group))
         skipped: dict[str, str] = {}
         entries: list[dict] = []
@@ -302,12 +307,19 @@ class _Run:
             )
             for name, reason in skipped.items()
         ]
+        # The one clock of a run: terminal, summary and report all show this time. Images of a
+        # group are computed together, so that each has the same share of it.
+        seconds = time.perf_counter() - start
+        for entry in entries:
+            entry['record']['seconds'] = round(seconds / len(entries), 6)
         state = dict(job.new_state(entries, reasons), class_count=count)
         self.results.save(group.name, state, job.old['images'])
         self.num_written += len(entries)
+        self.seconds += seconds
         self.progress.end(
             group.name,
             len(entries),
+            seconds,
             [(r['file_name'], r['reason']) for r in reasons],
             count and count['text'],
         )
@@ -331,8 +343,7 @@ class _Run:
         self, images: Sequence[CoSegDataSample], group: GroupDataSample
     ) -> list[dict[str, Any] | str]:
         """Records of the images, or why there is none."""
-        seconds = group.seconds / max(1, len(group))
-        write = partial(self._write_image, classes=group.get('classes'), seconds=seconds)
+        write = partial(self._write_image, classes=group.get('classes'))
         if self.num_workers < 2 or len(images) < 2:
             return [write(image) for image in images]
         pool = ThreadPoolExecutor(self.num_workers)
@@ -342,9 +353,8 @@ class _Run:
             pool.shutdown(cancel_futures=True)
 
     def _write_image(
-        self, image: CoSegDataSample, classes: Sequence[str] | None, seconds: float
+        self, image: CoSegDataSample, classes: Sequence[str] | None
     ) -> dict[str, Any] | str:
-        start = time.perf_counter()
         try:
             record = self.results.writer.write_image(
                 image, classes=classes, warnings=image.get('warnings', ())
@@ -355,7 +365,6 @@ class _Run:
             ):
                 raise  # it was not the image that was not there
             return f'changed while it was worked on: {error}'
-        record['seconds'] = round(seconds + time.perf_counter() - start, 4)
         self.progress.advance('write', 1)
         return record
 

@@ -88,6 +88,27 @@ def test_folder_in_folder_out(photos, tmp_path, tiny_config, segment, capsys):
     assert '<html' in (out / 'report.html').read_text()
 
 
+def test_terminal_summary_and_report_tell_the_same_times(photos, tmp_path, segment, capsys):
+    assert segment(photos, '--cfg-options', 'model.delay=0.2') == 0
+    said = capsys.readouterr()
+    time = r'([\d.]+) s, ([\d.]+) s an image'
+    whole = re.search(rf'^images: 5 written \({time}\)$', said.out, re.MULTILINE).groups()
+    assert float(whole[0]) >= 1.0  # five times 0.2 s
+    content = summary(tmp_path / 'out')
+
+    def shown(totals):
+        return f'{totals["seconds"]:.1f}', f'{totals["seconds_an_image"]:.2f}'
+
+    assert shown(content['totals']) == whole
+    for group in content['groups']:
+        line = rf'^{group["name"]}: {len(group["images"])} images, {time}$'
+        assert shown(group) == re.search(line, said.err, re.MULTILINE).groups()
+        images = [image['seconds'] for image in group['images']]
+        assert sum(images) == pytest.approx(group['seconds'], abs=1e-3)
+    report = (tmp_path / 'out' / 'report.html').read_text()
+    assert re.search(rf'<dd>{time}</dd>', report).groups() == whole
+
+
 @pytest.mark.parametrize(
     'options',
     [

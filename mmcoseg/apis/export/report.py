@@ -14,6 +14,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from ...visualization import PALETTE
+from .durations import show_time
 from .files import display_name, url_of
 
 __all__ = ['THUMBNAIL_SIDE', 'build_report']
@@ -39,7 +40,7 @@ _LABELS = dict(
     num_warnings='warnings',
     mean_presence='mean presence',
     mean_area_share='mean area',
-    seconds='seconds an image',
+    seconds='time',
 )
 
 
@@ -108,12 +109,12 @@ def _numbers(totals: dict[str, Any]) -> list[tuple[str, str]]:
     shown = []
     for key, label in _LABELS.items():
         value = totals[key]
-        if key == 'seconds' and value is not None:
-            value = value / max(1, totals['num_images'])
         if value is None or (value == 0 and key not in ('num_images', 'groups')):
             continue
         if key == 'mean_area_share':
             text = _percent(value)
+        elif key == 'seconds':
+            text = show_time(value, totals['seconds_an_image'])
         else:
             text = str(value) if isinstance(value, int) else f'{value:.2f}'
         shown.append((label, text))

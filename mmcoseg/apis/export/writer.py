@@ -214,7 +214,7 @@ class ResultWriter:
             thumbnails=self._save_thumbnails(rgb, result, shown, group, stem)
             if self.report
             else {},
-            seconds=None if seconds is None else round(float(seconds), 4),
+            seconds=None if seconds is None else round(float(seconds), 6),
             warnings=[*map(str, warnings), *_remarks(share, absent)],
         )
         return record
@@ -486,6 +486,7 @@ def _totals(records: Sequence[dict], skipped: Sequence[dict]) -> dict[str, Any]:
         mean_presence=round(fmean(presence), 6) if presence else None,
         mean_area_share=round(fmean(shares), 6) if shares else None,
         seconds=round(sum(seconds), 4) if seconds else None,
+        seconds_an_image=round(fmean(seconds), 6) if seconds else None,
     )
 
 
