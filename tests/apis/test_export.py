@@ -306,6 +306,36 @@ def test_all_pictures_show_the_instances(tmp_path):
             assert np.abs(seen - expected).max() < 8, (file, value)
 
 
+def test_sureness(tmp_path):
+    writer = ResultWriter(tmp_path, [], report=False)
+    labels = np.zeros((8, 8), np.uint8)
+    labels[:4, :4] = 1
+
+    def sureness(sample, **options):
+        return writer.write_image(sample, make_image((8, 8)), **options)['sureness']
+
+    def sample_of(probs, presence=None, labels=labels):
+        sample = make_sample(labels, presence=presence)
+        if probs is not None:
+            sample.pred_prob = PixelData(data=torch.tensor(probs, dtype=torch.float32))
+        return sample
+
+    left_high = [[[0.9, 0.2], [0.1, 0.1]]]
+    assert sureness(sample_of(left_high)) == pytest.approx(0.9)
+    assert sureness(sample_of(left_high, presence=0.6)) == pytest.approx(0.9)
+    # More likely not there than there.
+    assert sureness(sample_of(left_high, presence=0.25)) == pytest.approx(0.45)
+    assert sureness(sample_of(None, presence=0.25)) == pytest.approx(0.5)
+    assert sureness(sample_of(None)) is None
+    assert sureness(sample_of(left_high, 0.9, 0 * labels)) == 0  # nothing was found
+    assert sureness(sample_of(left_high, 0.1, 0 * labels), absent=True) is None
+    both = labels.copy()
+    both[4:, :] = 2
+    probs = [[[0.1, 0.9], [0.2, 0.4]], [[0.8, 0.1], [0.1, 0.1]], [[0.1, 0.0], [0.7, 0.5]]]
+    expected = (16 * 0.8 + 32 * 0.6) / 48
+    assert sureness(sample_of(probs, labels=both)) == pytest.approx(expected)
+
+
 def test_more_instances_than_a_palette_has_colours(tmp_path):
     masks = np.eye(300, dtype=bool).reshape(300, 15, 20)
     record = ResultWriter(tmp_path).write_image(instances(masks, [0.5] * 300), make_image((15, 20)))

@@ -76,13 +76,21 @@ def page(tmp_path_factory):
     return write_report(folder, {'cat': CAT, NASTY: [('x', 0.5, 3)], 'dog': dogs})
 
 
-def test_cards_stand_by_falling_presence(page):
+def test_cards_of_what_is_least_sure_stand_first(page):
     cards = [a for a in Page(page).all('li') if 'data-name' in a]
     names = [card['data-name'] for card in cards]
-    assert names[:4] == ['cat/b10', 'cat/c', 'cat/b2', 'cat/a']
-    assert names[5:] == ['dog/d3', 'dog/d1', 'dog/d0', 'dog/d2']
+    assert names[:4] == ['cat/b2', 'cat/b10', 'cat/c', 'cat/a']
+    assert names[5:] == ['dog/d0', 'dog/d1', 'dog/d3', 'dog/d2']
     assert 'data-presence' not in cards[-1] and 'data-absent' in cards[3]
-    assert float(cards[0]['data-area']) == 0.1
+    assert [card.get('data-sureness') for card in cards[:4]] == ['0.5', '1.0', '1.0', None]
+    assert float(cards[1]['data-area']) == 0.1
+
+
+def test_what_was_not_found_stands_before_what_is_doubtful(tmp_path):
+    page = Page(write_report(tmp_path, {'cat': [('b', None, 3), ('c', None, 0), ('a', 0.1, 5)]}))
+    names = [a['data-name'] for a in page.all('li') if 'data-name' in a]
+    assert names == ['cat/c', 'cat/a', 'cat/b']
+    assert page.all('option')[0]['value'] == 'sureness'
 
 
 def test_every_card_has_image_mask_and_overlay(page):
@@ -279,6 +287,7 @@ def test_browser_shows_everything_without_complaint(browser, page):
 def test_browser_sorts(browser, page):
     browser.open(page)
     for sort, expected in {
+        'sureness': ['b2', 'b10', 'c', 'a'],
         'presence': ['b10', 'c', 'b2', 'a'],
         '-presence': ['a', 'b2', 'c', 'b10'],
         'name': ['a', 'b2', 'b10', 'c'],
@@ -294,7 +303,7 @@ def test_browser_sorts(browser, page):
 def test_browser_filters(browser, page):
     browser.open(page)
     browser.choose('group', 'group-3')
-    assert browser.visible() == ['dog/d3', 'dog/d1', 'dog/d0', 'dog/d2']
+    assert browser.visible() == ['dog/d0', 'dog/d1', 'dog/d3', 'dog/d2']
     browser.choose('min', '0.5')
     assert browser.visible() == ['dog/d3', 'dog/d2']
     assert browser.text('#count') == '2 of 9 images' and browser.text('#min-text') == '0.50'
@@ -309,14 +318,14 @@ def test_browser_filters(browser, page):
     assert browser.visible() == ['cat/c']
     browser.choose('show', '')
     browser.choose('find', 'AT/B')
-    assert browser.visible() == ['cat/b10', 'cat/b2']
+    assert browser.visible() == ['cat/b2', 'cat/b10']
 
 
 def test_browser_takes_choices_from_the_address(browser, page):
     browser.open(page, '#sort=area&show=present')
     assert browser.visible()[:3] == ['cat/c', 'cat/b2', 'cat/b10']
     browser.open(page, '#sort=nonsense&min=x&group=<script>')
-    assert browser.visible()[:2] == ['cat/b10', 'cat/c'] and len(browser.visible()) == 9
+    assert browser.visible()[:2] == ['cat/b2', 'cat/b10'] and len(browser.visible()) == 9
     browser.open(page, '#group-3')
     assert len(browser.visible()) == 9
     assert browser.run('return scrollY') > 0
@@ -332,9 +341,9 @@ def test_browser_enlarges_and_leafs(browser, page):
         return name, browser.run('return document.getElementById("viewer-picture").alt').split()[0]
 
     assert browser.run('return document.getElementById("viewer").open')
-    assert shown() == ('cat/b10', 'mask')
+    assert shown() == ('cat/b2', 'mask')
     browser.press('\ue014')  # right
-    assert shown() == ('cat/c', 'mask')
+    assert shown() == ('cat/b10', 'mask')
     browser.press('\ue012')  # left
     browser.press('\ue012')
     assert shown() == ('dog/d2', 'mask')  # around the end
@@ -342,13 +351,13 @@ def test_browser_enlarges_and_leafs(browser, page):
     assert shown() == ('dog/d2', 'image')
     browser.click('#viewer button[data-kind="overlay"]')
     browser.click('#next')
-    assert shown() == ('cat/b10', 'overlay')
+    assert shown() == ('cat/b2', 'overlay')
     browser.press('\ue00c')  # escape
     assert not browser.run('return document.getElementById("viewer").open')
     # Back where one was; from there without a mouse.
     browser.press('\ue014')
     browser.press('\ue007')  # enter
-    assert shown() == ('cat/c', 'overlay')
+    assert shown() == ('cat/b10', 'overlay')
     assert browser.log() == []
 
 
@@ -366,10 +375,10 @@ def test_browser_goes_on_at_once_where_one_was(browser, page, close):
     browser.click('.card .pictures')
     browser.press('\ue014')  # right
     where = 'return document.activeElement.closest(".card").dataset.name'
-    assert browser.run(close + where) == 'cat/c'
+    assert browser.run(close + where) == 'cat/b10'
     assert not browser.run('return document.getElementById("viewer").open')
     browser.press('\ue014')
-    assert browser.run(where) == 'cat/b2'
+    assert browser.run(where) == 'cat/c'
 
 
 def test_browser_survives_a_viewer_closed_by_a_gesture(browser, page):

@@ -11,7 +11,7 @@ from pycocotools import mask as coco_mask
 
 from ...structures import CoSegDataSample
 
-__all__ = ['ImageResult', 'ObjectMask', 'class_names', 'to_annotation', 'to_result']
+__all__ = ['ImageResult', 'ObjectMask', 'class_names', 'sureness', 'to_annotation', 'to_result']
 
 
 @dataclass
@@ -147,6 +147,30 @@ def to_result(sample: CoSegDataSample, classes: Sequence[str] | None = None) -> 
                 score = _share(presence * _mean_prob(prob, label, mask))
                 objects.append(ObjectMask(mask, label, categories[label - 1], score, False))
     return ImageResult(labels, names, categories, objects, masks)
+
+
+def sureness(sample: CoSegDataSample, result: ImageResult) -> float | None:
+    """How sure the method is of what it found in an image, 0 to 1: what is low needs a look.
+
+    The mean of ``pred_prob``, of each pixel's own class, over all objects; times twice the
+    ``presence`` where that is below 0.5, so that the image probably does not show the object at
+    all. What is not known counts as 1. 0 where nothing was found.
+
+    Returns:
+        The number. None where neither ``pred_prob`` nor ``presence`` is there, and of an image
+        that is ``absent``, whose mask was emptied on purpose.
+    """
+    if sample.get('absent', False):
+        return None
+    if not result.objects:
+        return 0.0
+    if 'pred_prob' not in sample and 'presence' not in sample:
+        return None
+    prob = _array(sample.pred_prob.data) if 'pred_prob' in sample else None
+    means = [_mean_prob(prob, item.label, item.mask) for item in result.objects]
+    areas = [np.count_nonzero(item.mask) for item in result.objects]
+    presence = float(sample.presence) if 'presence' in sample else 1.0
+    return _share(np.average(means, weights=areas) * min(1.0, 2 * presence))
 
 
 def to_annotation(item: ObjectMask) -> dict[str, Any]:

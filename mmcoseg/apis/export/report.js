@@ -7,7 +7,7 @@
   const defaults = Object.fromEntries(controls.map((control) => [control.id, control.value]));
   const collator = new Intl.Collator(undefined, { numeric: true });
 
-  // Unknown presence is last, whichever way it is sorted.
+  // What is not known is last, whichever way it is sorted.
   const number = (card, key, sign) => (key in card.dataset ? sign * card.dataset[key] : Infinity);
   const byName = (a, b) => collator.compare(a.dataset.name, b.dataset.name);
   const by = (key, sign) => (a, b) => {
@@ -16,6 +16,7 @@
   };
   const orders = {
     name: byName,
+    sureness: by('sureness', 1),
     presence: by('presence', -1),
     '-presence': by('presence', 1),
     area: by('area', -1),

@@ -54,7 +54,7 @@ def build_report(
 
     Pictures are made from the thumbnails of the records, smaller ones the more images there are:
     480 pixels up to some 500 images, about 320 for 1,000, so that the page stays below some 60 MB.
-    Images of a group stand by falling presence, or by name where the method gives none.
+    The images of a group that the method is least sure of stand first.
 
     Args:
         groups: with the records of their images, as ``ResultWriter.write_collections`` takes them.
@@ -80,6 +80,7 @@ def build_report(
         per_group=max(1, _MAX_PICTURES // max(1, len(groups))),
         left_out=list(_left_out(groups, summary['settings'])),
         with_presence=any(record['presence'] is not None for record in records),
+        with_sureness=any(record.get('sureness') is not None for record in records),
         pictures=pictures,
         class_areas=_class_areas,
         # Nothing but this script and style and embedded pictures may load or run.
@@ -122,13 +123,7 @@ def _numbers(totals: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _group(group: dict[str, Any], number: int) -> dict[str, Any]:
-    records = list(group['images'])
-    if any(record['presence'] is not None for record in records):
-        # Unknown presence comes last; the order of the group where it is the same.
-        records.sort(key=lambda record: -1 if record['presence'] is None else record['presence'])
-        records.reverse()
-    else:
-        records.sort(key=lambda record: record['file_name'])
+    records = sorted(group['images'], key=_least_sure_first)
     return dict(
         id=f'group-{number}',
         name=group['name'],
@@ -138,6 +133,12 @@ def _group(group: dict[str, Any], number: int) -> dict[str, Any]:
         num_absent=sum(record['absent'] for record in records),
         num_skipped=len(group.get('skipped', ())),
     )
+
+
+def _least_sure_first(record: dict[str, Any]) -> tuple[float, str]:
+    """What images are sorted by: unknown sureness comes last, the same goes by name."""
+    sureness = record.get('sureness')
+    return (math.inf if sureness is None else sureness), record['file_name']
 
 
 def _class_areas(record: dict[str, Any]) -> list[tuple[str, str, float]]:

@@ -23,7 +23,7 @@ from ...visualization import PALETTE, overlay
 from ...visualization.contact_sheet import VOID_COLOUR
 from .annotation_tools import YoloNames, labelme_document, yolo_lines
 from .files import file_name_of, save_image, write_atomically
-from .objects import ImageResult, ObjectMask, to_annotation, to_result
+from .objects import ImageResult, ObjectMask, sureness, to_annotation, to_result
 from .polygons import TOLERANCE, mask_to_polygons
 from .report import THUMBNAIL_SIDE, build_report
 
@@ -139,7 +139,8 @@ class ResultWriter:
         Returns:
             The image's record, for :meth:`write_collections`. Only plain types, the same after a
             way through json: ``group``, ``stem``, ``file_name`` (``<group>/<file name>``),
-            ``height``, ``width``, ``presence`` (None where unknown), ``absent``, ``area_share``
+            ``height``, ``width``, ``presence`` (None where unknown), ``sureness`` (see
+            ``objects.sureness``), ``absent``, ``area_share``
             (of all objects together, 0 to 1), ``classes`` and ``categories`` (of mask values
             1..K), ``annotations``, ``files`` and ``thumbnails`` (paths relative to ``out_dir``,
             with slashes), ``seconds``, ``warnings``.
@@ -205,6 +206,7 @@ class ResultWriter:
             height=height,
             width=width,
             presence=round(float(sample.presence), 6) if 'presence' in sample else None,
+            sureness=None if absent else sureness(sample, result),
             absent=absent,
             area_share=round(share, 6),
             classes=list(result.names),
@@ -230,8 +232,9 @@ class ResultWriter:
         ``objects.to_result``. Images without objects are listed too. So it serves both as ground
         truth and, its ``annotations`` alone, as results.
 
-        ``summary.json``: ``totals``; ``groups`` with theirs, and each image's presence, area share,
-        time and warnings; ``skipped`` files with the reason; ``settings`` and ``versions``.
+        ``summary.json``: ``totals``; ``groups`` with theirs, and each image's presence, sureness,
+        area share, time and warnings; ``skipped`` files with the reason; ``settings`` and
+        ``versions``. An image's time is its share of that of its group.
 
         Args:
             groups: in order, ``dict(name=..., images=[records], skipped=[...])``, where an entry of
@@ -459,6 +462,7 @@ def _summary(groups: Sequence[dict[str, Any]], settings: dict[str, Any]) -> dict
                 images=[
                     dict(
                         **{key: record[key] for key in kept},
+                        sureness=record.get('sureness'),  # not in results of earlier versions
                         objects=len(record['annotations']),
                         seconds=record['seconds'],
                         warnings=record['warnings'],
