@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import time
+from contextlib import contextmanager
 from html.parser import HTMLParser
 from urllib.request import Request, urlopen
 
@@ -225,6 +226,41 @@ class Browser:
         found = self.call('/element', using='css selector', value=selector)
         self.call(f'/element/{next(iter(found.values()))}/click')
 
+    def develop(self, command, **parameters):
+        return self.call('/goog/cdp/execute', cmd=command, params=parameters)
+
+    @contextmanager
+    def phone(self, width, height):
+        """Be one, with a touch screen of this size and no mouse."""
+        size = dict(width=width, height=height, deviceScaleFactor=2, mobile=True)
+        self.develop('Emulation.setDeviceMetricsOverride', **size)
+        self.develop('Emulation.setTouchEmulationEnabled', enabled=True)
+        try:
+            yield
+        finally:
+            self.develop('Emulation.setTouchEmulationEnabled', enabled=False)
+            self.develop('Emulation.clearDeviceMetricsOverride')
+
+    def drag(self, start, end):
+        """Move a finger from one place to another."""
+        places = [
+            [a + (b - a) * step / 8 for a, b in zip(start, end, strict=True)] for step in range(9)
+        ]
+        for kind, (x, y) in zip(['touchStart', *['touchMove'] * 8], places, strict=True):
+            self.develop('Input.dispatchTouchEvent', type=kind, touchPoints=[dict(x=x, y=y)])
+        self.develop('Input.dispatchTouchEvent', type='touchEnd', touchPoints=[])
+
+    def box(self, selector):
+        """Left, top, right and bottom of an element that is to be seen."""
+        found = self.run(
+            'const element = document.querySelector(arguments[0]);'
+            'const box = element.getBoundingClientRect();'
+            'return element.checkVisibility() && [box.left, box.top, box.right, box.bottom]',
+            selector,
+        )
+        assert found, f'{selector} cannot be seen'
+        return found
+
     def choose(self, control, value):
         self.run(
             'const control = document.getElementById(arguments[0]);'
@@ -392,14 +428,14 @@ def test_browser_survives_a_viewer_closed_by_a_gesture(browser, page):
         'viewer.close();'
         'return closed'
     )
-    assert closed == 'cat/c'
+    assert closed == 'cat/b10'
     browser.press('\ue007')  # enter
-    assert browser.text('#viewer-name').startswith('cat/c')
+    assert browser.text('#viewer-name').startswith('cat/b10')
 
 
 def test_browser_prints_all_cards_and_no_tools(browser, page):
     browser.open(page)
-    browser.call('/goog/cdp/execute', cmd='Emulation.setEmulatedMedia', params=dict(media='print'))
+    browser.develop('Emulation.setEmulatedMedia', media='print')
     try:
         assert len(browser.visible()) == 9
         for selector in ('#tools', 'nav'):
@@ -407,16 +443,16 @@ def test_browser_prints_all_cards_and_no_tools(browser, page):
                 'return document.querySelector(arguments[0]).checkVisibility()', selector
             )
     finally:
-        browser.call('/goog/cdp/execute', cmd='Emulation.setEmulatedMedia', params=dict(media=''))
+        browser.develop('Emulation.setEmulatedMedia', media='')
 
 
 def test_browser_without_scripts_shows_all_cards(browser, page):
     disable = 'Emulation.setScriptExecutionDisabled'
-    browser.call('/goog/cdp/execute', cmd=disable, params=dict(value=True))
+    browser.develop(disable, value=True)
     try:
         browser.open(page)
     finally:
-        browser.call('/goog/cdp/execute', cmd=disable, params=dict(value=False))
+        browser.develop(disable, value=False)
     assert len(browser.visible()) == 9
     assert not browser.run('return document.getElementById("tools").checkVisibility()')
 
@@ -427,3 +463,75 @@ def test_browser_shows_a_single_image(browser, tmp_path):
     browser.click('.card img')
     browser.press('\ue014')
     assert browser.text('#viewer-name').startswith('cat/b2')
+
+
+#: Of a name that takes several lines.
+LONG = 'IMG_20240817_183045_' + 'a_long_name_' * 8
+SIZES = [(320, 568), (390, 844), (667, 375), (768, 1024)]
+
+
+@pytest.mark.parametrize('size', SIZES, ids=lambda size: f'{size[0]}x{size[1]}')
+def test_browser_on_a_phone_has_room_for_all_of_the_viewer(browser, tmp_path, size):
+    page = write_report(tmp_path, {'cat': [(LONG, 0.1, 20), ('c', 0.9, 4)]}, shape=(400, 400))
+    with browser.phone(*size):
+        browser.open(page)
+        browser.click('.card .pictures')
+        width, height = size
+        assert browser.run('return document.documentElement.scrollWidth') == width
+        name, close = browser.box('#viewer-name'), browser.box('#close')
+        assert close[1] < name[3] and name[1] < close[3] and name[2] <= close[0]  # in one row
+        assert name[2] - name[0] > min(0.7 * width, 220) and name[3] - name[1] < 80
+        picture = browser.box('#viewer-picture')
+        assert (picture[3] - picture[1]) * (picture[2] - picture[0]) > 0.5 * width * height
+        parts = ['#previous', '#next', '#viewer-file', '.kinds', '.with-touch']
+        for selector in ('#close', *parts):
+            left, top, right, bottom = browser.box(selector)
+            assert left >= 0 and top >= 0 and right <= width and bottom <= height, selector
+        for selector in ('#close', '#previous', '#next', '.kinds button'):
+            left, top, right, bottom = browser.box(selector)
+            assert min(right - left, bottom - top) >= 44, selector  # as wide as a finger
+        assert not browser.run('return document.querySelector(".with-keys").checkVisibility()')
+        browser.click('#close')
+        assert not browser.run('return document.getElementById("viewer").open')
+
+
+def test_browser_leafs_by_swipes(browser, page):
+    def shown():
+        return browser.text('#viewer-name').split(' · ')[0], browser.text('#viewer-place')
+
+    with browser.phone(390, 844):
+        browser.open(page)
+        browser.click('.card .pictures')
+        assert shown() == ('cat/b2', '1 of 9')
+        browser.drag((300, 400), (100, 420))
+        assert shown() == ('cat/b10', '2 of 9')
+        browser.drag((100, 400), (300, 380))
+        browser.drag((100, 400), (300, 400))
+        assert shown() == ('dog/d2', '9 of 9')  # around the end
+        for end in ((290, 150), (310, 700), (180, 550), (285, 400)):  # up, down, askew, too short
+            browser.drag((300, 400), end)
+            assert shown() == ('dog/d2', '9 of 9'), end
+
+
+def test_browser_zooms_by_two_fingers_and_does_not_leaf_then(browser, page):
+    with browser.phone(390, 844):
+        browser.open(page)
+        browser.click('.card .pictures')
+        browser.develop('Input.synthesizePinchGesture', x=200, y=400, scaleFactor=2.0)
+        assert browser.run('return visualViewport.scale') > 1.5
+        assert browser.text('#viewer-place') == '1 of 9'
+        left = browser.run('return visualViewport.pageLeft')
+        browser.drag((300, 400), (100, 400))
+        assert browser.text('#viewer-place') == '1 of 9'
+        assert browser.run('return visualViewport.pageLeft') > left  # the picture moved instead
+
+
+def test_browser_speaks_of_keys_where_there_is_no_touch_screen(browser, page):
+    browser.open(page)
+    browser.click('.card .pictures')
+    assert browser.run('return document.querySelector(".with-keys").checkVisibility()')
+    assert not browser.run('return document.querySelector(".with-touch").checkVisibility()')
+    name, close = browser.box('#viewer-name'), browser.box('#close')
+    assert close[0] >= name[2] and close[1] < name[3]
+    picture = browser.box('#viewer-picture')
+    assert browser.box('#previous')[2] <= picture[0] and picture[2] <= browser.box('#next')[0]

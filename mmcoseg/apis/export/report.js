@@ -103,6 +103,8 @@
     picture.alt = `${kind} of ${card.dataset.name}`;
     const figures = [...card.querySelectorAll('.figures span')].map((span) => span.textContent);
     at('viewer-name').textContent = [card.dataset.name, ...figures].join(' · ');
+    const all = open();
+    at('viewer-place').textContent = `${all.indexOf(card) + 1} of ${all.length}`;
     const file = card.querySelector('.pictures').getAttribute('href');
     at('viewer-file').hidden = !file;
     if (file) at('viewer-file').href = file;
@@ -170,6 +172,26 @@
   at('previous').addEventListener('click', () => step(-1));
   at('next').addEventListener('click', () => step(1));
   at('close').addEventListener('click', leave);
+
+  // A swipe is a finger that goes sideways. What goes up or down scrolls, two fingers zoom: the
+  // browser does these and cancels the pointer. A zoomed picture is moved by one finger.
+  const zoomed = () => (window.visualViewport ? visualViewport.scale > 1.01 : false);
+  let touch = null;
+  at('viewer-picture').addEventListener('pointerdown', (event) => {
+    touch = event.pointerType !== 'mouse' && event.isPrimary && !zoomed() ? event : null;
+  });
+  at('viewer-picture').addEventListener('pointercancel', () => {
+    touch = null;
+  });
+  at('viewer-picture').addEventListener('pointerup', (event) => {
+    if (!touch || event.pointerId !== touch.pointerId) return;
+    const [x, y] = [event.clientX - touch.clientX, event.clientY - touch.clientY];
+    touch = null;
+    if (Math.abs(x) > 40 && Math.abs(x) > 2 * Math.abs(y)) step(x < 0 ? 1 : -1);
+  });
+  if (window.visualViewport) {
+    visualViewport.addEventListener('resize', () => viewer.classList.toggle('zoomed', zoomed()));
+  }
   viewer.addEventListener('close', () => {
     if (current && !viewer.open) leave(); // closed by other means than ours, such as a gesture
   });
