@@ -7,6 +7,7 @@ found an error; 2 wrong usage. torch is imported only once a command runs, so th
 import argparse
 import dis
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from .config_files import METHODS
+from .config_files import METHODS, config_of_method, find_config
+from .export_formats import FORMATS, chosen_formats
 from .version import __version__
 
 __all__ = ['main']
@@ -446,7 +448,7 @@ def _add_segment(parser: argparse.ArgumentParser) -> None:
         nargs='+',
         default=['masks', 'overlays', 'coco'],
         metavar='FORMAT',
-        help='masks, overlays, cutouts, coco, labelme, yolo (default: masks overlays coco)',
+        help=f'{", ".join(FORMATS)} (default: masks overlays coco)',
     )
     parser.add_argument('--cutouts', action='store_true', help='also cut the objects out (RGBA)')
     parser.add_argument(
@@ -481,6 +483,13 @@ def _add_segment(parser: argparse.ArgumentParser) -> None:
 
 
 def _segment(args: argparse.Namespace) -> int:
+    # What may be mistyped, before seconds are spent on importing torch.
+    if not os.path.lexists(Path(args.input).expanduser()):
+        raise FileNotFoundError(f'there is no file or folder {args.input}')
+    find_config(args.config or config_of_method(args.method))
+    formats = [name for part in args.format for name in part.split(',') if name]
+    formats = chosen_formats([*formats, *(['cutouts'] if args.cutouts else [])])
+
     from .apis.inputs import ImageLimits
     from .apis.progress import RunProgress
     from .apis.segment import segment_to_folder
@@ -506,10 +515,7 @@ def _segment(args: argparse.Namespace) -> int:
         presence_threshold=args.presence_threshold,
         seed=args.seed,
         num_workers=args.workers,
-        formats=[
-            *(name for part in args.format for name in part.split(',') if name),
-            *(['cutouts'] if args.cutouts else []),
-        ],
+        formats=formats,
         polygons=args.polygons,
         overwrite=args.overwrite,
         limits=ImageLimits(**limits),

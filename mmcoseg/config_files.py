@@ -6,7 +6,7 @@ Light on purpose: nothing here imports torch or mmengine.
 import difflib
 from pathlib import Path
 
-__all__ = ['METHODS', 'config_root', 'find_config', 'list_configs']
+__all__ = ['METHODS', 'config_of_method', 'config_root', 'find_config', 'list_configs']
 
 #: Methods that segment groups without labels: the name for users -> the config.
 METHODS = {
@@ -20,6 +20,20 @@ METHODS = {
 }
 
 _PACKAGE = Path(__file__).resolve().parent
+
+
+def config_of_method(method: str) -> str:
+    """The name of the config of one of :data:`METHODS`.
+
+    Raises:
+        ValueError: if it is none of these.
+    """
+    if method not in METHODS:
+        raise ValueError(
+            f'there is no method {method!r}, only {sorted(METHODS)}; any other model is given '
+            'by its config'
+        )
+    return METHODS[method]
 
 
 def config_root() -> Path:

@@ -19,6 +19,7 @@ NODES = {name: node for name, node in vars(registry).items() if isinstance(node,
 LAYERS = {
     'version': 0,
     'config_files': 0,
+    'export_formats': 0,
     'registry': 0,
     'compat': 0,
     'structures': 1,
@@ -115,6 +116,29 @@ def test_importing_the_package_or_asking_for_help_is_light(repo_env):
         'print([m for m in ("torch", "mmengine", "mmseg", "numpy") if m in sys.modules])'
     )
     assert fresh(code, repo_env).strip() == '[]'
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'said'),
+    [
+        (['no/such/folder'], 'there is no file or folder no/such/folder'),
+        (['.', '--method', 'magic'], "there is no method 'magic', only"),
+        (['.', '--config', 'consensus/magic'], "there is no config 'consensus/magic'"),
+        (['.', '--format', 'masks', 'svg'], "there are no formats ['svg']"),
+    ],
+    ids=['path', 'method', 'config', 'format'],
+)
+def test_mistyped_arguments_are_found_before_anything_heavy_is_imported(
+    arguments, said, repo_env, tmp_path
+):
+    code = (
+        'import contextlib, io, sys; from mmcoseg.cli import main; text = io.StringIO()\n'
+        'with contextlib.redirect_stderr(text):\n'
+        f'    code = main(["segment", *{arguments!r}, "--out", {str(tmp_path / "out")!r}])\n'
+        'print(code, "torch" in sys.modules, text.getvalue())'
+    )
+    assert fresh(code, repo_env).startswith(f'1 False mmcoseg: error: {said}')
+    assert not (tmp_path / 'out').exists()
 
 
 def _part(module: str) -> str:

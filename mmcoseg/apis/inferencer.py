@@ -21,7 +21,7 @@ from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 
 from ..compat import load_checkpoint_file, return_freed_memory
-from ..config_files import METHODS, find_config
+from ..config_files import config_of_method, find_config
 from ..datasets.collate import group_collate
 from ..datasets.image_io import BadImageError, image_of, read_image
 from ..datasets.transforms import ForEachImage
@@ -73,12 +73,7 @@ def inference_config(
         FileNotFoundError: if there is no such config.
     """
     if config is None:
-        if method not in METHODS:
-            raise ValueError(
-                f'there is no method {method!r}, only {sorted(METHODS)}; any other model is given '
-                'by its config'
-            )
-        config = METHODS[method]
+        config = config_of_method(method)
     if isinstance(config, Config):
         cfg = copy.deepcopy(config)
     else:

@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from ...datasets.image_io import image_of
+from ...export_formats import FORMATS, chosen_formats
 from ...structures import CoSegDataSample
 from ...structures.coseg_data_sample import VOID
 from ...version import __version__
@@ -28,9 +29,6 @@ from .polygons import TOLERANCE, mask_to_polygons
 from .report import THUMBNAIL_SIDE, build_report
 
 __all__ = ['FORMATS', 'ResultWriter']
-
-#: What a :class:`ResultWriter` can write.
-FORMATS = ('masks', 'overlays', 'cutouts', 'coco', 'labelme', 'yolo')
 
 #: Folder of what is needed again to assemble the report.
 _THUMBNAILS = '.mmcoseg/thumbnails'
@@ -101,17 +99,13 @@ class ResultWriter:
         polygon_tolerance: float = TOLERANCE,
         report: bool = True,
     ) -> None:
-        formats = (formats,) if isinstance(formats, str) else tuple(formats)
-        unknown = sorted(set(formats) - set(FORMATS))
-        if unknown:
-            raise ValueError(f'there are no formats {unknown}; choose among {list(FORMATS)}')
         self.out_dir = Path(out_dir)
-        self.formats = tuple(name for name in FORMATS if name in formats)
+        self.formats = chosen_formats(formats)
         self.polygons = polygons
         self.polygon_tolerance = polygon_tolerance
         self.report = report
         self._pictures: dict = {}  # of the report, which is written again and again
-        self._yolo = YoloNames(self.out_dir / 'yolo/data.yaml') if 'yolo' in formats else None
+        self._yolo = YoloNames(self.out_dir / 'yolo/data.yaml') if 'yolo' in self.formats else None
 
     def write_image(
         self,
