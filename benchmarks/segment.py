@@ -1,6 +1,6 @@
 """Time and memory of ``mmcoseg segment``, the whole command, and of the field's usual ways.
 
-Prints three parts, each a table or more:
+Prints four parts, each a table or more:
 
 time    seconds an image from a folder of images to a folder of results, with the dense CRF and
         self-training and without both. Start-up is what the command takes for a single image; it
@@ -9,15 +9,16 @@ memory  peaks of memory of all the runs with CRF and self-training, up to 1,000 
         of the command's process (VmHWM), and of it and its helper processes together (the sum of
         their resident memory, looked at ten times a second; what they share counts for each).
         "Held" is that sum without pages of files, which the system takes back when it needs them.
+photo   CPU time and memory of photographs of 4,000 pixels (12 megapixels) against those of 500.
 field   dense n x n spectral clustering, scikit-learn's k-means on all descriptors, and the dense
         CRF in one process, each against what takes its place here.
 
-The images are photographs of the largest folder below DATA, the longer side 500 pixels; where more
-are wanted, flipped and cropped ones too. Without DATA they are drawn. Linux only. Times on the
-clock: let nothing else run. CPU time hardly depends on what else the machine does. All takes about
-three quarters of an hour on 2 cores, ``--quick`` two minutes.
+The images are photographs of the largest folder below DATA, the longer side 500 pixels (or 4,000,
+enlarged); where more are wanted, flipped and cropped ones too. Without DATA they are drawn. Linux
+only. Times on the clock: let nothing else run. CPU time hardly depends on what else the machine
+does. All takes about fifty minutes on 2 cores, ``--quick`` three.
 
-    python benchmarks/segment.py [--data DATA] [--parts time memory field] [--quick]
+    python benchmarks/segment.py [--data DATA] [--parts time memory photo field] [--quick]
 """
 
 import argparse
@@ -49,12 +50,12 @@ from mmcoseg.datasets.image_io import IMAGE_SUFFIXES, read_image
 from mmcoseg.models.postprocessors import refine_many
 from mmcoseg.models.postprocessors.processes import default_workers
 
-PARTS = ('time', 'memory', 'field')
+PARTS = ('time', 'memory', 'photo', 'field')
 #: Name of what is run -> options of the command.
 FULL, PLAIN = 'CRF and self-training', 'neither'
 MODES = {FULL: (), PLAIN: ('--no-crf', '--cfg-options', 'model.refiners=None')}
-#: The longer side of images, in pixels.
-SIDE = 500
+#: The longer side of images, in pixels, and of those of a phone's camera: 12 megapixels.
+SIDE, PHOTO_SIDE = 500, 4000
 #: Seconds between two looks at the memory of a run.
 INTERVAL = 0.1
 
@@ -66,6 +67,7 @@ class Sizes:
     Args:
         time: of the groups of the part ``time``.
         memory: of those of the part ``memory``, besides the former.
+        photo: of the part ``photo``.
         dense: for dense spectral clustering, whose matrix grows with the square.
         kmeans: for k-means.
         crf: for the dense CRF.
@@ -75,6 +77,7 @@ class Sizes:
 
     time: Sequence[int] = (20, 115, 419)
     memory: Sequence[int] = (10, 100, 1000)
+    photo: int = 9
     dense: int = 4
     kmeans: Sequence[int] = (20, 115)
     crf: int = 24
@@ -82,7 +85,7 @@ class Sizes:
     large: int = 115
 
 
-QUICK = Sizes((8,), (16,), dense=1, kmeans=(4,), crf=6, crf_repeats=2, large=8)
+QUICK = Sizes((8,), (16,), photo=3, dense=1, kmeans=(4,), crf=6, crf_repeats=2, large=8)
 
 
 @dataclass
@@ -129,6 +132,8 @@ def main() -> None:
             bench.time_table(sizes.time)
         if 'memory' in args.parts:
             bench.memory_table(sizes)
+        if 'photo' in args.parts:
+            bench.photo_table(sizes.photo)
         if 'field' in args.parts:
             field_tables(bench, sizes)
 
@@ -144,30 +149,30 @@ class Bench:
     def __init__(self, folder: Path, photographs: Sequence[Path]) -> None:
         self.folder = folder
         self.photographs = photographs
-        self.runs: dict[tuple[str, int], Run] = {}
+        self.runs: dict[tuple[str, int, int], Run] = {}
 
-    def images(self, count: int) -> Path:
+    def images(self, count: int, side: int) -> Path:
         """A folder of so many images."""
-        folder = self.folder / f'images-{count}'
+        folder = self.folder / f'images-{count}-{side}'
         if not folder.is_dir():
             folder.mkdir()
-            make_images(folder, count, self.photographs)
+            make_images(folder, count, self.photographs, side)
         return folder
 
-    def run(self, mode: str, count: int) -> Run:
+    def run(self, mode: str, count: int, side: int = SIDE) -> Run:
         """``mmcoseg segment`` of a group of so many images."""
         if not self.runs:
-            self._segment(mode, 1)  # libraries, weights and byte code come from the disk
-        if (mode, 1) not in self.runs:
-            self.runs[mode, 1] = self._segment(mode, 1)
-        if (mode, count) not in self.runs:
-            self.runs[mode, count] = self._segment(mode, count)
-        return self.runs[mode, count]
+            self._segment(mode, 1, side)  # libraries, weights and byte code come from the disk
+        if (mode, 1, side) not in self.runs:
+            self.runs[mode, 1, side] = self._segment(mode, 1, side)
+        if (mode, count, side) not in self.runs:
+            self.runs[mode, count, side] = self._segment(mode, count, side)
+        return self.runs[mode, count, side]
 
-    def _segment(self, mode: str, count: int) -> Run:
+    def _segment(self, mode: str, count: int, side: int) -> Run:
         out = self.folder / 'out'
-        command = [sys.executable, '-m', 'mmcoseg.cli', 'segment', str(self.images(count))]
-        say(f'segmenting {count} images: {mode}')
+        command = [sys.executable, '-m', 'mmcoseg.cli', 'segment', str(self.images(count, side))]
+        say(f'segmenting {count} images of {side} pixels: {mode}')
         run = watch([*command, '--out', str(out), *MODES[mode]], self.folder / 'log')
         totals = json.loads((out / 'summary.json').read_text())['totals']
         if totals['num_images'] != count or totals['num_skipped']:
@@ -204,7 +209,7 @@ class Bench:
         show('Time of `mmcoseg segment`', header, rows)
 
     def memory_table(self, sizes: Sizes) -> None:
-        measured = {count for mode, count in self.runs if mode == FULL}
+        measured = {count for mode, count, side in self.runs if (mode, side) == (FULL, SIDE)}
         rows = []
         for count in sorted({*sizes.memory, *measured}):
             run = self.run(FULL, count)
@@ -212,6 +217,20 @@ class Bench:
             rows.append((f'{count:,}', f'{run.seconds / count:.3f}', *peaks))
         header = ('images', 's an image', 'peak (GB)', 'with helpers (GB)', 'held (GB)')
         show(f'Memory of `mmcoseg segment`: {FULL}', header, rows)
+
+    def photo_table(self, count: int) -> None:
+        """Without start-up, which is what a single image takes."""
+        rows = []
+        for mode in MODES:
+            taken = {}
+            for side in (SIDE, PHOTO_SIDE):
+                first, run = self.run(mode, 1, side), self.run(mode, count, side)
+                taken[side] = (run.cpu - first.cpu) / (count - 1)
+                ratio = 'baseline' if side == SIDE else f'{taken[side] / taken[SIDE]:.2f} x'
+                peak = f'{run.peak / 1e9:.2f}'
+                rows.append((f'{mode}, {side:,} pixels', f'{taken[side]:.3f}', ratio, peak))
+        header = ('', 'CPU s a further image', 'of 500 pixels', 'peak (GB)')
+        show(f'Large photographs, {count} of them', header, rows)
 
 
 def watch(command: Sequence[str], log: Path) -> Run:
@@ -280,7 +299,7 @@ def look(pid: int, run: Run) -> None:
 def field_tables(bench: Bench, sizes: Sizes) -> None:
     """Each way in a process of its own, so that its peak of memory is its own."""
     count = max(sizes.dense, sizes.large, *sizes.kmeans)
-    files = sorted(bench.images(count).iterdir())
+    files = sorted(bench.images(count, SIDE).iterdir())
     rows = bench.folder / 'descriptors.npy'
     say(f'computing the descriptors of {count} images')
     locations = alone(save_descriptors, files, rows)
@@ -492,14 +511,14 @@ def largest_folder(data: Path | None) -> list[Path]:
     return max(folders.values(), key=len)
 
 
-def make_images(folder: Path, count: int, photographs: Sequence[Path]) -> None:
-    """Write ``count`` different images, the same ones every time."""
+def make_images(folder: Path, count: int, photographs: Sequence[Path], side: int) -> None:
+    """Write ``count`` different images of this longer side, the same ones every time."""
     if not photographs:
         drawn = SyntheticCoSegDataset(
-            num_categories=1, images_per_group=count, image_size=(3 * SIDE // 4, SIDE)
+            num_categories=1, images_per_group=count, image_size=(3 * side // 4, side)
         )
         for number, record in enumerate(drawn.get_data_info(0)['images']):
-            save(folder, number, record['render'].load()[0])
+            save(folder, number, record['render'].load()[0], side)
         return
     for number in range(count):
         again, index = divmod(number, len(photographs))
@@ -510,12 +529,12 @@ def make_images(folder: Path, count: int, photographs: Sequence[Path]) -> None:
             top, left = (rng.integers(0, n - m + 1) for n, m in zip(image.shape, size))
             image = image[top : top + size[0], left : left + size[1]]
             image = image[:, ::-1] if again % 2 else image
-        save(folder, number, image)
+        save(folder, number, image, side)
 
 
-def save(folder: Path, number: int, image: np.ndarray) -> None:
-    scale = SIDE / max(image.shape[:2])
-    size = [max(1, round(scale * side)) for side in image.shape[1::-1]]
+def save(folder: Path, number: int, image: np.ndarray, side: int) -> None:
+    scale = side / max(image.shape[:2])
+    size = [max(1, round(scale * length)) for length in image.shape[1::-1]]
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     file = folder / f'{number:04d}.jpg'
     if not cv2.imwrite(str(file), cv2.resize(image, size, interpolation=how)):
