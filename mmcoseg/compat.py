@@ -12,7 +12,13 @@ import torch
 from mmengine.logging import print_log
 from mmengine.runner.checkpoint import CheckpointLoader, get_torch_safe_globals
 
-__all__ = ['import_optional', 'load_checkpoint_file', 'use_safe_checkpoints']
+__all__ = [
+    'import_optional',
+    'load_checkpoint_file',
+    'pillow_reads_avif',
+    'pillow_reads_heif',
+    'use_safe_checkpoints',
+]
 
 
 def import_optional(module: str, extra: str, purpose: str) -> ModuleType:
@@ -33,6 +39,25 @@ def import_optional(module: str, extra: str, purpose: str) -> ModuleType:
             f'{purpose} needs the package {module!r} ({error}); install it with '
             f"`pip install 'mmcoseg[{extra}]'`"
         ) from error
+
+
+def pillow_reads_heif() -> bool:
+    """Let Pillow read HEIC files by the package pillow-heif; whether that is there."""
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        return False
+    register_heif_opener()
+    return True
+
+
+def pillow_reads_avif() -> bool:
+    """Whether Pillow reads AVIF files: from 11.3 on, unless it was built without."""
+    try:
+        from PIL import AvifImagePlugin
+    except ImportError:
+        return False
+    return AvifImagePlugin.SUPPORTED
 
 
 def load_checkpoint_file(

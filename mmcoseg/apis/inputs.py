@@ -12,7 +12,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..datasets.image_io import IMAGE_SUFFIXES, BadImageError, from_pil
+from ..datasets.image_io import (
+    IMAGE_SUFFIXES,
+    UNREAD_SUFFIXES,
+    BadImageError,
+    from_pil,
+    open_image,
+)
 
 __all__ = ['ImageItem', 'ImageLimits', 'InputGroup', 'SkippedFile', 'read_inputs']
 
@@ -96,7 +102,7 @@ class ImageItem:
                 raise BadImageError(f'{self.path} is {kind}')
             if os.stat(self.path).st_size == 0:
                 raise BadImageError(f'{self.path} is empty')
-            with Image.open(self.path) as image:
+            with open_image(self.path) as image:
                 size = image.size
         except (BadImageError, FileNotFoundError):
             raise
@@ -104,7 +110,7 @@ class ImageItem:
             raise BadImageError(
                 f'{self.path} is absurdly large (--max-pixels raises the limit): {error}'
             ) from error
-        except Exception as error:  # Pillow's readers raise anything on damaged files
+        except OSError as error:  # such as a link to itself
             raise BadImageError(f'{self.path} cannot be read as an image: {error}') from error
         limits.check(*size, str(self.path))
         return math.prod(size)
@@ -171,8 +177,10 @@ def read_inputs(
     - *A dict*: name of the group -> any of these, as one group each.
 
     Arrays are (H, W, 3) or (H, W), uint8. Hidden files are left out, as are files whose suffix is
-    not one of an image; folders come in sorted order, lists as they are. Two images of a group
-    with one stem (``a.jpg``, ``a.png``) go by their whole names: results are then called
+    not one of an image; photographs of kinds that cannot be read here (``UNREAD_SUFFIXES``) are
+    taken, so that they are seen to be skipped. Folders come in sorted order, lists as they are.
+    Two files of one name, of different folders, are called ``a.jpg`` and ``a~2.jpg``. Two images
+    of a group with one stem (``a.jpg``, ``a.png``) go by their whole names: results are then called
     ``a.jpg.png`` and ``a.png.png``. Whatever still has the same name gets ``~2``, ``~3``, ...
 
     Args:
@@ -182,8 +190,8 @@ def read_inputs(
 
     Raises:
         FileNotFoundError: if there is no such file or folder.
-        ValueError: if there is no image in it, a group without a name, or an array that is no
-            image.
+        ValueError: if there is no image in it, or none of a kind that can be read, a group without
+            a name, or an array that is no image.
         TypeError: for anything else than the above.
 
     Example:
@@ -208,6 +216,7 @@ def read_inputs(
     if empty or not found:
         where = f'the groups {empty}' if empty else 'the input'
         raise ValueError(f'{where} without any image; give folders, files or arrays')
+    _require_readable([source for _, sources in found for source in sources])
     names = _distinct([name for name, _ in found])
     return [InputGroup(name, _items(found[i][1], notes)) for i, name in enumerate(names)]
 
@@ -275,7 +284,7 @@ class _Reader:
             return self.folder(path)
         if not os.path.lexists(path):
             raise FileNotFoundError(f'there is no file or folder {path}')
-        if path.suffix.lower() in IMAGE_SUFFIXES:
+        if _is_image(path):
             return [(_folder_of(path).name or _UNNAMED, [path])]
         return self.text_file(path)
 
@@ -315,12 +324,11 @@ class _Reader:
         """Files of one folder that are images by their suffix, sorted."""
         images, strange = [], []
         for path in _entries(folder):
-            suffix = path.suffix.lower()
             if path.is_dir():
                 continue
-            if suffix in IMAGE_SUFFIXES:
+            if _is_image(path):
                 images.append(path)
-            elif suffix not in _COMPANIONS:
+            elif path.suffix.lower() not in _COMPANIONS:
                 strange.append(path.name)
         if strange and (images or len(strange) > 1):
             self.notes.append(f'{folder}: no images by their suffix: {_named(strange)}')
@@ -333,11 +341,7 @@ class _Reader:
         if (folder / '.mmcoseg').is_dir() or (outside.is_dir() and folder.name in _RESULTS):
             return []
         folders = [entry for entry in _entries(folder, quiet=True) if entry.is_dir()]
-        return [
-            entry
-            for entry in folders
-            if any(p.suffix.lower() in IMAGE_SUFFIXES for p in _entries(entry, quiet=True))
-        ]
+        return [entry for entry in folders if any(map(_is_image, _entries(entry, quiet=True)))]
 
     def text_file(self, file: Path) -> _Groups:
         content = file.read_bytes()
@@ -376,6 +380,27 @@ class _Reader:
         ]
 
 
+def _is_image(path: Path) -> bool:
+    """Whether a file is an image by its suffix, of a kind that can be read or not."""
+    suffix = path.suffix.lower()
+    return suffix in IMAGE_SUFFIXES or suffix in UNREAD_SUFFIXES
+
+
+def _require_readable(sources: Sequence[_Source]) -> None:
+    """Raises:
+    ValueError: if all images are of kinds that cannot be read, with what helps.
+    """
+    examples: dict[str, str] = {}
+    for source in sources:
+        name = source.name if isinstance(source, Path) else source[0]
+        cure = UNREAD_SUFFIXES.get(Path(name).suffix.lower())
+        if cure is None or not isinstance(source, Path):
+            return
+        examples.setdefault(cure, name)
+    kinds = '; '.join(f'{name} {cure}' for cure, name in examples.items())
+    raise ValueError(f'no image of the input can be read ({len(sources)} files): {kinds}')
+
+
 def _folder_of(path: Path) -> Path:
     """The folder in which a file is; not that of the file which it may be a link to."""
     return Path(os.path.abspath(path)).parent
@@ -392,15 +417,29 @@ def _entries(folder: Path, quiet: bool = False) -> list[Path]:
 
 
 def _items(sources: Sequence[_Source], notes: list[str]) -> list[ImageItem]:
-    names = [source.name if isinstance(source, Path) else source[0] for source in sources]
+    given = [source.name if isinstance(source, Path) else source[0] for source in sources]
+    names = _distinct(given, with_suffix=True)
+    renamed = [
+        f'{source if isinstance(source, Path) else old} is called {new}'
+        for source, old, new in zip(sources, given, names)
+        if new != old
+    ]
+    if renamed:
+        notes.append(f'of files of one name: {_named(renamed)}')
+    # Files that are skipped for sure change no other file's name.
+    read = [Path(name).suffix.lower() not in UNREAD_SUFFIXES for name in names]
     stems = [Path(name).stem for name in names]
-    counts = Counter(stems)
-    chosen = [name if counts[stem] > 1 else stem for name, stem in zip(names, stems)]
-    twins = sorted({name for name, stem in zip(names, stems) if counts[stem] > 1})
-    if twins:
-        notes.append(f'go by their whole names, since their stems are the same: {_named(twins)}')
+    counts = Counter(stem for stem, is_read in zip(stems, read) if is_read)
+    twins = [counts[stem] > 1 for stem in stems]
+    whole = sorted(n for n, twin, is_read in zip(names, twins, read) if twin and is_read)
+    if whole:
+        notes.append(f'go by their whole names, since their stems are the same: {_named(whole)}')
+    chosen = [
+        name if twin or not is_read else stem
+        for name, stem, twin, is_read in zip(names, stems, twins, read)
+    ]
     items = []
-    for source, name, stem in zip(sources, _distinct(names), _distinct(chosen)):
+    for source, name, stem in zip(sources, names, _distinct(chosen)):
         if isinstance(source, Path):
             items.append(ImageItem(stem, name, source))
         else:
@@ -408,15 +447,21 @@ def _items(sources: Sequence[_Source], notes: list[str]) -> list[ImageItem]:
     return items
 
 
-def _distinct(names: Sequence[str]) -> list[str]:
-    """The names; where one comes again, with ``~2``, ``~3``, ... behind it."""
+def _distinct(names: Sequence[str], with_suffix: bool = False) -> list[str]:
+    """The names; where one comes again, with ``~2``, ``~3``, ... behind it.
+
+    Args:
+        names: of groups or images.
+        with_suffix: they are names of files: the number comes before the suffix.
+    """
     taken, distinct = set(names), []
     used: set[str] = set()
     for name in names:
+        root, suffix = os.path.splitext(name) if with_suffix else (name, '')
         number, new = 1, name
         while new in used or (number > 1 and new in taken):
             number += 1
-            new = f'{name}~{number}'
+            new = f'{root}~{number}{suffix}'
         used.add(new)
         distinct.append(new)
     return distinct

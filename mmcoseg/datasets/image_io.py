@@ -1,35 +1,158 @@
 """Reading images and masks of every kind that users have."""
 
+import zlib
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from ..compat import pillow_reads_avif, pillow_reads_heif
 from ..structures import CoSegDataSample
 
-__all__ = ['IMAGE_SUFFIXES', 'BadImageError', 'from_pil', 'image_of', 'read_image', 'read_mask']
+__all__ = [
+    'IMAGE_SUFFIXES',
+    'UNREAD_SUFFIXES',
+    'BadImageError',
+    'from_pil',
+    'image_of',
+    'open_image',
+    'read_image',
+    'read_mask',
+]
+
+_HEIF_SUFFIXES = ('.heic', '.heif', '.hif')
+_AVIF_SUFFIXES = ('.avif',)
+_RAW_SUFFIXES = tuple(
+    '.3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .fff .gpr .iiq .k25 .kdc .mef .mos .mrw .nef .nrw '
+    '.orf .pef .raf .raw .rw2 .rwl .sr2 .srf .srw .x3f'.split()
+)
+_HEIF_CURE = 'is a HEIC photo: `pip install pillow-heif` and it is read'
+_AVIF_CURE = 'is an AVIF image: `pip install --upgrade pillow` (11.3 or later) and it is read'
+_JXL_CURE = 'is a JPEG XL image, which is not read: save it as JPEG or PNG'
+_RAW_CURE = "is a camera's raw file, which is not read: develop it to JPEG or TIFF"
 
 #: Suffixes, in lower case, of the files that are taken for images.
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.gif')
+#: Suffixes of photographs that cannot be read here -> what they are, and what helps.
+UNREAD_SUFFIXES = dict.fromkeys(_RAW_SUFFIXES, _RAW_CURE) | {'.jxl': _JXL_CURE}
+if pillow_reads_heif():
+    IMAGE_SUFFIXES += _HEIF_SUFFIXES
+else:
+    UNREAD_SUFFIXES |= dict.fromkeys(_HEIF_SUFFIXES, _HEIF_CURE)
+if pillow_reads_avif():
+    IMAGE_SUFFIXES += _AVIF_SUFFIXES
+else:
+    UNREAD_SUFFIXES |= dict.fromkeys(_AVIF_SUFFIXES, _AVIF_CURE)
+
+#: How files of these kinds begin, after four bytes, whatever they are called.
+_HEIF_HEADS = (b'ftypheic', b'ftypheix', b'ftypheim', b'ftypheis', b'ftypmif1', b'ftypmsf1')
+_AVIF_HEADS = (b'ftypavif', b'ftypavis')
+
+_PNG_HEAD = b'\x89PNG\r\n\x1a\n'
+#: Alpha from which a pixel of a mask is not transparent.
+_OPAQUE = 128
 
 
 class BadImageError(ValueError):
     """An image or mask that cannot be used; the message names the file and the cause."""
 
 
-def _open(path: str | Path) -> Image.Image:
+def open_image(path: str | Path, load: bool = False) -> Image.Image:
+    """Open an image file as ``PIL.Image.open`` does.
+
+    A PNG whose pixels are sound is opened even if what stands beside them (texts, dates, color
+    profiles) is damaged or absurdly large, as browsers do.
+
+    Args:
+        path: of the file.
+        load: read the pixels now, and not only the head.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        BadImageError: if it is no image that can be read.
+        Image.DecompressionBombError: if it has more pixels than Pillow reads.
+    """
+    if Path(path).suffix.lower() in _RAW_SUFFIXES:  # Pillow takes their previews for images
+        raise BadImageError(f'{path} {_RAW_CURE}')
     try:
-        image = Image.open(path)
-        image.load()
-    except FileNotFoundError:
+        return _opened(path, load)
+    except (FileNotFoundError, Image.DecompressionBombError):
         raise
     # Pillow's readers raise anything on damaged files: struct.error, EOFError, KeyError, ...
     except Exception as error:
-        raise BadImageError(
-            f'{path} cannot be read as an image ({error or type(error).__name__}); repair, replace '
-            'or remove the file'
-        ) from error
+        bare = _bare_png(path)
+        if bare is None:
+            raise _unread(path, error) from error
+    try:
+        return _opened(bare, load)
+    except Image.DecompressionBombError:
+        raise
+    except Exception as error:
+        raise _unread(path, error) from error
+
+
+def _opened(source: str | Path | BytesIO, load: bool) -> Image.Image:
+    image = Image.open(source)
+    if load:
+        image.load()
     return image
+
+
+def _bare_png(path: str | Path) -> BytesIO | None:
+    """A PNG without the chunks that say nothing of its pixels; None for other files.
+
+    Transparency and EXIF data, which may hold a rotation, stay where their checksum is right.
+    What is left out is not read, however large it is.
+    """
+    try:
+        with open(path, 'rb') as file:
+            if file.read(8) != _PNG_HEAD:
+                return None
+            parts = [_PNG_HEAD]
+            while len(head := file.read(8)) == 8:
+                size, kind = int.from_bytes(head[:4], 'big') + 4, head[4:]
+                pixels = kind[:1].isupper()  # so PNG marks chunks that none can do without
+                if not pixels and kind not in (b'tRNS', b'eXIf'):
+                    file.seek(size, 1)
+                    continue
+                body = file.read(size)
+                if pixels or zlib.crc32(kind + body[:-4]) == int.from_bytes(body[-4:], 'big'):
+                    parts += [head, body]
+    except OSError:
+        return None
+    return BytesIO(b''.join(parts))
+
+
+def _unread(path: str | Path, error: Exception) -> BadImageError:
+    cure = _cure_of(path)
+    if cure is not None:
+        return BadImageError(f'{path} {cure}')
+    return BadImageError(
+        f'{path} cannot be read as an image ({error or type(error).__name__}); repair, replace '
+        'or remove the file'
+    )
+
+
+def _cure_of(path: str | Path) -> str | None:
+    """What helps to read a photograph that could not be read; None if it is of no such kind."""
+    try:
+        with open(path, 'rb') as file:
+            kind = file.read(12)[4:]
+    except OSError:
+        return None
+    if kind in _HEIF_HEADS and '.heic' in UNREAD_SUFFIXES:
+        return _HEIF_CURE
+    if kind in _AVIF_HEADS and '.avif' in UNREAD_SUFFIXES:
+        return _AVIF_CURE
+    return UNREAD_SUFFIXES.get(Path(path).suffix.lower())
+
+
+def _open(path: str | Path) -> Image.Image:
+    try:
+        return open_image(path, load=True)
+    except Image.DecompressionBombError as error:
+        raise BadImageError(f'{path} cannot be read as an image: {error}') from error
 
 
 def read_image(path: str | Path) -> np.ndarray:
@@ -91,8 +214,10 @@ def _to_255(values: np.ndarray) -> np.ndarray:
 def read_mask(path: str | Path) -> np.ndarray:
     """Read a mask's values as they stand in the file.
 
-    Palette images give their indices; colour images must be grey in all pixels; transparency is
-    ignored; 1-bit images give 0 and 1; EXIF rotations are ignored.
+    Palette images give their indices; colour images must be grey in all pixels; 1-bit images give
+    0 and 1; EXIF rotations are ignored. Transparency is ignored, too, unless it is all that there
+    is: where all opaque pixels have one color, these are the object, with the color's value if it
+    is grey and not black, and 255 otherwise, and the transparent ones are 0.
 
     Returns:
         (H, W) uint8.
@@ -102,14 +227,20 @@ def read_mask(path: str | Path) -> np.ndarray:
         BadImageError: if it is no image, or coloured, or has values above 255.
     """
     image = _open(path)
+    with_alpha = image.mode in ('LA', 'RGBA')
+    if with_alpha:
+        mask = _mask_in_alpha(np.asarray(image))
+        if mask is not None:
+            return mask
     if image.mode in ('LA', 'RGBA', 'CMYK', 'YCbCr', 'LAB', 'HSV', 'RGBX', 'RGBa', 'La'):
         image = image.convert('L' if image.mode in ('LA', 'La') else 'RGB')
     values = np.asarray(image)
     if values.ndim == 3:
         if (values != values[:, :, :1]).any():
+            hint = '; if its transparency is the mask, save that alone' if with_alpha else ''
             raise BadImageError(
                 f'{path} is a colour image, not a mask; save one value a pixel '
-                '(0 background, 1 or 255 object, or 1..K object classes)'
+                f'(0 background, 1 or 255 object, or 1..K object classes){hint}'
             )
         values = values[:, :, 0]
     if values.dtype != bool and (values.min(initial=0) < 0 or values.max(initial=0) > 255):
@@ -117,6 +248,27 @@ def read_mask(path: str | Path) -> np.ndarray:
             f'{path} has mask values from {values.min()} to {values.max()}; masks hold 0..255'
         )
     return values.astype(np.uint8)
+
+
+def _mask_in_alpha(values: np.ndarray) -> np.ndarray | None:
+    """The mask (H, W) uint8 that transparency makes of an image without any drawing.
+
+    Args:
+        values: (H, W, 2 or 4) uint8, alpha last.
+
+    Returns:
+        As :func:`read_mask` says. None if nothing is transparent, or the colors tell pixels apart.
+    """
+    colors, opaque = values[:, :, :-1], values[:, :, -1] >= _OPAQUE
+    if opaque.all():
+        return None
+    # Without opaque pixels the hidden colors must agree: some programs hide all of a mask.
+    shown = colors[opaque] if opaque.any() else colors.reshape(-1, colors.shape[2])
+    if (shown != shown[0]).any():
+        return None
+    color = shown[0]
+    grey = (color == color[0]).all() and color[0] > 0
+    return np.where(opaque, color[0] if grey else 255, 0).astype(np.uint8)
 
 
 def image_of(sample: CoSegDataSample) -> np.ndarray:

@@ -3,11 +3,13 @@
 import json
 import os
 import struct
+import subprocess
+import sys
 import zlib
 
 import numpy as np
 import pytest
-from conftest import make_image, write_images
+from conftest import HERE, make_image, write_images
 from PIL import Image
 
 from mmcoseg.cli import main
@@ -203,6 +205,70 @@ def test_nothing_but_bad_files(tmp_path, segment, capsys):
     assert f'0 written, {len(BAD)} skipped' in capsys.readouterr().out
     assert (tmp_path / 'out' / 'report.html').is_file()
     assert json.loads((tmp_path / 'out' / 'annotations.json').read_text())['images'] == []
+
+
+def test_photographs_that_cannot_be_read_are_skipped_files(tmp_path, segment, capsys):
+    photos = write_images(tmp_path / 'photos' / 'cat', GOOD)
+    for name in ('good1.dng', 'x.CR2', 'y.jxl'):
+        (photos / name).write_bytes(b'unreadable')
+    (photos / 'clip.mov').write_bytes(b'no photograph')
+    for _ in range(2):
+        assert segment(tmp_path / 'photos') == 1
+        said = capsys.readouterr()
+        assert '3 skipped' in said.out and '3 files were skipped' in said.err
+        assert 'skipped cat/good1.dng: ' in said.err and 'develop it to JPEG' in said.err
+        (group,) = summary(tmp_path)['groups']
+        assert [file['file_name'] for file in group['skipped']] == ['good1.dng', 'x.CR2', 'y.jxl']
+        assert all('which is not read: ' in file['reason'] for file in group['skipped'])
+        assert [image['stem'] for image in group['images']] == ['good1', 'good2', 'good3']
+    report = (tmp_path / 'out' / 'report.html').read_text()
+    assert 'x.CR2' in report and 'save it as JPEG or PNG' in report
+
+
+def test_without_pillow_heif_heic_files_are_skipped(tmp_path, tiny_config, repo_env):
+    """In a process of its own, in which the package is not there."""
+    photos = tmp_path / 'photos'
+    write_images(photos / 'cat', GOOD)
+    heic = struct.pack('>I', 24) + b'ftypheic' + bytes(400)
+    (photos / 'dog').mkdir()
+    for name in ('cat/IMG_9.HEIC', 'dog/1.heic', 'dog/2.HEIC'):
+        (photos / name).write_bytes(heic)
+    program = (
+        'import sys\n'
+        'sys.modules["pillow_heif"] = None\n'
+        'from mmcoseg.cli import main\n'
+        'options = ["--out", sys.argv[2], "--config", sys.argv[3], "--workers", "1"]\n'
+        'sys.exit(main(["segment", sys.argv[1], *options]))\n'
+    )
+    env = repo_env | dict(PYTHONPATH=os.pathsep.join([repo_env['PYTHONPATH'], str(HERE)]))
+
+    def run(source, out):
+        arguments = [sys.executable, '-c', program, str(source), str(tmp_path / out), tiny_config]
+        return subprocess.run(arguments, env=env, capture_output=True, text=True, timeout=300)
+
+    ran = run(photos, 'out')
+    assert ran.returncode == 1, ran.stderr
+    assert '3 files were skipped' in ran.stderr
+    cat, dog = summary(tmp_path)['groups']
+    assert cat['num_images'] == 3 and dog['num_images'] == 0
+    (skipped,) = cat['skipped']
+    assert skipped['file_name'] == 'IMG_9.HEIC' and 'pip install pillow-heif' in skipped['reason']
+    assert len(dog['skipped']) == 2
+    # Nothing else: said before anything is computed.
+    ran = run(photos / 'dog', 'other')
+    assert ran.returncode == 1 and not (tmp_path / 'other').exists()
+    assert '2 files): 1.heic is a HEIC photo: `pip install pillow-heif`' in ran.stderr
+
+
+def test_heic_photographs_are_segmented(tmp_path, segment):
+    pytest.importorskip('pillow_heif', reason='extra heif not installed')
+    photos = write_images(tmp_path / 'photos' / 'cat', GOOD)
+    Image.fromarray(make_image(7, (64, 96))).save(photos / 'IMG_9.HEIC', 'HEIF')
+    assert segment(photos, '--format', 'masks', 'overlays', 'coco', 'labelme', 'yolo') == 0
+    with Image.open(tmp_path / 'out/masks/cat/IMG_9.png') as mask:
+        assert mask.size == (96, 64)
+    with Image.open(tmp_path / 'out/yolo/images/cat/IMG_9.png') as picture:
+        assert picture.size == (96, 64)
 
 
 def test_repaired_and_raised_limits(tmp_path, segment, capsys):

@@ -49,13 +49,13 @@ def test_what_is_left_out_is_noted(photos):
     write_images(photos / 'cat' / 'deep', ['x.jpg'])
     write_images(photos / '.hidden', ['x.jpg'])
     write_images(photos / 'cat', ['.hidden.jpg', '._001.jpg'])
-    for name in ('notes.txt', 'Thumbs.db', 'boxes.json', '.DS_Store', 'photo.heic', 'README'):
+    for name in ('notes.txt', 'Thumbs.db', 'boxes.json', '.DS_Store', 'clip.mp4', 'README'):
         (photos / 'cat' / name).touch()
     (photos / 'empty').mkdir()
     notes = []
     assert len(names(read_inputs(photos, notes=notes))['cat']) == 3
     assert len(notes) == 2
-    assert notes[0].endswith('cat: no images by their suffix: README, photo.heic')
+    assert notes[0].endswith('cat: no images by their suffix: README, clip.mp4')
     assert 'not looked into' in notes[1] and os.path.join('cat', 'deep') in notes[1]
 
 
@@ -134,8 +134,8 @@ def test_text_file(photos, tmp_path):
     assert names(read_inputs(file)) == {'cat': ['002.png', '001.jpg'], 'dog': ['001.jpg']}
     file.write_text('cat/001.jpg\tpets\ndog/001.jpg\tpets\ncat/002.png\n')
     groups = read_inputs(file)
-    assert names(groups) == {'cat': ['002.png'], 'pets': ['001.jpg', '001.jpg~2']}
-    assert stems(groups)['pets'] == ['001.jpg', '001.jpg~2']
+    assert names(groups) == {'cat': ['002.png'], 'pets': ['001.jpg', '001~2.jpg']}
+    assert stems(groups)['pets'] == ['001', '001~2']
     file.write_text('# nothing\n')
     with pytest.raises(ValueError, match='names no image'):
         read_inputs(file)
@@ -158,7 +158,7 @@ def test_lists_of_paths(photos):
         'cat': ['003.jpg', '001.jpg']
     }
     groups = read_inputs([cat / '001.jpg', dog / '001.jpg', dog / '002.jpg'])
-    assert names(groups) == {'images': ['001.jpg', '001.jpg~2', '002.jpg']}
+    assert names(groups) == {'images': ['001.jpg', '001~2.jpg', '002.jpg']}
     assert [group.name for group in read_inputs([dog, cat])] == ['dog', 'cat']
 
 
@@ -178,6 +178,58 @@ def test_arrays_and_pillow_images(photos):
     ((item,),) = (group.items for group in read_inputs(colour, channel_order='rgb'))
     np.testing.assert_array_equal(item.record()['ori_img'], colour[:, :, ::-1])
     assert names(read_inputs(picture)) == {'images': ['0000.png']}
+
+
+def test_files_of_one_name_keep_their_suffix(tmp_path):
+    paths = [
+        write_images(tmp_path / folder, [name]) / name
+        for folder, name in (
+            ('mon', 'a.jpg'),
+            ('tue', 'a.jpg'),
+            ('wed', 'a~2.jpg'),
+            ('thu', 'a.png'),
+            ('fri', 'a.jpg'),
+        )
+    ]
+    notes = []
+    groups = read_inputs(paths, notes=notes)
+    assert names(groups)['images'] == ['a.jpg', 'a~3.jpg', 'a~2.jpg', 'a.png', 'a~4.jpg']
+    assert stems(groups)['images'] == ['a.jpg', 'a~3', 'a~2', 'a.png', 'a~4']
+    assert notes[0].startswith(f'of files of one name: {paths[1]} is called a~3.jpg, ')
+
+
+def test_photographs_that_cannot_be_read_are_taken_to_be_skipped(tmp_path):
+    folder = write_images(tmp_path / 'g', ['a.jpg', 'b.jpg'])
+    for name in ('a.DNG', 'b.nef', 'c.jxl', 'IMG.Cr2', 'clip.mov'):
+        (folder / name).write_bytes(b'unreadable')
+    notes = []
+    (group,) = read_inputs(folder, notes=notes)
+    assert len(notes) == 1 and notes[0].endswith('no images by their suffix: clip.mov')
+    # Readable files are called as if the others were not there.
+    assert {item.file_name: item.stem for item in group.items} == {
+        'IMG.Cr2': 'IMG.Cr2',
+        'a.DNG': 'a.DNG',
+        'a.jpg': 'a',
+        'b.jpg': 'b',
+        'b.nef': 'b.nef',
+        'c.jxl': 'c.jxl',
+    }
+    for item in group.items:
+        if item.path.suffix == '.jpg':
+            assert item.check(ImageLimits()) == 600
+            continue
+        with pytest.raises(BadImageError, match='(JPEG XL image|raw file), which is not read'):
+            item.check(ImageLimits())
+
+
+@pytest.mark.parametrize('form', [str, lambda path: [path / 'x.ARW', path / 'y.jxl']])
+def test_nothing_but_photographs_that_cannot_be_read(tmp_path, form):
+    for name in ('x.ARW', 'y.jxl', 'x.xmp'):
+        (tmp_path / name).write_bytes(b'unreadable')
+    with pytest.raises(ValueError, match=r'2 files.*x\.ARW is a camera.*y\.jxl is a JPEG XL'):
+        read_inputs(form(tmp_path))
+    with pytest.raises(ValueError, match=r'1 files.*x\.ARW is a camera'):
+        read_inputs(tmp_path / 'x.ARW')
 
 
 def test_dict_of_groups(photos):
