@@ -1,6 +1,8 @@
 """labelme's and YOLO's files give the masks back, read by these tools themselves and without."""
 
 import json
+import os
+import shutil
 
 import cv2
 import numpy as np
@@ -16,9 +18,15 @@ from mmcoseg.datasets.image_io import read_image, read_mask
 from mmcoseg.structures import CoSegDataSample
 
 
-def write(out, results, tolerance=0, folder=None, classes=None, **instances):
+def write(out, results, tolerance=0, folder=None, classes=None, copy=False, **instances):
     """Write images ``<group>/<stem>`` with these masks; with files in ``folder``, or without."""
-    writer = ResultWriter(out, ['labelme', 'yolo'], polygon_tolerance=tolerance, report=False)
+    writer = ResultWriter(
+        out,
+        ['labelme', 'yolo'],
+        polygon_tolerance=tolerance,
+        report=False,
+        copy_images=copy,
+    )
     records = {}
     for (group, stem), mask in results.items():
         sample = CoSegDataSample(metainfo=dict(group=group, stem=stem))
@@ -124,6 +132,118 @@ def test_yolo_folder_is_as_ultralytics_looks_for_it(tmp_path, masks):
         assert read_image(image).shape[:2] == (record['height'], record['width'])
     # An image without objects has an empty file, a background for the training.
     assert (out / 'yolo/labels/cat/empty.txt').read_text() == ''
+
+
+def yolo_label_of(image):
+    """Where Ultralytics looks for the labels of an image: its published rule."""
+    images, labels = f'{os.sep}images{os.sep}', f'{os.sep}labels{os.sep}'
+    return labels.join(str(image).rsplit(images, 1)).rsplit('.', 1)[0] + '.txt'
+
+
+@pytest.mark.parametrize('place', ['out', 'images/out', 'images', 'labels/images/labels'])
+def test_yolo_labels_are_found_whatever_the_names(tmp_path, masks, place):
+    one = masks['cat', 'parts']
+    groups = ['images', 'labels', 'Images', 'images.txt', 'a/images', 'images/', '..', ' images']
+    stems = ['images', 'labels', 'a.b', 'images.jpg', '.png', 'x.', 'a/images/b', 'k' * 254]
+    results = {(group, 'images'): one for group in groups}
+    results |= {('images', stem): one for stem in stems}
+    for folder in (None, tmp_path / 'photos'):
+        out = tmp_path / place / str(folder is None)
+        # Slashes are in no file's name, only in those of arrays.
+        some = {k: v for k, v in results.items() if folder is None or '/' not in ''.join(k)}
+        some = {k: v for k, v in some.items() if folder is None or len(k[1]) < 250}
+        for record in write(out, some, folder=folder).values():
+            assert yolo_label_of(out / record['files']['yolo_images']) == str(
+                out / record['files']['yolo']
+            )
+        images = [path for path in (out / 'yolo/images').rglob('*') if not path.is_dir()]
+        assert len(images) == len(some)
+        assert {yolo_label_of(image) for image in images} == {
+            str(label) for label in (out / 'yolo/labels').rglob('*.txt') if label.is_file()
+        }
+
+
+def one_image(tmp_path, name, group='cat', **kwargs):
+    """Write the YOLO files of one image file; its record and the folder."""
+    sample = CoSegDataSample(metainfo=dict(group=group, stem=name.rsplit('.', 1)[0]))
+    sample.set_metainfo(dict(img_path=str(tmp_path / name)))
+    image = read_image(tmp_path / name)
+    mask = np.zeros(image.shape[:2], np.uint8)
+    mask[2:8, 3:9] = 1
+    sample.pred_sem_seg = PixelData(data=torch.from_numpy(mask)[None])
+    writer = ResultWriter(tmp_path / 'out', ['yolo'], report=False, **kwargs)
+    return writer.write_image(sample), tmp_path / 'out'
+
+
+def odd_file(path, kind):
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    if kind == 'gif by another name':
+        picture.save(path, format='GIF')
+    elif kind == 'rotated':
+        picture.save(path, exif=exif)
+    elif kind == 'damaged text':
+        picture.save(path)
+        data = path.read_bytes()
+        path.write_bytes(data[:33] + b'\0\0\0\5tEXta\0bcd\0\0\0\1' + data[33:])
+    else:
+        picture.save(path)
+
+
+@pytest.mark.parametrize(
+    ('name', 'kind'),
+    [
+        ('a.gif', ''),
+        ('a.GIF', ''),
+        ('a.avif', ''),
+        ('a.jpg', 'gif by another name'),
+        ('a.png', 'rotated'),
+        ('a.tif', 'rotated'),
+        ('a.webp', 'rotated'),
+        ('a.png', 'damaged text'),
+    ],
+)
+def test_yolo_gets_a_png_of_what_it_does_not_read(tmp_path, name, kind):
+    if name == 'a.avif':
+        pytest.importorskip('PIL.AvifImagePlugin', reason='Pillow reads AVIF from 11.3 on')
+    odd_file(tmp_path / name, kind)
+    record, out = one_image(tmp_path, name)
+    picture = out / record['files']['yolo_images']
+    assert picture.suffix == '.png' and not picture.is_symlink()
+    with Image.open(picture) as image:
+        assert image.format == 'PNG' and image.getexif().get(0x0112, 1) == 1
+    np.testing.assert_array_equal(read_image(picture), read_image(tmp_path / name))
+    assert yolo_label_of(picture) == str(out / record['files']['yolo'])
+
+
+@pytest.mark.parametrize('name', ['a.jpg', 'a.JPEG', 'a.png', 'a.bmp', 'a.tiff', 'a.webp'])
+def test_yolo_gets_links_to_what_it_reads(tmp_path, name):
+    odd_file(tmp_path / name, '')
+    record, out = one_image(tmp_path, name)
+    picture = out / record['files']['yolo_images']
+    assert picture.is_symlink() and not os.path.isabs(os.readlink(picture))
+    assert picture.samefile(tmp_path / name)
+
+
+@pytest.mark.parametrize('copy', [False, True])
+def test_a_yolo_folder_that_is_moved_still_works(tmp_path, masks, copy):
+    (tmp_path / 'here').mkdir()
+    (tmp_path / 'link').symlink_to(tmp_path / 'here')  # what is above the link does not matter
+    out = tmp_path / 'link' / 'deep' / 'out'
+    records = write(out, masks, folder=tmp_path / 'here/photos', copy=copy)
+    if copy:
+        shutil.move(out, tmp_path / 'there')
+        shutil.rmtree(tmp_path / 'here')
+        out = tmp_path / 'there'
+    else:
+        shutil.move(tmp_path / 'here', tmp_path / 'there')
+        out = tmp_path / 'there/deep/out'
+    for record in records.values():
+        picture = out / record['files']['yolo_images']
+        assert picture.is_symlink() != copy
+        assert read_image(picture).shape[:2] == (record['height'], record['width'])
+        assert os.path.exists(yolo_label_of(picture))
 
 
 def test_yolo_images_without_files_are_written(tmp_path, masks):

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import os
 import re
 from collections.abc import Sequence
 from io import BytesIO
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from .files import display_name, write_atomically
+from .files import display_name, relative_path, write_atomically
 from .objects import ObjectMask
 from .polygons import TOLERANCE, join_parts, mask_to_polygons
 
@@ -69,7 +68,7 @@ def labelme_document(
         data = base64.b64encode(buffer.getvalue()).decode()
         path = 'image.png'
     else:
-        path = _relative(image_file, folder)
+        path = relative_path(image_file, folder)
     return dict(
         version=_LABELME_VERSION,
         flags={},
@@ -79,14 +78,6 @@ def labelme_document(
         imageHeight=int(size[0]),
         imageWidth=int(size[1]),
     )
-
-
-def _relative(file: Path, folder: Path) -> str:
-    file, folder = Path(os.path.realpath(file)), Path(os.path.realpath(folder))
-    try:
-        return Path(os.path.relpath(file, folder)).as_posix()
-    except ValueError:  # on another drive
-        return file.as_posix()
 
 
 def yolo_lines(

@@ -5,7 +5,7 @@ import os
 import re
 import unicodedata
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -14,7 +14,14 @@ from urllib.parse import quote
 
 from PIL import Image
 
-__all__ = ['display_name', 'file_name_of', 'save_image', 'url_of', 'write_atomically']
+__all__ = [
+    'display_name',
+    'file_name_of',
+    'relative_path',
+    'save_image',
+    'url_of',
+    'write_atomically',
+]
 
 #: Bytes of a file's name on common file systems.
 _LONGEST_NAME = 255
@@ -24,16 +31,17 @@ _FORBIDDEN = re.compile(r'[/\\\0]')
 _BIDI = frozenset('\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069')
 
 
-def file_name_of(name: str, suffix: str = '') -> str:
+def file_name_of(name: str, suffix: str = '', reserved: Collection[str] = ()) -> str:
     """The name of a file or folder for a group or image of any name.
 
     A name that can be one stays as it is, with its spaces, quotes and bytes that are not UTF-8.
-    One that cannot (slashes, ``.``, ``..``, nothing, too long) is changed and gets a mark of what
-    it was, so that different names stay different.
+    One that cannot (slashes, ``.``, ``..``, nothing, too long, reserved) is changed and gets a
+    mark of what it was, so that different names stay different.
 
     Args:
         name: of the group or image.
         suffix: with the dot, of the file.
+        reserved: names that mean something else where the file will stand.
 
     Example:
         >>> file_name_of("what's this", '.png'), file_name_of('../dog')
@@ -42,7 +50,8 @@ def file_name_of(name: str, suffix: str = '') -> str:
     safe = _FORBIDDEN.sub('_', name)
     if safe.strip('.') == '' and not suffix:
         safe += '_'
-    if safe == name and name and len(os.fsencode(safe + suffix)) <= _LONGEST_NAME:
+    fits = len(os.fsencode(safe + suffix)) <= _LONGEST_NAME
+    if safe == name and name and fits and safe + suffix not in reserved:
         return safe + suffix
     mark = '-' + hashlib.sha1(name.encode('utf-8', 'surrogatepass')).hexdigest()[:8]
     room = _LONGEST_NAME - len(mark) - len(os.fsencode(suffix))
@@ -70,6 +79,15 @@ def display_name(name: str) -> str:
         return character
 
     return ''.join(map(shown, name))
+
+
+def relative_path(file: str | Path, folder: str | Path) -> str:
+    """The path of a file as seen from a folder, with slashes; both may be links."""
+    file, folder = Path(os.path.realpath(file)), Path(os.path.realpath(folder))
+    try:
+        return Path(os.path.relpath(file, folder)).as_posix()
+    except ValueError:  # on another drive
+        return file.as_posix()
 
 
 def url_of(path: str) -> str:

@@ -1,7 +1,6 @@
 """The writer of results: files of each image as it is done, and collections over all images."""
 
 import json
-import os
 import platform
 import shutil
 from collections.abc import Sequence
@@ -23,13 +22,18 @@ from ...version import __version__
 from ...visualization import PALETTE, overlay
 from ...visualization.contact_sheet import VOID_COLOUR
 from .annotation_tools import YoloNames, labelme_document, yolo_lines
-from .files import file_name_of, save_image, write_atomically
+from .files import file_name_of, relative_path, save_image, write_atomically
 from .objects import ImageResult, ObjectMask, sureness, to_annotation, to_result
 from .polygons import TOLERANCE, mask_to_polygons
 from .report import THUMBNAIL_SIDE, build_report
 
 __all__ = ['FORMATS', 'ResultWriter']
 
+#: Suffixes of the image files that Ultralytics reads without other packages, and their formats as
+#: Pillow calls them.
+_YOLO_SUFFIXES = frozenset({'.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp'})
+_YOLO_FORMATS = frozenset({'BMP', 'JPEG', 'MPO', 'PNG', 'TIFF', 'WEBP'})
+_ORIENTATION = 0x0112
 #: Folder of what is needed again to assemble the report.
 _THUMBNAILS = '.mmcoseg/thumbnails'
 #: Pixels that an overlay is drawn of at once, and rows that it is drawn beyond them.
@@ -55,9 +59,9 @@ class ResultWriter:
     ``annotations.json``                     (``coco``) of all images: see
                                              :meth:`write_collections`
     ``labelme/<group>/<stem>.json``          polygons
-    ``yolo/labels/<group>/<stem>.txt``,      polygons, with links to the images in ``yolo/images``
-    ``yolo/data.yaml``                       (copies where links cannot be), as Ultralytics wants
-                                             it
+    ``yolo/labels/<group>/<stem>.txt``,      polygons, as Ultralytics wants it. In ``yolo/images``
+    ``yolo/data.yaml``                       relative links to the images; copies where links cannot
+                                             be; PNG files of what Ultralytics does not read
     ``summary.json``, ``report.html``        always: every image's figures; all images to look at
     ======================================== ==================================================
 
@@ -73,6 +77,7 @@ class ResultWriter:
         polygons: polygons instead of RLE in ``annotations.json``.
         polygon_tolerance: pixels by which the outlines of polygons may be off; 0: not at all.
         report: write ``report.html``, and the thumbnails it needs.
+        copy_images: copies of the images in ``yolo/images``, instead of links.
 
     Raises:
         ValueError: for a format that is not known, or where ``yolo/data.yaml`` of earlier results
@@ -98,12 +103,14 @@ class ResultWriter:
         polygons: bool = False,
         polygon_tolerance: float = TOLERANCE,
         report: bool = True,
+        copy_images: bool = False,
     ) -> None:
         self.out_dir = Path(out_dir)
         self.formats = chosen_formats(formats)
         self.polygons = polygons
         self.polygon_tolerance = polygon_tolerance
         self.report = report
+        self.copy_images = copy_images
         self._pictures: dict = {}  # of the report, which is written again and again
         self._yolo = YoloNames(self.out_dir / 'yolo/data.yaml') if 'yolo' in self.formats else None
 
@@ -133,6 +140,7 @@ class ResultWriter:
         Returns:
             The image's record, for :meth:`write_collections`. Only plain types, the same after a
             way through json: ``group``, ``stem``, ``file_name`` (``<group>/<file name>``),
+            ``source`` (path of the image's file relative to ``out_dir``; None where it has none),
             ``height``, ``width``, ``presence`` (None where unknown), ``sureness`` (see
             ``objects.sureness``), ``absent``, ``area_share``
             (of all objects together, 0 to 1), ``classes`` and ``categories`` (of mask values
@@ -197,6 +205,7 @@ class ResultWriter:
             group=group,
             stem=stem,
             file_name=f'{group}/{sample.get("file_name") or source.name or stem}',
+            source=relative_path(source, self.out_dir) if source.is_file() else None,
             height=height,
             width=width,
             presence=round(float(sample.presence), 6) if 'presence' in sample else None,
@@ -221,7 +230,8 @@ class ResultWriter:
         """Write what covers all images: each file anew, from their records.
 
         ``annotations.json`` is in COCO's form. Image, category and annotation ids count from 1 in
-        the given order. ``file_name`` is ``<group>/<file name>``; a category is a group, or a class
+        the given order. ``file_name`` is ``<group>/<file name>`` and ``source`` where the file is,
+        relative to ``out_dir`` (None for an image in memory); a category is a group, or a class
         where masks tell classes apart; ``segmentation`` is RLE or polygons; ``score`` as in
         ``objects.to_result``. Images without objects are listed too. So it serves both as ground
         truth and, its ``annotations`` alone, as results.
@@ -296,15 +306,21 @@ class ResultWriter:
     def _save_yolo(
         self, result: ImageResult, group: str, stem: str, source: Path, rgb: np.ndarray
     ) -> dict[str, str]:
-        folder = file_name_of(group)
-        label = f'yolo/labels/{folder}/{file_name_of(stem, ".txt")}'
+        # Ultralytics looks for the labels of .../images/x/y.jpg at .../labels/x/y.txt, where
+        # "images" is the last folder of this name.
+        folder = file_name_of(group, reserved={'images'})
+        as_it_is = source.is_file() and _yolo_reads(source)
+        suffix = source.suffix if as_it_is else '.png'
+        longest = max('.txt', suffix, key=len)  # both files have one name, and it must not be cut
+        name = file_name_of(stem, longest).removesuffix(longest)
+        label = f'yolo/labels/{folder}/{name}.txt'
+        picture = f'yolo/images/{folder}/{name}{suffix}'
         numbers = self._yolo.number(result.categories)  # all, so that their order is certain
         with write_atomically(self.out_dir / label) as file:
             file.write(yolo_lines(result.objects, numbers, self.polygon_tolerance).encode())
-        # Ultralytics looks for the labels of images/x/y.jpg at labels/x/y.txt.
-        suffix = source.suffix if source.is_file() else '.png'
-        picture = f'yolo/images/{folder}/{Path(label).stem}{suffix}'
-        if source.is_file():
+        if as_it_is and self.copy_images:
+            _copy(source, self.out_dir / picture)
+        elif as_it_is:
             _link(source, self.out_dir / picture)
         else:
             save_image(Image.fromarray(rgb), self.out_dir / picture, 'PNG')
@@ -386,14 +402,34 @@ def _cutout(rgb: np.ndarray, result: ImageResult) -> Image.Image:
     return Image.fromarray(np.dstack([rgb * inside[..., None], inside.astype(np.uint8) * 255]))
 
 
+def _yolo_reads(source: Path) -> bool:
+    """Whether Ultralytics reads an image file, and as we do."""
+    if source.suffix.lower() not in _YOLO_SUFFIXES:
+        return False
+    try:
+        with Image.open(source) as image:
+            image.verify()  # as it does: files of damaged metadata are left out there
+        with Image.open(source) as image:
+            # Only of JPEG files is a rotation noted in the EXIF data carried out for certain.
+            upright = image.format in ('JPEG', 'MPO') or image.getexif().get(_ORIENTATION, 1) == 1
+            return image.format in _YOLO_FORMATS and upright
+    except Exception:  # Pillow's readers raise anything on damaged files
+        return False
+
+
 def _link(source: Path, path: Path) -> None:
-    """A link to a file, or a copy where the file system knows none."""
+    """A relative link to a file, or a copy where the file system knows none."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     try:
-        path.symlink_to(os.path.realpath(source))
+        path.symlink_to(relative_path(source, path.parent))
     except OSError:
-        shutil.copyfile(source, path)
+        _copy(source, path)
+
+
+def _copy(source: Path, path: Path) -> None:
+    with open(source, 'rb') as original, write_atomically(path) as file:
+        shutil.copyfileobj(original, file)
 
 
 def _remarks(share: float, absent: bool) -> list[str]:
@@ -413,6 +449,7 @@ def _coco_document(groups: Sequence[dict[str, Any]]) -> dict[str, Any]:
                 dict(
                     id=len(images) + 1,
                     file_name=record['file_name'],
+                    source=record['source'],
                     height=record['height'],
                     width=record['width'],
                     presence=record['presence'],
