@@ -450,6 +450,20 @@ def _add_segment(parser: argparse.ArgumentParser) -> None:
         metavar='FORMAT',
         help=f'{", ".join(FORMATS)} (default: masks overlays coco)',
     )
+    parser.add_argument(
+        '--min-area',
+        type=_area,
+        metavar='A',
+        help='remove parts and holes of masks smaller than A, a share of the image below 1, a '
+        'number of pixels from 1 on; 0 keeps all (default: those that are small beside the largest '
+        'part)',
+    )
+    parser.add_argument(
+        '--largest', action='store_true', help='keep only the largest part of each mask'
+    )
+    parser.add_argument(
+        '--copy', action='store_true', help='copy images into yolo/images instead of linking them'
+    )
     parser.add_argument('--cutouts', action='store_true', help='also cut the objects out (RGBA)')
     parser.add_argument(
         '--polygons', action='store_true', help='polygons instead of RLE in annotations.json'
@@ -512,11 +526,14 @@ def _segment(args: argparse.Namespace) -> int:
         cfg_options=args.cfg_options,
         num_classes=args.classes,
         crf=not args.no_crf,
+        min_area=args.min_area,
+        largest=args.largest,
         presence_threshold=args.presence_threshold,
         seed=args.seed,
         num_workers=args.workers,
         formats=formats,
         polygons=args.polygons,
+        copy_images=args.copy,
         overwrite=args.overwrite,
         limits=ImageLimits(**limits),
         trust_weights=args.trust_checkpoint,
@@ -538,6 +555,13 @@ def _share(text: str) -> float:
     value = float(text)
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f'must be from 0 to 1, got {text}')
+    return value
+
+
+def _area(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < float('inf'):
+        raise argparse.ArgumentTypeError(f'must be a share of the image or pixels, got {text}')
     return value
 
 

@@ -64,6 +64,8 @@ def inference_config(
     crf: bool = True,
     num_workers: int | None = None,
     num_classes: int | Literal['auto'] | None = None,
+    min_area: float | None = None,
+    largest: bool = False,
 ) -> Config:
     """The config by which :class:`CoSegInferencer` works; see there for the arguments.
 
@@ -95,6 +97,8 @@ def inference_config(
             cfg.model.max_classes = max(num_classes, cfg.model.max_classes)
     elif cfg.model.get('num_classes') == 'data':
         cfg.model.num_classes = 'auto'  # nothing says it of photographs
+    if min_area is not None or largest:
+        cfg.model.postprocessors = _with_cleaning(cfg.model, min_area, largest)
     for model in filter(None, (cfg.model, cfg.model.get('prior'))):
         steps = model.get('postprocessors') or []
         refiners = model.get('refiners') or {}
@@ -113,6 +117,20 @@ def inference_config(
             raise ValueError(f'{name} has no test_dataloader whose data set has a pipeline')
         cfg.test_pipeline = pipelines[0]
     return cfg
+
+
+def _with_cleaning(model: dict, min_area: float | None, largest: bool) -> list[dict]:
+    """The post-processors of a model, with one that cleans its masks by these rules."""
+    steps = list(model.get('postprocessors') or [])
+    cleaning = [step for step in steps if _type_name(step) == 'CleanMask']
+    if not cleaning:
+        cleaning = [dict(type='CleanMask')]
+        steps += cleaning
+    for step in cleaning:
+        if min_area is not None:
+            step.update(min_share=0.0, hole_share=0.0, min_area=min_area)
+        step['largest'] = largest
+    return steps
 
 
 def _crf_of(step: dict | None) -> dict | None:
@@ -154,6 +172,10 @@ class CoSegInferencer:
         num_classes: how many classes recur in a group, for models that tell them apart
             (``model.num_classes``): a number for all groups; ``'auto'`` for an estimate of each
             group. None for what the config says, where ``'data'`` becomes ``'auto'``.
+        min_area: connected parts and holes of masks below it are removed, instead of those that
+            are small beside the largest part: a share of the image below 1, a number of pixels
+            from 1 on; 0 keeps all.
+        largest: keep only the largest part of each mask, of each class and instance.
         limits: images beyond it are left out.
         trust_weights: read weights that are more than plain data; such a file can run any
             program.
@@ -183,6 +205,8 @@ class CoSegInferencer:
         num_workers: int | None = None,
         *,
         num_classes: int | Literal['auto'] | None = None,
+        min_area: float | None = None,
+        largest: bool = False,
         limits: ImageLimits | None = None,
         trust_weights: bool = False,
     ) -> None:
@@ -190,7 +214,9 @@ class CoSegInferencer:
             raise ValueError(f'presence_threshold must be from 0 to 1, got {presence_threshold!r}')
         if num_workers is not None and num_workers < 0:
             raise ValueError(f'num_workers must be at least 0, got {num_workers}')
-        self.cfg = inference_config(method, config, cfg_options, crf, num_workers, num_classes)
+        self.cfg = inference_config(
+            method, config, cfg_options, crf, num_workers, num_classes, min_area, largest
+        )
         self.presence_threshold = presence_threshold
         self.seed = seed
         self.num_workers = default_workers() if num_workers is None else num_workers

@@ -91,11 +91,14 @@ def segment_to_folder(
     cfg_options: dict[str, Any] | None = None,
     num_classes: int | Literal['auto'] | None = None,
     crf: bool = True,
+    min_area: float | None = None,
+    largest: bool = False,
     presence_threshold: float | None = None,
     seed: int = 0,
     num_workers: int | None = None,
     formats: Sequence[str] = ('masks', 'overlays', 'coco'),
     polygons: bool = False,
+    copy_images: bool = False,
     overwrite: bool = False,
     limits: ImageLimits | None = None,
     channel_order: str = 'bgr',
@@ -111,10 +114,12 @@ def segment_to_folder(
     Args:
         inputs: as for :func:`~mmcoseg.apis.read_inputs`.
         out_dir: folder of the results; see :class:`~mmcoseg.apis.export.ResultWriter`.
-        method, config, weights, device, cfg_options, num_classes, crf, presence_threshold, seed,
-            num_workers, limits, trust_weights: as for :class:`~mmcoseg.apis.CoSegInferencer`.
+        method, config, weights, device, cfg_options, num_classes, crf, min_area, largest,
+            presence_threshold, seed, num_workers, limits, trust_weights: as for
+            :class:`~mmcoseg.apis.CoSegInferencer`.
         formats: some of ``mmcoseg.apis.export.FORMATS``.
         polygons: polygons instead of RLE in ``annotations.json``.
+        copy_images: copies of the images in ``yolo/images``, instead of links.
         overwrite: compute all groups of the input anew, and take away what results they had.
         channel_order: of arrays, ``'bgr'`` or ``'rgb'``.
         progress: is told how far it is.
@@ -132,7 +137,13 @@ def segment_to_folder(
     notes: list[str] = []
     groups = read_inputs(inputs, channel_order, notes)
     model_options = dict(
-        method=method, config=config, cfg_options=cfg_options, crf=crf, num_classes=num_classes
+        method=method,
+        config=config,
+        cfg_options=cfg_options,
+        crf=crf,
+        num_classes=num_classes,
+        min_area=min_area,
+        largest=largest,
     )
     settings = _settings(
         inference_config(**model_options),
@@ -142,10 +153,11 @@ def segment_to_folder(
         seed=seed,
         formats=formats,
         polygons=polygons,
+        copy_images=copy_images,
     )
     out = _checked_folder(out_dir)
     with _only_run(out), _pillow_takes(limits.max_pixels):
-        writer = ResultWriter(out, formats, polygons)
+        writer = ResultWriter(out, formats, polygons, copy_images=copy_images)
         settings['formats'] = list(writer.formats)
         results = _Results(out, writer, settings)
         if not overwrite:
@@ -229,7 +241,8 @@ class _Job:
                 for entry in self.old['images']
                 if entry['signature'] == self.signatures.get(entry['file_name'])
                 and entry['record']['stem'] == stems.get(entry['file_name'])
-                and all(os.path.lexists(out / file) for file in entry['record']['files'].values())
+                # Of a link, where it leads to: photographs may have moved.
+                and all(os.path.exists(out / file) for file in entry['record']['files'].values())
             }
             finished |= {
                 entry['file_name']

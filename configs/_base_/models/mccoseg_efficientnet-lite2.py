@@ -86,6 +86,6 @@ model = dict(
         test_cfg=dict(chunk_size=2, memory_limit=256, flip=True),
     ),
     feature_cache=1000,
-    postprocessors=[dict(type='DenseCRF')],
+    postprocessors=[dict(type='DenseCRF'), dict(type='CleanMask')],
     test_cfg=dict(chunk_size=2, group_size=3, min_max=False, prior_weight=0.5),
 )

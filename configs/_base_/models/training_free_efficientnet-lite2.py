@@ -18,6 +18,6 @@ model = dict(
         weights='imagenet',
         frozen_stages=9,
     ),
-    postprocessors=[dict(type='DenseCRF')],
+    postprocessors=[dict(type='DenseCRF'), dict(type='CleanMask')],
     test_cfg=dict(chunk_size=2, memory_limit=256, flip=True),
 )

@@ -1,9 +1,11 @@
 """Post-processors: called with a ``GroupDataSample`` that has predictions, which they improve.
 
 What they do to one image are functions of arrays: ``mean_field.dense_crf``,
-``guided_filter.guided_filter``. Others choose among masks: ``InstanceRanking``, ``MaskNMS``.
+``guided_filter.guided_filter``, ``clean_mask.clean_labels``. Others choose among masks:
+``InstanceRanking``, ``MaskNMS``.
 """
 
+from .clean_mask import CleanMask
 from .dense_crf import DenseCRF, refine_many
 from .edge_refiner import EdgeRefiner
 from .guided_filter import GuidedFilter
@@ -13,6 +15,7 @@ from .mask_nms import MaskNMS
 from .salient_regions import SalientRegions
 
 __all__ = [
+    'CleanMask',
     'DenseCRF',
     'EdgeRefiner',
     'GuidedFilter',

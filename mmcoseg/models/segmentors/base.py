@@ -11,6 +11,7 @@ from torch import Tensor
 from ...registry import MODELS, TASK_UTILS
 from ...structures import CoSegDataSample, GroupDataSample, GroupSampleList
 from ..ops import mask_of_prob
+from ..postprocessors import EdgeRefiner
 
 __all__ = ['BaseCoSegmentor']
 
@@ -111,11 +112,27 @@ class BaseCoSegmentor(BaseModel, metaclass=ABCMeta):
         return data_samples
 
     def complete(self, group: GroupDataSample) -> None:
-        """Make masks of the soft maps of a group's images, and run the post-processors."""
+        """Make masks of the soft maps of a group's images, and run the post-processors.
+
+        Instances are added once the masks are drawn: behind the last :class:`EdgeRefiner`.
+        """
         for sample in group:
             sample.pred_sem_seg = PixelData(data=self.mask_of(sample))
-        for postprocessor in self.postprocessors:
+        drawn = 0
+        for number, postprocessor in enumerate(self.postprocessors, start=1):
+            if isinstance(postprocessor, EdgeRefiner):
+                drawn = number
+        for postprocessor in self.postprocessors[:drawn]:
             postprocessor(group)
+        self.add_instances(group)
+        for postprocessor in self.postprocessors[drawn:]:
+            postprocessor(group)
+
+    def add_instances(self, group: GroupDataSample) -> None:
+        """Set ``pred_instances`` of a group's images, whose masks are drawn.
+
+        For methods that give instances; here nothing is done.
+        """
 
     def _network_size(self, images: Tensor | Sequence[Tensor]) -> tuple[int, int]:
         """Height and width of what goes through the network."""

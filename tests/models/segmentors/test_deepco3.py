@@ -6,6 +6,7 @@ from torch import nn
 
 from mmcoseg.models import DeepCO3
 from mmcoseg.models.ops import find_peaks, peak_response_maps
+from mmcoseg.models.postprocessors import EdgeRefiner
 from mmcoseg.registry import MODELS, TASK_UTILS
 from mmcoseg.testing import make_group_batch
 
@@ -212,6 +213,46 @@ def test_a_deferring_preprocessor_and_masks_made_later():
     assert (
         losses_of(model, batch())['loss_saliency'] == losses_of(build(), batch())['loss_saliency']
     )
+
+
+@TASK_UTILS.register_module(name='DeepCO3TestDrawing')
+class Inverted(EdgeRefiner):
+    """Draws the masks anew."""
+
+    def __call__(self, group):
+        for sample in group:
+            assert 'pred_instances' not in sample
+            sample.pred_sem_seg.data = 1 - sample.pred_sem_seg.data
+
+    def refine(self, images, probs):
+        raise NotImplementedError
+
+
+@TASK_UTILS.register_module(name='DeepCO3TestRescoring')
+class Halved:
+    """Changes the scores of instances."""
+
+    def __call__(self, group):
+        for sample in group:
+            sample.pred_instances.scores = sample.pred_instances.scores / 2
+
+
+def test_postprocessors_see_the_instances_once_masks_are_drawn():
+    expected = predictions(build())
+    steps = [dict(type='DeepCO3TestDrawing'), dict(type='DeepCO3TestRescoring')]
+    for sample, before in zip(predictions(build(postprocessors=steps)), expected, strict=True):
+        assert torch.equal(sample.pred_sem_seg.data, 1 - before.pred_sem_seg.data)
+        torch.testing.assert_close(sample.pred_instances.scores, before.pred_instances.scores / 2)
+
+
+def test_specks_of_instances_are_cleaned():
+    steps = [dict(type='CleanMask', largest=True)]
+    before = predictions(build())
+    after = predictions(build(postprocessors=steps))
+    for sample, old in zip(after, before, strict=True):
+        assert len(sample.pred_instances) == len(old.pred_instances) > 0
+        for mask, whole in zip(sample.pred_instances.masks, old.pred_instances.masks):
+            assert not (mask & ~whole).any() and mask.sum() < whole.sum()
 
 
 def test_peaks_and_doubles_can_be_limited():
