@@ -9,6 +9,7 @@ import dis
 import json
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -38,7 +39,11 @@ def main(
     argv = list(sys.argv[1:] if argv is None else argv)
     if command is None:
         prog = prog or 'mmcoseg'
-        args = _parser(prog).parse_args(argv)
+        parser = _parser(prog)
+        if argv and argv[0] not in _COMMANDS and Path(argv[0]).exists():
+            given = shlex.join(argv)
+            parser.error(f'{argv[0]} is no command; to segment it: {prog} segment {given}')
+        args = parser.parse_args(argv)
     else:
         prog = prog or f'mmcoseg {command}'
         add_arguments, run, summary = _COMMANDS[command]
@@ -407,8 +412,10 @@ def _evaluate(args: argparse.Namespace) -> int:
 def _add_segment(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         'input',
+        nargs='+',
         help='a folder of images (one group), a folder of such folders (a group each), or a text '
-        'file with the path of an image a line',
+        'file with the path of an image a line; several images are a group, several folders a '
+        'group each',
     )
     parser.add_argument('--out', required=True, metavar='DIR', help='folder of the results')
     model = parser.add_mutually_exclusive_group()
@@ -517,7 +524,7 @@ def _segment(args: argparse.Namespace) -> int:
         limits['max_aspect'] = args.max_aspect
     progress = RunProgress(quiet=args.quiet)
     result = segment_to_folder(
-        args.input,
+        args.input[0] if len(args.input) == 1 else args.input,
         args.out,
         method=args.method,
         config=args.config,

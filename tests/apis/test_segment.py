@@ -397,6 +397,30 @@ def test_decoded_images_of_a_large_group_are_never_all_in_memory(
     assert most <= 3 + 2 * 2  # those kept, a part, and the one before it
 
 
+def test_several_inputs(photos, tmp_path, segment, tiny_config):
+    """As a shell gives them for photos/cat/*.jpg, or for some folders."""
+    files = sorted(str(path) for path in (photos / 'cat').glob('*.jpg'))
+    out = tmp_path / 'out'
+    arguments = ['segment', *files, '--out', str(out), '--config', tiny_config]
+    assert main(arguments) == 0
+    assert sorted(content(out, 'masks')) == ['masks/cat/001.png', 'masks/cat/003.png']
+    arguments = ['segment', '--out', str(tmp_path / 'both'), '--config', tiny_config]
+    assert main([*arguments, str(photos / 'dog'), str(photos / 'cat')]) == 0
+    assert [group['name'] for group in summary(tmp_path / 'both')['groups']] == ['cat', 'dog']
+
+
+def test_the_command_that_was_meant_is_named(photos, capsys, monkeypatch):
+    monkeypatch.chdir(photos.parent)
+    with pytest.raises(SystemExit) as ended:
+        main(['photos', '--out', 'my results'])
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert "photos is no command; to segment it: mmcoseg segment photos --out 'my results'" in said
+    with pytest.raises(SystemExit):
+        main(['fotos', '--out', 'results'])
+    assert 'to segment it' not in capsys.readouterr().err
+
+
 def test_text_file_of_paths(photos, tmp_path, segment):
     (photos / 'list.txt').write_text('cat/001.jpg\ndog/002.jpg\n')
     assert segment(photos / 'list.txt') == 0
