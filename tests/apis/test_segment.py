@@ -499,6 +499,19 @@ def test_specks_can_be_kept_or_removed_otherwise(tmp_path, segment, capsys):
             segment(tmp_path / 'g', '--min-area', wrong)
 
 
+def test_results_of_an_earlier_version_stay(photos, tmp_path, segment):
+    """Their records do not say where the files are."""
+    assert segment(photos) == 0
+    state = tmp_path / 'out/.mmcoseg/groups/dog.json'
+    content = json.loads(state.read_text())
+    for image in content['images']:
+        del image['record']['source']
+    state.write_text(json.dumps(content))
+    assert segment(photos / 'cat', '--overwrite') == 0
+    images = json.loads((tmp_path / 'out/annotations.json').read_text())['images']
+    assert [image['source'] is None for image in images] == [False] * 3 + [True] * 2
+
+
 def test_copies_of_images_for_yolo(photos, tmp_path, segment, capsys):
     assert segment(photos, '--format', 'yolo', '--copy') == 0
     copies = [path for path in (tmp_path / 'out/yolo/images').rglob('*') if path.is_file()]

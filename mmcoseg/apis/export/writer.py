@@ -449,7 +449,7 @@ def _coco_document(groups: Sequence[dict[str, Any]]) -> dict[str, Any]:
                 dict(
                     id=len(images) + 1,
                     file_name=record['file_name'],
-                    source=record['source'],
+                    source=record.get('source'),  # records of earlier versions have none
                     height=record['height'],
                     width=record['width'],
                     presence=record['presence'],
