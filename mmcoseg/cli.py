@@ -505,8 +505,9 @@ def _add_segment(parser: argparse.ArgumentParser) -> None:
 
 def _segment(args: argparse.Namespace) -> int:
     # What may be mistyped, before seconds are spent on importing torch.
-    if not os.path.lexists(Path(args.input).expanduser()):
-        raise FileNotFoundError(f'there is no file or folder {args.input}')
+    for path in args.input:
+        if not os.path.lexists(Path(path).expanduser()):
+            raise FileNotFoundError(f'there is no file or folder {path}')
     find_config(args.config or config_of_method(args.method))
     formats = [name for part in args.format for name in part.split(',') if name]
     formats = chosen_formats([*formats, *(['cutouts'] if args.cutouts else [])])
