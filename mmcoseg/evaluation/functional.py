@@ -9,7 +9,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from ..structures.coseg_data_sample import VOID
-from ..structures.rle import areas_of, decode_rles, encode_masks
+from ..structures.rle import areas_of, as_rle, decode_rles, encode_masks
 
 __all__ = [
     'Matching',
@@ -137,7 +137,7 @@ def instance_overlaps(
         prediction that is void, (n,) float64, both in [0, 1]. A mask without a pixel has 0.
 
     Raises:
-        ValueError: if the masks are not of one size.
+        ValueError: if the masks are not of one size, and as ``as_rle``.
 
     Example:
         >>> masks = np.array([[[1, 1, 0, 0]], [[0, 0, 1, 1]]])
@@ -170,7 +170,9 @@ def instance_overlaps(
 
 
 def _rles(masks: Masks) -> list[dict]:
-    return encode_masks(masks) if isinstance(masks, np.ndarray) else list(masks)
+    if isinstance(masks, np.ndarray):
+        return encode_masks(masks)
+    return [as_rle(rle, *rle['size']) for rle in masks]
 
 
 def _intersections(preds: list[dict], others: list[dict], areas: np.ndarray) -> np.ndarray:

@@ -1,4 +1,9 @@
-"""Masks in COCO's run-length form, which takes a hundredth of the memory of bitmaps."""
+"""Masks in COCO's run-length form, which takes a hundredth of the memory of bitmaps.
+
+pycocotools trusts the runs that it is given: where they do not fill the image it reads memory that
+was never written, or loops for ever. So :func:`as_rle` decides, in Python, what is an RLE, and
+nothing else is ever handed on.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,21 +11,41 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
-__all__ = ['areas_of', 'as_rle', 'decode_rles', 'encode_masks']
+__all__ = ['areas_of', 'as_rle', 'decode_rles', 'encode_masks', 'polygons_with_area']
 
 #: pycocotools 2.0.11 counts those of a call in 8 bits, where numpy is 2.
 _AREAS_A_CALL = 255
+
+#: Runs are 32 bits wide in pycocotools.
+_MAX_PIXELS = 2**32 - 1
+
+#: In compressed counts a character is six bits, from this one on; five of them are of the number.
+_FIRST_CHARACTER, _NUM_CHARACTERS = 48, 64
+_MORE, _SIGN, _VALUE = 0x20, 0x10, 0x1F
+
+#: Seven characters hold the 33 bits of any difference between two runs.
+_MAX_CHARACTERS = 7
+
+#: Times the longer side of the image that a polygon may reach beyond it: pycocotools walks along
+#: its outline pixel by pixel.
+_MAX_REACH = 10
 
 
 def as_rle(shape: Any, height: int, width: int) -> dict:
     """The compressed RLE of a ``segmentation`` in any of COCO's forms.
 
     Args:
-        shape: polygons, uncompressed or compressed RLE, the latter as bytes or text.
+        shape: polygons, uncompressed or compressed RLE, the latter as bytes or text. Parts of
+            polygons that have no area, see :func:`polygons_with_area`, count for nothing.
         height, width: of the image.
 
+    Returns:
+        ``size`` and ``counts``, the latter bytes; the runs fill the image, and none but the first
+        is empty.
+
     Raises:
-        ValueError: if it is none of these, or an RLE of another size.
+        ValueError: if it is none of these, an RLE of another size, or one whose runs are not
+            height x width pixels.
 
     Example:
         >>> rle = as_rle(dict(size=[2, 3], counts=[2, 2, 2]), 2, 3)
@@ -28,30 +53,179 @@ def as_rle(shape: Any, height: int, width: int) -> dict:
         array([[0, 1, 0],
                [0, 1, 0]])
     """
+    if not 0 < height * width <= _MAX_PIXELS:
+        raise ValueError(f'an image of {height} x {width} pixels has no RLE')
+    if shape is None:
+        raise ValueError('there is no segmentation')
     if isinstance(shape, (list, tuple)):
-        if not shape:  # polygons of nothing
-            return encode_masks(np.zeros((1, height, width), bool))[0]
-        try:
-            return coco_mask.merge(coco_mask.frPyObjects(list(shape), height, width))
-        except Exception as error:  # pycocotools raises plain ones
-            raise ValueError(f'polygons cannot be read: {error}') from error
+        polygons, _ = polygons_with_area(shape)
+        return _draw(polygons, height, width)
     if not isinstance(shape, dict) or not {'size', 'counts'} <= set(shape):
         raise ValueError(
             f'a segmentation must be a list of polygons or an RLE with size and counts, got '
             f'{str(shape)[:80]}'
         )
-    if [int(side) for side in shape['size']] != [height, width]:
+    _check_size(shape['size'], height, width)
+    counts = shape['counts']
+    if isinstance(counts, (str, bytes)):
+        runs = _decompress(counts)
+    elif isinstance(counts, (list, tuple, np.ndarray)):
+        runs = _plain_runs(counts)
+    else:
+        raise ValueError(f'the counts of its RLE are {str(counts)[:40]}, neither list nor text')
+    _check_runs(runs, height * width)
+    return _compress(runs, height, width)
+
+
+def polygons_with_area(parts: Sequence[Any]) -> tuple[list[list[float]], int]:
+    """The polygons that have an area, and how many parts have none.
+
+    Without one are parts of fewer than three points, whose points lie on one line, or with a
+    coordinate that is no finite number or lacks its partner. Annotation tools leave such parts
+    behind; pycocotools takes four numbers for a box.
+
+    Args:
+        parts: lists x, y, x, y, ... of coordinates in pixels.
+
+    Raises:
+        ValueError: if a part is something else than a list of numbers.
+
+    Example:
+        >>> polygons_with_area([[1, 1, 5, 5], [0, 0, 4, 0, 4, 4]])
+        ([[0.0, 0.0, 4.0, 0.0, 4.0, 4.0]], 1)
+    """
+    polygons = []
+    for number, part in enumerate(parts, 1):
+        try:
+            values = np.array(part)
+        except ValueError:  # lists of different lengths
+            values = np.array(None)
+        if values.ndim != 1 or (values.size and values.dtype.kind not in 'iuf'):
+            raise ValueError(
+                f'polygons cannot be read: part {number} is {str(part)[:40]}, not a list of the '
+                'numbers x, y, x, y, ...'
+            )
+        if _has_area(values.astype(np.float64)):
+            polygons.append(values.astype(np.float64).tolist())
+    return polygons, len(parts) - len(polygons)
+
+
+def _has_area(values: np.ndarray) -> bool:
+    if len(values) < 6 or len(values) % 2 or not np.isfinite(values).all():
+        return False
+    # Within -1 and 1, since squares of large numbers overflow.
+    points = values.reshape(-1, 2) / max(1, np.abs(values).max())
+    arms = points - points[0]
+    longest = arms[np.abs(arms).max(axis=1).argmax()]
+    # Twice the areas of the triangles that the first point, the farthest and each other make.
+    areas = np.abs(arms[:, 0] * longest[1] - arms[:, 1] * longest[0])
+    return bool(areas.max() > 1e-9 * np.abs(longest).max() ** 2)
+
+
+def _draw(polygons: list[list[float]], height: int, width: int) -> dict:
+    if not polygons:
+        return _compress([height * width], height, width)
+    reach = _MAX_REACH * max(height, width)
+    farthest = max(max(map(abs, polygon)) for polygon in polygons)
+    if farthest > reach:
         raise ValueError(
-            f'an RLE is {shape["size"][0]} x {shape["size"][1]}, its image {height} x {width} '
+            f'polygons cannot be read: a coordinate is {farthest:g}, its image {height} x {width} '
             '(height x width)'
         )
-    if isinstance(shape['counts'], list):
-        return coco_mask.frPyObjects(shape, height, width)
-    return shape
+    return coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
+
+
+def _check_size(size: Any, height: int, width: int) -> None:
+    sides = size if isinstance(size, (list, tuple)) else ()
+    if len(sides) != 2 or not all(map(_is_number, sides)):
+        raise ValueError(f'the size of its RLE is {str(size)[:40]}, not [height, width]')
+    if list(sides) != [height, width]:
+        raise ValueError(
+            f'an RLE is {size[0]} x {size[1]}, its image {height} x {width} (height x width)'
+        )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+
+
+def _plain_runs(counts: Sequence[Any]) -> list[int]:
+    """The runs that uncompressed counts are."""
+    for count in counts:
+        if not _is_number(count) or count != count // 1:
+            raise ValueError(f'its RLE has a run of {str(count)[:40]}, which is no whole number')
+    return [int(count) for count in counts]
+
+
+def _decompress(counts: str | bytes) -> list[int]:
+    """The runs in compressed counts.
+
+    A number is written in characters of five bits each, the lowest first; from the fourth run on
+    it is the difference from the run before the last.
+    """
+    text = counts.decode('latin-1') if isinstance(counts, bytes) else counts
+    if text[:2] in ("b'", 'b"'):
+        raise ValueError(
+            f'the counts of its RLE are the text of a Python object, {text[:20]}...: write '
+            'counts.decode(), not str(counts)'
+        )
+    codes = np.frombuffer(text.encode('utf-8', 'surrogatepass'), np.uint8).astype(np.int64)
+    codes -= _FIRST_CHARACTER
+    if ((codes < 0) | (codes >= _NUM_CHARACTERS)).any():
+        known = range(_FIRST_CHARACTER, _FIRST_CHARACTER + _NUM_CHARACTERS)
+        strange = next(character for character in text if ord(character) not in known)
+        raise ValueError(f'the counts of its RLE have the character {strange!r}, which none has')
+    if not len(codes):
+        return []
+    ends = np.flatnonzero((codes & _MORE) == 0)
+    if not len(ends) or ends[-1] != len(codes) - 1:
+        raise ValueError(f'the counts of its RLE are cut off after {len(codes)} characters')
+    starts = np.append(0, ends[:-1] + 1)
+    lengths = ends + 1 - starts
+    if lengths.max() > _MAX_CHARACTERS:
+        raise ValueError(f'the counts of its RLE have a number of {lengths.max()} characters')
+    places = np.arange(len(codes)) - np.repeat(starts, lengths)
+    runs = np.add.reduceat((codes & _VALUE) << (5 * places), starts)
+    runs -= np.where(codes[ends] & _SIGN, 1 << (5 * lengths), 0)
+    runs[1::2] = np.cumsum(runs[1::2])
+    runs[2::2] = np.cumsum(runs[2::2])
+    return runs.tolist()
+
+
+def _check_runs(runs: list[int], pixels: int) -> None:
+    # Python's numbers: those of numpy, and of pycocotools, overflow.
+    if min(runs, default=0) < 0:
+        raise ValueError(f'its RLE has a negative run, {min(runs)}')
+    total = sum(runs)
+    if total > _MAX_PIXELS:
+        raise ValueError(f'its RLE has more than {_MAX_PIXELS:,} of {pixels:,} pixels')
+    if total != pixels:
+        raise ValueError(f'its RLE has {total:,} of {pixels:,} pixels')
+
+
+def _compress(runs: list[int], height: int, width: int) -> dict:
+    # Where two RLEs have an empty run at one place, pycocotools' walk along both ends.
+    if 0 in runs[1:]:
+        runs = _without_empty_runs(runs)
+    return coco_mask.frPyObjects(dict(size=[height, width], counts=runs), height, width)
+
+
+def _without_empty_runs(runs: list[int]) -> list[int]:
+    """The same pixels in runs of which none but the first, of background, is empty."""
+    merged = [0]
+    for number, run in enumerate(runs):
+        if not run:
+            continue
+        is_object, object_is_last = number % 2 == 1, len(merged) % 2 == 0
+        if is_object == object_is_last:
+            merged[-1] += run
+        else:
+            merged.append(run)
+    return merged
 
 
 def encode_masks(masks: np.ndarray) -> list[dict]:
-    """Compressed RLEs of masks (n, H, W), bool or 0 and not 0; ``counts`` are bytes."""
+    """RLEs, as those of :func:`as_rle`, of masks (n, H, W), bool or 0 and not 0."""
     masks = np.asarray(masks)
     if masks.ndim != 3:
         raise ValueError(f'masks must be (n, H, W), got {masks.shape}')
@@ -61,7 +235,7 @@ def encode_masks(masks: np.ndarray) -> list[dict]:
 
 
 def areas_of(rles: Sequence[dict]) -> np.ndarray:
-    """Pixels of each of any number of compressed RLEs, (n,) float64."""
+    """Pixels of each of any number of RLEs of :func:`as_rle`, (n,) float64."""
     parts = [
         coco_mask.area(list(rles[start : start + _AREAS_A_CALL]))
         for start in range(0, len(rles), _AREAS_A_CALL)
@@ -70,8 +244,12 @@ def areas_of(rles: Sequence[dict]) -> np.ndarray:
 
 
 def decode_rles(rles: Sequence[dict], height: int, width: int) -> np.ndarray:
-    """The masks (n, H, W) bool of compressed RLEs."""
+    """The masks (n, H, W) bool of RLEs.
+
+    Raises:
+        ValueError: as :func:`as_rle`.
+    """
     masks = np.zeros((len(rles), height, width), bool)
     for mask, rle in zip(masks, rles):
-        mask[:] = coco_mask.decode(rle)
+        mask[:] = coco_mask.decode(as_rle(rle, height, width))
     return masks
