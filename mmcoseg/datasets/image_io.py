@@ -227,7 +227,8 @@ def read_mask(path: str | Path) -> np.ndarray:
         BadImageError: if it is no image, or coloured, or has values above 255.
     """
     image = _open(path)
-    with_alpha = image.mode in ('LA', 'RGBA')
+    mode = image.mode
+    with_alpha = mode in ('LA', 'RGBA')
     if with_alpha:
         mask = _mask_in_alpha(np.asarray(image))
         if mask is not None:
@@ -239,8 +240,9 @@ def read_mask(path: str | Path) -> np.ndarray:
         if (values != values[:, :, :1]).any():
             hint = '; if its transparency is the mask, save that alone' if with_alpha else ''
             raise BadImageError(
-                f'{path} is a colour image, not a mask; save one value a pixel '
-                f'(0 background, 1 or 255 object, or 1..K object classes){hint}'
+                f'{path} is {mode}, expected palette or grey: it is a colour image, not a mask; '
+                'save one value a pixel (0 background, 1 or 255 object, or 1..K object classes)'
+                f'{hint}'
             )
         values = values[:, :, 0]
     if values.dtype != bool and (values.min(initial=0) < 0 or values.max(initial=0) > 255):

@@ -1,3 +1,4 @@
+import shutil
 import subprocess
 import sys
 
@@ -6,7 +7,7 @@ import pytest
 from PIL import Image
 
 from mmcoseg.datasets import MultiClassCoSegDataset, MultiClassVOCDataset
-from mmcoseg.datasets.image_io import read_image, read_mask
+from mmcoseg.datasets.image_io import BadImageError, read_image, read_mask
 from mmcoseg.datasets.instance_converters import VOC_CLASSES
 from mmcoseg.datasets.multi_class_converters import convert_voc_groups, voc_groups, voc_values
 
@@ -172,3 +173,12 @@ def test_command(voc, tmp_path, repo, repo_env):
     )
     assert failed.returncode == 1 and "no class ['ball']" in failed.stderr
     assert 'Traceback' not in failed.stderr
+
+
+def test_masks_in_colours_are_named(voc, tmp_path):
+    source = tmp_path / 'VOC2012'
+    shutil.copytree(voc, source)
+    file = source / 'SegmentationClass' / '2007_000001.png'
+    Image.open(file).convert('RGB').save(file)
+    with pytest.raises(BadImageError, match=r'000001\.png is RGB, expected palette or grey'):
+        convert_voc_groups(source, tmp_path / 'out', progress=False)
