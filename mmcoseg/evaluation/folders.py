@@ -1,6 +1,7 @@
 """Scoring a folder of predicted masks against a folder of true ones."""
 
 import json
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..datasets.base import group_names
-from ..datasets.image_io import read_mask
+from ..datasets.image_io import IMAGE_SUFFIXES, read_mask
 from ..datasets.multi_class import CLASSES_FILE, read_class_names
 from ..datasets.transforms.loading import LoadCoSegMask
 from ..structures.coseg_data_sample import VOID
@@ -204,6 +205,8 @@ def _score_files(
         groups = group_names('groups', groups)
     pred_root, gt_root = _mask_root(pred_dir), _mask_root(gt_dir)
     pairs = _pairs(pred_root, gt_root, groups)
+    for side in zip(*pairs):
+        _name_twins(side)
     if missing == 'error':
         _require_all([pred for pred, _ in pairs], pred_root)
     score_pair = partial(_score_pair, score=score, pred_loader=pred_loader, gt_loader=gt_loader)
@@ -234,6 +237,26 @@ def _pairs(pred_root: Path, gt_root: Path, groups: Sequence[str] | None) -> list
         raise FileNotFoundError(f'{gt_root} holds no masks <group>/<stem>.png to score against')
     pairs = [(pred_root / path.relative_to(gt_root), path) for path in truths]
     return pairs
+
+
+def _name_twins(masks: Sequence[Path]) -> None:
+    """Say which files beside masks only differ from them in their suffix."""
+    known = {(path.parent, path.stem): path for path in masks}
+    twins = [
+        str(file)
+        for folder in sorted({path.parent for path in masks})
+        if folder.is_dir()
+        for file in sorted(folder.iterdir())
+        if file.suffix.lower() in IMAGE_SUFFIXES
+        and known.get((folder, file.stem), file).name != file.name
+    ]
+    if twins:
+        more = len(twins) - _MAX_NAMED
+        warnings.warn(
+            f'{", ".join(twins[:_MAX_NAMED])}{f" and {more} more" if more > 0 else ""} are not '
+            'looked at: masks are <stem>.png',
+            stacklevel=4,
+        )
 
 
 def _require_all(predictions: Sequence[Path], root: Path) -> None:

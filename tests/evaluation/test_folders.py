@@ -51,6 +51,23 @@ def test_folders_of_groups_and_a_choice_of_them(folders, capsys):
         evaluate_folders(pred, gt, groups=['cow'])
 
 
+def test_files_that_only_differ_in_their_suffix_are_named(folders):
+    pred, gt, scores = folders
+    mask = Image.new('L', (30, 20), 255)
+    mask.save(pred / 'masks' / 'cat' / '001.bmp')
+    mask.save(gt / 'masks' / 'dog' / '001.PNG')
+    mask.save(pred / 'masks' / 'cat' / 'other.bmp')  # of no true mask
+    with pytest.warns(UserWarning, match='are not looked at') as said:
+        report = evaluate_folders(pred, gt, verbose=False)
+    assert dict(report.images()) == scores
+    texts = [str(warning.message) for warning in said]
+    assert [text.split()[0].rsplit('/', 2)[1:] for text in texts] == [
+        ['cat', '001.bmp'],
+        ['dog', '001.PNG'],
+    ]
+    assert not any('other' in text for text in texts)
+
+
 def test_everything_missing_is_named(folders):
     pred, gt, _ = folders
     for name in ('cat/002', 'dog/001'):
