@@ -17,6 +17,8 @@ REQUIRES = [
     'onedl-mmengine>=0.10.8',
     'onedl-mmcv>=2.3',
     'onedl-mmsegmentation>=1.4',
+    # Comes with torch.
+    'filelock>=3.12',
     'higra>=0.6.11',
     'huggingface-hub>=0.20',
     'jinja2>=3.1',

@@ -8,24 +8,20 @@ from io import StringIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from pycocotools import mask as coco_mask
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from ..structures.rle import as_rle
+from ..structures.rle import polygons_with_area
 from .base import CoSegDataset
-from .coco_seg import read_coco
+from .coco_file import CocoFile, area_of, image_size, read_coco, rle_of
 from .image_io import IMAGE_SUFFIXES, read_image, read_mask
 from .instances import split_file_name
 from .multi_class import CLASSES_FILE, classes_in_name, read_class_names
 from .transforms.loading import mask_doubt
 
 __all__ = ['DataReport', 'Problem', 'check_data', 'format_report']
-
-#: The key of EXIF data that says how an image is turned; 5 and above swap its sides.
-_ORIENTATION = 0x0112
 
 
 @dataclass(frozen=True, order=True)
@@ -92,6 +88,7 @@ def check_data(root: str | Path, num_workers: int = 4, progress: bool = True) ->
     if not mask_root.is_dir() and not listed.is_file():
         say('warning', mask_root, 'there are no masks: the set can be segmented, not scored')
     digests: dict[str, list[Path]] = defaultdict(list)
+    sizes: dict[Path, tuple[int, int]] = {}
     folders = []
     for entry in sorted(image_root.iterdir()):
         if entry.is_dir() and not entry.name.startswith('.'):
@@ -102,10 +99,10 @@ def check_data(root: str | Path, num_workers: int = 4, progress: bool = True) ->
         say('error', image_root, 'holds no group')
     with ThreadPoolExecutor(num_workers) as pool:
         for folder in track(folders, 'checking', disable=not progress):
-            _check_group(folder, mask_root, report, say, digests, pool)
+            sizes |= _check_group(folder, mask_root, report, say, digests, pool)
     _check_classes(root, report, say)
     if listed.is_file():
-        _check_instances(listed, image_root, report, say)
+        _check_instances(listed, image_root, sizes, report, say)
     for files in digests.values():
         if len(files) > 1:
             others = ', '.join(str(file) for file in files[1:])
@@ -142,7 +139,8 @@ def _check_group(
     say: _Collector,
     digests: dict[str, list[Path]],
     pool: ThreadPoolExecutor,
-) -> None:
+) -> dict[Path, tuple[int, int]]:
+    """Look at a group; the sizes (height, width) of its images that can be read."""
     images: dict[str, Path] = {}
     for file in sorted(folder.iterdir()):
         if file.is_symlink() and not file.exists():
@@ -159,7 +157,7 @@ def _check_group(
     facts = report.groups[folder.name] = GroupFacts(images=len(images))
     if not images:
         say('error', folder, 'holds no image')
-        return
+        return {}
     if len(images) == 1:
         say('warning', folder, 'has one image: nothing is common to a group of one')
     expected = {f'{stem}.png' for stem in images}
@@ -168,7 +166,8 @@ def _check_group(
             say('error', file, 'is the mask of no image (masks are <stem>.png)')
 
     masks = [mask_folder / f'{stem}.png' for stem in images]
-    shares, sizes = [], []
+    shares: list[float] = []
+    sizes: dict[Path, tuple[int, int]] = {}
     counts: Counter[int] = Counter()
     for file, mask, result in zip(
         images.values(), masks, pool.map(_read_pair, images.values(), masks)
@@ -179,7 +178,7 @@ def _check_group(
         if digest:
             digests[digest].append(file)
         if size:
-            sizes.append(size)
+            sizes[file] = size
         if values is not None:
             facts.masks += 1
             convention, share, classes = values
@@ -190,11 +189,12 @@ def _check_group(
         elif mask_root.is_dir() and not mask.is_file():
             say('error', mask, f'is missing: {file.name} has no mask')
     if sizes:
-        heights, widths = zip(*sizes)
+        heights, widths = zip(*sizes.values())
         facts.heights, facts.widths = (min(heights), max(heights)), (min(widths), max(widths))
     facts.object_share = float(np.mean(shares)) if shares else 0.0
     if max(counts, default=0) > 1:
         facts.class_images = {value: counts[value] for value in range(1, max(counts) + 1)}
+    return sizes
 
 
 def _check_classes(root: Path, report: DataReport, say: _Collector) -> None:
@@ -226,45 +226,46 @@ def _check_classes(root: Path, report: DataReport, say: _Collector) -> None:
                 say('warning', folder, f'has no mask with {value}, {name!r}')
 
 
-def _check_instances(file: Path, image_root: Path, report: DataReport, say: _Collector) -> None:
+def _check_instances(
+    file: Path,
+    image_root: Path,
+    sizes: dict[Path, tuple[int, int]],
+    report: DataReport,
+    say: _Collector,
+) -> None:
     """Look at every entry of ``instances.json``; see ``InstanceCoSegDataset`` for its form."""
     try:
-        coco = read_coco(file)
-        categories = {category['id']: category['name'] for category in coco['categories']}
-    except (ValueError, OSError, KeyError, TypeError) as error:
+        coco = read_coco(file, report=lambda severity, message: say(severity, file, message))
+    except (ValueError, OSError) as error:
         say('error', file, f'cannot be used: {error}')
         return
     facts_of = report.groups
     entries: dict[object, dict] = {}
     seen: dict[tuple[str, str], str] = {}
-    for image in coco['images']:
+    for image in coco.images:
         try:
             group, name = split_file_name(image, file)
             identity = (group, Path(name).stem)
-            if image['id'] in entries:
-                raise ValueError(f'image id {image["id"]!r} stands there twice')
             if identity in seen:
                 raise ValueError(f'{seen[identity]} and {image["file_name"]} have one stem')
             seen[identity] = image['file_name']
-            entries[image['id']] = dict(image, group=group, masks=[], categories=set())
             path = image_root / group / name
             if not path.is_file():
                 say('error', path, f'is missing, but in {file.name}')
-                continue
-            with Image.open(path) as picture:
-                turned = picture.getexif().get(_ORIENTATION, 1) >= 5
-                size = picture.size[::-1] if not turned else picture.size
-            if size != (image['height'], image['width']):
-                message = f'is {size} (height, width), in {file.name} '
-                say('error', path, f'{message}{(image["height"], image["width"])}')
-        except (ValueError, OSError, KeyError) as error:
-            say('error', file, f'image {image.get("id")}: {_text_of(error)}')
-    ids = Counter(annotation.get('id') for annotation in coco['annotations'])
+            size = image_size(image)
+            entries[image['id']] = dict(image, size=size, group=group, masks=[], categories=set())
+            if sizes.get(path, size) != size:
+                say('error', path, f'is {sizes[path]} (height, width), in {file.name} {size}')
+        except ValueError as error:
+            say('error', file, f'image {image["id"]}: {error}')
+    ids = Counter(annotation['id'] for annotation in coco.annotations)
     for number, count in ids.items():
         if count > 1:
             say('warning', file, f'{count} annotations have the id {number!r}')
-    for annotation in coco['annotations']:
-        _check_annotation(annotation, entries, categories, file, say)
+    for annotation in coco.annotations:
+        entry = entries.get(annotation['image_id'])
+        if entry is not None:  # else its image is wrong already
+            _check_annotation(annotation, entry, coco, file, say)
     by_group: dict[str, list[dict]] = defaultdict(list)
     for entry in entries.values():
         by_group[entry['group']].append(entry)
@@ -295,22 +296,26 @@ def _check_instances(file: Path, image_root: Path, report: DataReport, say: _Col
 
 
 def _check_annotation(
-    annotation: dict, entries: dict, categories: dict, file: Path, say: _Collector
+    annotation: dict, entry: dict, coco: CocoFile, file: Path, say: _Collector
 ) -> None:
     try:
-        entry = entries.get(annotation['image_id'])
-        if entry is None:
-            raise ValueError(f'there is no image {annotation["image_id"]!r}')
-        if annotation['category_id'] not in categories:
-            raise ValueError(f'there is no category {annotation["category_id"]!r}')
-        rle = as_rle(annotation['segmentation'], entry['height'], entry['width'])
-        if not coco_mask.area(rle):
-            say('warning', file, f'annotation {annotation.get("id")} has no pixel')
-        if not annotation.get('iscrowd'):
-            entry['masks'].append(rle)
-            entry['categories'].add(categories[annotation['category_id']])
-    except (ValueError, KeyError, TypeError) as error:
-        say('error', file, f'annotation {annotation.get("id")}: {_text_of(error)}')
+        if 'area' in annotation:
+            area_of(annotation)
+        rle = rle_of(annotation, entry['size'])
+    except ValueError as error:
+        say('error', file, str(error))
+        return
+    name = f'annotation {annotation["id"]}'
+    if isinstance(annotation['segmentation'], list):
+        polygons, without_area = polygons_with_area(annotation['segmentation'])
+        if without_area:
+            parts = f'{without_area} of its {without_area + len(polygons)} polygons'
+            say('warning', file, f'{name}: {parts} have no area and count for nothing')
+    if not coco_mask.area(rle):
+        say('warning', file, f'{name} has no pixel')
+    if not annotation.get('iscrowd'):
+        entry['masks'].append(rle)
+        entry['categories'].add(coco.names[annotation['category_id']])
 
 
 def _object_share(entry: dict) -> tuple[float, bool]:
@@ -319,17 +324,9 @@ def _object_share(entry: dict) -> tuple[float, bool]:
     if not masks:
         return 0.0, False
     area = float(coco_mask.area(coco_mask.merge(masks)))
-    same = len({bytes(mask['counts']) for mask in map(_as_bytes, masks)}) < len(masks)
-    return area / (entry['height'] * entry['width']), same
-
-
-def _as_bytes(rle: dict) -> dict:
-    counts = rle['counts']
-    return dict(rle, counts=counts.encode() if isinstance(counts, str) else counts)
-
-
-def _text_of(error: Exception) -> str:
-    return f'has no {error}' if isinstance(error, KeyError) else str(error)
+    same = len({mask['counts'] for mask in masks}) < len(masks)
+    height, width = entry['size']
+    return area / (height * width), same
 
 
 def _read_pair(file: Path, mask: Path):

@@ -14,15 +14,16 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 from rich.progress import track
 
-from ..structures.rle import as_rle, encode_masks
+from ..structures.rle import encode_masks
 from .base import image_files
-from .coco_seg import read_coco
+from .coco_file import image_size, read_coco, rle_of
 from .image_io import BadImageError, read_image, read_mask
 from .instances import PublishedCounts
 
@@ -185,25 +186,28 @@ def read_coco_images(
         )
     for split, file in there.items():
         coco = read_coco(file)
-        names = {category['id']: category['name'] for category in coco['categories']}
-        annotations: dict[int, list[dict]] = defaultdict(list)
-        for annotation in coco['annotations']:
+        annotations: dict[Any, list[dict]] = defaultdict(list)
+        for annotation in coco.annotations:
             annotations[annotation['image_id']].append(annotation)
-        for image in sorted(coco['images'], key=lambda image: image['file_name']):
+        for image in sorted(coco.images, key=lambda image: image['file_name']):
             own = annotations[image['id']]
             yield SourceImage(
                 root / split / image['file_name'],
-                tuple(names[a['category_id']] for a in own),
+                tuple(coco.names[a['category_id']] for a in own),
                 sum(not a.get('iscrowd') for a in own),
-                lambda own=own, image=image: _coco_masks(own, image),
+                lambda own=own, image=image, file=file: _coco_masks(own, image, file),
             )
 
 
-def _coco_masks(annotations: list[dict], image: dict) -> tuple[list[dict], list[dict]]:
+def _coco_masks(annotations: list[dict], image: dict, file: Path) -> tuple[list[dict], list[dict]]:
     instances, crowds = [], []
-    for annotation in annotations:
-        rle = as_rle(annotation['segmentation'], image['height'], image['width'])
-        (crowds if annotation.get('iscrowd') else instances).append(rle)
+    try:
+        size = image_size(image)
+        for annotation in annotations:
+            masks = crowds if annotation.get('iscrowd') else instances
+            masks.append(rle_of(annotation, size))
+    except ValueError as error:
+        raise ValueError(f'{file}: {image["file_name"]}: {error}') from error
     return instances, crowds
 
 
@@ -217,19 +221,19 @@ def read_voc(root: str | Path, sbd: str | Path | None = None) -> Iterator[Source
 
     Raises:
         FileNotFoundError: if the folders are not there.
-        ValueError: naming a file whose objects have no class.
+        ValueError: naming a file whose objects have no class, or that is no mask.
     """
     voc = folder_with(Path(root), 'SegmentationObject', 'the folder that holds VOC2012')
     own = {file.stem: file for file in sorted((voc / 'SegmentationObject').glob('*.png'))}
     for stem, file in own.items():
-        objects = np.asarray(Image.open(file))
+        objects = read_mask(file)
         classes = _voc_classes(voc / 'SegmentationClass' / file.name, objects)
         categories = [*classes.values(), *_voc_annotated(voc / 'Annotations' / f'{stem}.xml')]
         yield SourceImage(
             voc / 'JPEGImages' / f'{stem}.jpg',
             tuple(categories),
             len(classes),
-            lambda file=file: _label_masks(np.asarray(Image.open(file)), void=255),
+            lambda file=file: _label_masks(read_mask(file), void=255),
         )
     if sbd is None:
         return
@@ -271,13 +275,20 @@ def folder_with(root: Path, name: str, what: str) -> Path:
 
 def _voc_classes(file: Path, objects: np.ndarray) -> dict[int, str]:
     """The class of each object's number: that of most of its pixels."""
-    labels = np.asarray(Image.open(file))
+    labels = read_mask(file)
+    if labels.shape != objects.shape:
+        raise BadImageError(
+            f'{file} is {labels.shape}, SegmentationObject {objects.shape} (height, width)'
+        )
     result = {}
     for number in sorted(set(np.unique(objects).tolist()) - {0, 255}):
         counts = Counter(labels[objects == number].tolist())
         label = max((v for v in counts if 0 < v <= 20), key=counts.get, default=None)
         if label is None:
-            raise ValueError(f'{file}: object {number} of SegmentationObject has no class')
+            raise ValueError(
+                f'{file}: object {number} of SegmentationObject has no class, its pixels have the '
+                f'values {sorted(counts)[:5]}; classes are 1 to {len(VOC_CLASSES)}'
+            )
         result[number] = VOC_CLASSES[label - 1]
     return result
 

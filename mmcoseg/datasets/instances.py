@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from ..registry import DATASETS
 from .base import CoSegDataset
-from .coco_seg import read_coco
+from .coco_file import read_coco
 
 __all__ = [
     'COCONonVOCDataset',
@@ -39,8 +39,10 @@ class InstanceCoSegDataset(CoSegDataset):
             images/<group>/*.jpg
             instances.json        COCO instances; file_name is <group>/<file>
 
-    ``segmentation`` may be RLE or polygons. Annotations with ``iscrowd`` are void: where no
-    instance lies on them, nothing is scored. ``mmcoseg check-data`` tells what a folder has.
+    ``segmentation`` may be RLE or polygons; an image with one that is neither is left out when it
+    is loaded, with a warning that names the annotation. Annotations with ``iscrowd`` are void:
+    where no instance lies on them, nothing is scored. ``mmcoseg check-data`` tells what a folder
+    has.
 
     A group's category is the one of its name, where it has instances of that; otherwise all
     categories of its instances. Other categories' instances are not loaded. With
@@ -60,6 +62,8 @@ class InstanceCoSegDataset(CoSegDataset):
         FileNotFoundError: if ``ann_file`` or images are not there.
         ValueError: if it is not of this form, and as ``CoSegDataset``.
     """
+
+    BY_CATEGORY = False
 
     HINT = (
         'It must hold images/<group>/* and instances.json in COCO form, whose file_name is '
@@ -83,21 +87,15 @@ class InstanceCoSegDataset(CoSegDataset):
     def load_data_list(self) -> list[dict]:
         """Group records, without the data set itself."""
         coco = read_coco(self.ann_file, f'{type(self).__name__}: ', f' {self.HINT}.')
-        names = {category['id']: category['name'] for category in coco['categories']}
-        self._metainfo.setdefault('classes', tuple(names[key] for key in sorted(names)))
+        names = coco.names
+        by_id = sorted(names, key=lambda key: (isinstance(key, str), key))
+        self._metainfo.setdefault('classes', tuple(dict.fromkeys(names[key] for key in by_id)))
         groups: dict[str, list[dict]] = defaultdict(list)
-        for image in coco['images']:
+        for image in coco.images:
             groups[split_file_name(image, self.ann_file)[0]].append(image)
         annotations: dict[Any, list[dict]] = defaultdict(list)
-        for annotation in coco['annotations']:
-            try:
-                names[annotation['category_id']]
-                annotations[annotation['image_id']].append(annotation)
-            except KeyError as error:
-                raise ValueError(
-                    f'{self.ann_file}: annotation {annotation.get("id")} has no or an unknown '
-                    f'value of category_id or image_id ({error}); `mmcoseg check-data` tells more'
-                ) from None
+        for annotation in coco.annotations:
+            annotations[annotation['image_id']].append(annotation)
         chosen = self._select(sorted(groups), Path(self.ann_file))
         return [self._instance_group(group, groups[group], annotations, names) for group in chosen]
 
@@ -124,7 +122,12 @@ class InstanceCoSegDataset(CoSegDataset):
         for file in sorted(files):
             image = files[file]
             instances = [
-                dict(category=number, mask=a['segmentation'], crowd=bool(a.get('iscrowd')))
+                dict(
+                    category=number,
+                    mask=a.get('segmentation'),
+                    crowd=bool(a.get('iscrowd')),
+                    name=f'annotation {a["id"]}',
+                )
                 for a in annotations[image['id']]
                 for number in self.label_ids_of(names[a['category_id']])
             ]

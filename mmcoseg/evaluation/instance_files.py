@@ -1,6 +1,7 @@
 """Scoring a file of predicted instances against a file of true ones."""
 
 import json
+import warnings
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from ..datasets.base import select_groups
-from ..datasets.coco_seg import read_coco
+from ..datasets.coco_file import image_size, parse_coco, read_coco, read_json, rle_of
 from ..datasets.instances import split_file_name
-from ..structures.rle import as_rle, decode_rles
+from ..structures.rle import decode_rles
 from .functional import Matching, instance_overlaps
 from .instance_report import ImageMatches, InstanceReport
 
@@ -19,6 +20,9 @@ __all__ = ['evaluate_instance_files', 'instance_file']
 
 #: How many images an error message names.
 _MAX_NAMED = 20
+
+#: The highest score, of whatever sign.
+_MAX_SCORE = 1e300
 
 
 def instance_file(path: str | Path, name: str) -> Path:
@@ -47,7 +51,7 @@ def evaluate_instance_files(
     Args:
         pred: ``annotations.json`` as ``mmcoseg segment`` writes it, or its folder; or a list of
             COCO results, whose ``image_id`` are those of the ground truth. Images are found by
-            their ``file_name``, ``<group>/<file>``, up to the suffix.
+            their ``file_name``, ``<group>/<file>``; where none has it, by that of another suffix.
         gt: ``instances.json``, or its folder; see ``InstanceCoSegDataset``. A group's class is its
             category: that of its name, or the only one of its instances, or else its name.
         groups: names of the groups to score; None for all of the ground truth's.
@@ -64,8 +68,9 @@ def evaluate_instance_files(
 
     Raises:
         FileNotFoundError: if a file is not there, or predictions are missing, which it names.
-        ValueError: if a file is not of this form, a prediction has no score or another size than
-            the true image, for unknown groups, or another value of ``missing``.
+        ValueError: if a file is not of this form, an annotation's mask is none (it is named), a
+            prediction has no score or another size than the true image, two could be of one
+            image, for unknown groups, or another value of ``missing``.
 
     Example:
         >>> report = evaluate_instance_files('results', 'data/voc12')  # doctest: +SKIP
@@ -77,14 +82,13 @@ def evaluate_instance_files(
     pred, gt = instance_file(pred, 'annotations.json'), instance_file(gt, 'instances.json')
     truth = read_coco(gt)
     members: dict[str, list[dict]] = defaultdict(list)
-    for image in truth['images']:
+    for image in truth.images:
         members[split_file_name(image, gt)[0]].append(image)
     chosen = select_groups(sorted(members), groups, (), str(gt))
-    names = {category['id']: category['name'] for category in truth['categories']}
-    annotations = _by_image(truth['annotations'], gt)
+    annotations = _by_image(truth.annotations)
     images = [image for group in chosen for image in members[group]]
-    found = _predictions(pred, gt, truth['images'])
-    absent = [image['file_name'] for image in images if _identity(image, gt) not in found]
+    found = _match(images, _predictions(pred, gt, truth.images), pred, gt)
+    absent = [image['file_name'] for image in images if image['file_name'] not in found]
     if absent and missing == 'error':
         more = len(absent) - _MAX_NAMED
         raise FileNotFoundError(
@@ -96,14 +100,19 @@ def evaluate_instance_files(
         )
     report = InstanceReport(thresholds, matching=matching)
     for group in chosen:
-        present = {
-            names.get(a['category_id']) for i in members[group] for a in annotations[i['id']]
-        }
-        category = str(present.pop()) if len(present) == 1 and group not in present else group
+        shown = [a for image in members[group] for a in annotations[image['id']]]
+        present = {truth.names[a['category_id']] for a in shown}
+        category = present.pop() if len(present) == 1 and group not in present else group
         for image in members[group]:
-            truths = [a for a in annotations[image['id']] if _counts(a, group, names, present)]
-            matches = _score(image, found.get(_identity(image, gt), []), truths, category, pred, gt)
-            report.add(*_identity(image, gt), matches, image['file_name'])
+            truths = [
+                a
+                for a in annotations[image['id']]
+                # Other things than what is common to the group do not count.
+                if group not in present or truth.names[a['category_id']] == group
+            ]
+            matches = _score(image, found.get(image['file_name'], []), truths, category, pred, gt)
+            name = split_file_name(image, gt)[1]
+            report.add(group, Path(name).stem, matches, image['file_name'])
     if verbose:
         print(report.table('instances', format))
     if out_file is not None:
@@ -113,22 +122,9 @@ def evaluate_instance_files(
     return report
 
 
-def _counts(annotation: dict, group: str, names: dict, present: set) -> bool:
-    """Whether an annotation is of what is common to its group."""
-    return group not in present or names.get(annotation['category_id']) == group
-
-
-def _identity(image: dict, where: Path) -> tuple[str, str]:
-    group, file = split_file_name(image, where)
-    return group, Path(file).stem
-
-
-def _by_image(annotations: Sequence[dict], where: Path) -> dict[Any, list[dict]]:
+def _by_image(annotations: Sequence[dict]) -> dict[Any, list[dict]]:
     result: dict[Any, list[dict]] = defaultdict(list)
     for annotation in annotations:
-        lacking = {'image_id', 'category_id', 'segmentation'} - set(annotation)
-        if lacking:
-            raise ValueError(f'{where}: annotation {annotation.get("id")} has no {sorted(lacking)}')
         result[annotation['image_id']].append(annotation)
     return result
 
@@ -136,43 +132,77 @@ def _by_image(annotations: Sequence[dict], where: Path) -> dict[Any, list[dict]]
 def _predictions(
     file: Path, gt: Path, true_images: Sequence[dict]
 ) -> dict[tuple[str, str], list[dict]]:
-    """Predicted annotations of every image that the file is about, by group and stem."""
-    try:
-        content = json.loads(file.read_text(encoding='utf-8'))
-    except FileNotFoundError:
-        raise FileNotFoundError(
-            f'there is no file {file}; give the annotations.json that `mmcoseg segment` writes, '
-            'or its folder'
-        ) from None
-    except ValueError as error:
-        raise ValueError(f'{file} is not valid json ({error})') from error
-    if isinstance(content, list):
-        by_image, images, where = _by_image(content, file), true_images, gt
-        unknown = sorted(set(by_image) - {image['id'] for image in images}, key=str)
-        if unknown:
-            raise ValueError(f'{file} has results of image_id {unknown[:5]}, which {gt} lacks')
-    else:
-        content = read_coco(file)
-        by_image, images, where = _by_image(content['annotations'], file), content['images'], file
-    return {_identity(image, where): by_image[image['id']] for image in images}
+    """Predicted annotations of every image that the file is about, by group and file name."""
+    hint = ' Give the annotations.json that `mmcoseg segment` writes, or its folder.'
+    content = read_json(file, hint=hint)
+    where = file
+    if isinstance(content, list):  # results, of the true images
+        content = dict(images=true_images, annotations=content, categories=[])
+        where = gt
+    coco = parse_coco(content, file, with_categories=False)
+    by_image = _by_image(coco.annotations)
+    found: dict[tuple[str, str], list[dict]] = {}
+    for image in coco.images:
+        identity = split_file_name(image, where)
+        if identity in found:
+            raise ValueError(f'{where} lists {image["file_name"]} twice; remove one')
+        found[identity] = by_image[image['id']]
+    return found
+
+
+def _match(
+    images: Sequence[dict], predictions: dict[tuple[str, str], list[dict]], pred: Path, gt: Path
+) -> dict[str, list[dict]]:
+    """The predictions of true images, by their ``file_name``.
+
+    They are those of the very file, or else of the only one that differs in its suffix.
+    """
+    by_stem: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for group, file in predictions:
+        by_stem[group, Path(file).stem].append(file)
+    result = {}
+    for image in images:
+        group, file = split_file_name(image, gt)
+        twins = by_stem[group, Path(file).stem]
+        others = [f'{group}/{twin}' for twin in twins if twin != file]
+        if file in twins:
+            result[image['file_name']] = predictions[group, file]
+            if others:
+                warnings.warn(
+                    f'{pred}: {", ".join(others)} only differs in its suffix from '
+                    f'{image["file_name"]}, and is not scored',
+                    stacklevel=3,
+                )
+        elif len(twins) == 1:
+            result[image['file_name']] = predictions[group, twins[0]]
+        elif twins:
+            raise ValueError(
+                f'{pred}: {" and ".join(others)} could both be {image["file_name"]} of {gt}; '
+                'rename one'
+            )
+    return result
 
 
 def _score(
     image: dict, preds: list[dict], truths: list[dict], category: str, pred: Path, gt: Path
 ) -> ImageMatches:
-    height, width = int(image['height']), int(image['width'])
     try:
-        crowds = [a for a in truths if a.get('iscrowd')]
-        void = None
-        if crowds:
-            rles = [as_rle(a['segmentation'], height, width) for a in crowds]
-            void = decode_rles(rles, height, width).any(axis=0)
-        true = [as_rle(a['segmentation'], height, width) for a in truths if not a.get('iscrowd')]
+        size = image_size(image)
+        crowds = [rle_of(a, size) for a in truths if a.get('iscrowd')]
+        void = decode_rles(crowds, *size).any(axis=0) if crowds else None
+        true = [rle_of(a, size) for a in truths if not a.get('iscrowd')]
     except ValueError as error:
         raise ValueError(f'{gt}: {image["file_name"]}: {error}') from error
     try:
-        rles = [as_rle(a['segmentation'], height, width) for a in preds]
-        scores = np.array([float(a.get('score', np.nan)) for a in preds])
+        rles = [rle_of(a, size) for a in preds]
+        scores = np.array([_score_of(a) for a in preds])
         return ImageMatches.ranked(category, scores, *instance_overlaps(rles, true, void))
     except ValueError as error:
         raise ValueError(f'{pred}: {image["file_name"]}: {error}') from error
+
+
+def _score_of(annotation: dict) -> float:
+    score = annotation.get('score', np.nan)
+    if isinstance(score, bool) or not isinstance(score, (int, float)) or abs(score) > _MAX_SCORE:
+        raise ValueError(f'annotation {annotation["id"]}: its score is {score!r}, not a number')
+    return float(score)

@@ -1,3 +1,4 @@
+import copy
 import json
 import pickle
 
@@ -99,8 +100,10 @@ def test_records_are_made_when_they_are_looked_at(root):
     assert images[-1]['label_ids'] == (0, 1) and images[0]['group'] == 'dog'
     assert [i['category'] for i in images[0]['instances']] == [0, 1]
     assert 'prior' in images[1] and 'prior' not in images[0]
-    copy = pickle.loads(pickle.dumps(dataset))  # as worker processes get it
-    assert [i['img_path'] for i in copy.get_data_info(1)['images']] == [
+    content = pickle.dumps(dataset)
+    assert len(content) < 10000  # not the annotations
+    same = pickle.loads(content)  # as worker processes get it
+    assert [i['img_path'] for i in same.get_data_info(1)['images']] == [
         i['img_path'] for i in images
     ]
 
@@ -116,6 +119,67 @@ def test_a_group_can_be_cut_short(root):
     assert len(build(root, max_images=2).get_data_info(0)['images']) == 2
 
 
+def change(root, edit):
+    file = root / 'annotations' / 'instances_train2017.json'
+    content = json.loads(file.read_text())
+    edit(content)
+    file.write_text(json.dumps(content))
+
+
+def test_masks_are_the_union_of_all_that_is_annotated(root):
+    def edit(content):
+        cat = dict(image_id=2, category_id=17)
+        content['annotations'] += [
+            dict(cat, id=90, segmentation=box(50, 30, 6, 6), area=36),
+            dict(cat, id=91, segmentation=box(30, 32, 15, 8), area=120, iscrowd=1),
+            dict(cat, id=92, category_id=16, segmentation=box(0, 30, 5, 5), area=25),
+        ]
+
+    change(root, edit)
+    pipeline = copy.deepcopy(PIPELINE)
+    pipeline[0]['num_images'] = 4
+    pipeline[1]['transforms'][1]['with_instances'] = True
+    dataset = build(root, groups=['cat'], pipeline=pipeline)
+    group = dataset[0]['data_samples']
+    (sample,) = (sample for sample in group if sample.stem == '000000000002')
+    mask = sample.gt_sem_seg.data[0]
+    assert mask[10, 10] == 1  # large
+    assert mask[33, 53] == 1  # small
+    assert mask[36, 37] == 1  # crowd
+    assert mask[32, 2] == 0  # of a category that does not count
+    assert mask.sum() == 20 * 20 + 6 * 6 + 15 * 8
+    assert sorted(sample.gt_instances.masks.sum(dim=(1, 2)).tolist()) == [36, 120, 400]
+    # What is small or a crowd decides neither about images nor about labels.
+    images = dataset.get_data_info(0)['images']
+    assert [image['label_ids'] for image in images] == [(0,), (0, 1), (0, 1), (0, 1)]
+    assert [len(build(root).get_data_info(i)['images']) for i in range(2)] == [4, 3]
+
+
+def test_one_bad_annotation_costs_one_image_and_is_named(root):
+    change(root, lambda c: c['annotations'][0].update(segmentation=dict(size=[40, 60], counts=[5])))
+    pipeline = copy.deepcopy(PIPELINE[1:])
+    dataset = build(root, groups=['cat'], test_mode=True, pipeline=pipeline)
+    with pytest.warns(UserWarning, match=r'00\.jpg: annotation 0: its RLE has 5 of 2,400 pixels'):
+        assert len(dataset[0]['data_samples']) == 3
+
+
+def test_ids_as_text_and_categories_of_one_name(root):
+    before = [len(build(root).get_data_info(i)['images']) for i in range(2)]
+
+    def edit(content):
+        content['categories'].append(dict(id=99, name='cat'))
+        content['annotations'][0]['category_id'] = 99
+        for image in content['images']:
+            image['id'] = str(image['id'])
+
+    change(root, edit)
+    with pytest.warns(UserWarning) as said:
+        dataset = build(root)
+    texts = ' | '.join(str(warning.message) for warning in said)
+    assert 'image ids are of two kinds' in texts and "are called 'cat', and taken as one" in texts
+    assert [len(dataset.get_data_info(i)['images']) for i in range(2)] == before
+
+
 def test_errors_name_the_file(root, tmp_path):
     with pytest.raises(FileNotFoundError, match=r'no file .*instances.*cocodataset\.org'):
         build(tmp_path / 'none')
@@ -124,7 +188,7 @@ def test_errors_name_the_file(root, tmp_path):
     with pytest.raises(ValueError, match=r"has no \['annotations', 'categories'\]"):
         build(root)
     file.write_text('{"images": [], "categories": [], "annotations": [{"id": 7}]}')
-    with pytest.raises(ValueError, match=r"annotation 7 has no key 'area'"):
+    with pytest.raises(ValueError, match='annotation 7 has no image_id'):
         build(root)
     file.write_text('{"images')
     with pytest.raises(ValueError, match='not valid json'):

@@ -1,6 +1,7 @@
 """The converters of DeepCO3's sets, on miniature originals."""
 
 import json
+import re
 import runpy
 import subprocess
 import sys
@@ -235,6 +236,62 @@ def write_voc(root):
         )
         savemat(sbd / 'inst' / f'{stem}.mat', dict(GTinst=annotation))
     return voc, root / 'sbd'
+
+
+@pytest.mark.parametrize('folder', ['SegmentationObject', 'SegmentationClass'])
+@pytest.mark.parametrize('mode', ['RGB', 'RGBA'])
+def test_masks_in_colours_are_named(convert, tmp_path, folder, mode):
+    voc, _ = write_voc(tmp_path)
+    file = next(iter(sorted((voc / folder).glob('*.png'))))
+    values = np.asarray(Image.open(file))
+    colours = np.zeros((*values.shape, 3), np.uint8)
+    colours[values > 0] = 128, 0, 0
+    Image.fromarray(colours).convert(mode).save(file)
+    result = convert('voc12', voc, tmp_path / 'out', '--min-images', 1)
+    assert result.returncode == 1
+    assert f'{file} is {mode}, expected palette or grey' in result.stderr
+
+
+def test_class_masks_of_another_size_are_named(convert, tmp_path):
+    voc, _ = write_voc(tmp_path)
+    file = next(iter(sorted((voc / 'SegmentationClass').glob('*.png'))))
+    Image.new('L', (3, 4)).save(file)
+    result = convert('voc12', voc, tmp_path / 'out', '--min-images', 1)
+    assert result.returncode == 1 and f'{file} is (4, 3), SegmentationObject' in result.stderr
+
+
+def test_published_masks_in_colours_are_named(convert, tmp_path):
+    write_published(tmp_path / 'release')
+    file = tmp_path / 'release' / 'Mask' / 'cow' / '0_InstID_1.png'
+    Image.new('RGB', (W, H), (128, 0, 0)).save(file)
+    result = convert('voc12', tmp_path / 'release', tmp_path / 'out')
+    assert result.returncode == 1
+    assert f'{file} is RGB, expected palette or grey' in result.stderr
+
+
+@pytest.mark.parametrize(
+    ('edit', 'message'),
+    [
+        (
+            dict(segmentation=dict(size=[H, W], counts=[1, 2])),
+            r'val2017_001.jpg: annotation \S+: its RLE',
+        ),
+        (dict(segmentation=None), r'annotation \S+: there is no segmentation'),
+        (dict(image_id='x'), r"annotation \S+: there is no image 'x'"),
+        (dict(category_id=None), r'annotation \S+ has no category_id'),
+    ],
+)
+def test_a_bad_annotation_is_named(convert, tmp_path, edit, message):
+    write_coco(tmp_path / 'coco')
+    file = tmp_path / 'coco' / 'annotations' / 'instances_val2017.json'
+    content = json.loads(file.read_text())
+    for annotation in content['annotations']:
+        annotation.update(edit)
+    file.write_text(json.dumps(content))
+    result = convert('coco_nonvoc', tmp_path / 'coco', tmp_path / 'out', '--min-images', 1)
+    assert result.returncode == 1
+    assert re.search(message, result.stderr)
+    assert str(file) in result.stderr
 
 
 def test_voc_by_the_papers_rules(convert, tmp_path):

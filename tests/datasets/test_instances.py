@@ -27,6 +27,7 @@ TEST = [
     dict(type='PackGroupInputs'),
 ]
 SIZE = 20, 30
+KEY = 'data_samples'
 
 
 def masks_of(*boxes):
@@ -165,8 +166,9 @@ def test_other_names_of_groups_and_other_numbers_of_classes(root):
         (lambda d: d['images'][0].update(file_name='../b.jpg'), 'must be <group>/<file>'),
         (lambda d: d['images'][0].update(file_name='cat/x.jpg'), "lacks 1 of .*'x.jpg'"),
         (lambda d: d['images'][0].update(file_name='cat/c.jpg'), 'have the same name'),
-        (lambda d: d['annotations'][1].update(category_id=9), r'annotation 1 .*\(9\)'),
-        (lambda d: d['annotations'][1].pop('image_id'), 'annotation 1 has no'),
+        (lambda d: d['annotations'][1].update(category_id=9), 'annotation 1: .* no category 9'),
+        (lambda d: d['annotations'][1].pop('image_id'), 'annotation 1 has no image_id'),
+        (lambda d: d['images'].pop(), 'annotation 4: there is no image 3; correct or remove'),
     ],
 )
 def test_what_is_wrong_is_named(root, edit, message):
@@ -178,8 +180,96 @@ def test_what_is_wrong_is_named(root, edit, message):
 def test_masks_of_another_size_are_named(root):
     change(root, lambda d: d['annotations'][0]['segmentation'].update(size=[30, 20]))
     dataset = InstanceCoSegDataset(str(root), pipeline=TEST, test_mode=True)
-    with pytest.warns(UserWarning, match=r'instance of .*b\.jpg: an RLE is 30 x 20'):
+    with pytest.warns(UserWarning, match=r'of .*b\.jpg: annotation 0: an RLE is 30 x 20'):
         assert len(dataset[0]['data_samples']) == 2
+
+
+@pytest.mark.parametrize(
+    ('shape', 'message'),
+    [
+        (dict(size=SIZE, counts=[100, 50, 1]), 'its RLE has 151 of 600 pixels'),
+        (dict(size=SIZE, counts=[100, 50, 600]), 'its RLE has 750 of 600 pixels'),
+        (dict(size=SIZE, counts=[100, -50, 550]), 'a negative run'),
+        (dict(size=SIZE, counts=None), 'are None'),
+        (dict(size=SIZE, counts="b'PP'"), 'text of a Python object'),
+        (dict(size=SIZE), 'polygons or an RLE with size and counts'),
+        (None, 'there is no segmentation'),
+        ([5, 5, 9, 9, 5, 9], 'polygons cannot be read'),
+    ],
+)
+def test_one_bad_mask_costs_one_image_and_is_named(root, shape, message, capsys):
+    change(root, lambda d: d['annotations'][0].update(segmentation=shape))
+    dataset = InstanceCoSegDataset(str(root), pipeline=TEST, test_mode=True)
+    with pytest.warns(UserWarning, match=f'left out: .*b.jpg: annotation 0: .*{message}') as said:
+        assert [sample.stem for sample in dataset[0]['data_samples']] == ['a', 'c']
+        assert [sample.stem for sample in dataset[0]['data_samples']] == ['a', 'c']
+    assert len([w for w in said if 'left out' in str(w.message)]) == 1
+    assert len(dataset[1]['data_samples']) == 1
+    assert main(['check-data', str(root)]) == 1
+    assert re.search(f'error: .*annotation 0: .*{message}', capsys.readouterr().out)
+
+
+def test_ids_that_are_the_same_numbers_are_the_same(root):
+    masks = [s.gt_sem_seg.data for s in InstanceCoSegDataset(str(root), pipeline=TEST)[0][KEY]]
+
+    def edit(document):
+        for image in document['images']:
+            image['id'] = str(image['id'])
+        for annotation in document['annotations']:
+            annotation['category_id'] = f'{annotation["category_id"]:04}'
+
+    change(root, edit)
+    with pytest.warns(UserWarning, match='ids are of two kinds') as said:
+        dataset = InstanceCoSegDataset(str(root), pipeline=TEST)
+    assert [str(w.message).partition('json: ')[2].split()[0] for w in said] == ['image', 'category']
+    for sample, mask in zip(dataset[0][KEY], masks):
+        assert torch.equal(sample.gt_sem_seg.data, mask)
+    report = check_data(root, progress=False)
+    assert not report.errors
+    assert sum('of two kinds' in problem.message for problem in report.problems) == 2
+
+
+def test_categories_of_one_name_are_one(root):
+    def edit(document):
+        document['categories'].insert(0, dict(id=99, name='cat'))
+        document['annotations'][0]['category_id'] = 99
+
+    before = InstanceCoSegDataset(str(root), pipeline=TEST)[0][KEY]
+    change(root, edit)
+    with pytest.warns(UserWarning, match="categories 99 and 4 are called 'cat', and taken as one"):
+        dataset = InstanceCoSegDataset(str(root), pipeline=TEST)
+    assert dataset.metainfo['classes'] == ('dog', 'cat')
+    for sample, old in zip(dataset[0][KEY], before):
+        assert torch.equal(sample.gt_instances.masks, old.gt_instances.masks)
+    messages = [problem.message for problem in check_data(root, progress=False).problems]
+    assert sum("called 'cat'" in message for message in messages) == 1
+
+
+@pytest.mark.parametrize('encoding', ['utf-8-sig', 'utf-16'])
+def test_a_mark_of_byte_order_does_no_harm(root, encoding):
+    file = root / 'instances.json'
+    file.write_text(file.read_text(), encoding=encoding)
+    assert len(InstanceCoSegDataset(str(root))) == 2
+    assert not check_data(root, progress=False).errors
+
+
+@pytest.mark.parametrize('suffix', ['jpg', 'png', 'webp', 'tif', 'tiff'])
+def test_images_of_every_orientation_have_their_upright_size(tmp_path, suffix):
+    write_set(tmp_path, {f'cat/{n}.{suffix}': [('cat', (1, 1, 9, 9))] for n in range(1, 9)})
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        lying = SIZE if orientation >= 5 else SIZE[::-1]
+        colour = (10, orientation * 20, 0)
+        path = tmp_path / 'images' / 'cat' / f'{orientation}.{suffix}'
+        Image.new('RGB', lying, colour).save(path, exif=exif)
+    report = check_data(tmp_path, progress=False)
+    assert not report.errors
+    facts = report.groups['cat']
+    assert (facts.heights, facts.widths) == ((20, 20), (30, 30))
+    change(tmp_path, lambda d: d['images'][5].update(height=30, width=20))
+    messages = [problem.message for problem in check_data(tmp_path, progress=False).errors]
+    assert any('is (20, 30) (height, width)' in message for message in messages)
 
 
 def test_published_sets_compare_their_size(root, monkeypatch):
@@ -220,6 +310,33 @@ def test_check_data_reports_instances(root, capsys):
             'annotation 0: an RLE is 2 x 2',
         ),
         (lambda d: d['annotations'][0].update(segmentation=[]), 'warning', '0 has no pixel'),
+        (
+            lambda d: d['annotations'][0].update(segmentation=[[1, 1, 9, 9], [1, 1, 9, 1, 9, 9]]),
+            'warning',
+            'annotation 0: 1 of its 2 polygons have no area and count for nothing',
+        ),
+        (lambda d: d['annotations'][0].update(area='400'), 'error', "0: its area is '400', not"),
+        (lambda d: d['annotations'][0].update(iscrowd='0'), 'error', "0: its iscrowd is '0'"),
+        (lambda d: d['annotations'][0].update(image_id=None), 'error', '0 has no image_id'),
+        (lambda d: d['annotations'][0].update(image_id=[0]), 'error', r'there is no image \[0\]'),
+        (lambda d: d['annotations'][0].update(image_id=True), 'error', 'there is no image True'),
+        (lambda d: d['annotations'][0].pop('id'), None, None),
+        (lambda d: d['annotations'].append(None), 'error', r'annotations\[6\] is null'),
+        (lambda d: d.update(annotations={}), 'error', 'annotations is an object, not a list'),
+        (lambda d: d['images'][0].update(height='20'), 'error', "its height is '20', not a pos"),
+        (lambda d: d['images'][0].update(height=None), 'error', "image 0: has no 'height'"),
+        (lambda d: d['images'][0].update(height=20.5), 'error', 'its height is 20.5'),
+        (lambda d: d['images'][0].update(height=0), 'error', 'its height is 0'),
+        (lambda d: d['images'][0].update(height=20.0), None, None),
+        (lambda d: d['images'][0].pop('file_name'), 'error', 'image 0 has no file_name'),
+        (lambda d: d['images'][0].update(file_name=5), 'error', 'image 0 has no file_name'),
+        (lambda d: d['images'][0].pop('id'), 'error', r'images\[0\] has no id that is'),
+        (lambda d: d['images'][0].update(id=float('nan')), 'error', r'images\[0\] has no id'),
+        (lambda d: d['categories'][0].pop('name'), 'error', 'category 4 has no name'),
+        (lambda d: d['categories'][0].update(name=7), 'error', 'category 4 has no name'),
+        (lambda d: d['categories'][0].pop('id'), 'error', r'categories\[0\] has no id'),
+        (lambda d: d['categories'][0].update(id=3), 'error', "category 3 is called 'cat' and"),
+        (lambda d: d['categories'].append('cat'), 'error', r'categories\[2\] is text'),
         (lambda d: d['annotations'][0].update(segmentation=['x']), 'error', 'annotation 0: pol'),
         (lambda d: d['annotations'][0].update(id=1), 'warning', '2 annotations have the id 1'),
         (
@@ -232,8 +349,33 @@ def test_check_data_reports_instances(root, capsys):
 )
 def test_check_data_finds_what_is_wrong(root, edit, severity, message):
     change(root, edit)
-    found = [p for p in check_data(root, progress=False).problems if p.severity == severity]
+    problems = check_data(root, progress=False).problems
+    found = [p for p in problems if p.severity == severity]
+    if message is None:
+        known = ('has no instance', 'has one image')
+        assert all(any(text in problem.message for text in known) for problem in problems)
+        return
     assert any(re.search(message, problem.message) for problem in found), found
+
+
+def test_check_data_collects_everything(root):
+    def edit(document):
+        document['images'][0]['width'] = '30'
+        document['annotations'][2].update(segmentation=dict(size=SIZE, counts=[5]))
+        document['annotations'][3].update(image_id='x')
+        document['annotations'][4].update(category_id=[1])
+        document['categories'].append(dict(id=8))
+
+    change(root, edit)
+    messages = ' | '.join(p.message for p in check_data(root, progress=False).errors)
+    for expected in (
+        "image 0: its width is '30'",
+        'annotation 2: its RLE has 5 of 600 pixels',
+        "annotation 3: there is no image 'x'",
+        'annotation 4: there is no category [1]',
+        'category 8 has no name',
+    ):
+        assert expected in messages
 
 
 def test_forms_of_segmentations():

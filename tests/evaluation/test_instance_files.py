@@ -139,7 +139,7 @@ def test_list_of_results(files, tmp_path):
     truth = gt / 'instances.json'
     assert evaluate_instance_files(file, truth, verbose=False).to_dict() == expected.to_dict()
     file.write_text(json.dumps([dict(results[0], image_id='no 9')]))
-    with pytest.raises(ValueError, match="results of image_id .'no 9'., which"):
+    with pytest.raises(ValueError, match="results.json: annotation .0.: there is no image 'no 9'"):
         evaluate_instance_files(file, truth)
 
 
@@ -152,7 +152,12 @@ def change(file, edit):
 def test_missing_predictions(files):
     pred, gt = files
     before = evaluate_instance_files(pred, gt, verbose=False).summary()
-    change(pred / 'annotations.json', lambda d: d['images'].pop())
+
+    def edit(document):
+        gone = document['images'].pop()['id']
+        document['annotations'] = [a for a in document['annotations'] if a['image_id'] != gone]
+
+    change(pred / 'annotations.json', edit)
     with pytest.raises(FileNotFoundError, match=r'does not list 1 of 4 images: dog/2\.png; .*empt'):
         evaluate_instance_files(pred, gt)
     report = evaluate_instance_files(pred, gt, verbose=False, missing='empty')
@@ -175,14 +180,98 @@ def test_what_is_wrong_is_named(files, tmp_path):
     with pytest.raises(ValueError, match=r'annotations.json: cat/1.jpg: needs one finite score'):
         evaluate_instance_files(pred, gt)
     change(gt / 'instances.json', lambda d: d['images'][0].update(height=9))
-    with pytest.raises(ValueError, match=r'annotations.json: cat/1.jpg: an RLE is 20 x 30'):
+    with pytest.raises(ValueError, match=r'annotations.json: cat/1.jpg: annotation 1: an RLE is'):
         evaluate_instance_files(pred, gt)
     change(gt / 'instances.json', lambda d: d['annotations'][0].pop('segmentation'))
-    with pytest.raises(ValueError, match=r"annotation 1 has no \['segmentation'\]"):
+    with pytest.raises(ValueError, match=r'cat/1.jpg: annotation 1: there is no segm'):
         evaluate_instance_files(pred, gt)
     (pred / 'annotations.json').write_text('{')
     with pytest.raises(ValueError, match='annotations.json is not valid json'):
         change(gt / 'instances.json', lambda d: d['annotations'].pop(0))
+        evaluate_instance_files(pred, gt)
+
+
+SHORT = dict(size=SIZE, counts=[100, 50, 1])
+
+
+@pytest.mark.parametrize(
+    ('side', 'edit', 'message'),
+    [
+        ('gt', dict(segmentation=SHORT), 'annotation 1: its RLE has 151 of 600 pixels'),
+        ('gt', dict(segmentation=SHORT, iscrowd=1), 'annotation 1: its RLE has 151 of 600'),
+        ('pred', dict(segmentation=SHORT), 'annotation 1: its RLE has 151 of 600 pixels'),
+        ('gt', dict(segmentation=None), 'annotation 1: there is no segmentation'),
+        ('gt', dict(image_id='no 77'), "annotation 1: there is no image 'no 77'"),
+        ('gt', dict(image_id=None), 'annotation 1 has no image_id'),
+        ('gt', dict(category_id=77), 'annotation 1: there is no category 77'),
+        ('pred', dict(image_id=77), 'annotation 1: there is no image 77'),
+        ('pred', dict(score=None), 'annotation 1: its score is None, not a number'),
+        ('pred', dict(score='0.9'), "annotation 1: its score is '0.9', not a number"),
+        ('pred', dict(score=10**400), 'annotation 1: its score is 1000'),
+    ],
+)
+def test_one_bad_annotation_is_one_named_error(files, capsys, side, edit, message):
+    pred, gt = files
+    file = pred / 'annotations.json' if side == 'pred' else gt / 'instances.json'
+    change(file, lambda d: d['annotations'][0].update(edit))
+    assert main(['evaluate', str(pred), str(gt)]) == 1
+    error = capsys.readouterr().err
+    assert message in error and str(file) in error and 'Traceback' not in error
+
+
+@pytest.mark.parametrize('size', [dict(height=None), dict(height='20'), dict(width=-5)])
+def test_true_images_have_a_size(files, size):
+    pred, gt = files
+    change(gt / 'instances.json', lambda d: d['images'][0].update(size))
+    with pytest.raises(ValueError, match=r"instances.json: cat/1.jpg: (has no|its) '?(height|wid)"):
+        evaluate_instance_files(pred, gt)
+
+
+def test_ids_that_are_the_same_numbers_are_the_same(files):
+    pred, gt = files
+    before = evaluate_instance_files(pred, gt, verbose=False).summary()
+
+    def edit(document):
+        for image in document['images']:
+            image['id'] = str(image['id'])
+
+    change(pred / 'annotations.json', edit)
+    with pytest.warns(UserWarning, match='annotations.json: image ids are of two kinds'):
+        assert evaluate_instance_files(pred, gt, verbose=False).summary() == before
+
+
+def add_twin(file, name):
+    """The images of a file, and one that differs from the first in its suffix."""
+
+    def edit(document):
+        first = document['images'][0]
+        document['images'].append(dict(first, id=99, file_name=name))
+
+    change(file, edit)
+
+
+def test_images_are_matched_by_their_whole_name_first(files):
+    pred, gt = files
+    before = evaluate_instance_files(pred, gt, verbose=False).summary()
+    add_twin(pred / 'annotations.json', 'cat/1.png')
+    with pytest.warns(UserWarning, match='cat/1.png only differs in its suffix from cat/1.jpg'):
+        assert evaluate_instance_files(pred, gt, verbose=False).summary() == before
+    # Of other suffixes there may only be one.
+    change(pred / 'annotations.json', lambda d: d['images'].pop())
+    change(pred / 'annotations.json', lambda d: d['images'][0].update(file_name='cat/1.webp'))
+    assert evaluate_instance_files(pred, gt, verbose=False).summary() == before
+    add_twin(pred / 'annotations.json', 'cat/1.png')
+    with pytest.raises(ValueError, match=r'cat/1.webp and cat/1.png could both be cat/1.jpg'):
+        evaluate_instance_files(pred, gt)
+    change(pred / 'annotations.json', lambda d: d['images'][-1].update(file_name='cat/1.webp'))
+    with pytest.raises(ValueError, match='lists cat/1.webp twice'):
+        evaluate_instance_files(pred, gt)
+
+
+def test_true_images_of_one_stem_are_named(files):
+    pred, gt = files
+    add_twin(gt / 'instances.json', 'cat/1.png')
+    with pytest.raises(ValueError, match=r"two images are called 'cat/1': cat/1.jpg and cat/1.png"):
         evaluate_instance_files(pred, gt)
 
 

@@ -231,6 +231,17 @@ def mask_doubt(present: Collection[int], void: int = VOID) -> str | None:
 
 
 def decode_instances(instances: list[dict], height: int, width: int) -> np.ndarray:
-    """Masks of COCO annotations, polygons or RLE, as (n, H, W) bool."""
-    rles = [as_rle(instance['mask'], height, width) for instance in instances]
+    """Masks of COCO annotations, polygons or RLE, as (n, H, W) bool.
+
+    Raises:
+        ValueError: if one is neither, with its ``name`` where the instance has one.
+    """
+    rles = []
+    for instance in instances:
+        try:
+            rles.append(as_rle(instance['mask'], height, width))
+        except ValueError as error:
+            if 'name' not in instance:
+                raise
+            raise ValueError(f'{instance["name"]}: {error}') from error
     return decode_rles(rles, height, width)

@@ -1,0 +1,309 @@
+"""Files of COCO instances, of whatever tool: the one place that decides what is sound in them."""
+
+import json
+import warnings
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from math import isfinite
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..structures.rle import as_rle
+
+__all__ = [
+    'CocoFile',
+    'IdFinder',
+    'StrictReport',
+    'area_of',
+    'image_size',
+    'parse_coco',
+    'read_coco',
+    'read_json',
+    'rle_of',
+]
+
+#: Takes down what is wrong: ``'error'`` or ``'warning'``, and the message.
+Report = Callable[[str, str], None]
+
+#: Of ids that are compared as numbers.
+_MAX_DIGITS = 30
+
+#: In pixels, far beyond any image.
+_MAX_AREA = 1e15
+
+
+class CocoFile(NamedTuple):
+    """What is sound in a file of COCO instances.
+
+    Attributes:
+        images: entries with an ``id`` of their own and a ``file_name``.
+        annotations: entries whose ``image_id`` is that of an image and whose ``category_id`` is in
+            ``names``. All have an ``id``, if only their place in the file, as ``[3]``. Nothing is
+            known of their ``segmentation``; see :func:`mmcoseg.structures.rle.as_rle`.
+        names: of the categories, by their ids. Several may have one name, and are one then.
+    """
+
+    images: list[dict]
+    annotations: list[dict]
+    names: dict[Any, str]
+
+
+def read_coco(
+    file: str | Path, who: str = '', hint: str = '', report: Report | None = None
+) -> CocoFile:
+    """The content of a file of COCO instances.
+
+    Args:
+        file: its path.
+        who, hint: before and after the message if it is not there.
+        report: is told everything that is wrong with single entries, which are left out then; by
+            default the first such error is raised, and warnings are given.
+
+    Raises:
+        FileNotFoundError: if it is not there.
+        ValueError: if it is no json, or none of COCO's form.
+    """
+    return parse_coco(read_json(file, who, hint), file, report)
+
+
+def read_json(file: str | Path, who: str = '', hint: str = '') -> Any:
+    """The content of a json file; arguments and errors are those of :func:`read_coco`."""
+    try:
+        # Of bytes, json finds out the encoding, and passes over a mark of byte order.
+        return json.loads(Path(file).read_bytes())
+    except FileNotFoundError:
+        raise FileNotFoundError(f'{who}there is no file {file}.{hint}') from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f'{file} is not valid json ({error})') from error
+
+
+def parse_coco(
+    content: Any, file: str | Path, report: Report | None = None, with_categories: bool = True
+) -> CocoFile:
+    """What is sound in the content of a file; see :func:`read_coco`.
+
+    Args:
+        with_categories: False for predictions, whose categories mean nothing: ``names`` is empty,
+            and no ``category_id`` is looked at.
+    """
+    if report is None:
+        report = StrictReport(file)
+    if not isinstance(content, dict):
+        raise ValueError(f'{file} is {_kind(content)}: not a file of COCO instances')
+    missing = {'images', 'annotations', 'categories'} - set(content)
+    if missing:
+        raise ValueError(f'{file} has no {sorted(missing)}: it is not a file of COCO instances')
+    names = _names(_entries(content, 'categories', report), report) if with_categories else None
+    images = _images(_entries(content, 'images', report), report)
+    finders = dict(image=IdFinder('image', (image['id'] for image in images), report))
+    if names is not None:
+        finders['category'] = IdFinder('category', names, report)
+    annotations = [
+        annotation
+        for annotation in _entries(content, 'annotations', report)
+        if _is_sound(annotation, finders, report)
+    ]
+    return CocoFile(images, annotations, names or {})
+
+
+class IdFinder:
+    """Finds ids, also where they are text in one place and numbers in another.
+
+    Args:
+        what: ``'image'`` or ``'category'``.
+        ids: those that there are.
+        report: is told, once, if some are only the same as numbers.
+
+    Example:
+        >>> finder = IdFinder('image', ['7', 'b'], lambda severity, message: None)
+        >>> finder.find(7), finder.find('b'), finder.find(8)
+        ('7', 'b', None)
+    """
+
+    def __init__(self, what: str, ids: Iterable[Any], report: Report) -> None:
+        self.what = what
+        self.ids = set(ids)
+        counts = Counter(_number(key) for key in self.ids)
+        self.by_number = {_number(key): key for key in self.ids if counts[_number(key)] == 1}
+        self.by_number.pop(None, None)
+        self.report = report
+        self.said = False
+
+    def find(self, key: Any) -> Any:
+        """The id that a key is, or is as a number; None where there is none."""
+        if not _is_id(key):
+            return None
+        if key in self.ids:
+            return key
+        found = self.by_number.get(_number(key))
+        if found is not None and not self.said:
+            self.said = True
+            self.report(
+                'warning',
+                f'{self.what} ids are of two kinds, such as {found!r} and {key!r}; those that are '
+                'the same numbers are taken as the same',
+            )
+        return found
+
+
+def image_size(image: dict) -> tuple[int, int]:
+    """Height and width of an image entry, in pixels.
+
+    Raises:
+        ValueError: if it has none, or none that are positive whole numbers.
+    """
+    sides = []
+    for key in ('height', 'width'):
+        side = image.get(key)
+        if side is None:
+            raise ValueError(f'has no {key!r}')
+        if not _is_number(side) or side != side // 1 or side < 1:
+            raise ValueError(f'its {key} is {side!r}, not a positive whole number')
+        sides.append(int(side))
+    return sides[0], sides[1]
+
+
+def area_of(annotation: dict) -> float:
+    """The ``area`` of an annotation, in pixels.
+
+    Raises:
+        ValueError: if it has none, or one that is no finite number.
+    """
+    name = f'annotation {annotation.get("id")}'
+    if 'area' not in annotation:
+        raise ValueError(f"{name} has no key 'area'")
+    area = annotation['area']
+    if not _is_number(area) or not abs(area) <= _MAX_AREA:  # nor is NaN
+        raise ValueError(f'{name}: its area is {area!r}, not a number of pixels')
+    return float(area)
+
+
+def rle_of(annotation: dict, size: tuple[int, int]) -> dict:
+    """The mask of an annotation, as :func:`mmcoseg.structures.rle.as_rle` gives it.
+
+    Raises:
+        ValueError: as ``as_rle``, with the annotation's id.
+    """
+    try:
+        return as_rle(annotation.get('segmentation'), *size)
+    except ValueError as error:
+        raise ValueError(f'annotation {annotation["id"]}: {error}') from error
+
+
+class StrictReport:
+    """Raises the first error.
+
+    Args:
+        file: that is read.
+        notes: is given the warnings; by default they are given to the user.
+    """
+
+    def __init__(self, file: str | Path, notes: list[str] | None = None) -> None:
+        self.file = file
+        self.notes = notes
+
+    def __call__(self, severity: str, message: str) -> None:
+        if severity == 'error':
+            raise ValueError(
+                f'{self.file}: {message}; correct or remove it (`mmcoseg check-data` lists all '
+                'that is wrong with a data set)'
+            )
+        if self.notes is None:
+            warnings.warn(f'{self.file}: {message}', stacklevel=2)
+        else:
+            self.notes.append(message)
+
+
+def _entries(content: dict, key: str, report: Report) -> list[dict]:
+    """The entries of a list that are objects; each has an ``id``, if only its place."""
+    entries = content[key]
+    if not isinstance(entries, list):
+        report('error', f'{key} is {_kind(entries)}, not a list')
+        return []
+    sound = []
+    for place, entry in enumerate(entries):
+        if not isinstance(entry, dict):
+            report('error', f'{key}[{place}] is {_kind(entry)}, not an object')
+            continue
+        if key == 'annotations' and entry.get('id') is None:
+            entry['id'] = f'[{place}]'
+        elif not _is_id(entry.get('id')):
+            report('error', f'{key}[{place}] has no id that is a number or text')
+            continue
+        sound.append(entry)
+    return sound
+
+
+def _names(categories: list[dict], report: Report) -> dict[Any, str]:
+    names: dict[Any, str] = {}
+    for category in categories:
+        key, name = category['id'], category.get('name')
+        if not isinstance(name, str) or not name:
+            report('error', f'category {key} has no name')
+        elif names.setdefault(key, name) != name:
+            report('error', f'category {key} is called {names[key]!r} and {name!r}')
+    keys_of = defaultdict(list)
+    for key, name in names.items():
+        keys_of[name].append(key)
+    for name, keys in keys_of.items():
+        if len(keys) > 1:
+            listed = ' and '.join(map(str, keys))
+            report('warning', f'the categories {listed} are called {name!r}, and taken as one')
+    return names
+
+
+def _images(images: list[dict], report: Report) -> list[dict]:
+    by_id: dict[Any, dict] = {}
+    for image in images:
+        key, file = image['id'], image.get('file_name')
+        if not isinstance(file, str) or not file:
+            report('error', f'image {key} has no file_name')
+        elif key in by_id:
+            report('error', f'image id {key!r} stands there twice')
+        else:
+            by_id[key] = image
+    return list(by_id.values())
+
+
+def _is_sound(annotation: dict, finders: dict[str, IdFinder], report: Report) -> bool:
+    """Whether an annotation is of an image and a category; it gets the very ids of these."""
+    name = f'annotation {annotation["id"]}'
+    for what, finder in finders.items():
+        key = f'{what}_id'
+        if annotation.get(key) is None:
+            report('error', f'{name} has no {key}')
+            return False
+        found = finder.find(annotation[key])
+        if found is None:
+            report('error', f'{name}: there is no {what} {annotation[key]!r}')
+            return False
+        annotation[key] = found
+    crowd = annotation.get('iscrowd')
+    if crowd is not None and crowd not in (0, 1):
+        report('error', f'{name}: its iscrowd is {crowd!r}, neither 0 nor 1')
+        return False
+    return True
+
+
+def _is_id(key: Any) -> bool:
+    if isinstance(key, float):
+        return isfinite(key)
+    return isinstance(key, str) or _is_number(key)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _number(key: Any) -> int | None:
+    """The whole number that an id is, as a number or as text."""
+    if isinstance(key, str):
+        return int(key) if key.strip().isdecimal() and len(key) < _MAX_DIGITS else None
+    return int(key) if key == key // 1 else None
+
+
+def _kind(value: Any) -> str:
+    """What json calls a value."""
+    kinds = {dict: 'an object', list: 'a list', str: 'text', bool: 'true or false'}
+    kinds |= {int: 'a number', float: 'a number', type(None): 'null'}
+    return kinds[type(value)]

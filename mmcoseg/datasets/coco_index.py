@@ -1,0 +1,287 @@
+"""COCO's annotations as arrays in files, which any number of processes map into their memory."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from filelock import BaseFileLock, FileLock, Timeout
+from mmengine.logging import print_log
+
+from ..compat import return_freed_memory
+from .coco_file import StrictReport, area_of, parse_coco, read_json
+
+__all__ = ['CocoIndex', 'IndexedAnnotation', 'open_index']
+
+#: Raised whenever the form of the files changes, so that old ones are left alone.
+_VERSION = 1
+
+#: Folder of the indices, beside the annotations.
+_FOLDER = '.mmcoseg_index'
+
+#: The arrays of an index, each a file, and which other one says where the pieces of one end.
+_ENDS = dict(files='file_ends', shapes='shape_ends', categories='annotation_ends')
+_ARRAYS = (*_ENDS, *_ENDS.values(), 'areas', 'crowds')
+
+
+class IndexedAnnotation(NamedTuple):
+    """One annotation of an image.
+
+    Attributes:
+        name: for messages, ``annotation 7``.
+        category: index into the names of the categories.
+        area: in pixels, as the file says.
+        crowd: whether it is a region of several objects.
+        segmentation: as it stands in the file.
+    """
+
+    name: str
+    category: int
+    area: float
+    crowd: bool
+    segmentation: Any
+
+
+class CocoIndex:
+    """The images of a file of COCO instances, by their ids, with their annotations.
+
+    Args:
+        arrays: ``files`` and ``shapes``, uint8: names of the images' files, and name and
+            segmentation of annotations as json, one after the other; ``file_ends`` and
+            ``shape_ends``, int64, where they end. Of annotations, sorted by image, ``categories``
+            int32, ``areas`` float64 and ``crowds`` bool; ``annotation_ends`` int64, where those of
+            an image end.
+        names: of the categories, each once, in the order of the file.
+        folder: where the arrays are files. Then this is all that is pickled.
+    """
+
+    def __init__(
+        self, arrays: dict[str, np.ndarray], names: list[str], folder: Path | None = None
+    ) -> None:
+        self.arrays = arrays
+        self.names = names
+        self.folder = folder
+
+    def __reduce__(self) -> tuple:
+        if self.folder is None:
+            return CocoIndex, (self.arrays, self.names)
+        return _load, (self.folder,)
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.arrays['file_ends'])
+
+    def file_name(self, position: int) -> str:
+        """The ``file_name`` of an image."""
+        return self._piece('files', position).decode('utf-8', 'surrogatepass')
+
+    def annotations(self, position: int) -> Iterator[IndexedAnnotation]:
+        """The annotations of an image."""
+        for number in range(*self._bounds('annotation_ends', position)):
+            name, segmentation = json.loads(self._piece('shapes', number))
+            yield IndexedAnnotation(
+                name,
+                int(self.arrays['categories'][number]),
+                float(self.arrays['areas'][number]),
+                bool(self.arrays['crowds'][number]),
+                segmentation,
+            )
+
+    def images_with(self, category: int, above: float) -> np.ndarray:
+        """Positions, (n,) int32, of the images with an instance, not a crowd, above an area."""
+        chosen = (self.arrays['categories'] == category) & (self.arrays['areas'] > above)
+        numbers = np.flatnonzero(chosen & ~self.arrays['crowds'])
+        images = np.searchsorted(self.arrays['annotation_ends'], numbers, side='right')
+        return np.unique(images).astype(np.int32)
+
+    def _piece(self, name: str, number: int) -> bytes:
+        start, end = self._bounds(_ENDS[name], number)
+        return self.arrays[name][start:end].tobytes()
+
+    def _bounds(self, ends: str, number: int) -> tuple[int, int]:
+        start = self.arrays[ends][number - 1] if number else 0
+        return int(start), int(self.arrays[ends][number])
+
+
+def open_index(file: str | Path, who: str = '', hint: str = '') -> CocoIndex:
+    """The index of a file of COCO instances, made where there is none yet.
+
+    It lies in a folder ``.mmcoseg_index`` beside the file or, where that cannot be written, in the
+    user's folder of caches or that of temporary files, which a message says. It holds for as long
+    as the file keeps its size and its time of change. One process makes it, others wait.
+
+    Args:
+        file: its path.
+        who, hint: before and after the message if it is not there.
+
+    Raises:
+        FileNotFoundError: if it is not there.
+        ValueError: if it is no file of COCO instances, one of its entries is not sound, or an
+            annotation has no ``area``.
+    """
+    file = Path(file)
+    try:
+        state = file.stat()
+    except FileNotFoundError:
+        raise FileNotFoundError(f'{who}there is no file {file}.{hint}') from None
+    key = f'{_VERSION} {state.st_size} {state.st_mtime_ns}'
+    name = f'{file.name}.{_digest(key)}'
+    places = _places(file)
+    for place in places:
+        if (place / name).is_dir() and _is_sound(place / name):
+            return _load(place / name)
+    content = None
+    refused = []
+    for place in places:
+        try:
+            lock = _lock(place, file)
+        except (OSError, NotImplementedError) as error:
+            refused.append(f'{place} ({error})')
+            continue
+        with lock:
+            folder = place / name
+            if not _is_sound(folder):  # nobody made it while this process waited
+                content = content or _read(file)
+                try:
+                    _write(folder, file, *content)
+                except OSError as error:
+                    refused.append(f'{place} ({error})')
+                    continue
+        content = None
+        return_freed_memory()
+        if refused:
+            elsewhere = ', '.join(refused)
+            print_log(f'the index of {file} is in {place}, not in {elsewhere}', 'current')
+        return _load(folder)
+    warnings.warn(
+        f'each process keeps the index of {file} in its own memory: there was no place for it in '
+        f'{", ".join(refused)}',
+        stacklevel=2,
+    )
+    arrays, names, notes = content or _read(file)
+    _say(notes)
+    return CocoIndex(arrays, names)
+
+
+def _places(file: Path) -> list[Path]:
+    """Folders that the index may be in, the best first."""
+    cache = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
+    user = os.getuid() if hasattr(os, 'getuid') else 'user'
+    temporary = Path(tempfile.gettempdir()) / f'mmcoseg-{user}'
+    # Files of one name lie there side by side.
+    own = _digest(str(file.resolve()))
+    return [
+        file.parent / _FOLDER,
+        cache / 'mmcoseg' / 'coco_index' / own,
+        temporary / 'coco_index' / own,
+    ]
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:16]
+
+
+def _lock(place: Path, file: Path) -> BaseFileLock:
+    """The lock of a file's index, taken."""
+    place.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(place / f'{file.name}.lock')
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print_log(f'waiting for another process that makes the index of {file}', 'current')
+        lock.acquire()
+    return lock
+
+
+def _read(file: Path) -> tuple[dict[str, np.ndarray], list[str], list[str]]:
+    """The arrays of an index, the names of its categories, and what is to be said of the file."""
+    notes: list[str] = []
+    coco = parse_coco(read_json(file), file, StrictReport(file, notes))
+    images = sorted(coco.images, key=lambda image: (isinstance(image['id'], str), image['id']))
+    position_of = {image['id']: position for position, image in enumerate(images)}
+    names = list(dict.fromkeys(coco.names.values()))
+    number_of = {name: number for number, name in enumerate(names)}
+    annotations = coco.annotations
+    owners = np.array([position_of[a['image_id']] for a in annotations], np.int64)
+    order = np.argsort(owners, kind='stable')
+    categories = [number_of[coco.names[a['category_id']]] for a in annotations]
+    try:
+        areas = [area_of(a) for a in annotations]
+    except ValueError as error:
+        raise ValueError(f'{file}: {error}') from error
+    crowds = [bool(a.get('iscrowd')) for a in annotations]
+    shapes, shape_ends = bytearray(), []
+    for number in order:
+        annotation = annotations[number]
+        shape = [f'annotation {annotation["id"]}', annotation.pop('segmentation', None)]
+        shapes += json.dumps(shape, separators=(',', ':')).encode()
+        shape_ends.append(len(shapes))
+    files = [image['file_name'].encode('utf-8', 'surrogatepass') for image in images]
+    arrays = dict(
+        files=np.frombuffer(b''.join(files), np.uint8),
+        file_ends=np.cumsum([len(name) for name in files], dtype=np.int64),
+        shapes=np.frombuffer(shapes, np.uint8),
+        shape_ends=np.array(shape_ends, np.int64),
+        categories=np.array(categories, np.int32)[order],
+        annotation_ends=np.cumsum(np.bincount(owners, minlength=len(images)), dtype=np.int64),
+        areas=np.array(areas, np.float64)[order],
+        crowds=np.array(crowds, bool)[order],
+    )
+    return arrays, names, notes
+
+
+def _write(
+    folder: Path, file: Path, arrays: dict[str, np.ndarray], names: list[str], notes: list[str]
+) -> None:
+    """Put an index into a folder, whole or not at all, in place of older ones of the file."""
+    for path in folder.parent.iterdir():
+        kind = path.name.removeprefix(f'{file.name}.')
+        if path.is_dir() and kind != path.name and '.' not in kind:
+            shutil.rmtree(path, ignore_errors=True)
+    unfinished = folder.with_name(f'{file.name}.unfinished')
+    try:
+        unfinished.mkdir()
+        for name, array in arrays.items():
+            np.save(unfinished / f'{name}.npy', array)
+        about = json.dumps(dict(names=names, notes=[f'{file}: {note}' for note in notes]))
+        (unfinished / 'about.json').write_text(about)
+        os.replace(unfinished, folder)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+
+
+def _is_sound(folder: Path) -> bool:
+    """Whether there is an index in a folder, and no file of it is missing or cut off."""
+    try:
+        arrays, _ = _open(folder)
+    except (OSError, ValueError, KeyError, TypeError, EOFError):
+        return False
+    ends = {name: arrays[ends][-1:].sum() for name, ends in _ENDS.items()}
+    return all(len(arrays[name]) == end for name, end in ends.items())
+
+
+def _open(folder: Path) -> tuple[dict[str, np.ndarray], dict]:
+    about = json.loads((folder / 'about.json').read_text())
+    # Plain arrays on the mapped memory: slices of numpy's memmap are slow.
+    arrays = {
+        name: np.load(folder / f'{name}.npy', mmap_mode='r').view(np.ndarray) for name in _ARRAYS
+    }
+    return arrays, dict(names=about['names'], notes=about['notes'])
+
+
+def _load(folder: Path) -> CocoIndex:
+    arrays, about = _open(folder)
+    _say(about['notes'])
+    return CocoIndex(arrays, about['names'], folder)
+
+
+def _say(notes: list[str]) -> None:
+    for note in notes:
+        warnings.warn(note, stacklevel=4)
