@@ -58,6 +58,9 @@ class CoSegDataset(BaseDataset):
 
     METAINFO: dict = dict()
 
+    #: Whether a group is of the one category that it is called by, and all categories are groups.
+    BY_CATEGORY = True
+
     #: What the data set is, and where it comes from; ends the message when it is not there.
     HINT = (
         'It must hold images/<group>/*.jpg and masks/<group>/<stem>.png; '

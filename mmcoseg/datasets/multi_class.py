@@ -108,6 +108,8 @@ class MultiClassCoSegDataset(CoSegDataset):
         'b, 255 void); `mmcoseg check-data ROOT` tells what a folder has'
     )
 
+    BY_CATEGORY = False
+
     def __init__(
         self,
         data_root: str | None = '',

@@ -14,7 +14,7 @@ from mmengine.runner import Runner
 from ..compat import use_safe_checkpoints
 from ..config_files import find_config
 from ..datasets.base import group_names
-from ..registry import LOOPS, RUNNERS
+from ..registry import DATASETS, LOOPS, RUNNERS
 from .hooks.plain_checkpoint_hook import PlainCheckpointHook
 from .loops.group_optimization_loop import GroupOptimizationLoop
 
@@ -79,8 +79,8 @@ def select_data(
     """Say in a config, in place, where the data are and which groups train and which test.
 
     Data sets that are made up on the fly (without a ``data_root``) are left as they are wherever a
-    config also has data sets in files. With ``train_groups`` the classifiers of the modulators get
-    one output a group.
+    config also has data sets in files. With ``train_groups``, where a category is a group, these
+    are the only categories that count, and the classifiers of the modulators get one output each.
 
     Args:
         cfg: the config.
@@ -125,10 +125,22 @@ def select_data(
             dataset.groups = list(names)
     if train_groups is not None or (training and test_groups is not None):
         _refuse_seen(train, test)
-    if train_groups is not None and len(train) == 1:
-        for modulator in (cfg.model.get('modulators') or {}).values():
-            if modulator and modulator.get('num_classes'):
-                modulator.num_classes = len(train_groups)
+    if train_groups is not None and len(train) == 1 and _is_by_category(train[0]):
+        modulators = (cfg.model.get('modulators') or {}).values()
+        classifiers = [m for m in modulators if m and m.get('num_classes')]
+        for classifier in classifiers:
+            classifier.num_classes = len(train_groups)
+        if classifiers:
+            # A set that knows further categories would number them, too.
+            known = dict(train[0].get('metainfo') or {})
+            train[0].metainfo = dict(known, classes=sorted(train_groups))
+
+
+def _is_by_category(dataset: ConfigDict) -> bool:
+    kind = dataset.get('type')
+    if isinstance(kind, str):
+        kind = DATASETS.get(kind)
+    return getattr(kind, 'BY_CATEGORY', False)
 
 
 def _move_data(cfg: Config, data_root: str) -> None:

@@ -1,21 +1,26 @@
 """How the command line's wishes change a config, and the hook that seeds iterations."""
 
+import json
 import re
 from types import SimpleNamespace
 
 import pytest
 import torch
 from mmengine.config import Config
+from PIL import Image
 
+from mmcoseg.datasets import group_collate
 from mmcoseg.engine import IterationSeedHook, launch
 from mmcoseg.engine.launch import (
     datasets_of,
     keyed_datasets,
     last_checkpoint,
+    load_config,
     run_test,
     run_training,
     select_data,
 )
+from mmcoseg.registry import DATASETS, MODELS
 
 
 def config() -> Config:
@@ -188,3 +193,77 @@ def test_iterations_draw_by_seed_rank_and_number_alone():
     assert torch.equal(reference, draw(0, 0, 5, before=100))
     for other in ((1, 0, 5), (0, 1, 5), (0, 0, 6)):
         assert not torch.equal(reference, draw(*other))
+
+
+@pytest.fixture
+def coco(tmp_path):
+    """A miniature COCO: of 6 images all have a dog, and 4 a cat and a bird, too."""
+    boxes = {1: (2, 2, 20, 20), 2: (30, 5, 50, 30), 3: (5, 22, 25, 38)}
+    images, annotations = [], []
+    (tmp_path / 'annotations').mkdir()
+    (tmp_path / 'train2017').mkdir()
+    for number in range(6):
+        file = f'{number}.jpg'
+        Image.new('RGB', (60, 40), (40 * number, 9, 9)).save(tmp_path / 'train2017' / file)
+        images.append(dict(id=number, file_name=file, height=40, width=60))
+        for category, (left, top, right, bottom) in boxes.items():
+            if category == 3 or number < 4:
+                outline = [left, top, right, top, right, bottom, left, bottom]
+                annotations.append(
+                    dict(
+                        id=len(annotations),
+                        image_id=number,
+                        category_id=category,
+                        segmentation=[outline],
+                        area=(right - left) * (bottom - top),
+                    )
+                )
+    categories = [dict(id=i, name=name) for i, name in enumerate(('cat', 'bird', 'dog'), 1)]
+    content = dict(images=images, annotations=annotations, categories=categories)
+    (tmp_path / 'annotations' / 'instances_train2017.json').write_text(json.dumps(content))
+    return tmp_path
+
+
+@pytest.mark.parametrize('groups', [['cat'], ['dog', 'bird'], ['dog', 'cat', 'bird'], None])
+def test_some_categories_of_coco_train_a_classifier_of_as_many(coco, groups):
+    cfg = load_config(
+        'ssnm_vgg16_cocoseg',
+        {
+            'train_dataloader.dataset.data_root': str(coco),
+            'train_dataloader.dataset.min_images': 2,
+            'train_dataloader.dataset.min_area': 100,
+            'model.backbone.weights': None,
+        },
+        train_groups=groups,
+    )
+    dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    names = ('bird', 'cat', 'dog') if groups is None else tuple(sorted(groups))
+    assert set(dataset.metainfo['classes']) == set(names)
+    count = cfg.model.modulators.semantic.num_classes
+    assert count == (78 if groups is None else len(groups))
+    labels = [dataset[i]['data_samples'].label_ids for i in range(len(dataset))]
+    assert len(labels) == len(names) and all(0 <= i < count for ids in labels for i in ids)
+    model = MODELS.build(cfg.model)
+    batch = group_collate([dataset[0]])
+    losses = model(**model.data_preprocessor(batch, training=True), mode='loss')
+    assert all(torch.isfinite(value).all() for value in losses.values())
+
+
+@pytest.mark.parametrize(
+    ('kind', 'known'),
+    [
+        ('CoSegDataset', ['a', 'b']),
+        ('MSRC7Dataset', ['a', 'b']),  # its classes are the seven published ones
+        ('COCOSEGDataset', ['a', 'b']),
+        ('InstanceCoSegDataset', None),  # a group may have instances of several categories
+        ('MultiClassCoSegDataset', None),
+        ('SyntheticCoSegDataset', None),
+    ],
+)
+def test_the_groups_trained_on_are_the_categories_where_a_category_is_a_group(kind, known):
+    cfg = config()
+    cfg.train_dataloader.dataset.type = kind
+    select_data(cfg, train_groups=['b', 'a'])
+    metainfo = cfg.train_dataloader.dataset.get('metainfo')
+    assert metainfo == (known and dict(classes=known))
+    assert cfg.model.modulators.semantic.num_classes == (2 if known else 78)

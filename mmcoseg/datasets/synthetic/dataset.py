@@ -94,6 +94,8 @@ class SyntheticCoSegDataset(CoSegDataset):
         (128, 128, 3)
     """
 
+    BY_CATEGORY = False
+
     def __init__(
         self,
         num_categories: int = 40,
