@@ -240,6 +240,19 @@ def test_ids_that_are_the_same_numbers_are_the_same(files):
         assert evaluate_instance_files(pred, gt, verbose=False).summary() == before
 
 
+def test_categories_of_one_name_are_one(files):
+    pred, gt = files
+    before = evaluate_instance_files(pred, gt, verbose=False).to_dict()
+
+    def edit(document):
+        document['categories'].append(dict(id=99, name='cat'))
+        document['annotations'][0]['category_id'] = 99
+
+    change(gt / 'instances.json', edit)
+    with pytest.warns(UserWarning, match="categories 0 and 99 are called 'cat'"):
+        assert evaluate_instance_files(pred, gt, verbose=False).to_dict() == before
+
+
 def add_twin(file, name):
     """The images of a file, and one that differs from the first in its suffix."""
 
