@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from ...registry import MODELS
 from ...structures import split_groups
 from ..ops.pooling import channel_covariance
+from ..ops.precision import without_autocast
 from .modulator import Modulation, Modulator
 
 __all__ = ['SecondOrderPooling', 'SemanticModulator']
@@ -35,8 +36,11 @@ class SecondOrderPooling(BaseModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """Args: x: (b, d, n), n positions. Returns: (b, out_channels)."""
-        covariance = channel_covariance(self.reduce(x), self.centred)
-        return self.fc(covariance.flatten(1).to(self.fc.weight.dtype))
+        # Squares of features, which float16 may not hold.
+        with without_autocast(x):
+            reduced = self.reduce(x.to(self.reduce.weight.dtype))
+            covariance = channel_covariance(reduced, self.centred)
+            return self.fc(covariance.flatten(1).to(self.fc.weight.dtype))
 
 
 @MODELS.register_module()
@@ -116,7 +120,9 @@ class SemanticModulator(Modulator):
                 f'num_classes={self.classifier.out_features}; set '
                 f'model.modulators.semantic.num_classes={labels.shape[1]}'
             )
-        logits = self.classifier(modulation.state['gamma']).float()
+        gamma = modulation.state['gamma']
+        with without_autocast(gamma):
+            logits = self.classifier(gamma).float()
         known = ~labels.isnan().any(dim=1)
         losses = F.binary_cross_entropy_with_logits(
             logits, labels.nan_to_num(0.0), reduction='none'

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from ...registry import MODELS
 from ...structures import split_groups
+from ..ops.precision import at_least_float32
 from ..ops.spectral import orient_by_border, spatial_clustering_loss, spectral_bipartition
 from .modulator import Modulation, Modulator
 
@@ -73,7 +74,7 @@ class SpatialModulator(Modulator):
         self.convs = nn.ModuleList(nn.Conv2d(c, channels, 1) for c in in_channels)
 
     def encode(self, feats: tuple[Tensor, ...]) -> Tensor:
-        """Descriptors, (n, channels, h, w)."""
+        """Descriptors, (n, channels, h, w), at least float32."""
         size = feats[self.level].shape[-2:]
         fused = 0
         for conv, x in zip(self.convs, feats, strict=True):
@@ -84,6 +85,7 @@ class SpatialModulator(Modulator):
                 fused = fused + F.interpolate(
                     conv(x), size=size, mode='bilinear', align_corners=False
                 )
+        fused = at_least_float32(fused)
         return F.normalize(fused, dim=1) if self.normalise else fused
 
     def modulate_group(

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .clustering import FIT_LOCATIONS, border_ring, fit_kmeans, principal_components
 from .masks import mask_iou
+from .precision import without_autocast
 
 __all__ = [
     'ClassDiscriminants',
@@ -228,7 +229,8 @@ def _most_agreed(found: list[Tensor]) -> Tensor:
 
     def ious(one: Tensor, other: Tensor) -> np.ndarray:
         one, other = (one > BACKGROUND_VOTES).float(), (other > BACKGROUND_VOTES).float()
-        common = one.t() @ other
+        with without_autocast(one):
+            common = one.t() @ other
         either = one.sum(dim=0)[:, None] + other.sum(dim=0) - common
         return (common / either.clamp(min=1)).numpy()
 
@@ -251,9 +253,10 @@ def _joined(points: Tensor, parts: list[Tensor], number: int) -> list[Tensor]:
     centre = points.mean(dim=0)
     while len(parts) > number:
         votes = torch.stack(parts)
-        means = votes @ points / votes.sum(dim=1, keepdim=True) - centre
-        alike = torch.nn.functional.normalize(means, dim=1)
-        alike = (alike @ alike.t()).fill_diagonal_(-torch.inf)
+        with without_autocast(points):
+            means = votes @ points / votes.sum(dim=1, keepdim=True) - centre
+            alike = torch.nn.functional.normalize(means, dim=1)
+            alike = (alike @ alike.t()).fill_diagonal_(-torch.inf)
         first, second = sorted(divmod(int(alike.argmax()), len(parts)))
         parts[first] = torch.maximum(parts[first], parts.pop(second))
     return parts
@@ -293,9 +296,10 @@ class ClassDiscriminants:
         for start in range(0, len(rows), LOCATIONS_AT_ONCE):
             part = rows[start : start + LOCATIONS_AT_ONCE].float()
             weight = weights[start : start + LOCATIONS_AT_ONCE].float()
-            self._sums = self._sums + (weight.t() @ part).double()
             weighted = part * weight.sum(dim=1, keepdim=True)
-            self._scatter = self._scatter + (weighted.t() @ part).double()
+            with without_autocast(part):
+                self._sums = self._sums + (weight.t() @ part).double()
+                self._scatter = self._scatter + (weighted.t() @ part).double()
 
     @torch.no_grad()
     def solve(self, ridge: float = 0.1) -> tuple[Tensor, Tensor]:
@@ -333,10 +337,11 @@ def class_discriminants(features: Tensor, shares: Tensor, ridge: float = 0.1) ->
     directions, offsets = found.solve(ridge)
     n, d, height, width = features.shape
     rows = features.permute(0, 2, 3, 1).reshape(-1, d)
-    logits = torch.cat(
-        [
-            part.float() @ directions.float() + offsets.float()
-            for part in rows.split(LOCATIONS_AT_ONCE)
-        ]
-    )
+    with without_autocast(features):
+        logits = torch.cat(
+            [
+                part.float() @ directions.float() + offsets.float()
+                for part in rows.split(LOCATIONS_AT_ONCE)
+            ]
+        )
     return logits.softmax(dim=1).view(n, height, width, -1).permute(0, 3, 1, 2).contiguous()

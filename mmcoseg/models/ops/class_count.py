@@ -8,6 +8,7 @@ from sklearn.metrics import silhouette_samples
 from torch import Tensor
 
 from .clustering import fit_kmeans, principal_components
+from .precision import without_autocast
 
 __all__ = ['MOST_CLASSES', 'ClassCount', 'class_evidence', 'count_classes']
 
@@ -151,7 +152,8 @@ def class_evidence(
     rows = rows.reshape(n, height * width, -1).float().cpu()
     weights = probability * (probability >= CORE * largest)
     weights = torch.where(largest > 0, weights, 1.0)
-    objects = torch.einsum('nl,nlc->nc', weights, rows) / weights.sum(dim=1, keepdim=True)
+    with without_autocast(rows):
+        objects = torch.einsum('nl,nlc->nc', weights, rows) / weights.sum(dim=1, keepdim=True)
     objects = _distinct(objects[objects[:, 0].argsort(stable=True)]).numpy()
     silhouettes = tuple(_silhouette(objects, k) for k in range(1, MOST_CLASSES + 1))
     return missed, silhouettes, len(objects)

@@ -9,6 +9,7 @@ from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
+from .precision import without_autocast
 from .spectral import CHUNK, row_chunks, second_moments
 
 __all__ = ['border_ring', 'consensus_foreground', 'principal_components']
@@ -51,9 +52,10 @@ def principal_components(x: Tensor, count: int, normalise: bool = False) -> Tens
     dtype = torch.promote_types(x.dtype, torch.float32)
     coordinates = x.new_empty(len(x), axes.shape[1], dtype=dtype)
     start = 0
-    for rows in row_chunks(x, normalise):
-        torch.matmul(rows, axes.to(dtype), out=coordinates[start : start + len(rows)])
-        start += len(rows)
+    with without_autocast(x):
+        for rows in row_chunks(x, normalise):
+            torch.matmul(rows, axes.to(dtype), out=coordinates[start : start + len(rows)])
+            start += len(rows)
     coordinates -= (mean @ axes).to(dtype)
     skew = sum(part.pow(3).sum(dim=0, dtype=torch.float64) for part in coordinates.split(CHUNK))
     return coordinates.mul_(torch.where(skew < 0, -1, 1).to(coordinates.dtype))

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .clustering import FIT_LOCATIONS, border_ring
+from .precision import without_autocast
 from .spectral import row_chunks
 
 __all__ = ['deep_feature_factorisation', 'factor_off_border', 'nonnegative_coefficients']
@@ -68,16 +69,17 @@ def nonnegative_coefficients(x: Tensor, factors: Tensor, num_sweeps: int = 50) -
     Returns:
         (n, k).
     """
-    target, gram = x @ factors.t(), factors @ factors.t()
-    h = torch.zeros_like(target)
-    for _ in range(num_sweeps):
-        before = h.clone()
-        for j in range(len(factors)):
-            if gram[j, j] > 0:
-                rest = target[:, j] - h @ gram[:, j] + h[:, j] * gram[j, j]
-                h[:, j] = (rest / gram[j, j]).clamp(min=0)
-        if (h - before).abs().max() <= 1e-6 * h.abs().max():
-            break
+    with without_autocast(x):
+        target, gram = x @ factors.t(), factors @ factors.t()
+        h = torch.zeros_like(target)
+        for _ in range(num_sweeps):
+            before = h.clone()
+            for j in range(len(factors)):
+                if gram[j, j] > 0:
+                    rest = target[:, j] - h @ gram[:, j] + h[:, j] * gram[j, j]
+                    h[:, j] = (rest / gram[j, j]).clamp(min=0)
+            if (h - before).abs().max() <= 1e-6 * h.abs().max():
+                break
     return h
 
 

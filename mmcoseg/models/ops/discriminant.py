@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from .precision import without_autocast
 from .spectral import CHUNK, row_chunks
 
 __all__ = ['group_discriminant']
@@ -33,18 +34,19 @@ def group_discriminant(x: Tensor, foreground: Tensor, ridge: float = 0.1) -> tup
     weights = torch.cat([object_weight, other_weight], dim=1)
     means = torch.zeros(2, d, device=x.device)
     scatter = torch.zeros(d, d, device=x.device)
-    for rows, w in zip(row_chunks(points), weights.split(CHUNK)):
-        means += w.t() @ rows
-        scatter += (rows * w.sum(dim=1, keepdim=True)).t() @ rows
-    object_mean, other_mean = means
-    # Both classes weigh one half, and each has its own mean taken off.
-    within = 0.5 * (scatter - means.t() @ means)
-    within = within + ridge * within.diagonal().mean().clamp(min=1e-6) * torch.eye(
-        d, device=x.device
-    )
-    difference = object_mean - other_mean
-    gamma = torch.linalg.solve(within, difference)
-    gamma = 2 * gamma / (difference @ gamma).clamp(min=1e-3)
-    middle = (object_mean + other_mean) / 2
-    values = torch.cat([(rows - middle) @ gamma for rows in row_chunks(points)])
+    with without_autocast(x):
+        for rows, w in zip(row_chunks(points), weights.split(CHUNK)):
+            means += w.t() @ rows
+            scatter += (rows * w.sum(dim=1, keepdim=True)).t() @ rows
+        object_mean, other_mean = means
+        # Both classes weigh one half, and each has its own mean taken off.
+        within = 0.5 * (scatter - means.t() @ means)
+        within = within + ridge * within.diagonal().mean().clamp(min=1e-6) * torch.eye(
+            d, device=x.device
+        )
+        difference = object_mean - other_mean
+        gamma = torch.linalg.solve(within, difference)
+        gamma = 2 * gamma / (difference @ gamma).clamp(min=1e-3)
+        middle = (object_mean + other_mean) / 2
+        values = torch.cat([(rows - middle) @ gamma for rows in row_chunks(points)])
     return values.view(n, 1, height, width), gamma

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from .clustering import FIT_LOCATIONS, fit_kmeans, principal_components
+from .precision import without_autocast
 from .spectral import row_chunks
 
 __all__ = ['landmark_affinity', 'landmark_bipartition']
@@ -72,13 +73,15 @@ def landmark_bipartition(
 
     gram = torch.zeros(count, count, dtype=torch.float64, device=points.device)
     degree = torch.zeros(count, dtype=torch.float64, device=points.device)
-    for z in affinities():
-        gram += z.t() @ z
-        degree += z.sum(dim=0, dtype=torch.float64)
+    with without_autocast(x):
+        for z in affinities():
+            gram += z.t() @ z
+            degree += z.sum(dim=0, dtype=torch.float64)
     scale = degree.clamp(min=1e-12).rsqrt()
     values, vectors = torch.linalg.eigh(scale[:, None] * gram * scale)
     direction = (scale * vectors[:, -2]).to(points.dtype)
-    s = torch.cat([z @ direction for z in affinities()])
+    with without_autocast(x):
+        s = torch.cat([z @ direction for z in affinities()])
     return s / s.norm(), values[-2].to(points.dtype)
 
 

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .precision import without_autocast
+
 __all__ = ['mask_iou', 'mask_of_prob', 'mask_overlaps', 'min_max_maps']
 
 #: Pixels of all masks together that are looked at in one piece: 64 megabytes of float32.
@@ -96,5 +98,6 @@ def mask_overlaps(masks: Tensor) -> Tensor:
     # Each piece is counted exactly in float32, the pieces are added in float64.
     for piece in flat.split(max(1, min(_CHUNK, _CHUNK // max(1, len(flat)))), dim=1):
         piece = piece.float()
-        shared += piece @ piece.t()
+        with without_autocast(piece):
+            shared += piece @ piece.t()
     return shared

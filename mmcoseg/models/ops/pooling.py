@@ -1,7 +1,8 @@
 """Second-order statistics of features."""
 
-import torch
 from torch import Tensor
+
+from .precision import at_least_float32, without_autocast
 
 __all__ = ['channel_covariance']
 
@@ -20,12 +21,14 @@ def channel_covariance(x: Tensor, centred: bool = True) -> Tensor:
         Tensor of shape (..., c, c), symmetric positive semi-definite.
 
     Example:
+        >>> import torch
         >>> x = torch.tensor([[1.0, 3.0], [2.0, 2.0]])
         >>> channel_covariance(x)
         tensor([[1., 0.],
                 [0., 0.]])
     """
-    x = x.to(torch.promote_types(x.dtype, torch.float32))
-    if centred:
-        x = x - x.mean(dim=-1, keepdim=True)
-    return x @ x.transpose(-1, -2) / x.shape[-1]
+    with without_autocast(x):
+        x = at_least_float32(x)
+        if centred:
+            x = x - x.mean(dim=-1, keepdim=True)
+        return x @ x.transpose(-1, -2) / x.shape[-1]

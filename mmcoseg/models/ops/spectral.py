@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .precision import at_least_float32, without_autocast
+
 __all__ = [
     'orient_by_border',
     'row_chunks',
@@ -80,14 +82,15 @@ def spectral_bipartition(x: Tensor, centre: bool = False) -> tuple[Tensor, Tenso
     if eigenvalue <= noise * scale:
         return x.new_full((n,), n**-0.5, dtype=dtype), x.new_zeros((), dtype=dtype)
     direction, offset = direction.to(dtype), offset.to(dtype)
-    s = torch.cat([rows.to(dtype) @ direction for rows in x.split(CHUNK)]) + offset
+    with without_autocast(x):
+        s = torch.cat([rows @ direction for rows in row_chunks(x)]) + offset
     return s / s.norm(), eigenvalue.to(dtype)
 
 
 def row_chunks(x: Tensor, normalise: bool = False) -> Iterator[Tensor]:
     """Rows (n, d) in parts (m, d) of at least float32, l2-normalised if wanted."""
     for rows in x.split(CHUNK):
-        rows = rows.to(torch.promote_types(x.dtype, torch.float32))
+        rows = at_least_float32(rows)
         yield F.normalize(rows, dim=1) if normalise else rows
 
 
@@ -96,9 +99,10 @@ def second_moments(x: Tensor, normalise: bool = False) -> tuple[Tensor, Tensor]:
     d = x.shape[1]
     gram = torch.zeros(d, d, dtype=torch.float64, device=x.device)
     total = torch.zeros(d, dtype=torch.float64, device=x.device)
-    for rows in row_chunks(x, normalise):
-        gram += rows.t() @ rows
-        total += rows.sum(dim=0, dtype=torch.float64)
+    with without_autocast(x):
+        for rows in row_chunks(x, normalise):
+            gram += rows.t() @ rows
+            total += rows.sum(dim=0, dtype=torch.float64)
     return gram, total
 
 
@@ -116,12 +120,13 @@ def spatial_clustering_loss(x: Tensor, s: Tensor, centre: bool = False) -> Tenso
     Returns:
         A scalar, float32 or float64. For l2-normalised x, -1 is its least possible value.
     """
-    dtype = torch.promote_types(x.dtype, torch.float32)
-    s = s.detach().to(dtype)
-    projection = s @ x.to(dtype)
-    if centre:
-        return -(projection - s.sum() * x.to(dtype).mean(dim=0)).square().sum() / len(x)
-    return (s.sum().square() - projection.square().sum()) / len(x)
+    with without_autocast(x):
+        x = at_least_float32(x)
+        s = s.detach().to(x.dtype)
+        projection = s @ x
+        if centre:
+            return -(projection - s.sum() * x.mean(dim=0)).square().sum() / len(x)
+        return (s.sum().square() - projection.square().sum()) / len(x)
 
 
 def orient_by_border(maps: Tensor) -> Tensor:

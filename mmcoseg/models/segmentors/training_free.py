@@ -19,6 +19,7 @@ from ...structures import (
 )
 from ..necks.modulator import Modulation
 from ..ops.locations import maps_at_pixels, pad_map
+from ..ops.precision import without_autocast
 from ..refiners import GroupContext
 from .base import BaseCoSegmentor
 from .feature_store import FeatureStore, uncentred_basis
@@ -417,4 +418,5 @@ def _in_basis(codes: Tensor, basis: Tensor | None) -> Tensor:
     """Codes (n, d, h, w), in an orthonormal basis (d, d') if there is one."""
     if basis is None:
         return codes
-    return torch.einsum('ndhw,dk->nkhw', codes.to(basis.dtype), basis)
+    with without_autocast(codes):
+        return torch.einsum('ndhw,dk->nkhw', codes.to(basis.dtype), basis)

@@ -106,3 +106,16 @@ def test_gradcheck_of_the_scale(modulator):
 def test_wrong_number_of_classes_is_named(modulator):
     with pytest.raises(ValueError, match=r'labels have 4 categories.*num_classes=3'):
         modulator.loss(modulator(feats(2), [2]), [2], torch.zeros(1, 4))
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_large_features_are_pooled_in_float32_under_autocast(modulator, dtype):
+    modulator = modulator.float()
+    levels = (300 * feats(5)[0].float(),)
+    labels = torch.tensor([[1.0, 0.0, 1.0]])
+    expected = modulator(levels, [5])
+    with torch.autocast('cpu', dtype=dtype):
+        found = modulator(levels, [5])
+        loss = modulator.loss(found, [5], labels)['loss_sem']
+    assert torch.equal(found.scale, expected.scale)
+    assert torch.equal(loss, modulator.loss(expected, [5], labels)['loss_sem'])

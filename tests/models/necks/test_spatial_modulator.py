@@ -84,3 +84,14 @@ def test_options_are_checked():
         SpatialModulator([6, 10], level=2)
     with pytest.raises(ValueError, match="scale must be one of .*'big'"):
         SpatialModulator([6, 10], level=0, scale='big')
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_descriptors_have_the_length_1_of_float32_under_autocast(modulator, dtype):
+    modulator = modulator.float()
+    levels = tuple(level.float() for level in feats())
+    with torch.autocast('cpu', dtype=dtype):
+        codes = modulator.encode(levels)
+        maps = modulator(levels, [5]).shift
+    assert codes.dtype == maps.dtype == torch.float32
+    torch.testing.assert_close(codes.norm(dim=1), torch.ones(5, 4, 4))
