@@ -6,6 +6,8 @@ from hashlib import blake2b
 import torch
 from torch import Tensor, nn
 
+from ..ops.precision import without_autocast
+
 __all__ = ['FeatureCache']
 
 
@@ -68,4 +70,6 @@ class FeatureCache:
             if len(self._levels) < self.capacity:
                 self._levels[key] = levels
         rows = [self._levels[key] if key in self._levels else fresh[key] for key in keys]
-        return tuple(torch.stack(level).to(images.device, images.dtype) for level in zip(*rows))
+        # Autocast to another half precision than float16 refuses to stack that one.
+        with without_autocast(rows[0][0]):
+            return tuple(torch.stack(level).to(images.device, images.dtype) for level in zip(*rows))

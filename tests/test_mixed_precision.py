@@ -1,0 +1,49 @@
+"""Every config that trains takes steps in the mixed precision that --amp gives without a GPU."""
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import init_default_scope
+from mmengine.structures import PixelData
+
+from mmcoseg.config_files import find_config, list_configs
+from mmcoseg.engine.inspection import without_weights
+from mmcoseg.registry import MODELS
+from mmcoseg.testing import make_group_batch
+
+
+def _config(name: str) -> Config:
+    return Config.fromfile(str(find_config(name)))
+
+
+TRAINED = [name for name in list_configs() if _config(name).get('train_cfg')]
+
+
+def _batch() -> dict:
+    """Two images of one group, with all that a config may ask of its pipeline."""
+    batch = make_group_batch((2,), size=(65, 65))
+    (images,), (group,) = batch['inputs'], batch['data_samples']
+    group.set_metainfo(dict(num_classes=1))
+    for image, sample in zip(images, group):
+        sample.set_metainfo(dict(ori_img=image.permute(1, 2, 0).numpy()))
+        sample.saliency = PixelData(data=sample.gt_sem_seg.data.float())
+    return batch
+
+
+@pytest.mark.parametrize('name', TRAINED)
+def test_two_steps_in_mixed_precision(name):
+    cfg = _config(name)
+    init_default_scope('mmcoseg')
+    cfg.optim_wrapper.type = 'BFloat16OptimWrapper'
+    model = MODELS.build(without_weights(cfg.model)).to(get_device())
+    wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    with torch.no_grad():
+        model.prepare_group(**model.data_preprocessor(_batch(), False))
+    model.train()
+    before = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
+    for _ in range(2):
+        losses = model.train_step(_batch(), wrapper)
+        assert losses['loss'].isfinite()
+    assert any((p != before[name]).any() for name, p in model.named_parameters() if name in before)
