@@ -1,6 +1,9 @@
 """Where pretrained weights come from: one rule for all backbones."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -9,14 +12,80 @@ from urllib.request import Request, urlopen
 import torch
 from torch import nn
 
-__all__ = ['MissingWeightsError', 'load_pretrained', 'read_state_dict', 'require_reachable']
+__all__ = [
+    'MissingWeightsError',
+    'WeightsToLoad',
+    'deferred_weights',
+    'load_pretrained',
+    'load_unless_stored',
+    'read_state_dict',
+    'require_reachable',
+]
 
 #: The key by which every config's weights are overridden.
 KEY = 'model.backbone.weights'
 
 
+#: Backbones, and what loads the pretrained weights of each.
+WeightsToLoad = list[tuple[nn.Module, Callable[[], None]]]
+
+_deferred: ContextVar[WeightsToLoad | None] = ContextVar('deferred weights', default=None)
+
+
 class MissingWeightsError(FileNotFoundError):
     """Pretrained weights that could not be had; says what to fetch and where to put it."""
+
+
+@contextmanager
+def deferred_weights() -> Iterator[WeightsToLoad]:
+    """Meanwhile backbones are built without pretrained weights, whose loading is noted instead.
+
+    For a model whose weights come from a checkpoint: see :func:`load_unless_stored`.
+    """
+    noted: WeightsToLoad = []
+    token = _deferred.set(noted)
+    try:
+        yield noted
+    finally:
+        _deferred.reset(token)
+
+
+def load_unless_stored(
+    model: nn.Module, noted: WeightsToLoad, state: Mapping[str, Any], source: str
+) -> None:
+    """Load pretrained weights into those backbones of which a checkpoint has none.
+
+    Args:
+        model: built with :func:`deferred_weights`.
+        noted: what that gave.
+        state: the checkpoint's state dict.
+        source: what the checkpoint is called, for messages.
+
+    Raises:
+        MissingWeightsError: as :func:`load_pretrained`.
+        ValueError: if a checkpoint has a part of a backbone only, the rest of which would be
+            random.
+    """
+    names = {id(module): name for name, module in model.named_modules()}
+    for module, load in noted:
+        name = names[id(module)]
+        own = {f'{name}.{key}': value for key, value in module.state_dict().items()}
+        if not set(own) & set(state):
+            load()
+            continue
+        missing = [
+            key
+            for key, value in own.items()
+            # PyTorch fills in the count of batches itself.
+            if getattr(state.get(key), 'shape', None) != value.shape
+            and not key.endswith('num_batches_tracked')
+        ]
+        if missing:
+            raise ValueError(
+                f'{source} has only a part of model.{name}: {len(missing)} of {len(own)} tensors '
+                f'are missing or of another shape, such as {missing[0]}, and would be random; give '
+                'a checkpoint of this model'
+            )
 
 
 def load_pretrained(
@@ -27,6 +96,8 @@ def load_pretrained(
     translate: Callable[[dict[str, Any]], dict[str, Any]],
 ) -> None:
     """Load weights into a backbone. What a file has beyond the module (a classifier) is left out.
+
+    Within :func:`deferred_weights` this is only noted.
 
     Args:
         module: every parameter of which must be in the file.
@@ -40,6 +111,21 @@ def load_pretrained(
         MissingWeightsError: if the weights cannot be had.
         ValueError: if a file does not fit the module.
     """
+    noted = _deferred.get()
+    load = partial(_load, module, weights, imagenet, source, translate)
+    if noted is None:
+        load()
+    else:
+        noted.append((module, load))
+
+
+def _load(
+    module: nn.Module,
+    weights: str | None,
+    imagenet: Callable[[], dict[str, Any]],
+    source: str,
+    translate: Callable[[dict[str, Any]], dict[str, Any]],
+) -> None:
     if weights is None:
         return
     if weights == 'imagenet':

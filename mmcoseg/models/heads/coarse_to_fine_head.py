@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...registry import MODELS
+from ..losses import build_loss
 
 __all__ = ['CoarseToFineHead']
 
@@ -50,7 +51,9 @@ class CoarseToFineHead(BaseModule):
         loss_decode = loss_decode or dict(type='BalancedBCELoss')
         if isinstance(loss_decode, dict):
             loss_decode = [loss_decode]
-        self.loss_decode = nn.ModuleList(MODELS.build(loss) for loss in loss_decode)
+        self.loss_decode = nn.ModuleList(
+            build_loss(loss, 'model.decode_head.loss_decode') for loss in loss_decode
+        )
 
     def forward(self, feats: tuple[Tensor, ...]) -> Tensor:
         """Args: feats: levels, fine to coarse. Returns: logits (n, 1, h_1, w_1)."""
@@ -65,7 +68,10 @@ class CoarseToFineHead(BaseModule):
     def loss_by_feat(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Losses of logits (n, 1, h, w) against targets (n, H, W), at the targets' size."""
         logits = self._upsample(logits, target.shape[-2:]).squeeze(1)
-        return {loss.loss_name: loss(logits, target) for loss in self.loss_decode}
+        losses: dict[str, Tensor] = {}
+        for loss in self.loss_decode:
+            losses[loss.loss_name] = losses.get(loss.loss_name, 0) + loss(logits, target)
+        return losses
 
     def predict_by_feat(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
         """Probability of the object, (n, 1, *size), float32."""

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from ...registry import MODELS
 from ...structures.coseg_data_sample import VOID
+from ..losses import build_loss
 
 __all__ = ['CueHead']
 
@@ -74,7 +75,9 @@ class CueHead(BaseModule):
         self.logits = nn.Conv2d(channels, 1, 1)
         self.fine_dropout = nn.Dropout2d(fine_dropout)
         self.aux_weight = aux_weight
-        self.loss_decode = MODELS.build(loss_decode or dict(type='BalancedJaccardLoss'))
+        self.loss_decode = build_loss(
+            loss_decode or dict(type='BalancedJaccardLoss'), 'model.decode_head.loss_decode'
+        )
 
     def forward(self, levels: tuple[Tensor, ...], cues: Tensor) -> tuple[Tensor, Tensor]:
         """Logits at the finest level and at the coarsest.

@@ -3,6 +3,7 @@
 from .affinity_loss import AffinityLoss
 from .balanced_bce_loss import BalancedBCELoss, balanced_bce_with_logits
 from .balanced_jaccard_loss import BalancedJaccardLoss
+from .building import build_loss
 from .co_attention_loss import CoAttentionLoss
 from .co_peak_loss import CoPeakLoss
 from .co_saliency_loss import CoSaliencyLoss
@@ -21,4 +22,5 @@ __all__ = [
     'MaskSmoothL1Loss',
     'PriorMapLoss',
     'balanced_bce_with_logits',
+    'build_loss',
 ]

@@ -153,6 +153,8 @@ class Modulator(BaseModule, metaclass=ABCMeta):
                 categories are unknown; None if no group has any.
 
         Returns:
-            Named scalars; names that start with ``loss`` are summed into the objective.
+            Named scalars; names that start with ``loss`` are summed into the objective, those
+            of several modulators that are alike are added up. Others are for the log, and must
+            have no derivative.
         """
         return {}

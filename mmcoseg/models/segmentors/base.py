@@ -62,10 +62,12 @@ class BaseCoSegmentor(BaseModel, metaclass=ABCMeta):
                 predictions, ``'tensor'`` for the network's raw output.
 
         Raises:
-            ValueError: for any other mode.
+            ValueError: for any other mode; for a loss whose name keeps it from being trained.
         """
         if mode == 'loss':
-            return self.loss(inputs, data_samples)
+            losses = self.loss(inputs, data_samples)
+            _require_trained(losses)
+            return losses
         if mode == 'predict':
             return self.predict(inputs, data_samples)
         if mode == 'tensor':
@@ -157,6 +159,25 @@ class BaseCoSegmentor(BaseModel, metaclass=ABCMeta):
         return mask_of_prob(
             prob, sample.metainfo.get('ori_shape', prob.shape[-2:])[:2], self.threshold
         )
+
+
+def _require_trained(losses: dict[str, Tensor | Sequence[Tensor]]) -> None:
+    """Refuse a loss that training would leave out, since its name does not start with ``loss``.
+
+    What has no derivative, or is 0, is a figure for the log.
+
+    Raises:
+        ValueError: naming it.
+    """
+    for name, value in losses.items():
+        if name.startswith('loss'):
+            continue
+        parts = [value] if isinstance(value, Tensor) else value
+        if any(isinstance(part, Tensor) and part.requires_grad and part.any() for part in parts):
+            raise ValueError(
+                f'the loss {name!r} would be logged but not trained, since its name does not start '
+                f"with 'loss': return it as 'loss_{name}', or detached if it is only for the log"
+            )
 
 
 def require_one_size(data_samples: GroupSampleList, size: tuple[int, int]) -> None:

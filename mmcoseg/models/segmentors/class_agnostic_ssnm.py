@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from ...registry import MODELS
 from ...structures import GroupSampleList, group_sizes_of
-from ..necks.modulator import Modulation
+from ..necks.modulator import Modulation, Modulator
 from .base import ground_truth_of
 from .ssnm import SSNM
 
@@ -37,7 +37,8 @@ class ClassAgnosticSSNM(SSNM):
         rounds: how often modulators and head act, at least 1.
 
     Raises:
-        ValueError: for wrong arguments.
+        ValueError: for wrong arguments, or modulators with losses of their own, which are not
+            trained here.
     """
 
     def __init__(
@@ -59,10 +60,18 @@ class ClassAgnosticSSNM(SSNM):
         # Border distance, last prediction, whether there is one.
         decode_head = dict(decode_head, num_cues=3 + present)
         super().__init__(*args, decode_head=decode_head, modulators=modulators, **kwargs)
+        for name, modulator in self.modulators.items():
+            own = type(modulator).loss is not Modulator.loss
+            if own and getattr(modulator, 'loss_weight', None) != 0:
+                raise ValueError(
+                    f'model.modulators.{name}: {type(modulator).__name__} has a loss of its own, '
+                    'which ClassAgnosticSSNM does not train; choose a modulator without one, or '
+                    f'set model.modulators.{name}.loss_weight=0'
+                )
         self.rounds = rounds
 
     def loss(self, inputs: Tensor, data_samples: GroupSampleList) -> dict[str, Tensor]:
-        """Mean of the head's losses over the rounds, and the modulators' own losses."""
+        """Mean of the head's losses over the rounds."""
         group_sizes = group_sizes_of(data_samples)
         target = ground_truth_of(data_samples)
         feats = self.extract_feat(inputs)

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from ...registry import MODELS, TASK_UTILS
 from ...structures import CoSegDataSample, GroupDataSample, GroupSampleList, group_sizes_of
+from ..losses import build_loss
 from ..ops import find_peaks, peak_response_maps
 from .base import BaseCoSegmentor, require_one_size
 from .feature_cache import FeatureCache
@@ -85,7 +86,7 @@ class DeepCO3(BaseCoSegmentor):
         self.test_cfg = complete_test_cfg(test_cfg)
         super().__init__(data_preprocessor, postprocessors, self.test_cfg.threshold, init_cfg)
         unknown = sorted(set(losses) - set(LOSSES))
-        losses = {name: cfg for name, cfg in losses.items() if cfg and cfg.get('loss_weight') != 0}
+        losses = {name: cfg for name, cfg in losses.items() if cfg and not _weighs_nothing(cfg)}
         if unknown or not losses:
             raise ValueError(
                 f'model.losses must have at least one of {LOSSES}, and no other; got {list(losses)}'
@@ -93,7 +94,11 @@ class DeepCO3(BaseCoSegmentor):
         self.backbone = MODELS.build(backbone)
         self.decode_head = MODELS.build(decode_head)
         self.losses = nn.ModuleDict(
-            {name: MODELS.build(losses[name]) for name in LOSSES if name in losses}
+            {
+                name: build_loss(losses[name], f'model.losses.{name}')
+                for name in LOSSES
+                if name in losses
+            }
         )
         self.ranking = TASK_UTILS.build(ranking) if ranking else None
         self.nms = TASK_UTILS.build(nms) if nms else None
@@ -176,7 +181,7 @@ class DeepCO3(BaseCoSegmentor):
                 value = loss(fine, self._saliency_of(samples, inputs), group_sizes)
             else:
                 value = loss(feats[-1], maps, group_sizes)
-            losses[loss.loss_name] = value
+            losses[loss.loss_name] = losses.get(loss.loss_name, 0) + value
         return losses
 
     def _forward(
@@ -358,6 +363,10 @@ def _resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(
         maps[None], size=size, mode='bilinear', align_corners=False, antialias=True
     )[0]
+
+
+def _weighs_nothing(cfg: object) -> bool:
+    return isinstance(cfg, dict) and cfg.get('loss_weight') == 0
 
 
 def _label_of(group: GroupDataSample) -> int:

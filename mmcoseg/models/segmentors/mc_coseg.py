@@ -19,6 +19,7 @@ from ...structures import (
     group_sizes_of,
     num_classes_of,
 )
+from ..losses import build_loss
 from ..ops import ClassCount, ClassDiscriminants, min_max_maps
 from ..ops.locations import maps_at_locations
 from .base import BaseCoSegmentor, require_one_size
@@ -160,7 +161,11 @@ class MultiClassCoSeg(BaseCoSegmentor):
             decode_head, default_args=dict(num_classes=self.max_classes)
         )
         self.losses = nn.ModuleDict(
-            {name: MODELS.build(losses[name]) for name in LOSSES if losses.get(name)}
+            {
+                name: build_loss(losses[name], f'model.losses.{name}')
+                for name in LOSSES
+                if losses.get(name)
+            }
         )
         self.extractor = MODELS.build(extractor) if 'co_attention' in self.losses else None
         if self.extractor is not None:
@@ -381,7 +386,7 @@ class MultiClassCoSeg(BaseCoSegmentor):
                 value = loss(maps, torch.cat(priors), group_sizes)
             else:
                 value = loss(maps, group_sizes)
-            losses[loss.loss_name] = value
+            losses[loss.loss_name] = losses.get(loss.loss_name, 0) + value
         return losses
 
     def _prior_of(self, sample: CoSegDataSample) -> Tensor:

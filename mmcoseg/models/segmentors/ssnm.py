@@ -119,7 +119,8 @@ class SSNM(BaseCoSegmentor):
         )
         labels = multi_hot_labels(data_samples, self._num_classes(), inputs.device)
         for name, modulator in self.modulators.items():
-            losses.update(modulator.loss(parts[name], group_sizes, labels))
+            for key, value in modulator.loss(parts[name], group_sizes, labels).items():
+                losses[key] = losses.get(key, 0) + value
         return losses
 
     def _num_classes(self) -> int:

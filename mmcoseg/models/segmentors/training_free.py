@@ -231,7 +231,9 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
         for names in list(kept):
             parts = kept.pop(names)
             if self._may_rotate(names[0]) and parts[0].shape[1] > self.test_cfg.channels:
-                bases[names] = uncentred_basis(torch.cat(parts), self.test_cfg.channels)
+                # Autocast to another half precision than float16 refuses to join these.
+                with without_autocast(parts[0]):
+                    bases[names] = uncentred_basis(torch.cat(parts), self.test_cfg.channels)
             stores[names] = FeatureStore(len(images), limit)
             for indices, codes in zip(_chunks(first, self.test_cfg.chunk_size), parts):
                 stores[names].put(indices, _in_basis(codes, bases.get(names)))

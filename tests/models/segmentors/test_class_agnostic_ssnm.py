@@ -225,3 +225,18 @@ def test_errors_name_the_cause():
         build(rounds=0)
     with pytest.raises(ValueError, match="has the modulators 'spatial' and 'semantic'"):
         ClassAgnosticSSNM(decode_head={}, modulators=dict(other=None))
+
+
+def test_modulators_whose_own_loss_it_would_not_train_are_refused():
+    def with_loss(**options):
+        spatial = dict(type='SpatialModulator', in_channels=[6, 8, 12, 10], channels=4, **options)
+        return ClassAgnosticSSNM(
+            backbone=dict(type='FrozenTestBackbone'),
+            neck=dict(type='FeatureWhitening', in_channels=[6], fine=[], deep=[0], channels=3),
+            modulators=dict(spatial=spatial),
+            decode_head=dict(type='CueHead', deep_channels=3, fine_channels=[6], channels=8),
+        )
+
+    with pytest.raises(ValueError, match=r'^model.modulators.spatial: SpatialModulator has a loss'):
+        with_loss()
+    assert with_loss(loss_weight=0).modulators['spatial'].loss_weight == 0

@@ -5,6 +5,7 @@ from mmengine.structures import PixelData
 from torch import nn
 
 from mmcoseg.models import SSNM
+from mmcoseg.models.necks import Modulation, Modulator
 from mmcoseg.models.segmentors import wrap_around_groups
 from mmcoseg.registry import MODELS
 from mmcoseg.structures import CoSegDataSample, GroupDataSample
@@ -228,3 +229,57 @@ def test_errors_name_the_cause():
     del data['data_samples'][1][0].gt_sem_seg
     with pytest.raises(ValueError, match='g1/0 has no ground truth'):
         model(**data, mode='loss')
+
+
+@MODELS.register_module(name='SegmentorTestModulator')
+class LearnedShift(Modulator):
+    """One number that is added everywhere, with a loss of any name."""
+
+    def __init__(self, loss_name, factor=1.0):
+        super().__init__()
+        self.loss_name, self.factor = loss_name, factor
+        self.shift = nn.Parameter(torch.ones(1, 1, 1, 1))
+
+    def encode(self, feats):
+        return feats[-1].new_zeros(len(feats[-1]), 1)
+
+    def modulate_group(self, codes, group_sizes, previous):
+        return Modulation(shift=self.shift.expand(len(codes), 1, 1, 1))
+
+    def loss(self, modulation, group_sizes, labels):
+        value = self.factor * self.shift.square().sum()
+        return {self.loss_name: value, 'shift': value.detach()}
+
+
+def build_shifted(*names, factor=1.0):
+    modulators = {
+        str(i): dict(type='SegmentorTestModulator', loss_name=name, factor=factor)
+        for i, name in enumerate(names)
+    }
+    return SSNM(
+        backbone=dict(type='SegmentorTestBackbone'),
+        neck=dict(type='LevelProjection', in_channels=[6, 8, 10, 12], channels=16),
+        modulators=modulators,
+        decode_head=dict(type='CoarseToFineHead', in_channels=[16] * 4),
+    )
+
+
+def losses_of(model):
+    return model(**model.data_preprocessor(batch(), training=True), mode='loss')
+
+
+def test_a_modulators_loss_that_would_not_be_trained_is_refused():
+    for name in ('shift_loss', 'area'):
+        with pytest.raises(ValueError, match=f"the loss '{name}' would be logged but not trained"):
+            losses_of(build_shifted(name))
+    # Figures for the log may have any name; one of weight 0 has no derivative to miss.
+    losses = losses_of(build_shifted('area', factor=0.0))
+    assert losses['area'] == 0
+    assert losses['shift'] == 0
+
+
+def test_losses_of_one_name_are_added_up():
+    losses = losses_of(build_shifted('loss_shift', 'loss_shift'))
+    assert losses['loss_shift'].item() == 2
+    together = losses_of(build_shifted('loss_seg'))
+    assert together['loss_seg'] > losses_of(build_shifted('loss_shift'))['loss_seg'] + 0.99

@@ -1,0 +1,38 @@
+"""Building losses such that none is left out of training by its name."""
+
+from torch import nn
+
+from ...registry import MODELS
+
+__all__ = ['build_loss']
+
+
+def build_loss(cfg: dict, key: str) -> nn.Module:
+    """A loss from its config.
+
+    Training sums what is called ``loss...``; anything else is only logged.
+
+    Args:
+        cfg: its config.
+        key: where in the config of a run it stands, for messages.
+
+    Raises:
+        TypeError: if ``cfg`` is no config.
+        ValueError: if the loss has no ``loss_name``, or one that does not start with ``loss``.
+            With a ``loss_weight`` of 0 any name will do.
+    """
+    if not isinstance(cfg, dict):
+        raise TypeError(f'{key} must be the config of a loss, dict(type=...), got {cfg!r}')
+    loss = MODELS.build(cfg)
+    kind, name = type(loss).__name__, getattr(loss, 'loss_name', None)
+    if not isinstance(name, str):
+        raise ValueError(
+            f'{key}: {kind} has no loss_name, without which it would not be trained; give it an '
+            "attribute loss_name that starts with 'loss'"
+        )
+    if not name.startswith('loss') and getattr(loss, 'loss_weight', None) != 0:
+        raise ValueError(
+            f"{key}: {kind} has the loss_name {name!r}, which does not start with 'loss', so that "
+            f"it would be logged but not trained; set {key}.loss_name='loss_{name}'"
+        )
+    return loss
