@@ -17,6 +17,7 @@ __all__ = [
     'load_checkpoint_file',
     'pillow_reads_avif',
     'pillow_reads_heif',
+    'state_of_checkpoint',
     'use_safe_checkpoints',
 ]
 
@@ -99,6 +100,12 @@ def load_checkpoint_file(
         raise ValueError(
             f'{filename} cannot be read as a checkpoint, it seems damaged or incomplete: {error}'
         ) from error
+
+
+def state_of_checkpoint(content: Any) -> dict[str, Any]:
+    """The weights in what a checkpoint file holds, by the names that the model has for them."""
+    state = content.get('state_dict', content) if isinstance(content, dict) else {}
+    return {key.removeprefix('module.'): value for key, value in state.items()}
 
 
 def use_safe_checkpoints(trust: bool = False) -> None:

@@ -9,7 +9,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from io import StringIO
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +20,7 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 
-from ..compat import load_checkpoint_file, return_freed_memory
+from ..compat import load_checkpoint_file, return_freed_memory, state_of_checkpoint
 from ..config_files import config_of_method, find_config
 from ..datasets.collate import group_collate
 from ..datasets.image_io import BadImageError, image_of, read_image
@@ -33,6 +33,7 @@ from ..engine.group_optimization import (
     optimize_group,
 )
 from ..engine.launch import datasets_of, optimizes_groups
+from ..models.backbones.weights import WeightsToLoad, deferred_weights, load_unless_stored
 from ..models.segmentors.base import BaseCoSegmentor
 from ..registry import INFERENCERS, MODELS, TRANSFORMS
 from ..structures import CoSegDataSample, GroupDataSample
@@ -230,13 +231,15 @@ class CoSegInferencer:
                 'weights (a checkpoint of `mmcoseg train`)'
             )
         with DefaultScope.overwrite_default_scope(self.cfg.get('default_scope', 'mmcoseg')):
-            with _seeded(seed, self.device), _quiet():
+            # Pretrained weights are not asked for where the checkpoint has the backbone's.
+            pretrained = nullcontext([]) if weights is None else deferred_weights()
+            with _seeded(seed, self.device), _quiet(), pretrained as noted:
                 self.model = MODELS.build(self.cfg.model)
                 if hasattr(self.model, 'init_weights'):
                     self.model.init_weights()
             self.pipeline = [TRANSFORMS.build(step) for step in _pipeline(self.cfg.test_pipeline)]
         if weights is not None:
-            _load_weights(self.model, str(weights), trust_weights)
+            _load_weights(self.model, noted, str(weights), trust_weights)
         self.model.to(self.device).eval()
         self.optimization, self._initial = None, None
         if on_groups:
@@ -579,15 +582,14 @@ def _device(device: str | torch.device | None) -> torch.device:
     return device
 
 
-def _load_weights(model: torch.nn.Module, path: str, trust: bool) -> None:
+def _load_weights(model: torch.nn.Module, noted: WeightsToLoad, path: str, trust: bool) -> None:
     """Load what fits.
 
     Parts may differ that only training uses, such as a classifier of its categories; a file of
     another model must not pass for this one's.
     """
     content = load_checkpoint_file(str(Path(path).expanduser()), 'cpu', trust)
-    state = content.get('state_dict', content) if isinstance(content, dict) else {}
-    state = {key.removeprefix('module.'): value for key, value in state.items()}
+    state = state_of_checkpoint(content)
     own = model.state_dict()
     fitting = {
         key: value
@@ -600,6 +602,7 @@ def _load_weights(model: torch.nn.Module, path: str, trust: bool) -> None:
             f'{path} holds weights of another model: {len(missing)} of the {len(own)} tensors are '
             f'missing or of another shape, such as {", ".join(missing[:3])}'
         )
+    load_unless_stored(model, noted, state, path)
     model.load_state_dict(fitting, strict=False)
     if missing:
         warnings.warn(f'{path} has no fitting weights for {", ".join(missing)}', stacklevel=3)

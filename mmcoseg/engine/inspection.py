@@ -73,8 +73,8 @@ def check_config(cfg: Config, data: bool = False) -> Iterator[tuple[str, str | N
             parts.append((f'{split}_evaluator', lambda s=split: _evaluator(cfg[f'{s}_evaluator'])))
     if 'visualizer' in cfg:
         parts.append(('visualizer', lambda: _require(VISUALIZERS, cfg.visualizer)))
-    hooks = [hook for hook in cfg.get('default_hooks', {}).values() if hook]
-    for hook in [*hooks, *cfg.get('custom_hooks', [])]:
+    hooks = [hook for hook in (cfg.get('default_hooks') or {}).values() if hook]
+    for hook in [*hooks, *(cfg.get('custom_hooks') or [])]:
         parts.append((f'hook {hook.get("type")}', lambda h=hook: _require(HOOKS, h)))
     for name, check in parts:
         try:

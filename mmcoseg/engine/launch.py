@@ -1,7 +1,11 @@
 """From the wishes of a command line to a run: what ``train`` and ``test`` do."""
 
+import logging
 import os
+import shutil
+import subprocess
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -9,12 +13,16 @@ from typing import Any
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
-from mmengine.runner import Runner
+from mmengine.model import is_model_wrapper
+from mmengine.runner import CheckpointLoader, Runner
 
-from ..compat import use_safe_checkpoints
+from ..compat import state_of_checkpoint, use_safe_checkpoints
 from ..config_files import find_config
 from ..datasets.base import group_names
-from ..registry import DATASETS, LOOPS, RUNNERS
+from ..evaluation.metrics.group_metric import GroupMetric
+from ..models.backbones.weights import deferred_weights, load_unless_stored
+from ..registry import DATASETS, LOOPS, METRICS, RUNNERS
+from .hooks.best_score_hook import BestScoreHook
 from .hooks.plain_checkpoint_hook import PlainCheckpointHook
 from .loops.group_optimization_loop import GroupOptimizationLoop
 
@@ -34,6 +42,10 @@ __all__ = [
 
 #: Seconds for which processes that optimise groups wait for each other.
 _PATIENCE = 14 * 24 * 3600
+#: The default hooks that mmengine has, and leaves out where a config says None.
+_MMENGINE_HOOKS = frozenset(
+    {'checkpoint', 'logger', 'param_scheduler', 'runtime_info', 'sampler_seed', 'timer'}
+)
 
 
 def optimizes_groups(cfg: Config) -> bool:
@@ -237,6 +249,7 @@ def build_runner(
     launcher: str = 'none',
     local_rank: int | None = None,
     trust_checkpoint: bool = False,
+    from_checkpoint: bool = False,
 ) -> Runner:
     """The runner of a config, with what depends on this machine filled in.
 
@@ -248,6 +261,11 @@ def build_runner(
         launcher: ``'none'``, ``'pytorch'`` (torchrun), ``'slurm'`` or ``'mpi'``.
         local_rank: as old launchers pass it; the variable LOCAL_RANK wins.
         trust_checkpoint: see :func:`mmcoseg.compat.load_checkpoint_file`.
+        from_checkpoint: the model is that of the checkpoint ``load_from``, so that no pretrained
+            weights are asked for, but of backbones that the checkpoint leaves out.
+
+    Raises:
+        ValueError: if the checkpoint has a part of a backbone only.
     """
     if local_rank is not None:
         os.environ.setdefault('LOCAL_RANK', str(local_rank))
@@ -261,9 +279,41 @@ def build_runner(
             cfg.merge_from_dict({'env_cfg.dist_cfg.timeout': timeout})
         _prepare_processes(cfg)
     use_safe_checkpoints(trust_checkpoint)
-    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    _set_default_hooks(cfg)
+    if from_checkpoint and cfg.get('load_from') is not None:
+        with deferred_weights() as noted:
+            runner = _build(cfg)
+        content = CheckpointLoader.load_checkpoint(cfg.load_from, map_location='cpu')
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        load_unless_stored(model, noted, state_of_checkpoint(content), cfg.load_from)
+    else:
+        runner = _build(cfg)
     runner.register_hook(PlainCheckpointHook())
+    runner.register_hook(BestScoreHook())
     return runner
+
+
+def _build(cfg: Config) -> Runner:
+    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+
+
+def _set_default_hooks(cfg: Config) -> None:
+    """Leave out hooks of ours that are None, and say that a higher score is a better one.
+
+    mmengine does the first only for its own hooks, and guesses the second by the scores' names.
+    """
+    hooks = cfg.get('default_hooks') or {}
+    for name in [name for name, hook in hooks.items() if hook is None]:
+        if name not in _MMENGINE_HOOKS:
+            del hooks[name]
+    checkpoint, evaluators = hooks.get('checkpoint'), cfg.get('val_evaluator') or []
+    if not checkpoint or not checkpoint.get('save_best') or checkpoint.get('rule'):
+        return
+    evaluators = [evaluators] if isinstance(evaluators, dict) else evaluators
+    kinds = [evaluator.get('type') for evaluator in evaluators]
+    kinds = [METRICS.get(kind) if isinstance(kind, str) else kind for kind in kinds]
+    if all(isinstance(kind, type) and issubclass(kind, GroupMetric) for kind in kinds):
+        checkpoint.rule = 'greater'
 
 
 def _set_work_dir(cfg: Config, work_dir: str | None) -> None:
@@ -308,11 +358,33 @@ def _prepare_processes(cfg: Config) -> None:
     wrapper.setdefault('broadcast_buffers', False)
     wrapper.setdefault('find_unused_parameters', cfg.get('find_unused_parameters', False))
     cfg.model_wrapper_cfg = wrapper
-    if cfg.launcher == 'pytorch' and not torch.distributed.is_initialized():
+    if not torch.distributed.is_initialized():
+        _name_process(cfg.launcher)
         timeout = cfg.env_cfg.dist_cfg.get('timeout')
         torch.distributed.init_process_group(
             'gloo', timeout=timedelta(seconds=timeout) if timeout else None
         )
+
+
+def _name_process(launcher: str) -> None:
+    """Tell torch by its own variables what slurm or MPI says of the process."""
+    if launcher == 'slurm':
+        theirs = dict(RANK='SLURM_PROCID', LOCAL_RANK='SLURM_LOCALID', WORLD_SIZE='SLURM_NTASKS')
+        nodes = os.environ['SLURM_NODELIST']
+        if 'MASTER_ADDR' not in os.environ and ('[' in nodes or ',' in nodes):
+            command = ['scontrol', 'show', 'hostnames', nodes]
+            listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+            nodes = listed.split()[0]
+        os.environ.setdefault('MASTER_ADDR', nodes)
+    elif launcher == 'mpi':
+        prefix = 'OMPI_COMM_WORLD'
+        theirs = {key: f'{prefix}_{key}' for key in ('RANK', 'LOCAL_RANK')}
+        theirs['WORLD_SIZE'] = f'{prefix}_SIZE'
+    else:
+        return  # torchrun has done it
+    for ours, name in theirs.items():
+        os.environ[ours] = os.environ[name]
+    os.environ.setdefault('MASTER_PORT', '29500')
 
 
 def run_training(
@@ -338,8 +410,8 @@ def run_training(
 
     Raises:
         ValueError: if the config lacks what an option needs.
-        FileNotFoundError: if the checkpoint to resume is not there, nor that which the work folder
-            names as its last.
+        FileNotFoundError: if the training set is not there (a validation set that is not is left
+            out), the checkpoint to resume is not, or that which the work folder names as its last.
         GroupsFailedError: in the end, if groups could not be optimised.
     """
     if amp:
@@ -363,10 +435,37 @@ def run_training(
     elif resume is not None:
         _require_file(resume)
         cfg.resume, cfg.load_from = True, resume
-    runner = build_runner(cfg, work_dir, **runner_options)
+    _set_work_dir(cfg, work_dir)
+    with _no_trace_of_failure(cfg.work_dir):
+        runner = build_runner(cfg, from_checkpoint=bool(cfg.get('resume')), **runner_options)
+        _build_loops(runner)
     runner.train()
     _report_failed(runner)
     return runner
+
+
+@contextmanager
+def _no_trace_of_failure(work_dir: str) -> Iterator[None]:
+    """Meanwhile an error takes the work folder away again, unless it was there before."""
+    folder = Path(work_dir)
+    was_there = folder.exists()
+    try:
+        yield
+    except BaseException:
+        if not was_there:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _build_loops(runner: Runner) -> None:
+    """Open the data sets before anything is run; that of the validation may be missing."""
+    if runner.train_loop is None:
+        return  # of which the runner says more
+    try:
+        _ = runner.val_loop
+    except FileNotFoundError as error:
+        runner._val_loop = None
+        print_log(f'trained without validation: {error}', 'current', logging.WARNING)
 
 
 class GroupsFailedError(ValueError):
@@ -450,14 +549,16 @@ def run_test(
     else:
         _require_file(checkpoint)
     cfg.resume, cfg.load_from = False, checkpoint
-    hooks = list(cfg.get('custom_hooks', []))
+    hooks = list(cfg.get('custom_hooks') or [])
     if out is not None:
         hooks.append(dict(type='SaveMasksHook', out_dir=out))
     cfg.custom_hooks = hooks
     if show_dir is not None:
-        hook = dict(type='GroupVisualizationHook', draw=True, interval=1, out_dir=show_dir)
-        cfg.merge_from_dict(dict(default_hooks=dict(visualization=hook)))
-    runner = build_runner(cfg, work_dir, **runner_options)
+        defaults = cfg.get('default_hooks') or {}
+        drawn = dict(type='GroupVisualizationHook', draw=True, interval=1, out_dir=show_dir)
+        drawn = {**(defaults.get('visualization') or {}), **drawn}
+        cfg.default_hooks = {**defaults, 'visualization': drawn}
+    runner = build_runner(cfg, work_dir, from_checkpoint=True, **runner_options)
     metrics = runner.test()
     if on_groups:
         _report_failed(runner)

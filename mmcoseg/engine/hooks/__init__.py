@@ -1,5 +1,6 @@
 """Hooks of the runner."""
 
+from .best_score_hook import BestScoreHook
 from .group_logger_hook import GroupLoggerHook
 from .group_prior_hook import GroupPriorHook
 from .iteration_seed_hook import IterationSeedHook
@@ -8,6 +9,7 @@ from .save_masks_hook import SaveMasksHook
 from .visualization_hook import GroupVisualizationHook
 
 __all__ = [
+    'BestScoreHook',
     'GroupLoggerHook',
     'GroupPriorHook',
     'GroupVisualizationHook',

@@ -68,7 +68,9 @@ def load_unless_stored(
     """
     names = {id(module): name for name, module in model.named_modules()}
     for module, load in noted:
-        name = names[id(module)]
+        name = names.get(id(module))
+        if name is None:  # built, and then not used
+            continue
         own = {f'{name}.{key}': value for key, value in module.state_dict().items()}
         if not set(own) & set(state):
             load()
