@@ -11,6 +11,7 @@ from mmengine.dataset import BaseDataset
 
 from ..registry import DATASETS, TRANSFORMS
 from .image_io import IMAGE_SUFFIXES
+from .records import check_records
 
 __all__ = ['CoSegDataset', 'group_names', 'image_files', 'random_state', 'select_groups']
 
@@ -52,6 +53,7 @@ class CoSegDataset(BaseDataset):
     Raises:
         FileNotFoundError: if the folder or one of its parts is not there, with what is expected.
         TypeError: if ``groups``, ``exclude_groups`` or the classes are no list.
+        TypeError, ValueError: if a subclass gives records that lack something.
         ValueError: for unknown groups, names that come twice or none at all, an empty group, two
             images of one stem, missing masks, a fold that is none or leaves a group empty.
     """
@@ -194,7 +196,11 @@ class CoSegDataset(BaseDataset):
         return [str(mask) if there else None for mask, there in zip(masks, present)]
 
     def filter_data(self) -> list[dict]:
-        """The group records with the images of the fold only."""
+        """The group records with the images of the fold only; they are checked first.
+
+        See :func:`check_records`.
+        """
+        check_records(self.data_list, type(self).__name__)
         if self.fold is None:
             return self.data_list
         index, count = self.fold
