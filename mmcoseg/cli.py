@@ -128,14 +128,26 @@ class _KeyValues(argparse.Action):
     def __call__(self, parser, namespace, values, option_string=None):
         from mmengine.config import DictAction
 
-        before = dict(getattr(namespace, self.dest) or {})
-        try:
-            DictAction(self.option_strings, self.dest, nargs='+')(
-                parser, namespace, values, option_string
-            )
-        except ValueError:
-            parser.error(f'{option_string} takes KEY=VALUE pairs, got {" ".join(values)}')
-        setattr(namespace, self.dest, {**before, **getattr(namespace, self.dest)})
+        options = dict(getattr(namespace, self.dest) or {})
+        action = DictAction(self.option_strings, self.dest, nargs='+')
+        for text in values:
+            key, equals, value = text.partition('=')
+            if not key or not equals:
+                parser.error(f'{option_string} takes KEY=VALUE pairs, got {text}')
+            if re.search(r'(^|[\[(,])[\'"\s]*(dict\(|\{[^}]*:)', value):
+                parser.error(
+                    f'{option_string} {key}: a value cannot be a dict; give its keys one by one, '
+                    f'such as {key}.type=...'
+                )
+            try:
+                action(parser, namespace, [text], option_string)
+            except (AssertionError, RecursionError):  # for brackets that it cannot sort out
+                parser.error(
+                    f'{option_string} {key}: the brackets of {value} do not fit together; a list '
+                    'is [A,B]'
+                )
+            options.update(getattr(namespace, self.dest))
+        setattr(namespace, self.dest, options)
 
 
 def _add_config(parser: argparse.ArgumentParser) -> None:

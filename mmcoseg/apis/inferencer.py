@@ -21,7 +21,7 @@ from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 
 from ..compat import load_checkpoint_file, return_freed_memory, state_of_checkpoint
-from ..config_files import config_of_method, find_config
+from ..config_files import config_of_method
 from ..datasets.collate import group_collate
 from ..datasets.image_io import BadImageError, image_of, read_image
 from ..datasets.transforms import ForEachImage
@@ -32,7 +32,7 @@ from ..engine.group_optimization import (
     OptimizationSettings,
     optimize_group,
 )
-from ..engine.launch import datasets_of, optimizes_groups
+from ..engine.launch import datasets_of, merge_options, optimizes_groups, read_config
 from ..models.backbones.weights import WeightsToLoad, deferred_weights, load_unless_stored
 from ..models.segmentors.base import BaseCoSegmentor
 from ..registry import INFERENCERS, MODELS, TRANSFORMS
@@ -80,9 +80,8 @@ def inference_config(
     if isinstance(config, Config):
         cfg = copy.deepcopy(config)
     else:
-        cfg = Config.fromfile(str(find_config(str(config))))
-    if cfg_options:
-        cfg.merge_from_dict(cfg_options)
+        cfg = read_config(str(config))
+    merge_options(cfg, cfg_options or {})
     name = cfg.filename or 'the config'
     if cfg.get('model') is None:
         raise ValueError(f'{name} has no model')

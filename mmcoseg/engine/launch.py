@@ -1,5 +1,6 @@
 """From the wishes of a command line to a run: what ``train`` and ``test`` do."""
 
+import difflib
 import logging
 import os
 import shutil
@@ -7,6 +8,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner import CheckpointLoader, Runner
+from mmengine.utils import import_modules_from_strings
 
 from ..compat import state_of_checkpoint, use_safe_checkpoints
 from ..config_files import find_config
@@ -33,7 +36,9 @@ __all__ = [
     'keyed_datasets',
     'last_checkpoint',
     'load_config',
+    'merge_options',
     'optimizes_groups',
+    'read_config',
     'run_test',
     'run_training',
     'select_data',
@@ -42,6 +47,18 @@ __all__ = [
 
 #: Seconds for which processes that optimise groups wait for each other.
 _PATIENCE = 14 * 24 * 3600
+#: Keys that the runner and the inferencer look for at the top of a config, beside arguments.
+_TOP_KEYS = (
+    'activation_checkpointing',
+    'compile',
+    'custom_imports',
+    'efficient_conv_bn_eval',
+    'find_unused_parameters',
+    'model_wrapper_cfg',
+    'runner_type',
+    'sync_bn',
+    'test_pipeline',
+)
 #: The default hooks that mmengine has, and leaves out where a config says None.
 _MMENGINE_HOOKS = frozenset(
     {'checkpoint', 'logger', 'param_scheduler', 'runtime_info', 'sampler_seed', 'timer'}
@@ -74,11 +91,86 @@ def load_config(
         cfg_options: dotted key -> value.
         data_root, train_groups, test_groups, training: see :func:`select_data`.
     """
-    cfg = Config.fromfile(str(find_config(name)))
+    cfg = read_config(name)
     select_data(cfg, data_root, train_groups, test_groups, training)
-    if cfg_options:
-        cfg.merge_from_dict(cfg_options)
+    merge_options(cfg, cfg_options or {})
     return cfg
+
+
+def read_config(name: str) -> Config:
+    """Read a config, and import what its ``custom_imports`` name.
+
+    Args:
+        name: path or name, see :func:`mmcoseg.config_files.find_config`.
+
+    Raises:
+        FileNotFoundError: if there is no such config.
+        ValueError, ImportError: if its ``custom_imports`` are wrong.
+    """
+    path = find_config(name)
+    cfg = Config.fromfile(str(path), import_custom_modules=False)
+    _import_custom(cfg, str(path))
+    return cfg
+
+
+def merge_options(cfg: Config, options: dict[str, Any]) -> None:
+    """Set single keys of a config, in place.
+
+    Args:
+        cfg: the config.
+        options: dotted key -> value. Keys that are not there are made, but not at the top, where
+            nothing would ask for them.
+
+    Raises:
+        ValueError: naming a key that cannot be set.
+        ImportError: if ``custom_imports`` are among them, and cannot be imported.
+    """
+    known = {*cfg.keys(), *signature(Runner).parameters, *_TOP_KEYS}
+    for key, value in options.items():
+        first = key.partition('.')[0]
+        if first not in known:
+            near = difflib.get_close_matches(first, known, n=1)
+            hint = f'; did you mean {near[0]}?' if near else ''
+            raise ValueError(f'{cfg.filename or "the config"} has no {first} to set {key} in{hint}')
+        _make_way(cfg, key)
+        try:
+            cfg.merge_from_dict({key: value})
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(
+                f'{key} cannot be set to {value!r} in {cfg.filename or "the config"}: what stands '
+                'before one of its dots is no dict, or a list of fewer entries'
+            ) from error
+    if any(key.partition('.')[0] == 'custom_imports' for key in options):
+        _import_custom(cfg, '--cfg-options')
+
+
+def _make_way(cfg: Config, key: str) -> None:
+    """Make a dict of what is None on the way to a key."""
+    node, names = cfg, key.split('.')
+    for name in names[:-1]:
+        if not isinstance(node, (Config, dict)) or name not in node:
+            return
+        if node[name] is None:
+            node[name] = ConfigDict()
+        node = node[name]
+
+
+def _import_custom(cfg: Config, source: str) -> None:
+    wanted = cfg.get('custom_imports')
+    if not wanted:
+        return
+    if not isinstance(wanted, dict) or not set(wanted) <= {'imports', 'allow_failed_imports'}:
+        raise ValueError(
+            f'custom_imports of {source} must be dict(imports=[<modules>]), got {wanted!r}'
+        )
+    try:
+        import_modules_from_strings(**wanted)
+    except (ImportError, TypeError) as error:
+        cause = error.__context__ if isinstance(error, ImportError) else None
+        raise ImportError(
+            f'custom_imports of {source}: {cause or error}; name modules that Python finds (their '
+            'folder on PYTHONPATH, or installed)'
+        ) from error
 
 
 def select_data(

@@ -47,6 +47,82 @@ def test_cfg_options_must_be_pairs(capsys):
     assert 'KEY=VALUE pairs, got lr' in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ('option', 'message'),
+    [
+        ("sampler=dict(type='EpisodeSampler')", 'sampler: a value cannot be a dict'),
+        ("sampler=dict(type='EpisodeSampler', seed=1)", 'sampler: a value cannot be a dict'),
+        (
+            'model.losses.area="dict(type=\'MapAreaLoss\')"',
+            'model.losses.area: a value cannot be a',
+        ),
+        ("model.postprocessors=[dict(type='DenseCRF')]", 'model.postprocessors: a value'),
+        ("sampler={'type': 'EpisodeSampler'}", 'sampler: a value cannot be a dict'),
+        ('image_size=[224,224', 'image_size: the brackets of [224,224 do not fit'),
+        ('image_size=(224,224]', 'image_size: the brackets of (224,224] do not fit'),
+        ('image_size=224,(224,2', 'image_size: the brackets of 224,(224,2 do not fit'),
+        ('image_size=f(224,224)', 'image_size: the brackets of f(224,224) do not fit'),
+        ('=3', 'takes KEY=VALUE pairs, got =3'),
+    ],
+)
+def test_values_that_cannot_be_read_are_named(option, message, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(['train', 'x', '--cfg-options', 'lr=1', option])
+    assert end.value.code == 2
+    assert f'error: --cfg-options {message}' in capsys.readouterr().err
+
+
+def test_values_with_brackets_of_their_own_are_taken(monkeypatch):
+    given = ['train', 'x', '--cfg-options', 'a=[(1,2),3]', 'b=ckpt_{}.pth', 'c=None', 'a.b=x']
+    seen = []
+    monkeypatch.setitem(
+        cli._COMMANDS, 'train', (cli._add_train, lambda args: seen.append(args.cfg_options), '')
+    )
+    main(given)
+    assert seen == [{'a': [(1, 2), 3], 'b': 'ckpt_{}.pth', 'c': None, 'a.b': 'x'}]
+
+
+@pytest.mark.parametrize(
+    ('option', 'message'),
+    [
+        ('tset_dataloader.num_workers=0', 'did you mean test_dataloader?'),
+        ('trian_cfg.max_iters=1', 'has no trian_cfg to set trian_cfg.max_iters in'),
+        ('model.backbone.arch.depth=1', 'model.backbone.arch.depth cannot be set to 1'),
+        ('test_dataloader.dataset.pipeline.7.type=x', 'pipeline.7.type cannot be set'),
+        ('test_dataloader.dataset.pipeline.first=x', 'pipeline.first cannot be set'),
+        ('custom_imports.imports=[no_such_module]', "--cfg-options: No module named 'no_such_modu"),
+        ('custom_imports.import=[json]', 'custom_imports of --cfg-options must be dict(imports='),
+        ('custom_imports=json', 'custom_imports of --cfg-options must be dict(imports='),
+    ],
+)
+def test_keys_that_cannot_be_set_are_named(option, message, capsys):
+    assert main(['test', 'ddt_efficientnet-lite2', '--cfg-options', option]) == 1
+    error = capsys.readouterr().err
+    assert message in error and 'Traceback' not in error
+    assert len(error.splitlines()) == 2  # the second line is how to see more
+
+
+def test_custom_imports_of_a_config_that_are_wrong_are_named(tmp_path, capsys):
+    for text, message in (
+        ("dict(imports=['no_such_module'])", "No module named 'no_such_module'"),
+        ("['json']", 'must be dict(imports=[<modules>])'),
+        ('dict(imports=3)', 'custom_imports must be a list'),
+    ):
+        path = tmp_path / 'wrong.py'
+        path.write_text(f'custom_imports = {text}\n')
+        assert main(['test', str(path)]) == 1
+        error = capsys.readouterr().err
+        assert f'custom_imports of {path}' in error and message in error
+
+
+def test_keys_below_none_can_be_set():
+    cfg = load_config(
+        'ddt_efficientnet-lite2',
+        {'visualizer.vis_backends': None, 'visualizer.vis_backends.type': 'LocalVisBackend'},
+    )
+    assert cfg.visualizer.vis_backends == dict(type='LocalVisBackend')
+
+
 def test_version(capsys):
     with pytest.raises(SystemExit) as end:
         main(['--version'])
