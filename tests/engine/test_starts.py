@@ -6,8 +6,12 @@ import subprocess
 import sys
 
 import pytest
+import torch
+from mmengine.registry import init_default_scope
 
-from mmcoseg.engine.launch import _no_trace_of_failure
+from mmcoseg.engine.launch import _no_trace_of_failure, load_config, run_test
+from mmcoseg.models.backbones import MissingWeightsError
+from mmcoseg.registry import MODELS
 
 QUICK = ['train_cfg.max_iters=2', 'train_cfg.val_interval=1']
 
@@ -120,3 +124,31 @@ def test_default_hooks_may_be_none(tiny_system):
     wish = ['--show-dir', 'shown', '--cfg-options', 'default_hooks.visualization=None']
     tiny_system.run('test', 'run/iter_2.pth', *wish, 'custom_hooks=None')
     assert len(list((tiny_system.folder / 'shown').iterdir())) == 2
+
+
+def test_a_checkpoint_stands_for_pretrained_weights(tmp_path):
+    options = {
+        'model.backbone.weights': None,
+        'test_dataloader.dataset.num_categories': 1,
+        'test_dataloader.dataset.images_per_group': 2,
+        'test_dataloader.num_workers': 0,
+        'test_dataloader.persistent_workers': False,
+    }
+    name = 'ssnm_efficientnet-lite0_synthetic'
+    cfg = load_config(name, options)
+    init_default_scope('mmcoseg')
+    state = MODELS.build(cfg.model).state_dict()
+    path = tmp_path / 'model.pth'
+
+    def test_with(state):
+        torch.save(dict(state_dict=state), path)
+        cfg = load_config(name, {**options, 'model.backbone.weights': '/nowhere/weights.pth'})
+        return run_test(cfg, str(path), work_dir=str(tmp_path / 'run'))
+
+    assert 'J' in test_with(state)
+    stripped = {key: value for key, value in state.items() if not key.startswith('backbone.')}
+    with pytest.raises(MissingWeightsError):
+        test_with(stripped)
+    first = next(key for key in state if key.startswith('backbone.'))
+    with pytest.raises(ValueError, match=r'model\.pth has only a part of model\.backbone'):
+        test_with({**stripped, first: state[first]})
