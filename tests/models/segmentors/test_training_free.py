@@ -448,3 +448,11 @@ def test_finds_what_photographs_share(coseg_data):
         pred, truth = sample.pred_sem_seg.data > 0, sample.gt_sem_seg.data > 0
         scores.append(float((pred & truth).sum() / (pred | truth).sum()))
     assert sum(scores) / len(scores) > 0.5
+
+
+def test_predicts_under_autocast():
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        found = probabilities(build(test_cfg=dict(channels=4)), make_group_batch((3,), (41, 41)))
+    expected = probabilities(build(test_cfg=dict(channels=4)), make_group_batch((3,), (41, 41)))
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=0.02, rtol=0)
