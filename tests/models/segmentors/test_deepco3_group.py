@@ -459,3 +459,26 @@ def test_identical_images():
     assert all(
         p.grad.isfinite().all() for p in model.decode_head.parameters() if p.grad is not None
     )
+
+
+@TASK_UTILS.register_module(name='DeepCO3TestRescore')
+class Rescore:
+    """Gives all instances one score."""
+
+    by_image = True
+
+    def __call__(self, group):
+        for sample in group:
+            sample.pred_instances.scores = torch.full_like(sample.pred_instances.scores, 0.25)
+
+
+def test_post_processors_see_the_instances_and_may_change_them():
+    redraw, rescore = dict(type='DeepCO3TestRedraw'), dict(type='DeepCO3TestRescore')
+    regions = dict(type='SalientRegions')
+    for before in ([], [redraw]):
+        plain = predictions(build(postprocessors=before, regions=regions))
+        found = predictions(build(postprocessors=[*before, rescore], regions=regions))
+        for one, other in zip(plain, found, strict=True):
+            assert torch.equal(one.pred_instances.masks, other.pred_instances.masks)
+            assert (other.pred_instances.scores == 0.25).all() and len(other.pred_instances)
+            assert 'chosen_proposals' not in other
