@@ -28,6 +28,7 @@ from ..registry import DATASETS, LOOPS, METRICS, RUNNERS
 from .hooks.best_score_hook import BestScoreHook
 from .hooks.plain_checkpoint_hook import PlainCheckpointHook
 from .loops.group_optimization_loop import GroupOptimizationLoop
+from .quiet_runner import QuietRunner
 
 __all__ = [
     'GroupsFailedError',
@@ -386,7 +387,7 @@ def build_runner(
 
 
 def _build(cfg: Config) -> Runner:
-    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    return RUNNERS.build(cfg) if 'runner_type' in cfg else QuietRunner.from_cfg(cfg)
 
 
 def _set_default_hooks(cfg: Config) -> None:

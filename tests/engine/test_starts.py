@@ -95,6 +95,10 @@ def test_training_starts_without_a_validation_set_that_is_not_there(tiny_system)
     said = [line for line in (done.stdout + done.stderr).splitlines() if 'nowhere' in line]
     assert sum('trained without validation: CoSegDataset' in line for line in said) == 1
     assert (tiny_system.folder / 'run' / 'iter_2.pth').is_file()
+    # What nobody reads is in the log file, not on the console.
+    assert len((done.stdout + done.stderr).splitlines()) < 30
+    (log,) = (tiny_system.folder / 'run').glob('*/*.log')
+    assert 'Config:\n' in log.read_text() and 'Hooks will be executed' in log.read_text()
 
 
 def test_training_that_cannot_start_leaves_no_folder(tiny_system):
