@@ -463,20 +463,28 @@ def _name_process(launcher: str) -> None:
     """Tell torch by its own variables what slurm or MPI says of the process."""
     if launcher == 'slurm':
         theirs = dict(RANK='SLURM_PROCID', LOCAL_RANK='SLURM_LOCALID', WORLD_SIZE='SLURM_NTASKS')
-        nodes = os.environ['SLURM_NODELIST']
-        if 'MASTER_ADDR' not in os.environ and ('[' in nodes or ',' in nodes):
-            command = ['scontrol', 'show', 'hostnames', nodes]
-            listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-            nodes = listed.split()[0]
-        os.environ.setdefault('MASTER_ADDR', nodes)
+        theirs['MASTER_ADDR'] = 'SLURM_NODELIST'
     elif launcher == 'mpi':
         prefix = 'OMPI_COMM_WORLD'
         theirs = {key: f'{prefix}_{key}' for key in ('RANK', 'LOCAL_RANK')}
         theirs['WORLD_SIZE'] = f'{prefix}_SIZE'
     else:
         return  # torchrun has done it
+    if 'MASTER_ADDR' in os.environ:
+        theirs.pop('MASTER_ADDR', None)
+    missing = [name for name in theirs.values() if name not in os.environ]
+    if missing:
+        raise ValueError(
+            f'--launcher {launcher} needs the variables {missing}, which are not set: start the '
+            f'processes by {"srun" if launcher == "slurm" else "mpirun"}'
+        )
     for ours, name in theirs.items():
         os.environ[ours] = os.environ[name]
+    nodes = os.environ.get('MASTER_ADDR', '')
+    if '[' in nodes or ',' in nodes:
+        command = ['scontrol', 'show', 'hostnames', nodes]
+        listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        os.environ['MASTER_ADDR'] = listed.split()[0]
     os.environ.setdefault('MASTER_PORT', '29500')
 
 
