@@ -36,5 +36,5 @@ model = dict(
             dict(type='MaskSmoothL1Loss'),
         ],
     ),
-    test_cfg=dict(grouping='ssnm', group_size=5),
+    test_cfg=dict(grouping='ssnm', group_size=5, threshold='adaptive'),
 )

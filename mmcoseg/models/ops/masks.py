@@ -1,6 +1,7 @@
 """From soft maps to masks, and what masks have in common."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -14,13 +15,17 @@ __all__ = ['mask_iou', 'mask_of_prob', 'mask_overlaps', 'min_max_maps']
 _CHUNK = 1 << 24
 
 
-def mask_of_prob(prob: Tensor, size: Sequence[int], threshold: float = 0.5) -> Tensor:
+def mask_of_prob(
+    prob: Tensor, size: Sequence[int], threshold: float | Literal['adaptive'] = 0.5
+) -> Tensor:
     """The mask that a soft map stands for, at any size.
 
     Args:
         prob: (C, h, w); C = 1: probability of the object; C = K + 1: of each mask value.
         size: (H, W) of the mask.
-        threshold: probability from which a pixel is object; of no account where C > 1.
+        threshold: probability from which a pixel is object; ``'adaptive'``: above the mean of the
+            map plus its standard deviation, or above 0.8, as SSNM's published code makes masks. Of
+            no account where C > 1.
 
     Returns:
         (1, H, W) uint8, 0 background, 1..K object classes.
@@ -33,9 +38,14 @@ def mask_of_prob(prob: Tensor, size: Sequence[int], threshold: float = 0.5) -> T
     prob = F.interpolate(
         prob[None].float(), size=tuple(size), mode='bilinear', align_corners=False
     )[0]
-    if len(prob) == 1:
-        return (prob >= threshold).to(torch.uint8)
-    return prob.argmax(dim=0, keepdim=True).to(torch.uint8)
+    if len(prob) > 1:
+        return prob.argmax(dim=0, keepdim=True).to(torch.uint8)
+    if threshold == 'adaptive':
+        # float64: of a map without contrast the mean is its value, and the mask empty.
+        values = prob.double()
+        level = values.mean() + values.std(correction=0)
+        return (values > level.clamp(max=0.8)).to(torch.uint8)
+    return (prob >= threshold).to(torch.uint8)
 
 
 def min_max_maps(prob: Tensor) -> Tensor:

@@ -43,7 +43,9 @@ class SSNM(BaseCoSegmentor):
             - ``chunk_size``: images that go through the network at a time; bounds the memory,
               the results do not depend on it;
             - ``flip``: average with the prediction for the mirrored images;
-            - ``threshold``: probability from which a pixel is object.
+            - ``threshold``: probability from which a pixel is object, or ``'adaptive'``: the mean
+              of the map plus its standard deviation, at most 0.8, as the authors' code has it for
+              their objective, under which probabilities come out low.
 
     Raises:
         ValueError: for unknown keys or values of ``test_cfg``, or a feature cache with a backbone
@@ -206,6 +208,13 @@ def complete_test_cfg(test_cfg: dict | None) -> ConfigDict:
         raise ValueError(
             f'model.test_cfg.grouping must be one of {get_args(Grouping)}, '
             f'got {complete.grouping!r}'
+        )
+    threshold = complete.threshold
+    if threshold != 'adaptive' and not (
+        isinstance(threshold, (int, float)) and 0 <= threshold <= 1
+    ):
+        raise ValueError(
+            f"model.test_cfg.threshold must be from 0 to 1, or 'adaptive', got {threshold!r}"
         )
     for key in ('group_size', 'chunk_size'):
         if not isinstance(complete[key], int) or complete[key] < 1:

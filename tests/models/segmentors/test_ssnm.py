@@ -219,6 +219,8 @@ def test_errors_name_the_cause():
         build(test_cfg=dict(grouping='pairs'))
     with pytest.raises(ValueError, match='group_size must be a positive integer, got 0'):
         build(test_cfg=dict(group_size=0))
+    with pytest.raises(ValueError, match=r"threshold must be from 0 to 1, or 'adaptive', got 2"):
+        build(test_cfg=dict(threshold=2))
     model = build()
     data = model.data_preprocessor(batch(), training=True)
     with pytest.raises(ValueError, match="mode must be 'loss', 'predict' or 'tensor'"):
