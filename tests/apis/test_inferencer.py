@@ -139,9 +139,9 @@ def test_unreadable_images_are_left_out_and_named(photos, tiny_config):
 
 
 def test_what_the_user_should_know_comes_as_a_warning(photos, tiny_config):
-    (photos / 'cat' / 'photo.heic').touch()
+    (photos / 'cat' / 'clip.mp4').touch()
     inferencer = CoSegInferencer(config=tiny_config)
-    with pytest.warns(UserWarning, match=r'photo\.heic'):
+    with pytest.warns(UserWarning, match=r'clip\.mp4'):
         inferencer(photos)
 
 

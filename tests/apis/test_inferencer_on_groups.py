@@ -165,10 +165,11 @@ def test_names_of_folders_that_are_no_text(photos, config):
 def test_the_crf_of_the_prior_goes_too():
     whole = inference_config('deepco3', num_workers=3).model
     for model in (whole, whole.prior):
-        assert [step.num_workers for step in model.postprocessors] == [3]
+        assert model.postprocessors[0] == dict(type='DenseCRF', num_workers=3)
     assert whole.prior.refiners.self_training.targets.num_workers == 3
     without = inference_config('deepco3', crf=False).model
-    assert without.postprocessors == without.prior.postprocessors == []
+    assert without.postprocessors == [dict(type='CleanMask')]
+    assert without.prior.postprocessors == []
     assert without.prior.refiners == {}
     assert 'DenseCRF' not in str(without)
 

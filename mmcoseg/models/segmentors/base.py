@@ -25,7 +25,8 @@ class BaseCoSegmentor(BaseModel, metaclass=ABCMeta):
             ``GroupDataSample`` that has predictions and changes them in place, in the given order.
             One whose attribute ``by_image`` is true treats each image by itself, and may be given
             a group in parts.
-        threshold: probability from which a pixel is object.
+        threshold: probability from which a pixel is object, or ``'adaptive'``; see
+            :func:`~mmcoseg.models.ops.mask_of_prob`.
 
     Attributes:
         soft_only: :meth:`add_predictions` leaves out masks and post-processors, for the caller to
@@ -37,7 +38,7 @@ class BaseCoSegmentor(BaseModel, metaclass=ABCMeta):
         self,
         data_preprocessor: dict | None = None,
         postprocessors: Sequence[dict] | None = (),
-        threshold: float = 0.5,
+        threshold: float | str = 0.5,
         init_cfg: dict | None = None,
     ) -> None:
         if data_preprocessor is None:
@@ -116,22 +117,25 @@ class BaseCoSegmentor(BaseModel, metaclass=ABCMeta):
     def complete(self, group: GroupDataSample) -> None:
         """Make masks of the soft maps of a group's images, and run the post-processors.
 
-        Instances are added once the masks are drawn: behind the last :class:`EdgeRefiner`.
+        Instances are added once the masks fit the edges, and anew behind any later step that
+        replaces a mask. So steps that change instances stand behind those that draw masks.
         """
         for sample in group:
             sample.pred_sem_seg = PixelData(data=self.mask_of(sample))
-        drawn = 0
-        for number, postprocessor in enumerate(self.postprocessors, start=1):
-            if isinstance(postprocessor, EdgeRefiner):
-                drawn = number
-        for postprocessor in self.postprocessors[:drawn]:
-            postprocessor(group)
-        self.add_instances(group)
-        for postprocessor in self.postprocessors[drawn:]:
-            postprocessor(group)
+        with_instances = False
+        for step in self.postprocessors:
+            if not with_instances and not isinstance(step, EdgeRefiner):
+                self.add_instances(group)
+                with_instances = True
+            masks = [sample.pred_sem_seg.data for sample in group]
+            step(group)
+            if any(sample.pred_sem_seg.data is not mask for sample, mask in zip(group, masks)):
+                with_instances = False
+        if not with_instances:
+            self.add_instances(group)
 
     def add_instances(self, group: GroupDataSample) -> None:
-        """Set ``pred_instances`` of a group's images, whose masks are drawn.
+        """Set ``pred_instances`` of a group's images, whose masks are drawn; perhaps repeatedly.
 
         For methods that give instances; here nothing is done.
         """

@@ -299,12 +299,18 @@ class DeepCO3(BaseCoSegmentor):
             labels=torch.full_like(indices, label),
         )
 
+    def complete(self, group: GroupDataSample) -> None:
+        """Make masks of the soft maps and of the chosen proposals, and run the post-processors."""
+        super().complete(group)
+        for sample in group:
+            if 'chosen_proposals' in sample:
+                del sample.chosen_proposals
+
     def add_instances(self, group: GroupDataSample) -> None:
         """Make masks of the chosen proposals."""
         for sample in group:
             if 'chosen_proposals' in sample:
                 sample.pred_instances = self._instances(sample)
-                del sample.chosen_proposals
 
     def _instances(self, sample: CoSegDataSample) -> InstanceData:
         chosen = sample.chosen_proposals
