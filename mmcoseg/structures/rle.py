@@ -17,7 +17,10 @@ __all__ = ['areas_of', 'as_rle', 'decode_rles', 'encode_masks', 'polygons_with_a
 _AREAS_A_CALL = 255
 
 #: Runs are 32 bits wide in pycocotools.
-_MAX_PIXELS = 2**32 - 1
+_MAX_RUN = 2**32 - 1
+
+#: Of an image: more than of any that Pillow reads, less than would fill the memory.
+_MAX_PIXELS = 2**28
 
 #: In compressed counts a character is six bits, from this one on; five of them are of the number.
 _FIRST_CHARACTER, _NUM_CHARACTERS = 48, 64
@@ -54,7 +57,10 @@ def as_rle(shape: Any, height: int, width: int) -> dict:
                [0, 1, 0]])
     """
     if not 0 < height * width <= _MAX_PIXELS:
-        raise ValueError(f'an image of {height} x {width} pixels has no RLE')
+        raise ValueError(
+            f'an image of {height} x {width} pixels (height x width) has no RLE: there is none '
+            'without a pixel, or of more than can be read'
+        )
     if shape is None:
         raise ValueError('there is no segmentation')
     if isinstance(shape, (list, tuple)):
@@ -63,7 +69,7 @@ def as_rle(shape: Any, height: int, width: int) -> dict:
     if not isinstance(shape, dict) or not {'size', 'counts'} <= set(shape):
         raise ValueError(
             f'a segmentation must be a list of polygons or an RLE with size and counts, got '
-            f'{str(shape)[:80]}'
+            f'{repr(shape)[:80]}'
         )
     _check_size(shape['size'], height, width)
     counts = shape['counts']
@@ -72,7 +78,7 @@ def as_rle(shape: Any, height: int, width: int) -> dict:
     elif isinstance(counts, (list, tuple, np.ndarray)):
         runs = _plain_runs(counts)
     else:
-        raise ValueError(f'the counts of its RLE are {str(counts)[:40]}, neither list nor text')
+        raise ValueError(f'the counts of its RLE are {repr(counts)[:40]}, neither list nor text')
     _check_runs(runs, height * width)
     return _compress(runs, height, width)
 
@@ -138,7 +144,7 @@ def _draw(polygons: list[list[float]], height: int, width: int) -> dict:
 def _check_size(size: Any, height: int, width: int) -> None:
     sides = size if isinstance(size, (list, tuple)) else ()
     if len(sides) != 2 or not all(map(_is_number, sides)):
-        raise ValueError(f'the size of its RLE is {str(size)[:40]}, not [height, width]')
+        raise ValueError(f'the size of its RLE is {repr(size)[:40]}, not [height, width]')
     if list(sides) != [height, width]:
         raise ValueError(
             f'an RLE is {size[0]} x {size[1]}, its image {height} x {width} (height x width)'
@@ -153,7 +159,7 @@ def _plain_runs(counts: Sequence[Any]) -> list[int]:
     """The runs that uncompressed counts are."""
     for count in counts:
         if not _is_number(count) or count != count // 1:
-            raise ValueError(f'its RLE has a run of {str(count)[:40]}, which is no whole number')
+            raise ValueError(f'its RLE has a run of {repr(count)[:40]}, which is no whole number')
     return [int(count) for count in counts]
 
 
@@ -197,8 +203,8 @@ def _check_runs(runs: list[int], pixels: int) -> None:
     if min(runs, default=0) < 0:
         raise ValueError(f'its RLE has a negative run, {min(runs)}')
     total = sum(runs)
-    if total > _MAX_PIXELS:
-        raise ValueError(f'its RLE has more than {_MAX_PIXELS:,} of {pixels:,} pixels')
+    if total > _MAX_RUN:
+        raise ValueError(f'its RLE has more than {_MAX_RUN:,} of {pixels:,} pixels')
     if total != pixels:
         raise ValueError(f'its RLE has {total:,} of {pixels:,} pixels')
 

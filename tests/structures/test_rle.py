@@ -42,7 +42,7 @@ def text() -> str:
         ([float('inf')], 'a run of inf'),
         ([True, H * W - 1], 'a run of True'),
         ([None], 'a run of None'),
-        (['100', '50'], 'a run of 100, which'),
+        (['100', '50'], "a run of '100', which"),
         ([[100, 50, 1]], r'a run of \[100, 50, 1\]'),
         (None, 'counts of its RLE are None, neither list nor text'),
         (5, 'counts of its RLE are 5'),
@@ -96,6 +96,9 @@ def test_sizes_of_other_images_are_refused():
         as_rle(None, H, W)
     with pytest.raises(ValueError, match='has no RLE'):
         as_rle(dict(size=[2**16, 2**16], counts=[2**32]), 2**16, 2**16)
+    # Its mask alone would be half a gigabyte; Pillow reads no such image.
+    with pytest.raises(ValueError, match='of more than can be read'):
+        as_rle([[0, 0, 9, 0, 9, 9]], 2**15, 2**14)
 
 
 def test_every_sound_form_means_the_same():
