@@ -429,8 +429,13 @@ def write_instances(
         Number of images and of instances of each group.
 
     Raises:
-        ValueError: naming an image whose masks have another size.
+        FileNotFoundError: naming an image that is not there.
+        ValueError: naming an image whose masks have another size, or a category that cannot be the
+            name of a folder.
     """
+    for name in groups:
+        if name in ('', '.', '..') or '/' in name or '\0' in name:
+            raise ValueError(f'the category {name!r} cannot be the name of a folder; rename it')
     target = Path(target)
     target.mkdir(parents=True, exist_ok=True)
     images: list[dict] = []
@@ -440,7 +445,7 @@ def write_instances(
         (target / 'images' / name).mkdir(parents=True, exist_ok=True)
         found = 0
         for source in track(members, name, disable=not progress):
-            height, width = read_image(source.file).shape[:2]
+            height, width = _size_of(source.file)
             instances, voids = source.load()
             for rle in (*instances, *voids):
                 if tuple(rle['size']) != (height, width):
@@ -483,6 +488,15 @@ def write_instances(
     unfinished.write_text(json.dumps(content), encoding='utf-8')
     os.replace(unfinished, target / 'instances.json')
     return counts
+
+
+def _size_of(file: Path) -> tuple[int, int]:
+    try:
+        return read_image(file).shape[:2]
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f'there is no image {file}, but it has annotations; add it, or remove these'
+        ) from None
 
 
 def run_instance_converter(

@@ -14,7 +14,7 @@ from scipy.io import savemat
 
 from mmcoseg.datasets import InstanceCoSegDataset
 from mmcoseg.datasets.checks import check_data
-from mmcoseg.datasets.instance_converters import read_published
+from mmcoseg.datasets.instance_converters import SourceImage, read_published, write_instances
 from mmcoseg.structures.rle import encode_masks
 
 H, W = 18, 26
@@ -292,6 +292,23 @@ def test_a_bad_annotation_is_named(convert, tmp_path, edit, message):
     assert result.returncode == 1
     assert re.search(message, result.stderr)
     assert str(file) in result.stderr
+
+
+def test_a_missing_image_is_named(convert, tmp_path):
+    write_coco(tmp_path / 'coco')
+    (tmp_path / 'coco' / 'val2017' / 'val2017_001.jpg').unlink()
+    result = convert('coco_nonvoc', tmp_path / 'coco', tmp_path / 'out', '--min-images', 1)
+    assert result.returncode == 1
+    assert 'there is no image' in result.stderr and 'val2017_001.jpg, but it has' in result.stderr
+
+
+@pytest.mark.parametrize('name', ['a/b', '..', ''])
+def test_groups_have_names_that_folders_can_have(tmp_path, name):
+    picture(tmp_path / 'a.jpg')
+    image = SourceImage(tmp_path / 'a.jpg', (name,), 0, lambda: ([], []))
+    with pytest.raises(ValueError, match='cannot be the name of a folder'):
+        write_instances(tmp_path / 'out', {name: [image]}, progress=False)
+    assert not (tmp_path / 'out').exists()
 
 
 def test_voc_by_the_papers_rules(convert, tmp_path):
