@@ -12,6 +12,7 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -36,6 +37,9 @@ def main(
     Returns:
         The exit code.
     """
+    # Tables and names of files may have characters that a terminal's encoding has not.
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors='backslashreplace')
     argv = list(sys.argv[1:] if argv is None else argv)
     if command is None:
         prog = prog or 'mmcoseg'

@@ -271,3 +271,12 @@ def test_scripts_say_how_they_are_used(script, repo):
     done = subprocess.run([str(repo / 'tools' / script)], capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.splitlines()[1].startswith(f'  tools/{script} ')
+
+
+def test_output_that_the_terminal_cannot_show_is_escaped(repo_env, tmp_path):
+    write_tiny_dataset(tmp_path, groups={'für': 2}, size=(20, 30))
+    command = [sys.executable, '-m', 'mmcoseg.cli', 'check-data', str(tmp_path)]
+    environment = {**repo_env, 'PYTHONIOENCODING': 'ascii'}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert r'f\xfcr' in done.stdout
