@@ -250,7 +250,7 @@ def _check_instances(
                 raise ValueError(f'{seen[identity]} and {image["file_name"]} have one stem')
             seen[identity] = image['file_name']
             path = image_root / group / name
-            if not path.is_file():
+            if not _is_there(path):
                 say('error', path, f'is missing, but in {file.name}')
             size = image_size(image)
             entries[image['id']] = dict(image, size=size, group=group, masks=[], categories=set())
@@ -293,6 +293,13 @@ def _check_instances(
             usable = path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith('.')
             if usable and path.stem not in listed:
                 say('warning', path, f'is not in {file.name} and not used')
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # the name is too long
+        return False
 
 
 def _check_annotation(

@@ -1,6 +1,7 @@
 """Files of COCO instances, of whatever tool: the one place that decides what is sound in them."""
 
 import json
+import os
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
@@ -16,9 +17,11 @@ __all__ = [
     'StrictReport',
     'area_of',
     'image_size',
+    'listed_size',
     'parse_coco',
     'read_coco',
     'read_json',
+    'refuse_moved_polygons',
     'rle_of',
 ]
 
@@ -30,6 +33,8 @@ _MAX_DIGITS = 30
 
 #: In pixels, far beyond any image.
 _MAX_AREA = 1e15
+
+_GZIP_HEAD = b'\x1f\x8b'
 
 
 class CocoFile(NamedTuple):
@@ -69,12 +74,18 @@ def read_coco(
 def read_json(file: str | Path, who: str = '', hint: str = '') -> Any:
     """The content of a json file; arguments and errors are those of :func:`read_coco`."""
     try:
-        # Of bytes, json finds out the encoding, and passes over a mark of byte order.
-        return json.loads(Path(file).read_bytes())
+        content = Path(file).read_bytes()
     except FileNotFoundError:
         raise FileNotFoundError(f'{who}there is no file {file}.{hint}') from None
+    if content.startswith(_GZIP_HEAD):
+        raise ValueError(f'{file} is compressed: unpack it with gunzip first')
+    try:
+        # Of bytes, json finds out the encoding, and passes over a mark of byte order.
+        return json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f'{file} is not valid json ({error})') from error
+        raise ValueError(
+            f'{file} is not valid json ({error}); write or download it once more'
+        ) from error
 
 
 def parse_coco(
@@ -93,17 +104,24 @@ def parse_coco(
     missing = {'images', 'annotations', 'categories'} - set(content)
     if missing:
         raise ValueError(f'{file} has no {sorted(missing)}: it is not a file of COCO instances')
-    names = _names(_entries(content, 'categories', report), report) if with_categories else None
-    images = _images(_entries(content, 'images', report), report)
-    finders = dict(image=IdFinder('image', (image['id'] for image in images), report))
-    if names is not None:
-        finders['category'] = IdFinder('category', names, report)
+    listed = dict(image=_entries(content, 'images', report))
+    sound: dict[str, dict] = dict(image=_images(listed['image'], report))
+    if with_categories:
+        listed['category'] = _entries(content, 'categories', report)
+        sound['category'] = _names(listed['category'], report)
+    finders = {
+        what: IdFinder(what, (entry['id'] for entry in entries), report)
+        for what, entries in listed.items()
+    }
     annotations = [
         annotation
         for annotation in _entries(content, 'annotations', report)
         if _is_sound(annotation, finders, report)
+        # Of an image or a category that is wrong itself nothing more is said.
+        and all(annotation[f'{what}_id'] in entries for what, entries in sound.items())
     ]
-    return CocoFile(images, annotations, names or {})
+    _say_which_are_boxes(annotations, report)
+    return CocoFile(list(sound['image'].values()), annotations, sound.get('category', {}))
 
 
 class IdFinder:
@@ -158,9 +176,42 @@ def image_size(image: dict) -> tuple[int, int]:
         if side is None:
             raise ValueError(f'has no {key!r}')
         if not _is_number(side) or side != side // 1 or side < 1:
-            raise ValueError(f'its {key} is {side!r}, not a positive whole number')
+            raise ValueError(f'its {key} is {repr(side)[:40]}, not a positive whole number')
         sides.append(int(side))
     return sides[0], sides[1]
+
+
+def listed_size(image: dict) -> tuple[int, int] | None:
+    """Height and width of an image entry, in pixels; None where it has none that are sizes."""
+    try:
+        return image_size(image)
+    except ValueError:
+        return None
+
+
+def refuse_moved_polygons(
+    shapes: Iterable[Any], listed: tuple[int, int] | None, size: tuple[int, int]
+) -> None:
+    """Refuse polygons that were drawn on an image of another size.
+
+    They would lie beside their objects, without a word; an RLE tells its size itself. Images are
+    of another size where they were scaled or turned after they were annotated.
+
+    Args:
+        shapes: any ``segmentation``.
+        listed: height and width of the image that they are of; None where they are not known.
+        size: height and width of the image that they are to be drawn on.
+
+    Raises:
+        ValueError: if there are such polygons.
+    """
+    if listed is None or listed == size:
+        return
+    if any(isinstance(shape, list) for shape in shapes):
+        raise ValueError(
+            f'its polygons are of an image of {listed[0]} x {listed[1]}, it is {size[0]} x '
+            f'{size[1]} (height x width, upright)'
+        )
 
 
 def area_of(annotation: dict) -> float:
@@ -174,7 +225,7 @@ def area_of(annotation: dict) -> float:
         raise ValueError(f"{name} has no key 'area'")
     area = annotation['area']
     if not _is_number(area) or not abs(area) <= _MAX_AREA:  # nor is NaN
-        raise ValueError(f'{name}: its area is {area!r}, not a number of pixels')
+        raise ValueError(f'{name}: its area is {repr(area)[:40]}, not a number of pixels')
     return float(area)
 
 
@@ -252,17 +303,37 @@ def _names(categories: list[dict], report: Report) -> dict[Any, str]:
     return names
 
 
-def _images(images: list[dict], report: Report) -> list[dict]:
+def _images(images: list[dict], report: Report) -> dict[Any, dict]:
     by_id: dict[Any, dict] = {}
     for image in images:
         key, file = image['id'], image.get('file_name')
         if not isinstance(file, str) or not file:
             report('error', f'image {key} has no file_name')
+        elif not _can_be_path(file):
+            report('error', f'image {key}: no file can have the file_name {file!r}')
         elif key in by_id:
             report('error', f'image id {key!r} stands there twice')
         else:
             by_id[key] = image
-    return list(by_id.values())
+    return by_id
+
+
+def _can_be_path(name: str) -> bool:
+    try:
+        return b'\0' not in os.fsencode(name)
+    except UnicodeEncodeError:  # half of a pair of surrogates
+        return False
+
+
+def _say_which_are_boxes(annotations: list[dict], report: Report) -> None:
+    """Say that annotations have no segmentation, as tools write that know boxes alone."""
+    empty = [annotation['id'] for annotation in annotations if annotation.get('segmentation') == []]
+    if empty:
+        report(
+            'warning',
+            f'{len(empty)} of {len(annotations)} annotations, the first is annotation {empty[0]}, '
+            'have an empty segmentation: no pixel is theirs',
+        )
 
 
 def _is_sound(annotation: dict, finders: dict[str, IdFinder], report: Report) -> bool:

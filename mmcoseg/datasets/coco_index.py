@@ -15,19 +15,19 @@ from filelock import BaseFileLock, FileLock, Timeout
 from mmengine.logging import print_log
 
 from ..compat import return_freed_memory
-from .coco_file import StrictReport, area_of, parse_coco, read_json
+from .coco_file import StrictReport, area_of, listed_size, parse_coco, read_json
 
 __all__ = ['CocoIndex', 'IndexedAnnotation', 'open_index']
 
 #: Raised whenever the form of the files changes, so that old ones are left alone.
-_VERSION = 1
+_VERSION = 2
 
 #: Folder of the indices, beside the annotations.
 _FOLDER = '.mmcoseg_index'
 
 #: The arrays of an index, each a file, and which other one says where the pieces of one end.
 _ENDS = dict(files='file_ends', shapes='shape_ends', categories='annotation_ends')
-_ARRAYS = (*_ENDS, *_ENDS.values(), 'areas', 'crowds')
+_ARRAYS = (*_ENDS, *_ENDS.values(), 'areas', 'crowds', 'sizes')
 
 
 class IndexedAnnotation(NamedTuple):
@@ -56,7 +56,8 @@ class CocoIndex:
             segmentation of annotations as json, one after the other; ``file_ends`` and
             ``shape_ends``, int64, where they end. Of annotations, sorted by image, ``categories``
             int32, ``areas`` float64 and ``crowds`` bool; ``annotation_ends`` int64, where those of
-            an image end.
+            an image end. ``sizes`` (n, 2) int64: height and width of the images, 0 where the file
+            does not say.
         names: of the categories, each once, in the order of the file.
         folder: where the arrays are files. Then this is all that is pickled.
     """
@@ -80,6 +81,11 @@ class CocoIndex:
     def file_name(self, position: int) -> str:
         """The ``file_name`` of an image."""
         return self._piece('files', position).decode('utf-8', 'surrogatepass')
+
+    def size(self, position: int) -> tuple[int, int] | None:
+        """Height and width of an image, in pixels; None where the file does not say."""
+        height, width = self.arrays['sizes'][position].tolist()
+        return (height, width) if height else None
 
     def annotations(self, position: int) -> Iterator[IndexedAnnotation]:
         """The annotations of an image."""
@@ -222,6 +228,7 @@ def _read(file: Path) -> tuple[dict[str, np.ndarray], list[str], list[str]]:
         shape = [f'annotation {annotation["id"]}', annotation.pop('segmentation', None)]
         shapes += json.dumps(shape, separators=(',', ':')).encode()
         shape_ends.append(len(shapes))
+    sizes = [listed_size(image) or (0, 0) for image in images]
     files = [image['file_name'].encode('utf-8', 'surrogatepass') for image in images]
     arrays = dict(
         files=np.frombuffer(b''.join(files), np.uint8),
@@ -232,6 +239,7 @@ def _read(file: Path) -> tuple[dict[str, np.ndarray], list[str], list[str]]:
         annotation_ends=np.cumsum(np.bincount(owners, minlength=len(images)), dtype=np.int64),
         areas=np.array(areas, np.float64)[order],
         crowds=np.array(crowds, bool)[order],
+        sizes=np.array(sizes, np.int64).reshape(-1, 2),
     )
     return arrays, names, notes
 

@@ -119,6 +119,7 @@ class COCOSEGDataset(CoSegDataset):
                 stem=Path(path).stem,
                 label_ids=tuple(sorted(label_ids)),
                 instances=instances,
+                listed_size=self._index.size(position),
             )
         )
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from ..registry import DATASETS
 from .base import CoSegDataset
-from .coco_file import read_coco
+from .coco_file import listed_size, read_coco
 
 __all__ = [
     'COCONonVOCDataset',
@@ -138,10 +138,17 @@ class InstanceCoSegDataset(CoSegDataset):
                 stem=Path(file).stem,
                 label_ids=tuple(sorted({instance['category'] for instance in instances})),
                 instances=instances,
+                listed_size=listed_size(image),
             )
             for kind in ('saliency', 'proposals'):
-                if image.get(f'{kind}_file'):
-                    record[f'{kind}_path'] = str(root / image[f'{kind}_file'])
+                published = image.get(f'{kind}_file')
+                if published and not isinstance(published, str):
+                    raise ValueError(
+                        f'{self.ann_file}: image {image["id"]}: its {kind}_file is '
+                        f'{repr(published)[:40]}, not the path of a file; correct or remove it'
+                    )
+                if published:
+                    record[f'{kind}_path'] = str(root / published)
             records.append(record)
         category = next(iter(present)) if len(present) == 1 else group
         return dict(group=group, category=category, label_ids=label_ids, images=records)

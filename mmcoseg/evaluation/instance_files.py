@@ -5,12 +5,20 @@ import warnings
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..datasets.base import select_groups
-from ..datasets.coco_file import image_size, parse_coco, read_coco, read_json, rle_of
+from ..datasets.coco_file import (
+    image_size,
+    listed_size,
+    parse_coco,
+    read_coco,
+    read_json,
+    refuse_moved_polygons,
+    rle_of,
+)
 from ..datasets.instances import split_file_name
 from ..structures.rle import decode_rles
 from .functional import Matching, instance_overlaps
@@ -82,8 +90,8 @@ def evaluate_instance_files(
     pred, gt = instance_file(pred, 'annotations.json'), instance_file(gt, 'instances.json')
     truth = read_coco(gt)
     members: dict[str, list[dict]] = defaultdict(list)
-    for image in truth.images:
-        members[split_file_name(image, gt)[0]].append(image)
+    for (group, _), image in _by_file(truth.images, gt).items():
+        members[group].append(image)
     chosen = select_groups(sorted(members), groups, (), str(gt))
     annotations = _by_image(truth.annotations)
     images = [image for group in chosen for image in members[group]]
@@ -110,7 +118,8 @@ def evaluate_instance_files(
                 # Other things than what is common to the group do not count.
                 if group not in present or truth.names[a['category_id']] == group
             ]
-            matches = _score(image, found.get(image['file_name'], []), truths, category, pred, gt)
+            predicted = found.get(image['file_name'], _Predicted(None, []))
+            matches = _score(image, predicted, truths, category, pred, gt)
             name = split_file_name(image, gt)[1]
             report.add(group, Path(name).stem, matches, image['file_name'])
     if verbose:
@@ -122,6 +131,13 @@ def evaluate_instance_files(
     return report
 
 
+class _Predicted(NamedTuple):
+    """What is predicted for an image, and the size that the predictions' file says it has."""
+
+    size: tuple[int, int] | None
+    annotations: list[dict]
+
+
 def _by_image(annotations: Sequence[dict]) -> dict[Any, list[dict]]:
     result: dict[Any, list[dict]] = defaultdict(list)
     for annotation in annotations:
@@ -131,8 +147,8 @@ def _by_image(annotations: Sequence[dict]) -> dict[Any, list[dict]]:
 
 def _predictions(
     file: Path, gt: Path, true_images: Sequence[dict]
-) -> dict[tuple[str, str], list[dict]]:
-    """Predicted annotations of every image that the file is about, by group and file name."""
+) -> dict[tuple[str, str], _Predicted]:
+    """The predictions of every image that the file is about, by group and file name."""
     hint = ' Give the annotations.json that `mmcoseg segment` writes, or its folder.'
     content = read_json(file, hint=hint)
     where = file
@@ -141,18 +157,26 @@ def _predictions(
         where = gt
     coco = parse_coco(content, file, with_categories=False)
     by_image = _by_image(coco.annotations)
-    found: dict[tuple[str, str], list[dict]] = {}
-    for image in coco.images:
+    return {
+        identity: _Predicted(listed_size(image), by_image[image['id']])
+        for identity, image in _by_file(coco.images, where).items()
+    }
+
+
+def _by_file(images: Sequence[dict], where: Path) -> dict[tuple[str, str], dict]:
+    """Image entries by group and file name."""
+    found: dict[tuple[str, str], dict] = {}
+    for image in images:
         identity = split_file_name(image, where)
         if identity in found:
             raise ValueError(f'{where} lists {image["file_name"]} twice; remove one')
-        found[identity] = by_image[image['id']]
+        found[identity] = image
     return found
 
 
 def _match(
-    images: Sequence[dict], predictions: dict[tuple[str, str], list[dict]], pred: Path, gt: Path
-) -> dict[str, list[dict]]:
+    images: Sequence[dict], predictions: dict[tuple[str, str], _Predicted], pred: Path, gt: Path
+) -> dict[str, _Predicted]:
     """The predictions of true images, by their ``file_name``.
 
     They are those of the very file, or else of the only one that differs in its suffix.
@@ -184,7 +208,7 @@ def _match(
 
 
 def _score(
-    image: dict, preds: list[dict], truths: list[dict], category: str, pred: Path, gt: Path
+    image: dict, preds: _Predicted, truths: list[dict], category: str, pred: Path, gt: Path
 ) -> ImageMatches:
     try:
         size = image_size(image)
@@ -194,8 +218,10 @@ def _score(
     except ValueError as error:
         raise ValueError(f'{gt}: {image["file_name"]}: {error}') from error
     try:
-        rles = [rle_of(a, size) for a in preds]
-        scores = np.array([_score_of(a) for a in preds])
+        shapes = (a.get('segmentation') for a in preds.annotations)
+        refuse_moved_polygons(shapes, preds.size, size)
+        rles = [rle_of(a, size) for a in preds.annotations]
+        scores = np.array([_score_of(a) for a in preds.annotations])
         return ImageMatches.ranked(category, scores, *instance_overlaps(rles, true, void))
     except ValueError as error:
         raise ValueError(f'{pred}: {image["file_name"]}: {error}') from error
@@ -204,5 +230,7 @@ def _score(
 def _score_of(annotation: dict) -> float:
     score = annotation.get('score', np.nan)
     if isinstance(score, bool) or not isinstance(score, (int, float)) or abs(score) > _MAX_SCORE:
-        raise ValueError(f'annotation {annotation["id"]}: its score is {score!r}, not a number')
+        raise ValueError(
+            f'annotation {annotation["id"]}: its score is {repr(score)[:40]}, not a number'
+        )
     return float(score)

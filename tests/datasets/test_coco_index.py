@@ -27,6 +27,8 @@ def file(tmp_path):
         dict(id=8, image_id=30, category_id=1, segmentation=dict(counts='x'), area=49),
     ]
     images = [dict(id=n, file_name=f'sub/ü{n}.jpg') for n in (30, 10, 20)]
+    images[0].update(height=40, width=60)
+    images[1].update(height='40', width=60)
     categories = [dict(id=2, name='dog'), dict(id=1, name='cat')]
     path = tmp_path / 'data' / 'instances.json'
     path.parent.mkdir()
@@ -51,6 +53,7 @@ def folders(file):
 def test_what_it_knows(file):
     index = open_index(file)
     assert len(index) == 3 and index.names == ['dog', 'cat']
+    assert [index.size(i) for i in range(3)] == [None, None, (40, 60)]
     assert [index.file_name(i) for i in range(3)] == [f'sub/ü{n}.jpg' for n in (10, 20, 30)]
     assert [len(list(index.annotations(i))) for i in range(3)] == [1, 0, 3]
     first, second, third = index.annotations(2)

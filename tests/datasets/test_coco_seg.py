@@ -193,3 +193,13 @@ def test_errors_name_the_file(root, tmp_path):
     file.write_text('{"images')
     with pytest.raises(ValueError, match='not valid json'):
         build(root)
+
+
+def test_images_of_another_size_than_their_polygons_are_left_out(root):
+    file = root / 'annotations' / 'instances_train2017.json'
+    content = json.loads(file.read_text())
+    content['images'][0].update(height=60, width=40)
+    file.write_text(json.dumps(content))
+    dataset = build(root, groups=['cat'], pipeline=PIPELINE[1:], test_mode=True)
+    with pytest.warns(UserWarning, match='polygons are of an image of 60 x 40, it is 40 x 60'):
+        assert len(dataset[0]['data_samples']) == 3

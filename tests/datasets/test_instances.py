@@ -1,3 +1,4 @@
+import gzip
 import json
 import re
 import warnings
@@ -345,6 +346,22 @@ def test_check_data_reports_instances(root, capsys):
             'same instance twice',
         ),
         (lambda d: d['images'].pop(2), 'warning', 'is not in instances.json and not used'),
+        (
+            lambda d: d['images'][0].update(file_name='cat/\ud800.jpg'),
+            'error',
+            r"image 0: no file can have the file_name 'cat/\\ud800.jpg'",
+        ),
+        (lambda d: d['images'][0].update(file_name='cat/\0.jpg'), 'error', 'no file can have'),
+        (
+            lambda d: d['images'][0].update(file_name=f'cat/{"a" * 300}.jpg'),
+            'error',
+            'is missing, but in',
+        ),
+        (
+            lambda d: d['annotations'][0].update(segmentation=[]),
+            'warning',
+            '1 of 6 annotations, the first is annotation 0, have an empty segmentation',
+        ),
     ],
 )
 def test_check_data_finds_what_is_wrong(root, edit, severity, message):
@@ -376,6 +393,38 @@ def test_check_data_collects_everything(root):
         'category 8 has no name',
     ):
         assert expected in messages
+
+
+@pytest.mark.parametrize(
+    'edit, cause',
+    [
+        (lambda d: d['images'][0].pop('file_name'), 'image 0 has no file_name'),
+        (lambda d: d['images'][0].update(file_name='cat/\0.jpg'), 'image 0: no file can have'),
+        (lambda d: d['categories'][0].pop('name'), 'category 4 has no name'),
+    ],
+)
+def test_what_follows_from_an_error_is_no_error(root, edit, cause):
+    change(root, edit)
+    (error,) = check_data(root, progress=False).errors
+    assert cause in error.message
+
+
+def test_polygons_of_images_of_another_size_are_refused(root):
+    polygon = dict(segmentation=[[1, 1, 9, 1, 9, 9]])
+    change(root, lambda d: d['annotations'][0].update(polygon))
+    dataset = InstanceCoSegDataset(str(root), pipeline=TEST)
+    images = len(dataset[0]['data_samples'])
+    change(root, lambda d: d['images'][0].update(height=SIZE[1], width=SIZE[0]))
+    dataset = InstanceCoSegDataset(str(root), pipeline=TEST)
+    with pytest.warns(UserWarning, match='polygons are of an image of 30 x 20, it is 20 x 30'):
+        assert len(dataset[0]['data_samples']) == images - 1
+
+
+@pytest.mark.parametrize('content', [b'', b'{"images": [', gzip.compress(b'{}')])
+def test_a_file_that_is_no_json_is_named(root, content):
+    (root / 'instances.json').write_bytes(content)
+    with pytest.raises(ValueError, match=r'instances.json is (not valid json|compressed)'):
+        InstanceCoSegDataset(str(root))
 
 
 def test_forms_of_segmentations():

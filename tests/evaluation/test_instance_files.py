@@ -288,6 +288,30 @@ def test_true_images_of_one_stem_are_named(files):
         evaluate_instance_files(pred, gt)
 
 
+def test_true_images_stand_there_once(files):
+    pred, gt = files
+    add_twin(gt / 'instances.json', 'cat/1.jpg')
+    with pytest.raises(ValueError, match='instances.json lists cat/1.jpg twice; remove one'):
+        evaluate_instance_files(pred, gt)
+
+
+def test_polygons_of_images_of_another_size_are_refused(files):
+    pred, gt = files
+    shape = dict(segmentation=polygon(0, 0, 10, 9))
+    change(pred / 'annotations.json', lambda d: d['annotations'][0].update(shape))
+    evaluate_instance_files(pred, gt, verbose=False)
+    change(pred / 'annotations.json', lambda d: d['images'][0].update(height=40, width=60))
+    with pytest.raises(ValueError, match='its polygons are of an image of 40 x 60, it is 20 x 30'):
+        evaluate_instance_files(pred, gt)
+
+
+def test_boxes_without_a_mask_are_told(files):
+    pred, gt = files
+    change(gt / 'instances.json', lambda d: d['annotations'][1].update(segmentation=[]))
+    with pytest.warns(UserWarning, match='1 of 7 annotations, the first is annotation 2, have an'):
+        evaluate_instance_files(pred, gt, verbose=False)
+
+
 def test_command(files, capsys, tmp_path):
     pred, gt = map(str, files)
     assert main(['evaluate', pred, gt]) == 0

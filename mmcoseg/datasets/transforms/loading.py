@@ -10,6 +10,7 @@ from mmcv.transforms import BaseTransform
 from ...registry import TRANSFORMS
 from ...structures.coseg_data_sample import VOID
 from ...structures.rle import as_rle, decode_rles
+from ..coco_file import refuse_moved_polygons
 from ..image_io import BadImageError, read_image, read_mask
 
 __all__ = [
@@ -155,6 +156,8 @@ class LoadCoSegMask(BaseTransform):
         crowds = [i for i in shown if i.get('crowd')]
         instances = [i for i in shown if not i.get('crowd')]
         try:
+            shapes = (i['mask'] for i in shown)
+            refuse_moved_polygons(shapes, results.get('listed_size'), (height, width))
             masks = decode_instances(instances, height, width)
             voids = decode_instances(crowds, height, width)
         except ValueError as error:
