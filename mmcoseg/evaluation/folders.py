@@ -205,8 +205,9 @@ def _score_files(
         groups = group_names('groups', groups)
     pred_root, gt_root = _mask_root(pred_dir), _mask_root(gt_dir)
     pairs = _pairs(pred_root, gt_root, groups)
-    for side in zip(*pairs):
-        _name_twins(side)
+    predictions, truths = zip(*pairs)
+    _name_unread(predictions, alone=False)
+    _name_unread(truths, alone=True)
     if missing == 'error':
         _require_all([pred for pred, _ in pairs], pred_root)
     score_pair = partial(_score_pair, score=score, pred_loader=pred_loader, gt_loader=gt_loader)
@@ -239,21 +240,28 @@ def _pairs(pred_root: Path, gt_root: Path, groups: Sequence[str] | None) -> list
     return pairs
 
 
-def _name_twins(masks: Sequence[Path]) -> None:
-    """Say which files beside masks only differ from them in their suffix."""
-    known = {(path.parent, path.stem): path for path in masks}
-    twins = [
+def _name_unread(masks: Sequence[Path], alone: bool) -> None:
+    """Say which files beside masks only differ from them in their suffix.
+
+    Args:
+        masks: those that are read.
+        alone: name files of another suffix, too, that are of no mask's name.
+    """
+    stems = {(path.parent, path.stem) for path in masks}
+    known = set(masks)
+    unread = [
         str(file)
         for folder in sorted({path.parent for path in masks})
         if folder.is_dir()
         for file in sorted(folder.iterdir())
         if file.suffix.lower() in IMAGE_SUFFIXES
-        and known.get((folder, file.stem), file).name != file.name
+        and file not in known
+        and (alone or (folder, file.stem) in stems)
     ]
-    if twins:
-        more = len(twins) - _MAX_NAMED
+    if unread:
+        more = len(unread) - _MAX_NAMED
         warnings.warn(
-            f'{", ".join(twins[:_MAX_NAMED])}{f" and {more} more" if more > 0 else ""} are not '
+            f'{", ".join(unread[:_MAX_NAMED])}{f" and {more} more" if more > 0 else ""} are not '
             'looked at: masks are <stem>.png',
             stacklevel=4,
         )

@@ -191,3 +191,13 @@ def test_classes_are_scored_where_there_are_some(class_folders, capsys):
         Image.fromarray((np.asarray(Image.open(file)) > 0).astype(np.uint8)).save(file)
     assert set(scored()) == {'native'}  # the predictions know one object
     assert set(scored('--classes')) == {'classes'}
+
+
+def test_true_masks_of_another_suffix_are_named(tmp_path):
+    for folder in ('pred', 'gt'):
+        (tmp_path / folder / 'g').mkdir(parents=True)
+        Image.new('L', (8, 8)).save(tmp_path / folder / 'g' / 'a.png')
+        Image.new('L', (8, 8)).save(tmp_path / folder / 'g' / 'b.PNG')
+    with pytest.warns(UserWarning, match='b.PNG are not looked at') as caught:
+        evaluate_folders(tmp_path / 'pred', tmp_path / 'gt', verbose=False)
+    assert ['gt/g/b.PNG' in str(warning.message) for warning in caught] == [True]
