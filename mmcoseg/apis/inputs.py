@@ -27,6 +27,8 @@ _COMPANIONS = frozenset(
     '.aae .csv .db .gz .htm .html .ini .json .jsonl .log .md .mat .npy .npz .pkl .pt .pth .py .pdf '
     '.rst .tar .toml .tsv .txt .url .xml .xmp .yaml .yml .zip'.split()
 )
+_VIDEOS = frozenset('.3gp .avi .lrv .m4v .mkv .mov .mp4 .mpg .mts .thm .webm .wmv'.split())
+_ARCHIVES = frozenset({'.7z', '.gz', '.rar', '.tar', '.tgz', '.zip'})
 #: How many names a note spells out.
 _MAX_NAMED = 10
 _UNNAMED = 'images'
@@ -183,6 +185,11 @@ def read_inputs(
     of a group with one stem (``a.jpg``, ``a.png``) go by their whole names: results are then called
     ``a.jpg.png`` and ``a.png.png``. Whatever still has the same name gets ``~2``, ``~3``, ...
 
+    What telephones and cameras put beside a photograph is no photograph of its own: with
+    ``IMG_1.JPG``, neither ``IMG_1.DNG`` nor ``IMG_1.MOV`` nor ``IMG_1.AAE`` counts. Of a list, as
+    shells make it of ``photos/*``, such files, videos, texts and archives are left out, too, and
+    each file and folder is taken once.
+
     Args:
         inputs: as above; paths as str or ``Path``.
         channel_order: of the arrays, ``'bgr'`` (as OpenCV and mmcv read) or ``'rgb'``.
@@ -218,7 +225,10 @@ def read_inputs(
         raise ValueError(f'{where} without any image; give folders, files or arrays')
     _require_readable([source for _, sources in found for source in sources])
     names = _distinct([name for name, _ in found])
-    return [InputGroup(name, _items(found[i][1], notes)) for i, name in enumerate(names)]
+    groups = []
+    for name, (_, sources) in zip(names, found):
+        groups.append(InputGroup(name, _items(_without_companions(sources, notes), notes)))
+    return groups
 
 
 #: An image to be: its file, or the name and the image in memory.
@@ -243,22 +253,56 @@ class _Reader:
     def several(self, values: Sequence[Any]) -> _Groups:
         groups: _Groups = []
         sources: list[_Source] = []
+        seen: set[str] = set()
+        twice: list[str] = []
         for number, value in enumerate(values):
             if isinstance(value, (np.ndarray, Image.Image)):
                 sources.append(self.picture(value, number, len(values)))
             elif isinstance(value, (str, os.PathLike)):
                 path = Path(value).expanduser()
-                if path.is_dir():
+                is_folder = path.is_dir()
+                key = os.path.realpath(path) if is_folder else os.path.abspath(path)
+                if key in seen:
+                    twice.append(str(path))
+                    continue
+                seen.add(key)
+                if is_folder:
                     groups += self.folder(path)
                 else:
                     sources.append(path)
             else:
                 raise TypeError(_expected(value))
+        if twice:
+            self.notes.append(f'given more than once, taken once: {_named(twice)}')
+        sources = self.without_strange(sources)
         if sources:
             parents = {_folder_of(s) if isinstance(s, Path) else None for s in sources}
             name = parents.pop().name if len(parents) == 1 and None not in parents else ''
             groups.append((name or _UNNAMED, sources))
         return groups
+
+    def without_strange(self, sources: list[_Source]) -> list[_Source]:
+        """What is left of a list without files that are certainly no images.
+
+        All of it, where nothing would be left: then somebody means these files.
+        """
+        beside = _places_of_readable(sources)
+        kept: list[_Source] = []
+        missed: list[str] = []
+        for source in sources:
+            if not isinstance(source, Path) or _is_image(source) or not source.is_file():
+                kept.append(source)
+            elif _place(source) in beside:
+                continue
+            elif source.suffix.lower() in _COMPANIONS | _VIDEOS:
+                missed.append(str(source))
+            else:
+                kept.append(source)
+        if not kept:
+            return sources
+        if missed:
+            self.notes.append(f'left out, since they are no images: {_named(missed)}')
+        return kept
 
     def picture(self, image: np.ndarray | Image.Image, number: int, count: int) -> _Source:
         """Name and image of an image in memory."""
@@ -309,6 +353,11 @@ class _Reader:
             message = (
                 f'{root} holds no image ({", ".join(IMAGE_SUFFIXES)}), nor does a folder in it'
             )
+            files = [entry.name for entry in _entries(root) if not entry.is_dir()]
+            if files:
+                message += f'; it holds {_named(files)}'
+            if any(Path(name).suffix.lower() in _ARCHIVES for name in files):
+                message += ' (unpack archives first)'
             if deep:
                 parents = list(dict.fromkeys(str(path.parent) for path in deep))
                 message += f'; there are some further down: give {" or ".join(parents[:4])}'
@@ -329,9 +378,11 @@ class _Reader:
             if _is_image(path):
                 images.append(path)
             elif path.suffix.lower() not in _COMPANIONS:
-                strange.append(path.name)
-        if strange and (images or len(strange) > 1):
-            self.notes.append(f'{folder}: no images by their suffix: {_named(strange)}')
+                strange.append(path)
+        beside = _places_of_readable(images)
+        missed = [path.name for path in strange if _place(path) not in beside]
+        if missed and (images or len(missed) > 1):
+            self.notes.append(f'{folder}: no images by their suffix: {_named(missed)}')
         return images
 
     @staticmethod
@@ -344,6 +395,8 @@ class _Reader:
         return [entry for entry in folders if any(map(_is_image, _entries(entry, quiet=True)))]
 
     def text_file(self, file: Path) -> _Groups:
+        if file.suffix.lower() in _ARCHIVES:
+            raise ValueError(f'{file} is an archive; unpack it and give the folder')
         content = file.read_bytes()
         if b'\0' in content[:4096]:
             raise ValueError(
@@ -351,7 +404,8 @@ class _Reader:
             )
         named: dict[str, list[_Source]] = {}
         by_parent: dict[Path, list[_Source]] = {}
-        seen, twice = set(), 0
+        seen: dict[tuple[str, str], None] = {}  # in order
+        twice = 0
         # Bytes, since names of files need not be UTF-8.
         for line in content.removeprefix(b'\xef\xbb\xbf').splitlines():
             text, _, group = (os.fsdecode(part) for part in line.partition(b'\t'))
@@ -364,13 +418,19 @@ class _Reader:
             if key in seen:
                 twice += 1
                 continue
-            seen.add(key)
+            seen[key] = None
             if group:
                 named.setdefault(group, []).append(path)
             else:
                 by_parent.setdefault(_folder_of(path), []).append(path)
         if not seen:
             raise ValueError(f'{file} names no image; write one path a line')
+        if not any(os.path.lexists(path) for _, path in seen):
+            raise ValueError(
+                f'{file} is taken for a text file of paths, and none of the {len(seen)} that it '
+                f'names is there (the first is {next(iter(seen))[1]}); write one path a line, '
+                'relative to the file'
+            )
         if twice:
             self.notes.append(f'{file} names {twice} images more than once; each is taken once')
         if len(by_parent) == 1 and not named:
@@ -384,6 +444,35 @@ def _is_image(path: Path) -> bool:
     """Whether a file is an image by its suffix, of a kind that can be read or not."""
     suffix = path.suffix.lower()
     return suffix in IMAGE_SUFFIXES or suffix in UNREAD_SUFFIXES
+
+
+def _place(path: Path) -> tuple[Path, str]:
+    """Folder and stem of a file: the same for all that a camera makes of one photograph."""
+    return _folder_of(path), path.stem.casefold()
+
+
+def _places_of_readable(sources: Sequence[_Source]) -> set[tuple[Path, str]]:
+    return {
+        _place(source)
+        for source in sources
+        if isinstance(source, Path) and source.suffix.lower() in IMAGE_SUFFIXES
+    }
+
+
+def _without_companions(sources: Sequence[_Source], notes: list[str]) -> list[_Source]:
+    """Images without unreadable files (raw, HEIC) of a photograph that is there to be read."""
+    readable = _places_of_readable(sources)
+    kept: list[_Source] = []
+    left_out: list[str] = []
+    for source in sources:
+        unread = isinstance(source, Path) and source.suffix.lower() in UNREAD_SUFFIXES
+        if unread and _place(source) in readable:
+            left_out.append(source.name)
+        else:
+            kept.append(source)
+    if left_out:
+        notes.append(f'left out, since files of the same name are read: {_named(left_out)}')
+    return kept
 
 
 def _require_readable(sources: Sequence[_Source]) -> None:

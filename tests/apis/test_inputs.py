@@ -200,19 +200,18 @@ def test_files_of_one_name_keep_their_suffix(tmp_path):
 
 def test_photographs_that_cannot_be_read_are_taken_to_be_skipped(tmp_path):
     folder = write_images(tmp_path / 'g', ['a.jpg', 'b.jpg'])
-    for name in ('a.DNG', 'b.nef', 'c.jxl', 'IMG.Cr2', 'clip.mov'):
+    for name in ('d.DNG', 'e.nef', 'c.jxl', 'IMG.Cr2', 'clip.mov'):
         (folder / name).write_bytes(b'unreadable')
     notes = []
     (group,) = read_inputs(folder, notes=notes)
     assert len(notes) == 1 and notes[0].endswith('no images by their suffix: clip.mov')
-    # Readable files are called as if the others were not there.
     assert {item.file_name: item.stem for item in group.items} == {
         'IMG.Cr2': 'IMG.Cr2',
-        'a.DNG': 'a.DNG',
         'a.jpg': 'a',
         'b.jpg': 'b',
-        'b.nef': 'b.nef',
         'c.jxl': 'c.jxl',
+        'd.DNG': 'd.DNG',
+        'e.nef': 'e.nef',
     }
     for item in group.items:
         if item.path.suffix == '.jpg':
@@ -220,6 +219,75 @@ def test_photographs_that_cannot_be_read_are_taken_to_be_skipped(tmp_path):
             continue
         with pytest.raises(BadImageError, match='(JPEG XL image|raw file), which is not read'):
             item.check(ImageLimits())
+
+
+def paths_in(folder):
+    return sorted(folder.iterdir())
+
+
+def text_file_of(folder):
+    file = folder.parent / 'list.txt'
+    file.write_text(''.join(f'{path}\n' for path in paths_in(folder)))
+    return file
+
+
+@pytest.mark.parametrize('form', [str, paths_in, text_file_of])
+def test_what_a_camera_puts_beside_a_photograph_is_none(tmp_path, form):
+    folder = write_images(tmp_path / 'phone', ['IMG_1.jpg', 'img_2.jpg'])
+    for name in ('IMG_1.DNG', 'IMG_2.cr2', 'IMG_2.jxl', 'IMG_3.DNG'):
+        (folder / name).write_bytes(b'unreadable')
+    if form is not text_file_of:
+        for name in ('IMG_1.MOV', 'IMG_1.AAE', 'IMG_3.MOV', 'IMG_4.mp4'):
+            (folder / name).write_bytes(b'no image')
+    notes = []
+    (group,) = read_inputs(form(folder), notes=notes)
+    # A raw file that stands alone is still seen to be skipped.
+    assert {item.file_name: item.stem for item in group.items} == {
+        'IMG_1.jpg': 'IMG_1',
+        'img_2.jpg': 'img_2',
+        'IMG_3.DNG': 'IMG_3.DNG',
+    }
+    assert notes[-1].endswith('of the same name are read: IMG_1.DNG, IMG_2.cr2, IMG_2.jxl')
+    videos = [note for note in notes if 'IMG_4.mp4' in note]
+    assert len(videos) == (form is not text_file_of)
+    assert not any('IMG_1.MOV' in note or 'AAE' in note for note in notes)
+
+
+def test_photographs_of_another_folder_are_no_companions(tmp_path):
+    write_images(tmp_path / 'a', ['IMG_1.jpg'])
+    (tmp_path / 'b').mkdir()
+    (tmp_path / 'b' / 'IMG_1.DNG').write_bytes(b'unreadable')
+    groups = read_inputs([tmp_path / 'a/IMG_1.jpg', tmp_path / 'b/IMG_1.DNG'])
+    assert names(groups)['images'] == ['IMG_1.jpg', 'IMG_1.DNG']
+
+
+def test_lists_as_shells_make_them(tmp_path):
+    folder = write_images(tmp_path / 'g', ['a.jpg', 'b.jpg'])
+    for name in ('Thumbs.db', 'clip.mov', 'x.zip', 'strange'):
+        (folder / name).write_bytes(b'no image')
+    notes = []
+    paths = [*paths_in(folder), folder / 'a.jpg', folder / '../g/b.jpg']
+    groups = read_inputs(paths, notes=notes)
+    # What may be an image under any name is looked at.
+    assert names(groups)['g'] == ['a.jpg', 'b.jpg', 'strange']
+    twice, left_out = notes
+    assert twice.startswith('given more than once, taken once: ') and 'b.jpg' in twice
+    for name in ('Thumbs.db', 'clip.mov', 'x.zip'):
+        assert name in left_out
+    (folder.parent / 'link').symlink_to(folder)
+    assert len(read_inputs([folder, folder.parent / 'link'])) == 1
+
+
+def test_archives_and_other_files_are_named(tmp_path):
+    (tmp_path / 'g').mkdir()
+    (tmp_path / 'g' / 'photos.zip').write_bytes(b'PK')
+    with pytest.raises(ValueError, match=r'holds no image .*; it holds photos\.zip \(unpack'):
+        read_inputs(tmp_path / 'g')
+    with pytest.raises(ValueError, match=r'photos\.zip is an archive; unpack it'):
+        read_inputs(tmp_path / 'g' / 'photos.zip')
+    (tmp_path / 'g' / 'letter.pdf').write_bytes(b'%PDF-1.4\nDear photographs\n')
+    with pytest.raises(ValueError, match=r'letter\.pdf .* none of the 2 .* first is .*%PDF-1\.4'):
+        read_inputs(tmp_path / 'g' / 'letter.pdf')
 
 
 @pytest.mark.parametrize('form', [str, lambda path: [path / 'x.ARW', path / 'y.jxl']])
