@@ -106,8 +106,11 @@ class ImageItem:
                 raise BadImageError(f'{self.path} is empty')
             with open_image(self.path) as image:
                 size = image.size
-        except (BadImageError, FileNotFoundError):
+        except BadImageError:
             raise
+        except FileNotFoundError as error:
+            what = 'is a link to a file that is not there' if self.path.is_symlink() else 'is gone'
+            raise FileNotFoundError(f'{self.path} {what}; remove it or mend it') from error
         except Image.DecompressionBombError as error:
             raise BadImageError(
                 f'{self.path} is absurdly large (--max-pixels raises the limit): {error}'

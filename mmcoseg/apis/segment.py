@@ -4,7 +4,8 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -171,6 +172,7 @@ def segment_to_folder(
         try:
             for job in jobs:
                 if not job.todo:
+                    results.forget_skipped(job.group.name, set(job.signatures))
                     progress.kept(job.group.name, len(job.group), job.skipped_before())
                     continue
                 if inferencer is None:
@@ -267,14 +269,10 @@ class _Job:
         stems = {entry['record']['stem'] for entry in entries}
         images = list(entries)
         if not self.overwrite:
-            wanted = {item.file_name for item in self.group.items}
             images += [
                 entry
                 for entry in self.old['images']
                 if entry['file_name'] not in names and entry['record']['stem'] not in stems
-            ]
-            skipped = skipped + [
-                entry for entry in self.old['skipped'] if entry['file_name'] not in names | wanted
             ]
         return dict(
             images=sorted(images, key=lambda entry: entry['file_name']),
@@ -431,6 +429,15 @@ class _Results:
         images = [dict(entry, signature='') for entry in images]
         self._write(name, dict(finished=False, images=images, skipped=[]))
 
+    def forget_skipped(self, name: str, wanted: Collection[str]) -> None:
+        """Take files that are not in the input any more from the skipped ones of a group."""
+        state = self.groups[name]
+        skipped = [entry for entry in state['skipped'] if entry['file_name'] in wanted]
+        if len(skipped) < len(state['skipped']):
+            kept = dict(state, skipped=skipped)
+            content = {key: kept.get(key) for key in ('images', 'skipped', 'class_count')}
+            self.save(name, content, state['images'])
+
     def _write(self, name: str, content: dict[str, Any]) -> None:
         state = dict(version=_VERSION, name=name, settings=self.settings, **content)
         with write_atomically(self.folder / file_name_of(name, '.json')) as file:
@@ -567,12 +574,17 @@ def _checked_folder(out_dir: str | Path) -> Path:
 
 @contextmanager
 def _pillow_takes(max_pixels: int) -> Iterator[None]:
-    """Let Pillow read whatever is within our limit; it warns and refuses from its own on."""
+    """Let Pillow read whatever is within our limit; it warns and refuses from its own on.
+
+    Its warnings of damaged metadata name no file, and the pixels are good all the same.
+    """
     before = Image.MAX_IMAGE_PIXELS
     if before is not None:
         Image.MAX_IMAGE_PIXELS = max(before, max_pixels)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings('ignore', module=r'PIL\.')
+            yield
     finally:
         Image.MAX_IMAGE_PIXELS = before
 

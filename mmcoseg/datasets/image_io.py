@@ -129,8 +129,8 @@ def _unread(path: str | Path, error: Exception) -> BadImageError:
     if cure is not None:
         return BadImageError(f'{path} {cure}')
     return BadImageError(
-        f'{path} cannot be read as an image ({error or type(error).__name__}); repair, replace '
-        'or remove the file'
+        f'{path} cannot be read as an image ({str(error).strip() or type(error).__name__}); '
+        'repair, replace or remove the file'
     )
 
 

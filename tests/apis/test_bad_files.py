@@ -5,6 +5,7 @@ import os
 import struct
 import subprocess
 import sys
+import warnings
 import zlib
 
 import numpy as np
@@ -153,6 +154,15 @@ def summary(tmp_path):
     return json.loads((tmp_path / 'out' / 'summary.json').read_text())
 
 
+def test_only_we_speak_of_damaged_files(tmp_path, segment):
+    folder = write_images(tmp_path / 'cat', GOOD)
+    (folder / 'bad.tif').write_bytes(b'II*\0xxxxx')
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always')
+        assert segment(folder) == 1
+    assert not [each for each in caught if 'PIL' in each.filename]
+
+
 def test_bad_files_are_named_skipped_and_listed(tmp_path, segment, capsys):
     bad = make(write_images(tmp_path / 'photos' / 'cat', GOOD), BAD)
     write_images(tmp_path / 'photos' / 'dog', ['1.jpg'], first=9)
@@ -209,16 +219,16 @@ def test_nothing_but_bad_files(tmp_path, segment, capsys):
 
 def test_photographs_that_cannot_be_read_are_skipped_files(tmp_path, segment, capsys):
     photos = write_images(tmp_path / 'photos' / 'cat', GOOD)
-    for name in ('good1.dng', 'x.CR2', 'y.jxl'):
+    for name in ('w.dng', 'x.CR2', 'y.jxl'):
         (photos / name).write_bytes(b'unreadable')
     (photos / 'clip.mov').write_bytes(b'no photograph')
     for _ in range(2):
         assert segment(tmp_path / 'photos') == 1
         said = capsys.readouterr()
         assert '3 skipped' in said.out and '3 files were skipped' in said.err
-        assert 'skipped cat/good1.dng: ' in said.err and 'develop it to JPEG' in said.err
+        assert 'skipped cat/w.dng: ' in said.err and 'develop it to JPEG' in said.err
         (group,) = summary(tmp_path)['groups']
-        assert [file['file_name'] for file in group['skipped']] == ['good1.dng', 'x.CR2', 'y.jxl']
+        assert [file['file_name'] for file in group['skipped']] == ['w.dng', 'x.CR2', 'y.jxl']
         assert all('which is not read: ' in file['reason'] for file in group['skipped'])
         assert [image['stem'] for image in group['images']] == ['good1', 'good2', 'good3']
     report = (tmp_path / 'out' / 'report.html').read_text()

@@ -112,9 +112,10 @@ def test_links_and_loops(tmp_path, photos):
     assert len(notes) == 3 and all('links to a folder that is taken' in note for note in notes)
     items = {item.file_name: item for item in groups[0].items}
     assert items['good.jpg'].check(ImageLimits()) == 600
-    for name in ('self.jpg', 'broken.jpg'):
-        with pytest.raises((BadImageError, FileNotFoundError)):
-            items[name].check(ImageLimits())
+    with pytest.raises(BadImageError, match='self.jpg cannot be read'):
+        items['self.jpg'].check(ImageLimits())
+    with pytest.raises(FileNotFoundError, match='broken.jpg is a link to a file that is not there'):
+        items['broken.jpg'].check(ImageLimits())
 
 
 def test_a_single_file(photos):

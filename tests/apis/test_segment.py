@@ -181,6 +181,20 @@ def test_results_of_images_that_are_gone_stay(photos, tmp_path, segment):
         assert not [*(tmp_path / 'out' / part / 'cat').glob('001*')]
 
 
+@pytest.mark.parametrize('with_new_image', [False, True])
+def test_skipped_files_that_were_removed_are_forgotten(photos, tmp_path, segment, with_new_image):
+    (photos / 'cat' / 'bad.jpg').write_bytes(b'no photograph')
+    assert segment(photos) == 1
+    assert summary(tmp_path / 'out')['totals']['num_skipped'] == 1
+    (photos / 'cat' / 'bad.jpg').unlink()
+    if with_new_image:
+        write_images(photos / 'cat', ['new.jpg'], first=20)
+    assert segment(photos) == 0
+    assert summary(tmp_path / 'out')['totals']['num_skipped'] == 0
+    assert summary(tmp_path / 'out')['totals']['num_images'] == 5 + with_new_image
+    assert 'bad.jpg' not in (tmp_path / 'out' / 'report.html').read_text()
+
+
 def test_a_twin_that_comes_later(photos, tmp_path, segment):
     assert segment(photos) == 0
     write_images(photos / 'dog', ['001.png'], first=30)
