@@ -82,7 +82,7 @@ def depth(path: Path) -> int:
 
 
 def test_the_consensus_has_the_same_settings_wherever_it_stands():
-    """Configs of three levels cannot share it all, so that it is written down more than once."""
+    """It is written down more than once, so the copies must agree."""
 
     classes = ('classes', 'class_training')
 

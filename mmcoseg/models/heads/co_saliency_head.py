@@ -143,15 +143,6 @@ class CoSaliencyHead(BaseModule):
             raise ValueError(
                 f'lateral=True takes one level of each finer stride, got strides {strides}'
             )
-        if upsampling not in get_args(Upsampling):
-            raise ValueError(
-                f'upsampling must be one of {get_args(Upsampling)}, got {upsampling!r}'
-            )
-        if upsampling == 'fixed' and (lateral or align_corners or self.num_maps > 1):
-            raise ValueError(
-                "upsampling='fixed' is of one map, without lateral and align_corners; take "
-                "'learned' for these"
-            )
         self.strides = strides
         self.coarse_levels = coarse_levels
         self.normalise = normalise
@@ -159,19 +150,30 @@ class CoSaliencyHead(BaseModule):
         self.conv = nn.Conv2d(sum(in_channels[level] for level in coarse_levels), self.num_maps, 1)
         nn.init.normal_(self.conv.weight, std=0.01)
         nn.init.zeros_(self.conv.bias)
-        if upsampling == 'fixed':
-            self.upsample = nn.ModuleList([FixedBilinearDeconvolution(strides[-1])])
-        else:
-            self.upsample = nn.ModuleList(
-                BilinearDeconvolution(align_corners, self.num_maps)
-                for _ in range(strides[-1].bit_length() - 1)
-            )
+        self.upsample = self._upsampling(upsampling, lateral)
         self.lateral = nn.ModuleDict()
         for stride, channels in zip(strides[:-1], in_channels[:-1]):
             if lateral and stride < strides[-1]:
                 self.lateral[str(stride)] = conv = nn.Conv2d(channels, self.num_maps, 1)
                 nn.init.zeros_(conv.weight)
                 nn.init.zeros_(conv.bias)
+
+    def _upsampling(self, kind: Upsampling, lateral: bool) -> nn.ModuleList:
+        """What raises the coarse logits to the image's size, one step after the other."""
+        if kind not in get_args(Upsampling):
+            raise ValueError(f'upsampling must be one of {get_args(Upsampling)}, got {kind!r}')
+        stride = self.strides[-1]
+        if kind == 'learned':
+            steps = stride.bit_length() - 1
+            return nn.ModuleList(
+                BilinearDeconvolution(self.align_corners, self.num_maps) for _ in range(steps)
+            )
+        if lateral or self.align_corners or self.num_maps > 1:
+            raise ValueError(
+                "upsampling='fixed' is of one map, without lateral and align_corners; take "
+                "'learned' for these"
+            )
+        return nn.ModuleList([FixedBilinearDeconvolution(stride)])
 
     def coarse_features(self, feats: tuple[Tensor, ...]) -> Tensor:
         """What the coarse logits are linear in, (n, d, h, w), of levels fine to coarse."""
