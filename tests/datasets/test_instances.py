@@ -420,7 +420,9 @@ def test_polygons_of_images_of_another_size_are_refused(root):
         assert len(dataset[0]['data_samples']) == images - 1
 
 
-@pytest.mark.parametrize('content', [b'', b'{"images": [', gzip.compress(b'{}')])
+@pytest.mark.parametrize(
+    'content', [b'', b'{"images": [', gzip.compress(b'{}')], ids=['empty', 'cut off', 'gzip']
+)
 def test_a_file_that_is_no_json_is_named(root, content):
     (root / 'instances.json').write_bytes(content)
     with pytest.raises(ValueError, match=r'instances.json is (not valid json|compressed)'):
