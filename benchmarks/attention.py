@@ -8,7 +8,7 @@ Random images, features and weights, on which times do not depend.
   the matrices of all pairs. What a process of its own holds at its peak above what it held before
   (Linux only);
 - time: the generator's prediction of a mini-batch with neither attention, each and both;
-- step: a step of the optimisation, without the optimizer's, through the published network;
+- step: a step of the optimization, without the optimizer's, through the published network;
 - loss: the co-attention loss, forward and backward, against the double loop over pairs.
 
 The settings of ``time`` and ``step`` take turns, and the fastest of their runs counts.
@@ -41,9 +41,15 @@ SETTINGS = {
     'both': {},
 }
 VGG16 = dict(
-    type='VGG16Pools', batch_norm=False, taps=['pool3', 'pool5'], last_pool=False, weights=None
+    type='VGG16Pools',
+    batch_norm=False,
+    out_stages=['pool3', 'pool5'],
+    last_pool=False,
+    weights=None,
 )
-LITE2 = dict(type='EfficientNetLite', taps=['stage3', 'stage5'], output_stride=16, weights=None)
+LITE2 = dict(
+    type='EfficientNetLite', out_stages=['stage3', 'stage5'], output_stride=16, weights=None
+)
 RESNET50 = dict(
     type='TimmFeatures', model_name='resnet50', out_indices=[-1], weights=None, frozen=True
 )

@@ -1,7 +1,7 @@
 """What the co-attention loss says of true masks, of boxes put at random, and of flat maps.
 
 For each group of several classes, the loss (mean over pairs and classes; log 2 = 0.693 where it
-sees no difference) of maps that are not optimised, as the extractor of the offline config sees
+sees no difference) of maps that are not optimized, as the extractor of the offline config sees
 them: with its vectors as they are, as in the paper, and with those of `vector_length`. A loss that
 leads to objects is lowest for the true masks.
 
@@ -91,7 +91,7 @@ def main() -> None:
                 for image in images
             ]
         )
-        inputs = model.data_preprocessor.normalise(inputs, (size, size))
+        inputs = model.data_preprocessor.normalize(inputs, (size, size))
         for what, length in lengths.items():
             model.vector_length = length
             values = [

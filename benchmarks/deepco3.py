@@ -210,9 +210,9 @@ def peak_cases(args: argparse.Namespace) -> Cases:
     torch.manual_seed(0)
     backbones = {
         'VGG16': VGG16Pools(
-            batch_norm=False, taps=('pool5',), weights=None, last_pool=False, frozen_stages=5
+            batch_norm=False, out_stages=('pool5',), weights=None, last_pool=False, frozen_stages=5
         ),
-        'EfficientNet-Lite2': EfficientNetLite(taps=('stage5',), weights=None),
+        'EfficientNet-Lite2': EfficientNetLite(out_stages=('stage5',), weights=None),
     }
     image = torch.randn(3, args.size, args.size)
     cases: Cases = {}

@@ -49,10 +49,10 @@ METHODS: dict[str, Callable[[np.ndarray], Proposals]] = {
     'Felzenszwalb, 5 scales': felzenszwalb_scales,
     'selective search': selective_search,
     'one tree, regions': lambda image: combinatorial_grouping(
-        image, trees=('spectral colour',), pair_nodes=0, triplet_nodes=0
+        image, trees=('spectral color',), pair_nodes=0, triplet_nodes=0
     ),
     'one tree, pairs, triplets': lambda image: combinatorial_grouping(
-        image, trees=('spectral colour',)
+        image, trees=('spectral color',)
     ),
     'six trees, regions': lambda image: combinatorial_grouping(
         image, pair_nodes=0, triplet_nodes=0

@@ -38,7 +38,7 @@ from mmcoseg.priors import (
 BETA_SQUARED = 0.3
 
 
-def centred_gaussian(image: np.ndarray) -> np.ndarray:
+def centered_gaussian(image: np.ndarray) -> np.ndarray:
     """What needs no image: the least that a method has to beat."""
     height, width = image.shape[:2]
     y = (np.arange(height) - (height - 1) / 2) / height
@@ -53,13 +53,13 @@ def published_rbd(image: np.ndarray, **changes) -> np.ndarray:
 
 
 METHODS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    'centred Gaussian': centred_gaussian,
+    'centered Gaussian': centered_gaussian,
     'RBD as published': published_rbd,
     'RBD, compactness 20': lambda image: published_rbd(image, compactness=20),
     'RBD, and texture': lambda image: published_rbd(image, compactness=20, texture=5),
     'RBD, and wider sigmas': lambda image: robust_background_detection(image, superpixels=300),
     'RBD, and two sizes (default)': robust_background_detection,
-    'MB+, no centre': lambda image: minimum_barrier(image, centre=None),
+    'MB+, no center': lambda image: minimum_barrier(image, center=None),
     'MB+ (default)': minimum_barrier,
     'MB+, sigmoid': lambda image: minimum_barrier(image, contrast=10),
     'mean of RBD and MB+': lambda image: (

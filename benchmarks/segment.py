@@ -375,9 +375,9 @@ def save_descriptors(files: Sequence[Path], path: Path) -> int:
         image = cv2.resize(read_image(file), size, interpolation=cv2.INTER_AREA)
         image = torch.from_numpy(image).permute(2, 0, 1).to(inferencer.device)
         with torch.no_grad():
-            batch = model.data_preprocessor.normalise([image], size[::-1])
-            codes = model.cues['consensus'].encode(tuple(model.backbone(batch)))
-        rows.append(codes[0].flatten(1).t().float().cpu().numpy())
+            batch = model.data_preprocessor.normalize([image], size[::-1])
+            descriptors = model.cues['consensus'].encode(tuple(model.backbone(batch)))
+        rows.append(descriptors[0].flatten(1).t().float().cpu().numpy())
     np.save(path, np.concatenate(rows))
     return len(rows[0])
 
@@ -431,7 +431,7 @@ def gram(x: np.ndarray) -> np.ndarray:
 
 
 def dense_cut(x: np.ndarray) -> np.ndarray:
-    """The normalised cut of the graph of all pairs: the second vector of (D - W, D)."""
+    """The normalized cut of the graph of all pairs: the second vector of (D - W, D)."""
     from scipy.linalg import eigh
 
     x = x / np.linalg.norm(x, axis=1, keepdims=True)
@@ -441,12 +441,12 @@ def dense_cut(x: np.ndarray) -> np.ndarray:
 
 
 def landmarks(x: np.ndarray) -> np.ndarray:
-    """The normalised cut of the graph over landmarks."""
+    """The normalized cut of the graph over landmarks."""
     import torch
 
     from mmcoseg.models.ops.landmarks import landmark_bipartition
 
-    return landmark_bipartition(torch.from_numpy(x), normalise=True)[0].numpy()
+    return landmark_bipartition(torch.from_numpy(x), normalize=True)[0].numpy()
 
 
 def kmeans(x: np.ndarray) -> None:
@@ -478,7 +478,7 @@ COMPARED = {
         gram: '`spectral_bipartition`, the same vector',
     },
     dense_cut: {
-        dense_cut: 'normalised cut, scipy `eigh`',
+        dense_cut: 'normalized cut, scipy `eigh`',
         landmarks: '`landmark_bipartition`, another graph',
     },
 }

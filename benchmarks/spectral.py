@@ -1,6 +1,6 @@
 """Time and memory of the spectral solution against the dense solver and gradient descent.
 
-Random l2-normalised descriptors. Every size runs in a process of its own, so that its peak of
+Random l2-normalized descriptors. Every size runs in a process of its own, so that its peak of
 memory is its own (Linux only). CPU time an image is that of one thread; unlike the time on the
 clock it hardly depends on what else the machine does.
 

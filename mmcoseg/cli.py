@@ -214,7 +214,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         const='auto',
         metavar='CHECKPOINT',
         help='go on from this checkpoint; without one, from the last in the work folder, or, with '
-        'a method that is optimised on each group, after those that are finished there',
+        'a method that is optimized on each group, after those that are finished there',
     )
     parser.add_argument('--amp', action='store_true', help='mixed precision')
     parser.add_argument(
@@ -260,7 +260,7 @@ def _add_test(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--resume',
         action='store_true',
-        help='of a method that is optimised on each group: keep the groups that an earlier run '
+        help='of a method that is optimized on each group: keep the groups that an earlier run '
         'finished in the work folder',
     )
 
@@ -388,7 +388,7 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
         choices=['skip', 'score'],
         default='skip',
         help='of classes: images that do not show a class do not count for it (the default), or '
-        'with a J of 1 where nothing was labelled so, and of 0 otherwise',
+        'with a J of 1 where nothing was labeled so, and of 0 otherwise',
     )
 
 

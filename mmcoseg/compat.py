@@ -12,6 +12,8 @@ import torch
 from mmengine.logging import print_log
 from mmengine.runner.checkpoint import CheckpointLoader, get_torch_safe_globals
 
+from .errors import MMCosegError
+
 __all__ = [
     'import_optional',
     'load_checkpoint_file',
@@ -77,7 +79,7 @@ def load_checkpoint_file(
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the file is damaged, is no checkpoint, or holds more than data.
+        MMCosegError: if the file is damaged, is no checkpoint, or holds more than data.
     """
     try:
         if trust:
@@ -88,16 +90,16 @@ def load_checkpoint_file(
         raise FileNotFoundError(f'there is no checkpoint {filename}') from None
     except UnpicklingError as error:
         if trust:
-            raise ValueError(f'{filename} cannot be read as a checkpoint: {error}') from error
+            raise MMCosegError(f'{filename} cannot be read as a checkpoint: {error}') from error
         found = re.search(r'GLOBAL (\S+)', str(error))
         reason = f'it asks for {found[1]}' if found else 'torch refuses to read it'
-        raise ValueError(
+        raise MMCosegError(
             f'{filename} holds more than tensors and plain data, and reading it could run a '
             f'program hidden in it ({reason}). If you trust where it comes from, pass '
             '--trust-checkpoint'
         ) from error
     except (RuntimeError, EOFError) as error:
-        raise ValueError(
+        raise MMCosegError(
             f'{filename} cannot be read as a checkpoint, it seems damaged or incomplete: {error}'
         ) from error
 

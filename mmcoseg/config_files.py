@@ -6,6 +6,8 @@ Light on purpose: nothing here imports torch or mmengine.
 import difflib
 from pathlib import Path
 
+from .errors import MMCosegError
+
 __all__ = ['METHODS', 'config_of_method', 'config_root', 'find_config', 'list_configs']
 
 #: Methods that segment groups without labels: the name for users -> the config.
@@ -26,10 +28,10 @@ def config_of_method(method: str) -> str:
     """The name of the config of one of :data:`METHODS`.
 
     Raises:
-        ValueError: if it is none of these.
+        MMCosegError: if it is none of these.
     """
     if method not in METHODS:
-        raise ValueError(
+        raise MMCosegError(
             f'there is no method {method!r}, only {sorted(METHODS)}; any other model is given '
             'by its config'
         )
@@ -67,7 +69,7 @@ def find_config(name: str) -> Path:
 
     Raises:
         FileNotFoundError: if there is none, with the names most like it.
-        ValueError: if several configs have that name.
+        MMCosegError: if several configs have that name.
     """
     path = Path(name).expanduser()
     if path.is_file():
@@ -76,7 +78,7 @@ def find_config(name: str) -> Path:
     configs = list_configs()
     found = [c for c in configs if c == wanted or ('/' not in wanted and c.endswith(f'/{wanted}'))]
     if len(found) > 1:
-        raise ValueError(f'several configs are named {name!r}: {found}; give the folder, too')
+        raise MMCosegError(f'several configs are named {name!r}: {found}; give the folder, too')
     if not found:
         by_stem = {config.rsplit('/', 1)[-1]: config for config in configs}
         close = difflib.get_close_matches(wanted.rsplit('/', 1)[-1], by_stem, n=3, cutoff=0.4)

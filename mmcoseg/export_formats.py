@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from .errors import MMCosegError
+
 __all__ = ['FORMATS', 'chosen_formats']
 
 #: What a ``ResultWriter`` can write.
@@ -12,7 +14,7 @@ def chosen_formats(names: str | Sequence[str]) -> tuple[str, ...]:
     """The formats of these names, each once, in the order of :data:`FORMATS`.
 
     Raises:
-        ValueError: for a format that is not known.
+        MMCosegError: for a format that is not known.
 
     Example:
         >>> chosen_formats(['coco', 'masks'])
@@ -21,5 +23,5 @@ def chosen_formats(names: str | Sequence[str]) -> tuple[str, ...]:
     names = (names,) if isinstance(names, str) else tuple(names)
     unknown = sorted(set(names) - set(FORMATS))
     if unknown:
-        raise ValueError(f'there are no formats {unknown}; choose among {list(FORMATS)}')
+        raise MMCosegError(f'there are no formats {unknown}; choose among {list(FORMATS)}')
     return tuple(name for name in FORMATS if name in names)

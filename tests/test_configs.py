@@ -43,14 +43,14 @@ def test_config_keeps_what_resuming_rests_on(name):
     assert kept == -1 or kept >= 2
 
 
-def test_methods_that_are_optimised_on_each_group_are_found():
+def test_methods_that_are_optimized_on_each_group_are_found():
     assert METHODS['deepco3'] in ON_GROUPS
     published = ('deepco3/deepco3_', 'mccoseg/')
     assert not [name for name in ON_GROUPS if not name.startswith(published)]
 
 
 @pytest.mark.parametrize('name', ON_GROUPS)
-def test_config_is_optimised_on_the_groups_that_it_is_tested_on(name):
+def test_config_is_optimized_on_the_groups_that_it_is_tested_on(name):
     cfg = Config.fromfile(str(find_config(name)))
     assert cfg.train_cfg.type == 'GroupOptimizationLoop'
     assert cfg.test_cfg.type == 'GroupOptimizationTestLoop'
@@ -61,7 +61,7 @@ def test_config_is_optimised_on_the_groups_that_it_is_tested_on(name):
     for key in ('type', 'data_root', 'ann_file', 'groups'):
         assert train.get(key) == test.get(key), key
     assert test.test_mode and cfg.data_root == test.data_root
-    # Nothing of the annotations is seen while optimising.
+    # Nothing of the annotations is seen while optimizing.
     assert 'LoadCoSegMask' not in str(train.pipeline)
 
 
@@ -88,7 +88,7 @@ def test_the_consensus_has_the_same_settings_wherever_it_stands():
 
     def settings(model):
         refiners = {name: cfg for name, cfg in model['refiners'].items() if name not in classes}
-        backbone = {key: model['backbone'][key] for key in ('arch', 'taps', 'output_stride')}
+        backbone = {key: model['backbone'][key] for key in ('arch', 'out_stages', 'output_stride')}
         return backbone, model['cues'], model['cue_weights'], refiners
 
     def model(name):
@@ -99,6 +99,6 @@ def test_the_consensus_has_the_same_settings_wherever_it_stands():
         assert settings(model(name)['prior']) == expected
     training_free = model('mccoseg/consensus_efficientnet-lite2_multiclass')
     assert settings(training_free) == expected
-    optimised = model('mccoseg/mccoseg_efficientnet-lite2')['prior']
+    optimized = model('mccoseg/mccoseg_efficientnet-lite2')['prior']
     for name in classes:
-        assert optimised['refiners'][name] == training_free['refiners'][name]
+        assert optimized['refiners'][name] == training_free['refiners'][name]

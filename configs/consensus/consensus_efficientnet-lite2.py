@@ -8,7 +8,7 @@ _base_ = [
 ]
 image_size = (513, 513)
 model = dict(
-    backbone=dict(taps=['stage5', 'stage6']),
+    backbone=dict(out_stages=['stage5', 'stage6']),
     cues=dict(
         saliency=dict(type='SaliencyModulator'),
         consensus=dict(type='ConsensusModulator', level=1, prior_exponent=1.0),

@@ -6,6 +6,6 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 model = dict(
-    backbone=dict(taps=['head']),
+    backbone=dict(out_stages=['head']),
     cues=dict(ddt=dict(type='DDTModulator', level=-1, threshold='zero')),
 )

@@ -5,6 +5,6 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 model = dict(
-    backbone=dict(taps=['stage6']),
+    backbone=dict(out_stages=['stage6']),
     cues=dict(kmeans=dict(type='KMeansModulator', level=-1, num_clusters=4)),
 )

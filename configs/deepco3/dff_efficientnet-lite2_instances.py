@@ -5,7 +5,7 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 model = dict(
-    backbone=dict(taps=['stage6']),
+    backbone=dict(out_stages=['stage6']),
     cues=dict(dff=dict(type='DFFModulator', level=-1, num_factors=3)),
     postprocessors=[dict(type='InstancesFromMask', shape='box', min_share=0.0)],
 )

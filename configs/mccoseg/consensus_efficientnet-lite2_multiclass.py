@@ -1,4 +1,4 @@
-# Without optimisation: what the consensus and unlikeness to the images' borders call objects, split
+# Without optimization: what the consensus and unlikeness to the images' borders call objects, split
 # into the classes that recur. The data set says how many these are in each group;
 # model.num_classes=K is for all.
 _base_ = [

@@ -7,7 +7,7 @@ _base_ = [
 ]
 model = dict(
     num_classes='data',
-    backbone=dict(taps=['stage5', 'stage6']),
+    backbone=dict(out_stages=['stage5', 'stage6']),
     cues=dict(saliency=dict(type='SaliencyModulator')),
     refiners=dict(
         classes=dict(type='SplitClasses', levels=[0, 1], method='all', rounds=0, union=False)

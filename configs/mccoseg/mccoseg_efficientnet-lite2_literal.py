@@ -1,5 +1,5 @@
 # The published parts on EfficientNets, for comparison with the offline config: the co-attention
-# loss alone, random maps to begin with, the whole network optimised.
+# loss alone, random maps to begin with, the whole network optimized.
 _base_ = [
     '../_base_/models/mccoseg_vgg16.py',
     '../_base_/datasets/multiclass.py',
@@ -12,7 +12,7 @@ model = dict(
         _delete_=True,
         type='EfficientNetLite',
         arch='lite2',
-        taps=['stage3', 'stage6'],
+        out_stages=['stage3', 'stage6'],
         output_stride=16,
         weights='imagenet',
     ),
@@ -22,7 +22,7 @@ model = dict(
         _delete_=True,
         type='EfficientNetLite',
         arch='lite0',
-        taps=['head'],
+        out_stages=['head'],
         output_stride=32,
         weights='imagenet',
         frozen_stages=9,

@@ -2,8 +2,6 @@
 
 import copy
 import logging
-import os
-import random
 import threading
 import time
 import warnings
@@ -33,10 +31,13 @@ from ..engine.group_optimization import (
     optimize_group,
 )
 from ..engine.launch import datasets_of, merge_options, optimizes_groups, read_config
+from ..errors import MMCosegError
 from ..models.backbones.weights import WeightsToLoad, deferred_weights, load_unless_stored
 from ..models.segmentors.base import BaseCoSegmentor
 from ..registry import INFERENCERS, MODELS, TRANSFORMS
+from ..seeding import all_seeded
 from ..structures import CoSegDataSample, GroupDataSample
+from ..workers import default_workers
 from .inputs import ImageItem, ImageLimits, InputGroup, SkippedFile, read_inputs
 
 __all__ = ['CoSegInferencer', 'default_workers', 'inference_config']
@@ -71,7 +72,7 @@ def inference_config(
     """The config by which :class:`CoSegInferencer` works; see there for the arguments.
 
     Raises:
-        ValueError: for an unknown method, a config without model or test pipeline, or a number of
+        MMCosegError: for an unknown method, a config without model or test pipeline, or a number of
             classes for a model that has none.
         FileNotFoundError: if there is no such config.
     """
@@ -84,10 +85,10 @@ def inference_config(
     merge_options(cfg, cfg_options or {})
     name = cfg.filename or 'the config'
     if cfg.get('model') is None:
-        raise ValueError(f'{name} has no model')
+        raise MMCosegError(f'{name} has no model')
     if num_classes is not None:
         if 'num_classes' not in cfg.model:
-            raise ValueError(
+            raise MMCosegError(
                 f'{name} is of a model that does not tell classes apart (it has no '
                 'model.num_classes), so that there is no number of classes to choose; the method '
                 'mccoseg does'
@@ -114,7 +115,7 @@ def inference_config(
         # What a test would do; the variable of this name is only where configs usually keep it.
         pipelines = [d.get('pipeline') for d in datasets_of(cfg.get('test_dataloader'))]
         if not pipelines or not pipelines[0]:
-            raise ValueError(f'{name} has no test_dataloader whose data set has a pipeline')
+            raise MMCosegError(f'{name} has no test_dataloader whose data set has a pipeline')
         cfg.test_pipeline = pipelines[0]
     return cfg
 
@@ -141,18 +142,12 @@ def _crf_of(step: dict | None) -> dict | None:
     return None
 
 
-def default_workers() -> int:
-    """One thread a core that this process may use, at most 8."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
-    return min(8, cores or 1)
-
-
 @INFERENCERS.register_module()
 class CoSegInferencer:
     """Finds the common objects of groups of images.
 
     Works by a config as ``mmcoseg test`` does: its model, its data preprocessor, and its test
-    pipeline without what reads annotations. A method that is optimised on each group
+    pipeline without what reads annotations. A method that is optimized on each group
     (``GroupOptimizationLoop``) is so here, too, on the images as the test pipeline gives them.
 
     Args:
@@ -181,7 +176,7 @@ class CoSegInferencer:
             program.
 
     Raises:
-        ValueError, FileNotFoundError: as :func:`inference_config`; if the weights do not fit the
+        MMCosegError, FileNotFoundError: as :func:`inference_config`; if the weights do not fit the
             model, or the config is one of a trained method and there are none.
 
     Example:
@@ -211,9 +206,11 @@ class CoSegInferencer:
         trust_weights: bool = False,
     ) -> None:
         if presence_threshold is not None and not 0 <= presence_threshold <= 1:
-            raise ValueError(f'presence_threshold must be from 0 to 1, got {presence_threshold!r}')
+            raise MMCosegError(
+                f'presence_threshold must be from 0 to 1, got {presence_threshold!r}'
+            )
         if num_workers is not None and num_workers < 0:
-            raise ValueError(f'num_workers must be at least 0, got {num_workers}')
+            raise MMCosegError(f'num_workers must be at least 0, got {num_workers}')
         self.cfg = inference_config(
             method, config, cfg_options, crf, num_workers, num_classes, min_area, largest
         )
@@ -225,14 +222,14 @@ class CoSegInferencer:
         weights = self.cfg.get('load_from') if weights is None else weights
         on_groups = optimizes_groups(self.cfg)
         if weights is None and self.cfg.get('train_cfg') is not None and not on_groups:
-            raise ValueError(
+            raise MMCosegError(
                 f'{self.cfg.filename or "the config"} is of a model that is trained: give the '
                 'weights (a checkpoint of `mmcoseg train`)'
             )
         with DefaultScope.overwrite_default_scope(self.cfg.get('default_scope', 'mmcoseg')):
             # Pretrained weights are not asked for where the checkpoint has the backbone's.
             pretrained = nullcontext([]) if weights is None else deferred_weights()
-            with _seeded(seed, self.device), _quiet(), pretrained as noted:
+            with all_seeded(seed, self.device), _quiet(), pretrained as noted:
                 self.model = MODELS.build(self.cfg.model)
                 if hasattr(self.model, 'init_weights'):
                     self.model.init_weights()
@@ -303,7 +300,7 @@ class CoSegInferencer:
             return
         later = parts and isinstance(self.model, BaseCoSegmentor) and self.model.by_image
         share = 1 - _COMPLETION if later else 1.0
-        with self._watched(count, progress, share), _seeded(self.seed, self.device):
+        with self._watched(count, progress, share), all_seeded(self.seed, self.device):
             sample = self._predict(record, soft_only=later)
         del record
         if self.presence_threshold is not None and not any('presence' in s for s in sample):
@@ -318,7 +315,7 @@ class CoSegInferencer:
             if parts:
                 self._decode(part, kept)
             if later:
-                with _seeded(self.seed, self.device), torch.no_grad():
+                with all_seeded(self.seed, self.device), torch.no_grad():
                     self.model.complete(part)
                 progress('compute', _COMPLETION * len(part))
             if self.device.type != 'cpu':
@@ -338,7 +335,7 @@ class CoSegInferencer:
         if len(record['images']) > 100:
             return_freed_memory()
         batch = dict(inputs=[results.pop('inputs')], data_samples=[results.pop('data_samples')])
-        problem = self._optimise(record['group'], batch) if self.optimization else None
+        problem = self._optimize(record['group'], batch) if self.optimization else None
         try:
             self.model.soft_only = soft_only
             # Not inference_mode, in which nothing could be trained on the group.
@@ -351,8 +348,8 @@ class CoSegInferencer:
                 sample.set_metainfo(dict(warnings=(problem,)))
         return group
 
-    def _optimise(self, name: str, batch: dict) -> str | None:
-        """Optimise the model on a group, from the initial weights; what went wrong, or None."""
+    def _optimize(self, name: str, batch: dict) -> str | None:
+        """Optimize the model on a group, from the initial weights; what went wrong, or None."""
         pairs = list(zip(batch['inputs'][0], batch['data_samples'][0]))
         batches = GroupBatches(
             dict(group=name, images=[dict(pair=pair) for pair in pairs]),
@@ -372,7 +369,7 @@ class CoSegInferencer:
                 optimize_group(self.model, batches, self.optimization, whole=batch)
         except NonFiniteLossError as error:
             self._initial.restore()
-            return f'not optimised: {error}'
+            return f'not optimized: {error}'
         finally:
             self.model.eval()
         return None
@@ -577,7 +574,7 @@ def _device(device: str | torch.device | None) -> torch.device:
         device = torch.device(device)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(f'the device {device!s} cannot be used: {error}') from error
+        raise MMCosegError(f'the device {device!s} cannot be used: {error}') from error
     return device
 
 
@@ -597,7 +594,7 @@ def _load_weights(model: torch.nn.Module, noted: WeightsToLoad, path: str, trust
     }
     missing = sorted(set(own) - set(fitting))
     if len(fitting) < 0.9 * len(own):
-        raise ValueError(
+        raise MMCosegError(
             f'{path} holds weights of another model: {len(missing)} of the {len(own)} tensors are '
             f'missing or of another shape, such as {", ".join(missing[:3])}'
         )
@@ -614,7 +611,7 @@ def _nothing() -> Iterator[None]:
 
 @contextmanager
 def _quiet(least: int = logging.WARNING) -> Iterator[None]:
-    """Without mmengine's report of how every single weight was initialised, or is not trained."""
+    """Without mmengine's report of how every single weight was initialized, or is not trained."""
     with redirect_stdout(StringIO()), warnings.catch_warnings():
         warnings.simplefilter('ignore')  # of what the libraries would need for other ends
         import mmseg.datasets
@@ -626,19 +623,3 @@ def _quiet(least: int = logging.WARNING) -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
-
-
-@contextmanager
-def _seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed every generator for a while, and put them back afterwards."""
-    before = random.getstate(), np.random.get_state()
-    devices = [device] if device.type == 'cuda' else []
-    with torch.random.fork_rng(devices):
-        random.seed(seed)
-        np.random.seed(seed % 2**32)
-        torch.manual_seed(seed)
-        try:
-            yield
-        finally:
-            random.setstate(before[0])
-            np.random.set_state(before[1])

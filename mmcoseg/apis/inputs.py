@@ -19,6 +19,7 @@ from ..datasets.image_io import (
     from_pil,
     open_image,
 )
+from ..errors import MMCosegError
 
 __all__ = ['ImageItem', 'ImageLimits', 'InputGroup', 'SkippedFile', 'read_inputs']
 
@@ -200,9 +201,9 @@ def read_inputs(
 
     Raises:
         FileNotFoundError: if there is no such file or folder.
-        ValueError: if there is no image in it, or none of a kind that can be read, a group without
+        MMCosegError: if there is no image in it, or none of a kind that can be read, a group without
             a name, or an array that is no image.
-        TypeError: for anything else than the above.
+        MMCosegError: for anything else than the above.
 
     Example:
         >>> white = np.full((4, 6, 3), 255, np.uint8)
@@ -210,14 +211,16 @@ def read_inputs(
         [('a', 2), ('b', 1)]
     """
     if channel_order not in ('bgr', 'rgb'):
-        raise ValueError(f"channel_order must be 'bgr' or 'rgb', got {channel_order!r}")
+        raise MMCosegError(f"channel_order must be 'bgr' or 'rgb', got {channel_order!r}")
     notes = [] if notes is None else notes
     reader = _Reader(channel_order == 'rgb', notes)
     if isinstance(inputs, Mapping):
         found = []
         for name, value in inputs.items():
             if not isinstance(name, str) or not name.strip():
-                raise ValueError(f'names of groups must be texts that are not empty, got {name!r}')
+                raise MMCosegError(
+                    f'names of groups must be texts that are not empty, got {name!r}'
+                )
             sources = [source for part in reader.read(value) for source in part[1]]
             found.append((name, sources))
     else:
@@ -225,7 +228,7 @@ def read_inputs(
     empty = [name for name, sources in found if not sources]
     if empty or not found:
         where = f'the groups {empty}' if empty else 'the input'
-        raise ValueError(f'{where} without any image; give folders, files or arrays')
+        raise MMCosegError(f'{where} without any image; give folders, files or arrays')
     _require_readable([source for _, sources in found for source in sources])
     names = _distinct([name for name, _ in found])
     groups = []
@@ -250,7 +253,7 @@ class _Reader:
         if isinstance(value, (np.ndarray, Image.Image)):
             return [(_UNNAMED, [self.picture(value, 0, 1)])]
         if isinstance(value, Mapping) or not isinstance(value, Iterable):
-            raise TypeError(_expected(value))
+            raise MMCosegError(_expected(value))
         return self.several(list(value))
 
     def several(self, values: Sequence[Any]) -> _Groups:
@@ -274,7 +277,7 @@ class _Reader:
                 else:
                     sources.append(path)
             else:
-                raise TypeError(_expected(value))
+                raise MMCosegError(_expected(value))
         if twice:
             self.notes.append(f'given more than once, taken once: {_named(twice)}')
         sources = self.without_strange(sources)
@@ -316,7 +319,7 @@ class _Reader:
         if image.dtype != np.uint8 or not (
             image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (1, 3))
         ):
-            raise ValueError(
+            raise MMCosegError(
                 f'image {number} is an array {image.shape} of {image.dtype}; images must be '
                 '(H, W, 3) or (H, W) of uint8, 0 to 255'
             )
@@ -364,7 +367,7 @@ class _Reader:
             if deep:
                 parents = list(dict.fromkeys(str(path.parent) for path in deep))
                 message += f'; there are some further down: give {" or ".join(parents[:4])}'
-            raise ValueError(message)
+            raise MMCosegError(message)
         if deep:
             self.notes.append(
                 f'not looked into: {_named([str(path) for path in deep])} (images are taken from '
@@ -399,10 +402,10 @@ class _Reader:
 
     def text_file(self, file: Path) -> _Groups:
         if file.suffix.lower() in _ARCHIVES:
-            raise ValueError(f'{file} is an archive; unpack it and give the folder')
+            raise MMCosegError(f'{file} is an archive; unpack it and give the folder')
         content = file.read_bytes()
         if b'\0' in content[:4096]:
-            raise ValueError(
+            raise MMCosegError(
                 f'{file} is neither an image ({", ".join(IMAGE_SUFFIXES)}) nor a text file of paths'
             )
         named: dict[str, list[_Source]] = {}
@@ -427,9 +430,9 @@ class _Reader:
             else:
                 by_parent.setdefault(_folder_of(path), []).append(path)
         if not seen:
-            raise ValueError(f'{file} names no image; write one path a line')
+            raise MMCosegError(f'{file} names no image; write one path a line')
         if not any(os.path.lexists(path) for _, path in seen):
-            raise ValueError(
+            raise MMCosegError(
                 f'{file} is taken for a text file of paths, and none of the {len(seen)} that it '
                 f'names is there (the first is {next(iter(seen))[1]}); write one path a line, '
                 'relative to the file'
@@ -480,7 +483,7 @@ def _without_companions(sources: Sequence[_Source], notes: list[str]) -> list[_S
 
 def _require_readable(sources: Sequence[_Source]) -> None:
     """Raises:
-    ValueError: if all images are of kinds that cannot be read, with what helps.
+    MMCosegError: if all images are of kinds that cannot be read, with what helps.
     """
     examples: dict[str, str] = {}
     for source in sources:
@@ -490,7 +493,7 @@ def _require_readable(sources: Sequence[_Source]) -> None:
             return
         examples.setdefault(cure, name)
     kinds = '; '.join(f'{name} {cure}' for cure, name in examples.items())
-    raise ValueError(f'no image of the input can be read ({len(sources)} files): {kinds}')
+    raise MMCosegError(f'no image of the input can be read ({len(sources)} files): {kinds}')
 
 
 def _folder_of(path: Path) -> Path:

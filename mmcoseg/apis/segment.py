@@ -19,11 +19,12 @@ from PIL import Image
 
 from ..datasets.image_io import BadImageError
 from ..engine.launch import optimizes_groups
+from ..errors import MMCosegError
+from ..files import display_name, file_name_of, write_atomically
 from ..models.ops import ClassCount
 from ..structures import CoSegDataSample, GroupDataSample
 from .export import ResultWriter
 from .export.durations import show_time
-from .export.files import display_name, file_name_of, write_atomically
 from .inferencer import CoSegInferencer, default_workers, inference_config
 from .inputs import ImageItem, ImageLimits, InputGroup, read_inputs
 from .progress import RunProgress, quiet_progress
@@ -131,7 +132,7 @@ def segment_to_folder(
     Raises:
         OSError: if the folder cannot be written to, before anything is computed; or if another
             run is writing to it.
-        ValueError: if the folder has results of other settings, which it names.
+        MMCosegError: if the folder has results of other settings, which it names.
     """
     progress = progress or quiet_progress()
     limits = limits or ImageLimits()
@@ -405,7 +406,7 @@ class _Results:
 
     def check_settings(self) -> None:
         """Raises:
-        ValueError: if there are results of other settings.
+        MMCosegError: if there are results of other settings.
         """
         for name, state in self.groups.items():
             there = state['settings']
@@ -415,7 +416,7 @@ class _Results:
                 if self.settings.get(key) != there.get(key)
             ]
             if different:
-                raise ValueError(
+                raise MMCosegError(
                     f'{self.out} has results of other settings (group {display_name(name)!r}): '
                     f'{"; ".join(different)}. Use --overwrite to compute the groups of the input '
                     'anew, or another folder'

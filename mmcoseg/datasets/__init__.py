@@ -11,7 +11,7 @@ from .instances import (
     SOCDataset,
     VOC12Dataset,
 )
-from .multi_class import MultiClassCoSegDataset, MultiClassVOCDataset
+from .multiclass import MultiClassCoSegDataset, MultiClassVOCDataset
 from .named import ICoseg8Dataset, InternetDataset, MSRC7Dataset, PASCALCoSegDataset
 from .samplers import EpisodeSampler
 from .synthetic import SyntheticCoSegDataset

@@ -1,19 +1,20 @@
 """Data sets of groups in the canonical layout."""
 
-import random
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from mmengine.dataset import BaseDataset
 
+from ..errors import MMCosegError
+from ..options import one_of
 from ..registry import DATASETS, TRANSFORMS
+from ..seeding import random_state
 from .image_io import IMAGE_SUFFIXES
 from .records import check_records
 
-__all__ = ['CoSegDataset', 'group_names', 'image_files', 'random_state', 'select_groups']
+__all__ = ['CoSegDataset', 'group_names', 'image_files', 'select_groups']
 
 MissingMasks = Literal['auto', 'error', 'keep']
 
@@ -52,9 +53,9 @@ class CoSegDataset(BaseDataset):
 
     Raises:
         FileNotFoundError: if the folder or one of its parts is not there, with what is expected.
-        TypeError: if ``groups``, ``exclude_groups`` or the classes are no list.
-        TypeError, ValueError: if a subclass gives records that lack something.
-        ValueError: for unknown groups, names that come twice or none at all, an empty group, two
+        MMCosegError: if ``groups``, ``exclude_groups`` or the classes are no list.
+        MMCosegError: if a subclass gives records that lack something.
+        MMCosegError: for unknown groups, names that come twice or none at all, an empty group, two
             images of one stem, missing masks, a fold that is none or leaves a group empty.
     """
 
@@ -82,10 +83,7 @@ class CoSegDataset(BaseDataset):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        if missing_masks not in get_args(MissingMasks):
-            raise ValueError(
-                f'missing_masks must be one of {get_args(MissingMasks)}, got {missing_masks!r}'
-            )
+        one_of('missing_masks', missing_masks, MissingMasks)
         self.groups = None if groups is None else group_names('groups', groups)
         # Several parts of a program may have put together what to leave out: twice does no harm.
         self.exclude_groups = group_names('exclude_groups', exclude_groups or (), chosen=False)
@@ -134,7 +132,7 @@ class CoSegDataset(BaseDataset):
         """Number the categories by these names from now on.
 
         Raises:
-            ValueError: if groups were taken out after the data set was read, which it would not
+            MMCosegError: if groups were taken out after the data set was read, which it would not
                 know any more.
         """
         classes = tuple(classes)
@@ -146,7 +144,7 @@ class CoSegDataset(BaseDataset):
         self._fully_initialized = False
         self.full_init()
         if len(self) != count:
-            raise ValueError(
+            raise MMCosegError(
                 f'{type(self).__name__} in {self.data_root} has {len(self)} groups, of which '
                 f'{count} were left: choose them with groups= or indices= instead of get_subset_'
             )
@@ -159,7 +157,7 @@ class CoSegDataset(BaseDataset):
     def _group_record(self, group: str, folder: Path) -> dict:
         files = image_files(folder)
         if not files:
-            raise ValueError(
+            raise MMCosegError(
                 f'{folder} holds no image ({", ".join(IMAGE_SUFFIXES)}); add some, or leave the '
                 f'group out with exclude_groups=[{group!r}]'
             )
@@ -188,7 +186,7 @@ class CoSegDataset(BaseDataset):
         )
         if not all(present) and not keep:
             missing = [str(mask) for mask, there in zip(masks, present) if not there]
-            raise ValueError(
+            raise MMCosegError(
                 f'group {group!r} has {len(missing)} images without a mask: '
                 f'{", ".join(missing[:5])}{", ..." if len(missing) > 5 else ""}; add them, remove '
                 "the images, or set missing_masks='keep' to predict only"
@@ -207,7 +205,7 @@ class CoSegDataset(BaseDataset):
         for record in self.data_list:
             chosen = record['images'][index::count]
             if not len(chosen):
-                raise ValueError(
+                raise MMCosegError(
                     f'{type(self).__name__}: group {record["group"]!r} has {len(record["images"])} '
                     f'images, none of them in the fold {self.fold}; leave the group out with '
                     'exclude_groups, or choose fewer folds'
@@ -249,36 +247,22 @@ def checked_fold(fold: Sequence[int]) -> tuple[int, int]:
     """A fold (index, count) as a tuple.
 
     Raises:
-        ValueError: if it is not two integers with 0 <= index < count.
+        MMCosegError: if it is not two integers with 0 <= index < count.
     """
     integers = isinstance(fold, Sequence) and all(isinstance(n, int) for n in fold)
     if not integers or len(fold) != 2 or not 0 <= fold[0] < fold[1]:
-        raise ValueError(
+        raise MMCosegError(
             f'fold must be (index, count) with 0 <= index < count, such as (0, 2) for one half of '
             f'the images; got {fold!r}'
         )
     return tuple(fold)
 
 
-@contextmanager
-def random_state(key: tuple[int, ...]) -> Iterator[None]:
-    """Seed the generators that transforms use, for a while."""
-    before = random.getstate(), np.random.get_state()
-    state = np.random.SeedSequence(key).generate_state(2)
-    random.seed(int(state[0]))
-    np.random.seed(state[1])
-    try:
-        yield
-    finally:
-        random.setstate(before[0])
-        np.random.set_state(before[1])
-
-
 def image_files(folder: Path) -> list[Path]:
     """The images in a folder, sorted by name.
 
     Raises:
-        ValueError: if two of them differ only in their suffix, since masks go by the stem.
+        MMCosegError: if two of them differ only in their suffix, since masks go by the stem.
     """
     files = sorted(
         file
@@ -290,7 +274,7 @@ def image_files(folder: Path) -> list[Path]:
     by_stem: dict[str, Path] = {}
     for file in files:
         if file.stem in by_stem:
-            raise ValueError(
+            raise MMCosegError(
                 f'{by_stem[file.stem]} and {file} have one stem, so that a mask '
                 f'{file.stem}.png could belong to either; rename one'
             )
@@ -307,20 +291,20 @@ def group_names(option: str, names: Sequence[str], chosen: bool = True) -> list[
         chosen: they are the groups to use: there must be some, and none twice.
 
     Raises:
-        TypeError: if they are a single text, or anything else than a list of texts.
-        ValueError: if there are none, or one comes twice, where that matters.
+        MMCosegError: if they are a single text, or anything else than a list of texts.
+        MMCosegError: if there are none, or one comes twice, where that matters.
     """
     if isinstance(names, str):
-        raise TypeError(f'{option} must be a list of names, got {names!r}; give [{names!r}]')
+        raise MMCosegError(f'{option} must be a list of names, got {names!r}; give [{names!r}]')
     if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
-        raise TypeError(
+        raise MMCosegError(
             f'{option} must be a list of names (texts), got {names!r} ({type(names).__name__})'
         )
     if chosen and not names:
-        raise ValueError(f'{option} is empty, which leaves no group; None stands for all groups')
+        raise MMCosegError(f'{option} is empty, which leaves no group; None stands for all groups')
     twice = sorted({name for name in names if names.count(name) > 1})
     if chosen and twice:
-        raise ValueError(f'{option} has {twice} more than once; name each group once')
+        raise MMCosegError(f'{option} has {twice} more than once; name each group once')
     return list(names)
 
 
@@ -333,17 +317,17 @@ def select_groups(
     """The groups to use, in the order asked for, or else as they come.
 
     Raises:
-        TypeError, ValueError: as :func:`group_names`.
-        ValueError: if one asked for or excluded is not there, with those that are; or if none is
+        MMCosegError: as :func:`group_names`.
+        MMCosegError: if one asked for or excluded is not there, with those that are; or if none is
             left.
     """
     if groups is not None:
         groups = group_names('groups', groups)
     unknown = sorted((set(groups or ()) | set(exclude_groups)) - set(available))
     if unknown:
-        raise ValueError(f'{where} has no group {unknown}; it has {list(available)}')
+        raise MMCosegError(f'{where} has no group {unknown}; it has {list(available)}')
     wanted = available if groups is None else groups
     names = [name for name in wanted if name not in set(exclude_groups)]
     if not names:
-        raise ValueError(f'{where} has no group to use (excluded: {list(exclude_groups)})')
+        raise MMCosegError(f'{where} has no group to use (excluded: {list(exclude_groups)})')
     return names

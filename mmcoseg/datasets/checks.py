@@ -13,12 +13,13 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from ..errors import MMCosegError
 from ..structures.rle import polygons_with_area
 from .base import CoSegDataset
 from .coco_file import CocoFile, area_of, image_size, read_coco, rle_of
 from .image_io import IMAGE_SUFFIXES, read_image, read_mask
 from .instances import split_file_name
-from .multi_class import CLASSES_FILE, classes_in_name, read_class_names
+from .multiclass import CLASSES_FILE, classes_in_name, read_class_names
 from .transforms.loading import mask_doubt
 
 __all__ = ['DataReport', 'Problem', 'check_data', 'format_report']
@@ -247,7 +248,7 @@ def _check_instances(
             group, name = split_file_name(image, file)
             identity = (group, Path(name).stem)
             if identity in seen:
-                raise ValueError(f'{seen[identity]} and {image["file_name"]} have one stem')
+                raise MMCosegError(f'{seen[identity]} and {image["file_name"]} have one stem')
             seen[identity] = image['file_name']
             path = image_root / group / name
             if not _is_there(path):

@@ -9,6 +9,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..errors import MMCosegError
 from ..structures.rle import as_rle
 
 __all__ = [
@@ -66,7 +67,7 @@ def read_coco(
 
     Raises:
         FileNotFoundError: if it is not there.
-        ValueError: if it is no json, or none of COCO's form.
+        MMCosegError: if it is no json, or none of COCO's form.
     """
     return parse_coco(read_json(file, who, hint), file, report)
 
@@ -78,12 +79,12 @@ def read_json(file: str | Path, who: str = '', hint: str = '') -> Any:
     except FileNotFoundError:
         raise FileNotFoundError(f'{who}there is no file {file}.{hint}') from None
     if content.startswith(_GZIP_HEAD):
-        raise ValueError(f'{file} is compressed: unpack it with gunzip first')
+        raise MMCosegError(f'{file} is compressed: unpack it with gunzip first')
     try:
         # Of bytes, json finds out the encoding, and passes over a mark of byte order.
         return json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise ValueError(
+        raise MMCosegError(
             f'{file} is not valid json ({error}); write or download it once more'
         ) from error
 
@@ -100,10 +101,10 @@ def parse_coco(
     if report is None:
         report = StrictReport(file)
     if not isinstance(content, dict):
-        raise ValueError(f'{file} is {_kind(content)}: not a file of COCO instances')
+        raise MMCosegError(f'{file} is {_kind(content)}: not a file of COCO instances')
     missing = {'images', 'annotations', 'categories'} - set(content)
     if missing:
-        raise ValueError(f'{file} has no {sorted(missing)}: it is not a file of COCO instances')
+        raise MMCosegError(f'{file} has no {sorted(missing)}: it is not a file of COCO instances')
     listed = dict(image=_entries(content, 'images', report))
     sound: dict[str, dict] = dict(image=_images(listed['image'], report))
     if with_categories:
@@ -168,15 +169,15 @@ def image_size(image: dict) -> tuple[int, int]:
     """Height and width of an image entry, in pixels.
 
     Raises:
-        ValueError: if it has none, or none that are positive whole numbers.
+        MMCosegError: if it has none, or none that are positive whole numbers.
     """
     sides = []
     for key in ('height', 'width'):
         side = image.get(key)
         if side is None:
-            raise ValueError(f'has no {key!r}')
+            raise MMCosegError(f'has no {key!r}')
         if not _is_number(side) or side != side // 1 or side < 1:
-            raise ValueError(f'its {key} is {repr(side)[:40]}, not a positive whole number')
+            raise MMCosegError(f'its {key} is {repr(side)[:40]}, not a positive whole number')
         sides.append(int(side))
     return sides[0], sides[1]
 
@@ -203,12 +204,12 @@ def refuse_moved_polygons(
         size: height and width of the image that they are to be drawn on.
 
     Raises:
-        ValueError: if there are such polygons.
+        MMCosegError: if there are such polygons.
     """
     if listed is None or listed == size:
         return
     if any(isinstance(shape, list) for shape in shapes):
-        raise ValueError(
+        raise MMCosegError(
             f'its polygons are of an image of {listed[0]} x {listed[1]}, it is {size[0]} x '
             f'{size[1]} (height x width, upright)'
         )
@@ -218,14 +219,14 @@ def area_of(annotation: dict) -> float:
     """The ``area`` of an annotation, in pixels.
 
     Raises:
-        ValueError: if it has none, or one that is no finite number.
+        MMCosegError: if it has none, or one that is no finite number.
     """
     name = f'annotation {annotation.get("id")}'
     if 'area' not in annotation:
-        raise ValueError(f"{name} has no key 'area'")
+        raise MMCosegError(f"{name} has no key 'area'")
     area = annotation['area']
     if not _is_number(area) or not abs(area) <= _MAX_AREA:  # nor is NaN
-        raise ValueError(f'{name}: its area is {repr(area)[:40]}, not a number of pixels')
+        raise MMCosegError(f'{name}: its area is {repr(area)[:40]}, not a number of pixels')
     return float(area)
 
 
@@ -233,12 +234,12 @@ def rle_of(annotation: dict, size: tuple[int, int]) -> dict:
     """The mask of an annotation, as :func:`mmcoseg.structures.rle.as_rle` gives it.
 
     Raises:
-        ValueError: as ``as_rle``, with the annotation's id.
+        MMCosegError: as ``as_rle``, with the annotation's id.
     """
     try:
         return as_rle(annotation.get('segmentation'), *size)
     except ValueError as error:
-        raise ValueError(f'annotation {annotation["id"]}: {error}') from error
+        raise MMCosegError(f'annotation {annotation["id"]}: {error}') from error
 
 
 class StrictReport:
@@ -255,7 +256,7 @@ class StrictReport:
 
     def __call__(self, severity: str, message: str) -> None:
         if severity == 'error':
-            raise ValueError(
+            raise MMCosegError(
                 f'{self.file}: {message}; correct or remove it (`mmcoseg check-data` lists all '
                 'that is wrong with a data set)'
             )

@@ -15,6 +15,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 from mmengine.logging import print_log
 
 from ..compat import return_freed_memory
+from ..errors import MMCosegError
 from .coco_file import StrictReport, area_of, listed_size, parse_coco, read_json
 
 __all__ = ['CocoIndex', 'IndexedAnnotation', 'open_index']
@@ -128,7 +129,7 @@ def open_index(file: str | Path, who: str = '', hint: str = '') -> CocoIndex:
 
     Raises:
         FileNotFoundError: if it is not there.
-        ValueError: if it is no file of COCO instances, one of its entries is not sound, or an
+        MMCosegError: if it is no file of COCO instances, one of its entries is not sound, or an
             annotation has no ``area``.
     """
     file = Path(file)
@@ -220,7 +221,7 @@ def _read(file: Path) -> tuple[dict[str, np.ndarray], list[str], list[str]]:
     try:
         areas = [area_of(a) for a in annotations]
     except ValueError as error:
-        raise ValueError(f'{file}: {error}') from error
+        raise MMCosegError(f'{file}: {error}') from error
     crowds = [bool(a.get('iscrowd')) for a in annotations]
     shapes, shape_ends = bytearray(), []
     for number in order:

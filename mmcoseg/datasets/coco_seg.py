@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..errors import MMCosegError
 from ..registry import DATASETS
 from .base import CoSegDataset
 from .coco_index import open_index
@@ -38,7 +39,7 @@ class COCOSEGDataset(CoSegDataset):
 
     Raises:
         FileNotFoundError: if the annotations are not there.
-        ValueError: if they are no COCO instances, or no category has enough images.
+        MMCosegError: if they are no COCO instances, or no category has enough images.
     """
 
     HINT = (
@@ -75,7 +76,7 @@ class COCOSEGDataset(CoSegDataset):
         }
         enough = [name for name in members if len(members[name]) >= self.min_images]
         if not enough:
-            raise ValueError(
+            raise MMCosegError(
                 f'{self.ann_file}: no category has {self.min_images} images with an instance above '
                 f'{self.min_area} pixels; lower min_images or min_area'
             )

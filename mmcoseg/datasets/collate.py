@@ -2,6 +2,8 @@
 
 from mmengine.registry import FUNCTIONS
 
+from ..errors import MMCosegError
+
 __all__ = ['group_collate']
 
 
@@ -20,12 +22,12 @@ def group_collate(batch: list[dict]) -> dict:
         ``dict(inputs=list[list[Tensor]], data_samples=list[GroupDataSample])``.
 
     Raises:
-        TypeError: if an item does not have that form, with what it has instead.
+        MMCosegError: if an item does not have that form, with what it has instead.
     """
     for item in batch:
         if not isinstance(item, dict) or not {'inputs', 'data_samples'} <= set(item):
             what = sorted(item) if isinstance(item, dict) else type(item).__name__
-            raise TypeError(
+            raise MMCosegError(
                 'group_collate takes items with the keys inputs and data_samples, got '
                 f"{what}: does the data set's pipeline end with PackGroupInputs?"
             )

@@ -5,6 +5,7 @@ from typing import Any
 
 from mmengine.dataset import ConcatDataset
 
+from ..errors import MMCosegError
 from ..registry import DATASETS
 from .base import CoSegDataset
 
@@ -26,8 +27,8 @@ class ConcatCoSegDataset(ConcatDataset):
             parts.
 
     Raises:
-        TypeError: if one is no data set of groups.
-        ValueError: if there is none, or one was cut by ``get_subset_``, which cannot be renumbered.
+        MMCosegError: if one is no data set of groups.
+        MMCosegError: if there is none, or one was cut by ``get_subset_``, which cannot be renumbered.
 
     Example:
         >>> joined = ConcatCoSegDataset(
@@ -43,13 +44,13 @@ class ConcatCoSegDataset(ConcatDataset):
             if isinstance(dataset, dict):
                 dataset = DATASETS.build(dataset)
             if not isinstance(dataset, (CoSegDataset, ConcatCoSegDataset)):
-                raise TypeError(
+                raise MMCosegError(
                     'ConcatCoSegDataset joins data sets of groups (CoSegDataset and those derived '
                     f'from it) or their configs, got {type(dataset).__name__}'
                 )
             parts += dataset.datasets if isinstance(dataset, ConcatCoSegDataset) else [dataset]
         if not parts:
-            raise ValueError('ConcatCoSegDataset needs at least one data set, got none')
+            raise MMCosegError('ConcatCoSegDataset needs at least one data set, got none')
         for part in parts:
             part.full_init()
         classes = tuple(dict.fromkeys(name for part in parts for name in part.metainfo['classes']))

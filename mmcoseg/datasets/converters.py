@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 from rich.progress import track
 
+from ..errors import MMCosegError
 from .base import image_files
 from .image_io import IMAGE_SUFFIXES, BadImageError, read_image, read_mask
 
@@ -66,19 +67,21 @@ def convert(
 
     Raises:
         FileNotFoundError: if the source is not there.
-        ValueError: naming groups that were not found, images without a mask, or what of
+        MMCosegError: naming groups that were not found, images without a mask, or what of
             ``rename`` cannot be.
     """
     source, target = Path(source), Path(target)
     if not source.is_dir():
         raise FileNotFoundError(f'there is no folder {source} to convert')
     if rename and len(set(rename.values())) < len(rename):
-        raise ValueError(f'--rename makes one group of several folders: {rename}; name one folder')
+        raise MMCosegError(
+            f'--rename makes one group of several folders: {rename}; name one folder'
+        )
     found = _find_groups(source, layout, rename or {})
     missing = sorted(set(layout.groups) - set(found))
     if missing:
         folders = sorted({p.name for p in source.rglob('*') if p.is_dir()})[:40]
-        raise ValueError(
+        raise MMCosegError(
             f'{source} has no images for the groups {missing}; its folders are {folders}. Say '
             "which is which with --rename 'FOLDER=GROUP'"
         )
@@ -99,7 +102,7 @@ def _find_groups(source: Path, layout: Layout, rename: dict[str, str]) -> dict[s
             folders.append(folder)
     absent = sorted(set(rename) - {folder.name for folder in folders})
     if absent:
-        raise ValueError(
+        raise MMCosegError(
             f'--rename: {source} has no folder of images called {absent}; it has '
             f'{[folder.name for folder in folders[:40]]}'
         )
@@ -132,7 +135,7 @@ def _convert_group(group: str, folder: Path, source: Path, target: Path, layout:
         else:
             pairs.append((image, mask))
     if without:
-        raise ValueError(
+        raise MMCosegError(
             f'{folder}: {len(without)} images have no ground truth, the first are {without[:5]}; '
             f'looked for folders {list(layout.mask_folders)}'
         )
@@ -155,7 +158,7 @@ def _convert_group(group: str, folder: Path, source: Path, target: Path, layout:
 
 
 def _binary(mask: Path) -> np.ndarray:
-    """0 / 255 from ground truth of any of the usual forms: grey, palette, or coloured objects."""
+    """0 / 255 from ground truth of any of the usual forms: gray, palette, or colored objects."""
     try:
         values = read_mask(mask)
     except BadImageError:
@@ -199,7 +202,7 @@ def run_converter(layout: Layout, description: str, argv: Sequence[str] | None =
         nargs='+',
         default=[],
         metavar='FOLDER=GROUP',
-        help='names of folders in the download that are not recognised',
+        help='names of folders in the download that are not recognized',
     )
     arguments = parser.parse_args(argv)
     rename = {}

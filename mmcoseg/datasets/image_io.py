@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from ..compat import pillow_reads_avif, pillow_reads_heif
+from ..errors import MMCosegError
 from ..structures import CoSegDataSample
 
 __all__ = [
@@ -54,7 +55,7 @@ _PNG_HEAD = b'\x89PNG\r\n\x1a\n'
 _OPAQUE = 128
 
 
-class BadImageError(ValueError):
+class BadImageError(MMCosegError):
     """An image or mask that cannot be used; the message names the file and the cause."""
 
 
@@ -156,7 +157,7 @@ def _open(path: str | Path) -> Image.Image:
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """Read an image of any kind as 8-bit colour, upright, as :func:`from_pil` says.
+    """Read an image of any kind as 8-bit color, upright, as :func:`from_pil` says.
 
     Returns:
         (H, W, 3) uint8, BGR (the order of OpenCV and mmcv).
@@ -169,9 +170,9 @@ def read_image(path: str | Path) -> np.ndarray:
 
 
 def from_pil(image: Image.Image) -> np.ndarray:
-    """A Pillow image of any kind as 8-bit colour, upright.
+    """A Pillow image of any kind as 8-bit color, upright.
 
-    Grey becomes three equal channels, a palette its colours, CMYK is converted; 16-bit values are
+    Gray becomes three equal channels, a palette its colors, CMYK is converted; 16-bit values are
     scaled (divided by 257), not cut off; so are floats, where they lie within [0, 1] from there,
     and values outside of 0..65535 from their own range; transparency is laid over white; a
     rotation noted in the EXIF data is carried out; of an animation the current (first) frame is
@@ -182,8 +183,8 @@ def from_pil(image: Image.Image) -> np.ndarray:
     """
     image = _upright(image)
     if image.mode in ('I', 'F') or image.mode.startswith('I;16'):
-        grey = np.rint(_to_255(np.asarray(image))).astype(np.uint8)
-        return np.repeat(grey[:, :, None], 3, axis=2)
+        gray = np.rint(_to_255(np.asarray(image))).astype(np.uint8)
+        return np.repeat(gray[:, :, None], 3, axis=2)
     if image.mode in ('RGBA', 'LA', 'PA') or 'transparency' in image.info:
         image = image.convert('RGBA')
         background = Image.new('RGBA', image.size, 'white')
@@ -199,7 +200,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _to_255(values: np.ndarray) -> np.ndarray:
-    """Grey values of any range, integers or floats, as float64 from 0 to 255."""
+    """Gray values of any range, integers or floats, as float64 from 0 to 255."""
     floats = values.dtype.kind == 'f'
     values = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
     low, high = values.min(initial=0), values.max(initial=0)
@@ -207,24 +208,24 @@ def _to_255(values: np.ndarray) -> np.ndarray:
         return (values - low) * (255 / (high - low))
     if floats and high <= 1:
         return values * 255
-    # Pillow gives 16-bit grey files in modes of more bits; what fits into 8 is taken as it is.
+    # Pillow gives 16-bit gray files in modes of more bits; what fits into 8 is taken as it is.
     return values / 257 if high > 255 else values
 
 
 def read_mask(path: str | Path) -> np.ndarray:
     """Read a mask's values as they stand in the file.
 
-    Palette images give their indices; colour images must be grey in all pixels; 1-bit images give
+    Palette images give their indices; color images must be gray in all pixels; 1-bit images give
     0 and 1; EXIF rotations are ignored. Transparency is ignored, too, unless it is all that there
     is: where all opaque pixels have one color, these are the object, with the color's value if it
-    is grey and not black, and 255 otherwise, and the transparent ones are 0.
+    is gray and not black, and 255 otherwise, and the transparent ones are 0.
 
     Returns:
         (H, W) uint8.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        BadImageError: if it is no image, or coloured, or has values above 255.
+        BadImageError: if it is no image, or colored, or has values above 255.
     """
     image = _open(path)
     mode = image.mode
@@ -240,7 +241,7 @@ def read_mask(path: str | Path) -> np.ndarray:
         if (values != values[:, :, :1]).any():
             hint = '; if its transparency is the mask, save that alone' if with_alpha else ''
             raise BadImageError(
-                f'{path} is {mode}, expected palette or grey: it is a colour image, not a mask; '
+                f'{path} is {mode}, expected palette or gray: it is a color image, not a mask; '
                 'save one value a pixel (0 background, 1 or 255 object, or 1..K object classes)'
                 f'{hint}'
             )
@@ -269,8 +270,8 @@ def _mask_in_alpha(values: np.ndarray) -> np.ndarray | None:
     if (shown != shown[0]).any():
         return None
     color = shown[0]
-    grey = (color == color[0]).all() and color[0] > 0
-    return np.where(opaque, color[0] if grey else 255, 0).astype(np.uint8)
+    gray = (color == color[0]).all() and color[0] > 0
+    return np.where(opaque, color[0] if gray else 255, 0).astype(np.uint8)
 
 
 def image_of(sample: CoSegDataSample) -> np.ndarray:
@@ -284,8 +285,8 @@ def image_of(sample: CoSegDataSample) -> np.ndarray:
         (H, W, 3) uint8 BGR, upright. Not to be written into: it may be the sample's own array.
 
     Raises:
-        KeyError: if the sample names no image.
-        ValueError: if ``ori_img`` is no such array.
+        MMCosegError: if the sample names no image.
+        MMCosegError: if ``ori_img`` is no such array.
         FileNotFoundError, BadImageError: as :func:`read_image`.
 
     Example:
@@ -297,13 +298,13 @@ def image_of(sample: CoSegDataSample) -> np.ndarray:
     if image is not None:
         if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.shape[2:] != (3,):
             found = f'{image.dtype} {image.shape}' if hasattr(image, 'dtype') else type(image)
-            raise ValueError(f"a sample's ori_img must be (H, W, 3) uint8 BGR, got {found}")
+            raise MMCosegError(f"a sample's ori_img must be (H, W, 3) uint8 BGR, got {found}")
         return image
     if sample.get('render') is not None:
         return sample.get('render').load()[0]
     if sample.get('img_path'):
         return read_image(sample.get('img_path'))
-    raise KeyError(
+    raise MMCosegError(
         f"the sample {sample.get('group')}/{sample.get('stem')} names no image; put 'img_path' "
         "(or 'ori_img') into the meta_keys of PackGroupInputs"
     )

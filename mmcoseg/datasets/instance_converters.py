@@ -21,6 +21,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from rich.progress import track
 
+from ..errors import MMCosegError
 from ..structures.rle import encode_masks
 from .base import image_files
 from .coco_file import image_size, read_coco, rle_of
@@ -77,8 +78,8 @@ _COCO_NAMES = dict(
 #: The same classes as COCO calls them.
 COCO_VOC_CLASSES = tuple(_COCO_NAMES.get(name, name) for name in VOC_CLASSES)
 
-#: Colours of SOC's instances, in the order of the names in their text files.
-_SOC_COLOURS = (
+#: Colors of SOC's instances, in the order of the names in their text files.
+_SOC_COLORS = (
     (255, 0, 0),
     (0, 255, 0),
     (0, 0, 255),
@@ -121,7 +122,7 @@ def read_published(root: str | Path) -> Iterator[SourceImage]:
     are, ``SalRes_ZhangICCV17/<class>/x.mat`` and ``MCG_fast/<class>/x.mat``.
 
     Raises:
-        ValueError: naming images without a mask, and masks without an image.
+        MMCosegError: naming images without a mask, and masks without an image.
     """
     root = Path(root)
     for folder in _folders(root / 'Image'):
@@ -129,13 +130,13 @@ def read_published(root: str | Path) -> Iterator[SourceImage]:
         for mask in sorted((root / 'Mask' / folder.name).glob('*.png')):
             match = _INSTANCE_FILE.match(mask.stem)
             if match is None:
-                raise ValueError(f'{mask} is not called <image>_InstID_<number>.png')
+                raise MMCosegError(f'{mask} is not called <image>_InstID_<number>.png')
             masks[match['stem']].append(mask)
         images = image_files(folder)
         without = [image.name for image in images if image.stem not in masks]
         orphans = sorted(set(masks) - {image.stem for image in images})
         if without or orphans:
-            raise ValueError(
+            raise MMCosegError(
                 f'{folder}: images without masks {without[:5]}, masks without images {orphans[:5]} '
                 f'({len(without)} and {len(orphans)} in all)'
             )
@@ -174,7 +175,7 @@ def read_coco_images(
 
     Raises:
         FileNotFoundError: if neither split's annotations are there.
-        ValueError: if annotations are not of COCO's form.
+        MMCosegError: if annotations are not of COCO's form.
     """
     root = Path(root)
     files = {split: root / 'annotations' / f'instances_{split}.json' for split in splits}
@@ -207,7 +208,7 @@ def _coco_masks(annotations: list[dict], image: dict, file: Path) -> tuple[list[
             masks = crowds if annotation.get('iscrowd') else instances
             masks.append(rle_of(annotation, size))
     except ValueError as error:
-        raise ValueError(f'{file}: {image["file_name"]}: {error}') from error
+        raise MMCosegError(f'{file}: {image["file_name"]}: {error}') from error
     return instances, crowds
 
 
@@ -221,7 +222,7 @@ def read_voc(root: str | Path, sbd: str | Path | None = None) -> Iterator[Source
 
     Raises:
         FileNotFoundError: if the folders are not there.
-        ValueError: naming a file whose objects have no class, or that is no mask.
+        MMCosegError: naming a file whose objects have no class, or that is no mask.
     """
     voc = folder_with(Path(root), 'SegmentationObject', 'the folder that holds VOC2012')
     own = {file.stem: file for file in sorted((voc / 'SegmentationObject').glob('*.png'))}
@@ -285,7 +286,7 @@ def _voc_classes(file: Path, objects: np.ndarray) -> dict[int, str]:
         counts = Counter(labels[objects == number].tolist())
         label = max((v for v in counts if 0 < v <= 20), key=counts.get, default=None)
         if label is None:
-            raise ValueError(
+            raise MMCosegError(
                 f'{file}: object {number} of SegmentationObject has no class, its pixels have the '
                 f'values {sorted(counts)[:5]}; classes are 1 to {len(VOC_CLASSES)}'
             )
@@ -310,13 +311,13 @@ def _label_masks(labels: np.ndarray, void: int | None = None) -> tuple[list[dict
 def read_soc(root: str | Path) -> Iterator[SourceImage]:
     """The images of SOC with salient objects.
 
-    ``<TrainSet|ValSet>/Imgs/x.jpg``, ``Instance gt/gt/x.png`` (a colour an instance: red, green,
+    ``<TrainSet|ValSet>/Imgs/x.jpg``, ``Instance gt/gt/x.png`` (a color an instance: red, green,
     blue, yellow, magenta, cyan; or their numbers from 1) and ``Instance gt/Instance name/x.txt``
     (a line an instance, in that order, ``1:person``). Capitals in folder names do not matter.
 
     Raises:
         FileNotFoundError: if there are no such folders.
-        ValueError: naming a file that is not of this form.
+        MMCosegError: naming a file that is not of this form.
     """
     root = Path(root)
     sets = sorted({path.parent for path in root.rglob('*') if _is_folder(path, 'instance gt')})
@@ -336,9 +337,9 @@ def read_soc(root: str | Path) -> Iterator[SourceImage]:
             if not categories:
                 continue  # nothing salient
             if not all(categories):
-                raise ValueError(f'{file}: a line is not of the form 1:person')
+                raise MMCosegError(f'{file}: a line is not of the form 1:person')
             if file.stem not in images or file.stem not in mask_of:
-                raise ValueError(f'{file} has no image in Imgs or no mask in Instance gt/gt')
+                raise MMCosegError(f'{file} has no image in Imgs or no mask in Instance gt/gt')
             mask = mask_of[file.stem]
             count = len(categories)
             yield SourceImage(
@@ -363,16 +364,16 @@ def _child(folder: Path, name: str) -> Path:
 def _soc_masks(file: Path, count: int) -> tuple[list[dict], list[dict]]:
     image = Image.open(file)
     values = np.asarray(image)
-    if image.mode not in ('P', 'L', '1') or values.max(initial=0) > len(_SOC_COLOURS):
+    if image.mode not in ('P', 'L', '1') or values.max(initial=0) > len(_SOC_COLORS):
         rgb = np.asarray(image.convert('RGB'))
         values = np.zeros(rgb.shape[:2], np.uint8)
-        for number, colour in enumerate(_SOC_COLOURS, 1):
-            values[(rgb == colour).all(axis=2)] = number
+        for number, color in enumerate(_SOC_COLORS, 1):
+            values[(rgb == color).all(axis=2)] = number
         if (rgb.any(axis=2) & (values == 0)).any():
-            raise ValueError(f'{file} has colours that stand for no instance')
+            raise MMCosegError(f'{file} has colors that stand for no instance')
     masks = np.array([values == number for number in range(1, count + 1)])
     if values.max(initial=0) > count:
-        raise ValueError(f'{file} shows more instances than the {count} that are named')
+        raise MMCosegError(f'{file} shows more instances than the {count} that are named')
     return encode_masks(masks), []
 
 
@@ -430,12 +431,12 @@ def write_instances(
 
     Raises:
         FileNotFoundError: naming an image that is not there.
-        ValueError: naming an image whose masks have another size, or a category that cannot be the
+        MMCosegError: naming an image whose masks have another size, or a category that cannot be the
             name of a folder.
     """
     for name in groups:
         if name in ('', '.', '..') or '/' in name or '\0' in name:
-            raise ValueError(f'the category {name!r} cannot be the name of a folder; rename it')
+            raise MMCosegError(f'the category {name!r} cannot be the name of a folder; rename it')
     target = Path(target)
     target.mkdir(parents=True, exist_ok=True)
     images: list[dict] = []
@@ -561,7 +562,7 @@ def run_instance_converter(
                 exclude_categories=exclude_categories,
             )
         if not groups:
-            raise ValueError(
+            raise MMCosegError(
                 f'{arguments.source}: no category has {arguments.min_images} images of its own'
             )
         counts = write_instances(arguments.target, groups)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+from ..errors import MMCosegError
 from ..registry import DATASETS
 from .base import CoSegDataset
 from .coco_file import listed_size, read_coco
@@ -60,7 +61,7 @@ class InstanceCoSegDataset(CoSegDataset):
 
     Raises:
         FileNotFoundError: if ``ann_file`` or images are not there.
-        ValueError: if it is not of this form, and as ``CoSegDataset``.
+        MMCosegError: if it is not of this form, and as ``CoSegDataset``.
     """
 
     BY_CATEGORY = False
@@ -106,7 +107,7 @@ class InstanceCoSegDataset(CoSegDataset):
         files = {split_file_name(image, self.ann_file)[1]: image for image in images}
         stems = {Path(file).stem for file in files}
         if len(files) < len(images) or len(stems) < len(files):
-            raise ValueError(f'{self.ann_file}: images of the group {group!r} have the same name')
+            raise MMCosegError(f'{self.ann_file}: images of the group {group!r} have the same name')
         there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
         missing = sorted(set(files) - there)
         if missing:
@@ -143,7 +144,7 @@ class InstanceCoSegDataset(CoSegDataset):
             for kind in ('saliency', 'proposals'):
                 published = image.get(f'{kind}_file')
                 if published and not isinstance(published, str):
-                    raise ValueError(
+                    raise MMCosegError(
                         f'{self.ann_file}: image {image["id"]}: its {kind}_file is '
                         f'{repr(published)[:40]}, not the path of a file; correct or remove it'
                     )
@@ -158,11 +159,11 @@ def split_file_name(image: dict, where: str | Path) -> tuple[str, str]:
     """Group and file of an image entry.
 
     Raises:
-        ValueError: if its ``file_name`` is not ``<group>/<file>``.
+        MMCosegError: if its ``file_name`` is not ``<group>/<file>``.
     """
     parts = PurePosixPath(str(image.get('file_name', ''))).parts
     if len(parts) != 2 or '..' in parts or parts[0] == '/':
-        raise ValueError(
+        raise MMCosegError(
             f'{where}: image {image.get("id")} has the file_name {image.get("file_name")!r}; it '
             'must be <group>/<file>'
         )

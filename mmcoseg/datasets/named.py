@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..errors import MMCosegError
 from ..registry import DATASETS
 from .base import CoSegDataset
 
@@ -40,12 +41,12 @@ class NamedDataset(CoSegDataset):
         """Only the published classes are taken from the folder; a warning names the others.
 
         Raises:
-            ValueError: if it has none of them, or not one that was asked for.
+            MMCosegError: if it has none of them, or not one that was asked for.
         """
         published = self.METAINFO.get('groups', self.METAINFO['classes'])
         known = [name for name in published if name in available]
         if not known:
-            raise ValueError(
+            raise MMCosegError(
                 f'{where} has none of the groups of {type(self).__name__} '
                 f'({", ".join(published)}); it has {available[:10]}. {self.HINT}.'
             )

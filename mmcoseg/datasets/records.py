@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from ..errors import MMCosegError
+
 __all__ = ['check_records']
 
 
@@ -17,14 +19,14 @@ def check_records(records: Sequence[dict], who: str) -> None:
         who: name of the data set's class.
 
     Raises:
-        TypeError, ValueError: naming the class, the record and the key.
+        MMCosegError: naming the class, the record and the key.
     """
     for place, record in enumerate(records):
         where = f'{who}: group record {place}'
         _require(record, ('group', 'images', 'label_ids'), where)
         where = f'{where} ({record["group"]!r})'
         if record['images'] is None or not len(record['images']):
-            raise ValueError(f'{where} has no images; leave the group out')
+            raise MMCosegError(f'{where} has no images; leave the group out')
         if isinstance(record['images'][0], dict):
             _check_images(record['images'], where)
 
@@ -35,10 +37,10 @@ def _check_images(images: Sequence[dict], where: str) -> None:
         here = f'{where}, image {number}'
         _require(image, ('group', 'stem', 'label_ids'), here)
         if all(image.get(key) is None for key in ('img_path', 'ori_img', 'render')):
-            raise ValueError(f'{here} has no img_path, and no ori_img or render in its place')
+            raise MMCosegError(f'{here} has no img_path, and no ori_img or render in its place')
         first = seen.setdefault(image['stem'], number)
         if first != number:
-            raise ValueError(
+            raise MMCosegError(
                 f'{here} has the stem {image["stem"]!r}, as image {first}; files and tables go by '
                 'group and stem, so give each image of a group its own'
             )
@@ -46,13 +48,13 @@ def _check_images(images: Sequence[dict], where: str) -> None:
 
 def _require(record: Any, keys: Sequence[str], where: str) -> None:
     if not isinstance(record, dict):
-        raise TypeError(f'{where} must be a dict, got {record!r}')
+        raise MMCosegError(f'{where} must be a dict, got {record!r}')
     for key in keys:
         if key not in record:
-            raise ValueError(
+            raise MMCosegError(
                 f'{where} has no {key}; docs/architecture.md says what group and image records hold'
             )
     if not isinstance(record['label_ids'], (tuple, list)):
-        raise TypeError(
+        raise MMCosegError(
             f'{where}: label_ids must be a tuple of category numbers, got {record["label_ids"]!r}'
         )

@@ -1,13 +1,15 @@
 """Which group comes when in training."""
 
 from collections.abc import Iterator, Sized
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from mmengine.dataset import ClassBalancedDataset, ConcatDataset, RepeatDataset
 from mmengine.dist import get_dist_info, sync_random_seed
 from torch.utils.data import Sampler
 
+from ..errors import MMCosegError
+from ..options import one_of
 from ..registry import DATA_SAMPLERS
 from .concat import ConcatCoSegDataset
 
@@ -39,8 +41,8 @@ class EpisodeSampler(Sampler):
             about equally often.
 
     Raises:
-        TypeError: for mmengine's wrappers of data sets, which do not know draws.
-        ValueError: if the data set is empty, for an unknown order, or one that is not to be
+        MMCosegError: for mmengine's wrappers of data sets, which do not know draws.
+        MMCosegError: if the data set is empty, for an unknown order, or one that is not to be
             shuffled.
 
     Example:
@@ -57,17 +59,16 @@ class EpisodeSampler(Sampler):
         order: Order = 'rounds',
     ) -> None:
         if isinstance(dataset, _WRAPPERS) and not isinstance(dataset, ConcatCoSegDataset):
-            raise TypeError(
+            raise MMCosegError(
                 f'EpisodeSampler cannot draw from a {type(dataset).__name__}, which takes numbers '
                 'of items only; join data sets with ConcatCoSegDataset, or draw some groups more '
                 "often with order='by_size'"
             )
         if len(dataset) == 0:
-            raise ValueError('EpisodeSampler needs a data set with at least one group, got none')
-        if order not in get_args(Order):
-            raise ValueError(f'order must be one of {get_args(Order)}, got {order!r}')
+            raise MMCosegError('EpisodeSampler needs a data set with at least one group, got none')
+        one_of('order', order, Order)
         if order != 'rounds' and not shuffle:
-            raise ValueError(f"shuffle=False goes with order='rounds' only, got order={order!r}")
+            raise MMCosegError(f"shuffle=False goes with order='rounds' only, got order={order!r}")
         self.rank, self.world_size = get_dist_info()
         self.size = len(dataset)
         self.seed = sync_random_seed() if seed is None else seed

@@ -1,7 +1,6 @@
-"""Optimising a model on the images of one group: what a loop and an inferencer have in common."""
+"""Optimizing a model on the images of one group: what a loop and an inferencer have in common."""
 
 import copy
-import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,9 +13,10 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict, build_optim_wrapper
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from ..datasets.base import random_state
 from ..datasets.collate import group_collate
+from ..errors import MMCosegError
 from ..registry import PARAM_SCHEDULERS
+from ..seeding import entropy_of, random_state, seed_torch
 
 __all__ = [
     'GroupBatches',
@@ -24,31 +24,18 @@ __all__ = [
     'NonFiniteLossError',
     'OptimizationEvents',
     'OptimizationSettings',
-    'group_key',
     'loss_value',
     'optimize_group',
 ]
 
 
 class NonFiniteLossError(ArithmeticError):
-    """The optimisation of a group came to a loss or to weights that are no finite numbers."""
-
-
-def group_key(seed: int, group: str, *numbers: int) -> tuple[int, ...]:
-    """Entropy for ``numpy.random.SeedSequence`` that is a function of these alone."""
-    # Names of folders may be of bytes that are no text.
-    digest = hashlib.sha256(group.encode(errors='surrogateescape')).digest()
-    return (seed, int.from_bytes(digest[:8], 'big'), *numbers)
-
-
-def _seed_torch(key: tuple[int, ...]) -> None:
-    # Seeds the CPU and all CUDA devices.
-    torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1))
+    """The optimization of a group came to a loss or to weights that are no finite numbers."""
 
 
 @dataclass
 class OptimizationSettings:
-    """How a model is optimised on a group; everything is made anew for each group.
+    """How a model is optimized on a group; everything is made anew for each group.
 
     Args:
         optim_wrapper: config of the optimizer wrapper, as the runner's.
@@ -64,12 +51,12 @@ class OptimizationSettings:
 
     def __post_init__(self) -> None:
         if not isinstance(self.optim_wrapper, dict):
-            raise TypeError(
+            raise MMCosegError(
                 'optim_wrapper must be a config, since each group needs a new one, got '
                 f'{type(self.optim_wrapper).__name__}'
             )
         if not isinstance(self.max_epochs, int) or self.max_epochs < 0:
-            raise ValueError(f'max_epochs must be a whole number >= 0, got {self.max_epochs!r}')
+            raise MMCosegError(f'max_epochs must be a whole number >= 0, got {self.max_epochs!r}')
 
     @classmethod
     def from_config(cls, cfg: Config) -> 'OptimizationSettings':
@@ -100,7 +87,7 @@ class GroupBatches(Dataset):
         loader: further arguments of the ``DataLoader``, such as ``num_workers``.
 
     Raises:
-        ValueError: if ``batch_size`` is not positive, or the group has no image.
+        MMCosegError: if ``batch_size`` is not positive, or the group has no image.
 
     Example:
         >>> record = dict(group='cat', images=[dict(stem=str(i)) for i in range(7)])
@@ -122,12 +109,12 @@ class GroupBatches(Dataset):
         **loader: Any,
     ) -> None:
         if not isinstance(batch_size, int) or batch_size < 1:
-            raise ValueError(f'batch_size must be a positive whole number, got {batch_size!r}')
+            raise MMCosegError(f'batch_size must be a positive whole number, got {batch_size!r}')
         self.record, self.pipeline = record, pipeline
         self.group, self.seed = record['group'], seed
         self.num_images = len(record['images'])
         if not self.num_images:
-            raise ValueError(f'the group {self.group!r} has no image to optimise on')
+            raise MMCosegError(f'the group {self.group!r} has no image to optimize on')
         self.num_batches = math.ceil(self.num_images / batch_size)
         self.sampler = _EpochSampler(self.num_batches)
         self.loader = DataLoader(
@@ -139,7 +126,7 @@ class GroupBatches(Dataset):
 
     def order(self, epoch: int) -> list[np.ndarray]:
         """Numbers of the images of each batch of an epoch."""
-        rng = np.random.default_rng(group_key(self.seed, self.group, epoch))
+        rng = np.random.default_rng(entropy_of(self.seed, self.group, epoch))
         return np.array_split(rng.permutation(self.num_images), self.num_batches)
 
     def __getitem__(self, key: tuple[int, int]) -> Any:
@@ -150,7 +137,7 @@ class GroupBatches(Dataset):
         record['images'] = [copy.copy(images[i]) for i in order[number]]
         others = np.concatenate([part for i, part in enumerate(order) if i != number] or [[]])
         record['spares'] = [copy.copy(images[int(i)]) for i in others[: self.SPARES]]
-        with random_state(group_key(self.seed, self.group, epoch, number)):
+        with random_state(entropy_of(self.seed, self.group, epoch, number)):
             return self.pipeline(record)
 
 
@@ -172,7 +159,7 @@ class _EpochSampler(Sampler):
 
 
 class InitialState:
-    """What a model was before it was optimised on a group, to be put back exactly.
+    """What a model was before it was optimized on a group, to be put back exactly.
 
     Parameters, whether they are trained, buffers (also those that checkpoints leave out), what
     modules save beside them (``get_extra_state``), and modes.
@@ -233,7 +220,7 @@ class OptimizationEvents:
     A loop overrides these methods to call its runner's hooks instead.
     """
 
-    #: Set to True to end the optimisation of the group after the step.
+    #: Set to True to end the optimization of the group after the step.
     stop = False
 
     def start(self, optim_wrapper: OptimWrapper, schedulers: Any, batches: GroupBatches) -> None:
@@ -269,7 +256,7 @@ def optimize_group(
     events: OptimizationEvents | None = None,
     whole: dict | None = None,
 ) -> None:
-    """Optimise a model on a group, in place, from its present weights.
+    """Optimize a model on a group, in place, from its present weights.
 
     First its ``prepare_group``, if it has one, sees the whole group at once, as predicting does:
     what holds for all mini-batches can be found there.
@@ -291,7 +278,7 @@ def optimize_group(
     events = events or OptimizationEvents()
     if whole is not None and hasattr(model, 'prepare_group'):
         model.eval()
-        _seed_torch(group_key(settings.seed, batches.group))
+        seed_torch(entropy_of(settings.seed, batches.group))
         with torch.no_grad():
             model.prepare_group(**model.data_preprocessor(whole, False))
     wrapper = build_optim_wrapper(model, copy.deepcopy(settings.optim_wrapper))
@@ -305,7 +292,7 @@ def optimize_group(
         model.train()
         for number, batch in enumerate(batches.loader):
             events.before_iter(number, batch)
-            _seed_torch(group_key(settings.seed, batches.group, epoch, number))
+            seed_torch(entropy_of(settings.seed, batches.group, epoch, number))
             losses = model.train_step(batch, optim_wrapper=wrapper)
             _check_losses(losses, batches.group, epoch, number)
             events.after_iter(number, batch, losses)
@@ -348,7 +335,7 @@ def _schedulers(settings: OptimizationSettings, wrapper: OptimWrapper, epoch_len
         built = []
         for cfg in [some] if isinstance(some, dict) else some:
             if not isinstance(cfg, dict):
-                raise TypeError(
+                raise MMCosegError(
                     'param_scheduler must be configs, since each group needs new ones, got '
                     f'{type(cfg).__name__}'
                 )

@@ -9,6 +9,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import Registry, init_default_scope
 
 from .. import registry
+from ..errors import MMCosegError
 from ..registry import DATASETS, HOOKS, MODELS, TRANSFORMS, VISUALIZERS
 from .launch import datasets_of
 
@@ -87,7 +88,7 @@ def check_config(cfg: Config, data: bool = False) -> Iterator[tuple[str, str | N
 
 def _require(node: Registry, cfg: dict) -> None:
     if isinstance(cfg.get('type'), str) and node.get(cfg['type']) is None:
-        raise KeyError(
+        raise MMCosegError(
             f'{cfg["type"]!r} is not registered in {node.name!r}; `mmcoseg list components` shows '
             'ours, custom_imports brings in those of others'
         )
@@ -106,7 +107,7 @@ def _check_dataset(cfg: dict, data: bool) -> None:
         return
     dataset = DATASETS.build(cfg)
     if dataset[0] is None:
-        raise ValueError('the pipeline gives nothing for the first item')
+        raise MMCosegError('the pipeline gives nothing for the first item')
 
 
 def _check_pipeline(pipeline: list[dict]) -> None:

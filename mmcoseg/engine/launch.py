@@ -22,6 +22,7 @@ from mmengine.utils import import_modules_from_strings
 from ..compat import state_of_checkpoint, use_safe_checkpoints
 from ..config_files import find_config
 from ..datasets.base import group_names
+from ..errors import MMCosegError
 from ..evaluation.metrics.group_metric import GroupMetric
 from ..models.backbones.weights import deferred_weights, load_unless_stored
 from ..registry import DATASETS, LOOPS, METRICS, RUNNERS
@@ -46,7 +47,7 @@ __all__ = [
 ]
 
 
-#: Seconds for which processes that optimise groups wait for each other.
+#: Seconds for which processes that optimize groups wait for each other.
 _PATIENCE = 14 * 24 * 3600
 #: Keys that the runner and the inferencer look for at the top of a config, beside arguments.
 _TOP_KEYS = (
@@ -67,7 +68,7 @@ _MMENGINE_HOOKS = frozenset(
 
 
 def optimizes_groups(cfg: Config) -> bool:
-    """Whether a config's model is optimised on each of the groups that it is tested on.
+    """Whether a config's model is optimized on each of the groups that it is tested on.
 
     Such a model needs no checkpoint: training and testing are the same.
     """
@@ -123,7 +124,7 @@ def merge_options(cfg: Config, options: dict[str, Any]) -> None:
             nothing would ask for them.
 
     Raises:
-        ValueError: naming a key that cannot be set.
+        MMCosegError: naming a key that cannot be set.
         ImportError: if ``custom_imports`` are among them, and cannot be imported.
     """
     known = {*cfg.keys(), *signature(Runner).parameters, *_TOP_KEYS}
@@ -132,12 +133,14 @@ def merge_options(cfg: Config, options: dict[str, Any]) -> None:
         if first not in known:
             near = difflib.get_close_matches(first, known, n=1)
             hint = f'; did you mean {near[0]}?' if near else ''
-            raise ValueError(f'{cfg.filename or "the config"} has no {first} to set {key} in{hint}')
+            raise MMCosegError(
+                f'{cfg.filename or "the config"} has no {first} to set {key} in{hint}'
+            )
         _make_way(cfg, key)
         try:
             cfg.merge_from_dict({key: value})
         except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(
+            raise MMCosegError(
                 f'{key} cannot be set to {value!r} in {cfg.filename or "the config"}: what stands '
                 'before one of its dots is no dict, or a list of fewer entries'
             ) from error
@@ -161,7 +164,7 @@ def _import_custom(cfg: Config, source: str) -> None:
     if not wanted:
         return
     if not isinstance(wanted, dict) or not set(wanted) <= {'imports', 'allow_failed_imports'}:
-        raise ValueError(
+        raise MMCosegError(
             f'custom_imports of {source} must be dict(imports=[<modules>]), got {wanted!r}'
         )
     try:
@@ -198,17 +201,17 @@ def select_data(
             groups it trains on. A finished model may be tested on any.
 
     Raises:
-        TypeError: if groups are not given as a list.
-        ValueError: if the config has no data set that the wish could apply to, or several of
+        MMCosegError: if groups are not given as a list.
+        MMCosegError: if the config has no data set that the wish could apply to, or several of
             different folders and no ``data_root`` that tells which is meant; if a group is named
             twice, or would be used both in training and in testing, where at least one of the
-            two is wished for; if a method that is optimised on the groups it is tested on is to
+            two is wished for; if a method that is optimized on the groups it is tested on is to
             train on others.
     """
     on_groups = optimizes_groups(cfg)
     if on_groups and train_groups is not None:
-        raise ValueError(
-            f'{cfg.filename or "the config"} is of a method that is optimised on the very groups '
+        raise MMCosegError(
+            f'{cfg.filename or "the config"} is of a method that is optimized on the very groups '
             'it is tested on: choose them by --test-groups alone'
         )
     train = list(datasets_of(cfg.get('train_dataloader')))
@@ -224,7 +227,7 @@ def select_data(
         if groups is None:
             continue
         if not datasets:
-            raise ValueError(f'{option} fits no data set of {cfg.filename}: there is none')
+            raise MMCosegError(f'{option} fits no data set of {cfg.filename}: there is none')
         names = group_names(option, groups)
         for dataset in [d for d in datasets if _in_files(d)] or datasets:
             dataset.groups = list(names)
@@ -256,7 +259,7 @@ def _move_data(cfg: Config, data_root: str) -> None:
         if _in_files(dataset)
     }
     if not datasets:
-        raise ValueError(
+        raise MMCosegError(
             f'--data-root {data_root} fits no data set of {cfg.filename}: none has a data_root'
         )
     roots = {key: dataset.data_root for key, dataset in datasets.items()}
@@ -265,7 +268,7 @@ def _move_data(cfg: Config, data_root: str) -> None:
     if len(folders) == 1:
         here = folders.pop()
     elif here not in folders:
-        raise ValueError(
+        raise MMCosegError(
             f'--data-root {data_root} could be of any data set of {cfg.filename}, which lie in '
             'different folders; say which is meant, with --cfg-options: '
             + ' '.join(f'{key}={root}' for key, root in roots.items())
@@ -290,7 +293,7 @@ def _refuse_seen(train: Sequence[ConfigDict], test: Sequence[ConfigDict]) -> Non
     names = [{g for dataset in part for g in dataset.get('groups') or ()} for part in (train, test)]
     both = sorted(names[0] & names[1])
     if both:
-        raise ValueError(
+        raise MMCosegError(
             f'the groups {both} would be trained on and tested on; results on categories seen in '
             'training say nothing about unseen ones: name each only once, and give both '
             '--train-groups and --test-groups where those of the config do not fit'
@@ -358,7 +361,7 @@ def build_runner(
             weights are asked for, but of backbones that the checkpoint leaves out.
 
     Raises:
-        ValueError: if the checkpoint has a part of a backbone only.
+        MMCosegError: if the checkpoint has a part of a backbone only.
     """
     if local_rank is not None:
         os.environ.setdefault('LOCAL_RANK', str(local_rank))
@@ -474,7 +477,7 @@ def _name_process(launcher: str) -> None:
         theirs.pop('MASTER_ADDR', None)
     missing = [name for name in theirs.values() if name not in os.environ]
     if missing:
-        raise ValueError(
+        raise MMCosegError(
             f'--launcher {launcher} needs the variables {missing}, which are not set: start the '
             f'processes by {"srun" if launcher == "slurm" else "mpirun"}'
         )
@@ -502,7 +505,7 @@ def run_training(
         cfg: the config, changed in place.
         work_dir: see :func:`build_runner`.
         resume: ``'auto'`` for the last checkpoint in the work folder (a new start if there is
-            none), or a checkpoint's path. For a method that is optimised on each group,
+            none), or a checkpoint's path. For a method that is optimized on each group,
             ``'auto'`` keeps the groups that are finished.
         amp: mixed precision: float16 with loss scaling on a GPU, bfloat16 elsewhere.
         auto_scale_lr: scale the learning rate by the global batch size over the config's
@@ -510,23 +513,23 @@ def run_training(
         runner_options: the rest of :func:`build_runner`'s arguments.
 
     Raises:
-        ValueError: if the config lacks what an option needs.
+        MMCosegError: if the config lacks what an option needs.
         FileNotFoundError: if the training set is not there (a validation set that is not is left
             out), the checkpoint to resume is not, or that which the work folder names as its last.
-        GroupsFailedError: in the end, if groups could not be optimised.
+        GroupsFailedError: in the end, if groups could not be optimized.
     """
     if amp:
         _use_amp(cfg)
     if auto_scale_lr:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
-            raise ValueError(
+            raise MMCosegError(
                 f'--auto-scale-lr needs auto_scale_lr.base_batch_size in {cfg.filename}'
             )
         cfg.auto_scale_lr.enable = True
     if optimizes_groups(cfg):
         if resume not in (None, 'auto'):
-            raise ValueError(
-                f'--resume {resume}: what is kept of a method that is optimised on each group are '
+            raise MMCosegError(
+                f'--resume {resume}: what is kept of a method that is optimized on each group are '
                 'finished groups, in the work folder; give --resume alone'
             )
         cfg.resume, cfg.train_cfg.resume = False, resume == 'auto'
@@ -570,7 +573,7 @@ def _build_loops(runner: Runner) -> None:
 
 
 class GroupsFailedError(ValueError):
-    """Some groups could not be optimised, and are scored by the initial weights."""
+    """Some groups could not be optimized, and are scored by the initial weights."""
 
 
 def _report_failed(runner: Runner) -> None:
@@ -579,7 +582,7 @@ def _report_failed(runner: Runner) -> None:
     if failed and runner.rank == 0:
         reasons = '\n'.join(failed[name] for name in sorted(failed))
         raise GroupsFailedError(
-            f'{len(failed)} groups could not be optimised, and are scored by the initial weights; '
+            f'{len(failed)} groups could not be optimized, and are scored by the initial weights; '
             f'a smaller learning rate, clipping (optim_wrapper.clip_grad) or no --amp may help\n'
             f'{reasons}'
         )
@@ -589,7 +592,7 @@ def _use_amp(cfg: Config) -> None:
     kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
     name = 'AmpOptimWrapper' if torch.cuda.is_available() else 'BFloat16OptimWrapper'
     if kind not in ('OptimWrapper', 'AmpOptimWrapper', 'BFloat16OptimWrapper'):
-        raise ValueError(
+        raise MMCosegError(
             f'--amp replaces optim_wrapper.type by {name}, but {cfg.filename} has its own: {kind}; '
             'set mixed precision there'
         )
@@ -619,7 +622,7 @@ def run_test(
         work_dir: see :func:`build_runner`.
         out: folder for the predicted masks, ``<out>/<group>/<stem>.png``.
         show_dir: folder for one contact sheet a group.
-        resume: of a method that is optimised on each group, keep the groups that are finished in
+        resume: of a method that is optimized on each group, keep the groups that are finished in
             the work folder.
         runner_options: the rest of :func:`build_runner`'s arguments.
 
@@ -627,23 +630,23 @@ def run_test(
         The metrics by name.
 
     Raises:
-        ValueError: without a checkpoint of a model that is trained; to resume the test of a model
-            that is not optimised on each group.
+        MMCosegError: without a checkpoint of a model that is trained; to resume the test of a model
+            that is not optimized on each group.
         FileNotFoundError: if there is no such checkpoint.
-        GroupsFailedError: in the end, if groups could not be optimised.
+        GroupsFailedError: in the end, if groups could not be optimized.
     """
     on_groups = optimizes_groups(cfg)
     if on_groups:
         cfg.train_cfg.resume = resume
     elif resume:
-        raise ValueError(
-            f'--resume: {cfg.filename or "the config"} is not of a method that is optimised on '
+        raise MMCosegError(
+            f'--resume: {cfg.filename or "the config"} is not of a method that is optimized on '
             'each group, of whose test something is kept'
         )
     if checkpoint in (None, 'none'):
         checkpoint = cfg.get('load_from') if on_groups else None
         if not on_groups and cfg.get('train_cfg') is not None:
-            raise ValueError(
+            raise MMCosegError(
                 f'{cfg.filename or "the config"} is of a model that is trained: give the '
                 'checkpoint to test'
             )

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from mmengine.structures import InstanceData, PixelData
 
+from ..errors import MMCosegError
 from ..structures import CoSegDataSample, GroupDataSample
 
 __all__ = ['PredictionStore']
@@ -115,7 +116,7 @@ class PredictionStore:
     def _header(self, file: Any) -> dict:
         header = json.loads(file['header'].tobytes())
         if header['fingerprint'] != self.fingerprint:
-            raise ValueError('predictions by other settings')
+            raise MMCosegError('predictions by other settings')
         return header
 
 
@@ -131,7 +132,7 @@ def _pack(value: PixelData | InstanceData, key: str, arrays: dict[str, np.ndarra
         tensor = isinstance(data, torch.Tensor)
         array = data.detach().cpu().numpy() if tensor else np.asarray(data)
         if array.dtype.hasobject:
-            raise TypeError(f'predictions of type {type(data).__name__} ({name}) cannot be kept')
+            raise MMCosegError(f'predictions of type {type(data).__name__} ({name}) cannot be kept')
         form['data'][name] = dict(key=f'{key}.{name}', tensor=tensor)
         if array.dtype == bool:
             form['data'][name]['shape'] = array.shape

@@ -4,7 +4,7 @@ from .class_report import ClassReport, ClassScore, GroupClassScore, count_labels
 from .folders import evaluate_class_folders, evaluate_folders, hold_classes
 from .functional import (
     average_precision,
-    binarise_adaptive,
+    binarize_adaptive,
     foreground_probability,
     image_scores,
     instance_overlaps,
@@ -28,7 +28,7 @@ __all__ = [
     'MultiClassCoSegMetric',
     'ScoreReport',
     'average_precision',
-    'binarise_adaptive',
+    'binarize_adaptive',
     'count_labels',
     'evaluate_class_folders',
     'evaluate_folders',

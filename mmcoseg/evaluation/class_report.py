@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from ..errors import MMCosegError
+from ..options import one_of
 from ..structures.coseg_data_sample import VOID
 from .report import render_table
 
@@ -39,7 +41,7 @@ def count_labels(pred: np.ndarray, gt: np.ndarray, void: int = VOID) -> np.ndarr
         of this image. Pixels that are void in ``gt`` are not in it.
 
     Raises:
-        ValueError: if the shapes differ, or a prediction has the value of void or negative ones.
+        MMCosegError: if the shapes differ, or a prediction has the value of void or negative ones.
 
     Example:
         >>> count_labels(np.array([[2, 2, 0, 0]]), np.array([[1, 1, 0, 255]]))
@@ -48,9 +50,11 @@ def count_labels(pred: np.ndarray, gt: np.ndarray, void: int = VOID) -> np.ndarr
                [0, 2]])
     """
     if pred.shape != gt.shape:
-        raise ValueError(f'prediction {pred.shape} and ground truth {gt.shape} must have one shape')
+        raise MMCosegError(
+            f'prediction {pred.shape} and ground truth {gt.shape} must have one shape'
+        )
     if pred.size and (pred.min() < 0 or (pred == void).any()):
-        raise ValueError(
+        raise MMCosegError(
             f'a prediction must have labels from 0 (background) up and no void ({void}), got '
             f'{np.unique(pred)[[0, -1]].tolist()} as the lowest and highest'
         )
@@ -120,7 +124,7 @@ class ClassScore:
 
 @dataclass(frozen=True)
 class GroupClassScore:
-    """How well a group was labelled.
+    """How well a group was labeled.
 
     Attributes:
         num_images: number of its images.
@@ -144,7 +148,7 @@ class ClassReport:
     whole group the channels are therefore matched to the classes 1..K by the assignment of the
     highest sum of J (the Hungarian method). The background, 0, is not matched. Where K' is smaller
     than K, the classes that are left over get an empty channel; where it is larger, the channels
-    that are left over are nobody's, and pixels labelled so are wrong.
+    that are left over are nobody's, and pixels labeled so are wrong.
 
     - **J** of a class is the Jaccard index of its channel; that of a group is the mean over its
       classes, that of the set the mean over groups.
@@ -162,12 +166,12 @@ class ClassReport:
             its metrics ("pixels in an image"), and how ``CoSegMetric`` scores single classes.
             ``'pixels'``: one ratio over the pixels of all images, as in semantic segmentation.
         absent: which images make up a class' figures: ``'skip'``: those that show it;
-            ``'score'``: all, where J of an image without the class is 1 if nothing was labelled so
+            ``'score'``: all, where J of an image without the class is 1 if nothing was labeled so
             and 0 otherwise, as for single classes. It makes no difference for groups whose images
             show every class. The group's P always sees all images.
 
     Raises:
-        ValueError: for another value of ``over`` or ``absent``.
+        MMCosegError: for another value of ``over`` or ``absent``.
 
     Example:
         >>> report = ClassReport()
@@ -184,8 +188,7 @@ class ClassReport:
             ('over', over, ScoreOver),
             ('absent', absent, AbsentClasses),
         ):
-            if value not in get_args(allowed):
-                raise ValueError(f'{option} must be one of {get_args(allowed)}, got {value!r}')
+            one_of(option, value, allowed)
         self.over = over
         self.absent = absent
         self._groups: dict[str, dict[str, np.ndarray]] = {}
@@ -211,12 +214,12 @@ class ClassReport:
                 :func:`class_names_of`.
 
         Raises:
-            ValueError: if another file was added under the same group and stem.
+            MMCosegError: if another file was added under the same group and stem.
         """
         identity = group, stem
         if identity in self._sources:
             if self._sources[identity] != source:
-                raise ValueError(
+                raise MMCosegError(
                     f"two images are called '{group}/{stem}': {self._sources[identity]} and "
                     f'{source}. Rename one group or one file: scores are kept by group/stem.'
                 )
@@ -303,7 +306,7 @@ class ClassReport:
             format: one of :data:`~mmcoseg.evaluation.report.TABLE_FORMATS`.
 
         Raises:
-            ValueError: if ``format`` is not one of these.
+            MMCosegError: if ``format`` is not one of these.
         """
         rows = []
         for group, score in self.group_scores().items():

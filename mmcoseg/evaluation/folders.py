@@ -12,8 +12,9 @@ import numpy as np
 
 from ..datasets.base import group_names
 from ..datasets.image_io import IMAGE_SUFFIXES, read_mask
-from ..datasets.multi_class import CLASSES_FILE, read_class_names
+from ..datasets.multiclass import CLASSES_FILE, read_class_names
 from ..datasets.transforms.loading import LoadCoSegMask
+from ..errors import MMCosegError
 from ..structures.coseg_data_sample import VOID
 from .class_report import AbsentClasses, ClassReport, ScoreOver, count_labels
 from .functional import image_scores
@@ -62,8 +63,8 @@ def evaluate_folders(
     Raises:
         FileNotFoundError: if a folder or a group is not there or predictions are missing, which
             it names.
-        TypeError: if ``groups`` is no list of names.
-        ValueError: if a file is no mask, a prediction is not of its true mask's size, for another
+        MMCosegError: if ``groups`` is no list of names.
+        MMCosegError: if a file is no mask, a prediction is not of its true mask's size, for another
             value of ``missing``, and for no groups or one that comes twice.
 
     Example:
@@ -116,8 +117,8 @@ def evaluate_class_folders(
         The scores of every group and class, with their means.
 
     Raises:
-        FileNotFoundError, TypeError: as :func:`evaluate_folders`.
-        ValueError: as :func:`evaluate_folders`; and if the true masks of a group show no class.
+        FileNotFoundError, MMCosegError: as :func:`evaluate_folders`.
+        MMCosegError: as :func:`evaluate_folders`; and if the true masks of a group show no class.
 
     Example:
         >>> report = evaluate_class_folders('results', 'data/voc_multiclass')  # doctest: +SKIP
@@ -141,7 +142,7 @@ def evaluate_class_folders(
         report.add(group, gt_file.stem, counts, str(gt_file), known.get(group, ()))
     empty = [name for name, score in report.group_scores().items() if not score.classes]
     if empty:
-        raise ValueError(
+        raise MMCosegError(
             f'the true masks of {empty} show no class: 0 is background, 255 void, and there is '
             "nothing else; if 255 is the object, values='0-255' (--values 0-255)"
         )
@@ -200,7 +201,7 @@ def _score_files(
 ) -> list[tuple[Path, Any]]:
     """Every true mask, and the score of its prediction; sorted by group and name."""
     if missing not in ('error', 'empty'):
-        raise ValueError(f"missing must be 'error' or 'empty', got {missing!r}")
+        raise MMCosegError(f"missing must be 'error' or 'empty', got {missing!r}")
     if groups is not None:
         groups = group_names('groups', groups)
     pred_root, gt_root = _mask_root(pred_dir), _mask_root(gt_dir)
@@ -312,7 +313,7 @@ def _score_pair(
         return score(np.zeros_like(gt), gt)
     pred = _read(pair[0], pred_loader)
     if pred.shape != gt.shape:
-        raise ValueError(
+        raise MMCosegError(
             f'the prediction {pair[0]} is {pred.shape[0]} x {pred.shape[1]}, the ground truth '
             f'{pair[1]} is {gt.shape[0]} x {gt.shape[1]} (height x width); predict at the '
             "image's original size"
@@ -320,7 +321,7 @@ def _score_pair(
     try:
         return score(pred, gt)
     except ValueError as error:
-        raise ValueError(f'{pair[0]}: {error}') from error
+        raise MMCosegError(f'{pair[0]}: {error}') from error
 
 
 def _read(path: Path, loader: LoadCoSegMask) -> np.ndarray:

@@ -1,20 +1,22 @@
 """The figures of co-segmentation: precision and Jaccard index of masks, AP of instances."""
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Literal
 
 import cv2
 import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from ..errors import MMCosegError
+from ..options import one_of
 from ..structures.coseg_data_sample import VOID
 from ..structures.rle import areas_of, as_rle, decode_rles, encode_masks
 
 __all__ = [
     'Matching',
     'average_precision',
-    'binarise_adaptive',
+    'binarize_adaptive',
     'foreground_probability',
     'image_scores',
     'instance_overlaps',
@@ -33,7 +35,7 @@ Masks = np.ndarray | Sequence[dict]
 def image_scores(pred: np.ndarray, gt: np.ndarray, void: int | None = VOID) -> tuple[float, float]:
     """P and J of one image (SSNM, section 4.2).
 
-    P is the share of pixels labelled right, object and background alike; J the Jaccard index
+    P is the share of pixels labeled right, object and background alike; J the Jaccard index
     (intersection over union) of the object's pixels. Where the ground truth has no object, J is 1
     if the prediction has none either and 0 otherwise.
 
@@ -46,14 +48,16 @@ def image_scores(pred: np.ndarray, gt: np.ndarray, void: int | None = VOID) -> t
         P and J in [0, 1]. An image of nothing but void has nothing wrong: 1 and 1.
 
     Raises:
-        ValueError: if the shapes differ.
+        MMCosegError: if the shapes differ.
 
     Example:
         >>> image_scores(np.array([[1, 1, 0, 0]]), np.array([[0, 1, 1, 0]]))
         (0.5, 0.3333333333333333)
     """
     if pred.shape != gt.shape:
-        raise ValueError(f'prediction {pred.shape} and ground truth {gt.shape} must have one shape')
+        raise MMCosegError(
+            f'prediction {pred.shape} and ground truth {gt.shape} must have one shape'
+        )
     p, g = pred != 0, gt != 0
     count = gt.size
     if void is not None and gt.dtype != bool and (gt == void).any():
@@ -68,13 +72,13 @@ def image_scores(pred: np.ndarray, gt: np.ndarray, void: int | None = VOID) -> t
     return precision, intersection / union
 
 
-def binarise_adaptive(prob: np.ndarray, limit: float = 0.8) -> np.ndarray:
+def binarize_adaptive(prob: np.ndarray, limit: float = 0.8) -> np.ndarray:
     """Threshold a soft map at its mean plus its standard deviation, at most ``limit``.
 
     This is how SSNM's published code makes masks. Takes (H, W) floats, gives (H, W) bool.
 
     Example:
-        >>> binarise_adaptive(np.array([[0.0, 0.0, 0.0, 1.0]]))  # mean 0.25 + std 0.43
+        >>> binarize_adaptive(np.array([[0.0, 0.0, 0.0, 1.0]]))  # mean 0.25 + std 0.43
         array([[False, False, False,  True]])
     """
     # float64: the mean of a constant float32 map is then that constant, not a little less, and
@@ -94,10 +98,10 @@ def foreground_probability(prob: np.ndarray) -> np.ndarray:
         (h, w), float32, in [0, 1].
 
     Raises:
-        ValueError: if ``prob`` is not (C, h, w) with C >= 1.
+        MMCosegError: if ``prob`` is not (C, h, w) with C >= 1.
     """
     if prob.ndim != 3 or not len(prob):
-        raise ValueError(f'a soft prediction must be (C, h, w) with C >= 1, got {prob.shape}')
+        raise MMCosegError(f'a soft prediction must be (C, h, w) with C >= 1, got {prob.shape}')
     return np.asarray(prob[0] if len(prob) == 1 else 1 - prob[0], dtype=np.float32)
 
 
@@ -137,7 +141,7 @@ def instance_overlaps(
         prediction that is void, (n,) float64, both in [0, 1]. A mask without a pixel has 0.
 
     Raises:
-        ValueError: if the masks are not of one size, and as ``as_rle``.
+        MMCosegError: if the masks are not of one size, and as ``as_rle``.
 
     Example:
         >>> masks = np.array([[[1, 1, 0, 0]], [[0, 0, 1, 1]]])
@@ -150,7 +154,7 @@ def instance_overlaps(
     if void is not None:
         sizes.add(void.shape)
     if len(sizes) > 1:
-        raise ValueError(f'all masks of an image must have one size, got {sorted(sizes)}')
+        raise MMCosegError(f'all masks of an image must have one size, got {sorted(sizes)}')
     ious, shares = np.zeros((len(preds), len(gts))), np.zeros(len(preds))
     if not preds:
         return ious, shares
@@ -212,14 +216,13 @@ def match_instances(
         least ``threshold``.
 
     Raises:
-        ValueError: for another value of ``matching``.
+        MMCosegError: for another value of ``matching``.
 
     Example:
         >>> match_instances(np.array([[0.6], [0.9]]), np.zeros(2), 0.5)
         array([1, 0], dtype=int8)
     """
-    if matching not in get_args(Matching):
-        raise ValueError(f'matching must be one of {get_args(Matching)}, got {matching!r}')
+    one_of('matching', matching, Matching)
     flags = np.where(void_shares >= threshold, -1, 0).astype(np.int8)
     free = np.ones(ious.shape[1], bool)
     for number, row in enumerate(ious):

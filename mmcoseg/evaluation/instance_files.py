@@ -20,6 +20,7 @@ from ..datasets.coco_file import (
     rle_of,
 )
 from ..datasets.instances import split_file_name
+from ..errors import MMCosegError
 from ..structures.rle import decode_rles
 from .functional import Matching, instance_overlaps
 from .instance_report import ImageMatches, InstanceReport
@@ -76,7 +77,7 @@ def evaluate_instance_files(
 
     Raises:
         FileNotFoundError: if a file is not there, or predictions are missing, which it names.
-        ValueError: if a file is not of this form, an annotation's mask is none (it is named), a
+        MMCosegError: if a file is not of this form, an annotation's mask is none (it is named), a
             prediction has no score or another size than the true image, two could be of one
             image, for unknown groups, or another value of ``missing``.
 
@@ -86,7 +87,7 @@ def evaluate_instance_files(
         25.1
     """
     if missing not in ('error', 'empty'):
-        raise ValueError(f"missing must be 'error' or 'empty', got {missing!r}")
+        raise MMCosegError(f"missing must be 'error' or 'empty', got {missing!r}")
     pred, gt = instance_file(pred, 'annotations.json'), instance_file(gt, 'instances.json')
     truth = read_coco(gt)
     members: dict[str, list[dict]] = defaultdict(list)
@@ -169,7 +170,7 @@ def _by_file(images: Sequence[dict], where: Path) -> dict[tuple[str, str], dict]
     for image in images:
         identity = split_file_name(image, where)
         if identity in found:
-            raise ValueError(f'{where} lists {image["file_name"]} twice; remove one')
+            raise MMCosegError(f'{where} lists {image["file_name"]} twice; remove one')
         found[identity] = image
     return found
 
@@ -200,7 +201,7 @@ def _match(
         elif len(twins) == 1:
             result[image['file_name']] = predictions[group, twins[0]]
         elif twins:
-            raise ValueError(
+            raise MMCosegError(
                 f'{pred}: {" and ".join(others)} could both be {image["file_name"]} of {gt}; '
                 'rename one'
             )
@@ -216,7 +217,7 @@ def _score(
         void = decode_rles(crowds, *size).any(axis=0) if crowds else None
         true = [rle_of(a, size) for a in truths if not a.get('iscrowd')]
     except ValueError as error:
-        raise ValueError(f'{gt}: {image["file_name"]}: {error}') from error
+        raise MMCosegError(f'{gt}: {image["file_name"]}: {error}') from error
     try:
         shapes = (a.get('segmentation') for a in preds.annotations)
         refuse_moved_polygons(shapes, preds.size, size)
@@ -224,13 +225,13 @@ def _score(
         scores = np.array([_score_of(a) for a in preds.annotations])
         return ImageMatches.ranked(category, scores, *instance_overlaps(rles, true, void))
     except ValueError as error:
-        raise ValueError(f'{pred}: {image["file_name"]}: {error}') from error
+        raise MMCosegError(f'{pred}: {image["file_name"]}: {error}') from error
 
 
 def _score_of(annotation: dict) -> float:
     score = annotation.get('score', np.nan)
     if isinstance(score, bool) or not isinstance(score, (int, float)) or abs(score) > _MAX_SCORE:
-        raise ValueError(
+        raise MMCosegError(
             f'annotation {annotation["id"]}: its score is {repr(score)[:40]}, not a number'
         )
     return float(score)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import MMCosegError
 from .functional import Matching, average_precision, match_instances
 from .report import render_table
 
@@ -36,11 +37,11 @@ class ImageMatches:
         """Bring predictions into the order of their scores; equal ones keep theirs.
 
         Raises:
-            ValueError: if there is not one finite score a prediction.
+            MMCosegError: if there is not one finite score a prediction.
         """
         scores = np.asarray(scores, np.float64)
         if scores.shape != (len(ious),) or not np.isfinite(scores).all():
-            raise ValueError(
+            raise MMCosegError(
                 f'needs one finite score for each of its {len(ious)} predicted instances, got '
                 f'{scores.shape} with {int((~np.isfinite(scores)).sum())} not finite'
             )
@@ -71,7 +72,7 @@ class InstanceReport:
         matching: see ``match_instances``.
 
     Raises:
-        ValueError: for thresholds that are not above 0 and at most 1, and if there is nothing to
+        MMCosegError: for thresholds that are not above 0 and at most 1, and if there is nothing to
             compute.
 
     Example:
@@ -93,9 +94,9 @@ class InstanceReport:
         self.matching = matching
         limits = (*self.thresholds, *(() if corloc is None else (corloc,)))
         if not limits or not all(0 < t <= 1 for t in limits):
-            raise ValueError(f'thresholds of IoU must be above 0 and at most 1, got {limits}')
+            raise MMCosegError(f'thresholds of IoU must be above 0 and at most 1, got {limits}')
         if len(set(self.thresholds)) < len(self.thresholds):
-            raise ValueError(f'each threshold must be given once, got {self.thresholds}')
+            raise MMCosegError(f'each threshold must be given once, got {self.thresholds}')
         self._images: dict[tuple[str, str], ImageMatches] = {}
         self._sources: dict[tuple[str, str], str | None] = {}
 
@@ -109,12 +110,12 @@ class InstanceReport:
                 twice.
 
         Raises:
-            ValueError: if another file was added under the same group and stem.
+            MMCosegError: if another file was added under the same group and stem.
         """
         identity = group, stem
         if identity in self._images:
             if self._sources[identity] != source:
-                raise ValueError(
+                raise MMCosegError(
                     f"two images are called '{group}/{stem}': {self._sources[identity]} and "
                     f'{source}. Rename one group or one file: scores are kept by group/stem.'
                 )
@@ -179,7 +180,7 @@ class InstanceReport:
             format: ``'text'`` or ``'markdown'``.
 
         Raises:
-            ValueError: for another format.
+            MMCosegError: for another format.
         """
         counts = ('images', 'instances', 'predictions')
         aps = [threshold_key('AP', threshold) for threshold in self.thresholds]

@@ -9,6 +9,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from ..errors import MMCosegError
+
 __all__ = ['TABLE_FORMATS', 'GroupScore', 'ScoreReport', 'render_table']
 
 #: Forms in which :meth:`ScoreReport.table` prints: for the console, or to paste into a page.
@@ -56,12 +58,12 @@ class ScoreReport:
                 twice.
 
         Raises:
-            ValueError: if another file was added under the same group and stem.
+            MMCosegError: if another file was added under the same group and stem.
         """
         identity = f'{group}/{stem}'
         if identity in self._sources:
             if self._sources[identity] != source:
-                raise ValueError(
+                raise MMCosegError(
                     f'two images are called {identity!r}: {self._sources[identity]} and {source}. '
                     'Rename one group or one file: scores are kept by group/stem.'
                 )
@@ -111,7 +113,7 @@ class ScoreReport:
             format: one of :data:`TABLE_FORMATS`.
 
         Raises:
-            ValueError: if ``format`` is not one of these.
+            MMCosegError: if ``format`` is not one of these.
         """
         rows = [
             (name, str(score.num_images), f'{score.precision:.2f}', f'{score.jaccard:.2f}')
@@ -159,10 +161,10 @@ def render_table(
         format: one of :data:`TABLE_FORMATS`.
 
     Raises:
-        ValueError: if ``format`` is not one of these.
+        MMCosegError: if ``format`` is not one of these.
     """
     if format not in TABLE_FORMATS:
-        raise ValueError(f'format must be one of {TABLE_FORMATS}, got {format!r}')
+        raise MMCosegError(f'format must be one of {TABLE_FORMATS}, got {format!r}')
     style = box.MARKDOWN if format == 'markdown' else box.SQUARE
     table = Table(title=title if format == 'text' else None, box=style)
     for name in columns:

@@ -7,6 +7,7 @@ from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..errors import MMCosegError
 from ..registry import MODELS
 from ..structures import GroupSampleList
 
@@ -15,15 +16,15 @@ __all__ = ['GroupDataPreprocessor']
 
 @MODELS.register_module()
 class GroupDataPreprocessor(BaseDataPreprocessor):
-    """Normalise the images of B groups and flatten them to one batch (sum N, 3, H, W).
+    """Normalize the images of B groups and flatten them to one batch (sum N, 3, H, W).
 
-    Images of different size are padded at the right and the bottom, after normalisation and so
-    with the mean colour, to the largest height and width of the batch. ``img_shape`` of every
+    Images of different size are padded at the right and the bottom, after normalization and so
+    with the mean color, to the largest height and width of the batch. ``img_shape`` of every
     sample keeps the size without padding; segmentors crop to it before they resize back.
 
     Args:
         mean: of the channels in the order fed to the network (RGB if ``bgr_to_rgb``), in units
-            of 0..255. None: no normalisation, floats 0..255 reach the network.
+            of 0..255. None: no normalization, floats 0..255 reach the network.
         std: as ``mean``.
         bgr_to_rgb: reverse the channels of the images, which are loaded as BGR (mmcv's order).
         size_divisor: padded height and width are multiples of this.
@@ -31,10 +32,10 @@ class GroupDataPreprocessor(BaseDataPreprocessor):
             convolutions on CPUs and recent GPUs run faster.
         non_blocking: copy to the device without waiting.
         defer: leave the images as they are, so that groups of any size fit into memory; the
-            segmentor gives some at a time to :meth:`normalise`.
+            segmentor gives some at a time to :meth:`normalize`.
 
     Raises:
-        ValueError: if only one of mean and std is given, or their lengths differ from 3.
+        MMCosegError: if only one of mean and std is given, or their lengths differ from 3.
     """
 
     def __init__(
@@ -50,14 +51,14 @@ class GroupDataPreprocessor(BaseDataPreprocessor):
         super().__init__(non_blocking)
         self.defer = defer
         if (mean is None) != (std is None):
-            raise ValueError(f'give both mean and std or neither, got mean={mean}, std={std}')
+            raise MMCosegError(f'give both mean and std or neither, got mean={mean}, std={std}')
         if mean is not None and not (len(mean) == len(std) == 3):
-            raise ValueError(f'mean and std need 3 values each, got {mean} and {std}')
+            raise MMCosegError(f'mean and std need 3 values each, got {mean} and {std}')
         self.bgr_to_rgb = bgr_to_rgb
         self.size_divisor = size_divisor
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        self.normalises = mean is not None
-        if self.normalises:
+        self.normalizes = mean is not None
+        if self.normalizes:
             self.register_buffer('mean', torch.tensor(mean).view(3, 1, 1), persistent=False)
             self.register_buffer('std', torch.tensor(std).view(3, 1, 1), persistent=False)
 
@@ -71,7 +72,7 @@ class GroupDataPreprocessor(BaseDataPreprocessor):
         data = self.cast_data(data)
         images = [image for group in data['inputs'] for image in group]
         data_samples: GroupSampleList | None = data.get('data_samples')
-        inputs = images if self.defer else self.normalise(images, self.padded_size(images))
+        inputs = images if self.defer else self.normalize(images, self.padded_size(images))
         return dict(inputs=inputs, data_samples=data_samples)
 
     def padded_size(self, images: Sequence[Tensor]) -> tuple[int, int]:
@@ -81,7 +82,7 @@ class GroupDataPreprocessor(BaseDataPreprocessor):
         width = -(-max(image.shape[-1] for image in images) // d) * d
         return height, width
 
-    def normalise(self, images: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+    def normalize(self, images: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
         """Images (3, h, w), uint8 or float, as the network takes them: (n, 3, *size) float32."""
         height, width = size
         padded = []
@@ -89,7 +90,7 @@ class GroupDataPreprocessor(BaseDataPreprocessor):
             if self.bgr_to_rgb:
                 image = image.flip(0)
             image = image.float()
-            if self.normalises:
+            if self.normalizes:
                 image = (image - self.mean) / self.std
             padding = (0, width - image.shape[-1], 0, height - image.shape[-2])
             padded.append(F.pad(image, padding) if any(padding) else image)

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import MMCosegError
+
 __all__ = ['VERSIONS', 'PriorCache']
 
 #: Of each kind of prior; raised whenever its results change, so that old files are left alone.
@@ -33,7 +35,7 @@ class PriorCache:
         settings: all that the result depends on beside the image; what JSON can hold.
 
     Raises:
-        ValueError: for an unknown kind.
+        MMCosegError: for an unknown kind.
 
     Example:
         >>> import tempfile
@@ -48,7 +50,7 @@ class PriorCache:
 
     def __init__(self, folder: str | Path, kind: str, settings: Mapping[str, Any]) -> None:
         if kind not in VERSIONS:
-            raise ValueError(f'kind must be one of {sorted(VERSIONS)}, got {kind!r}')
+            raise MMCosegError(f'kind must be one of {sorted(VERSIONS)}, got {kind!r}')
         self.folder = Path(folder) / kind
         head = dict(kind=kind, version=VERSIONS[kind], settings=dict(settings))
         self._head = json.dumps(head, sort_keys=True).encode()

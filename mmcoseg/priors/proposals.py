@@ -23,6 +23,7 @@ from scipy.sparse import csr_matrix, diags
 from scipy.sparse.linalg import ArpackNoConvergence, eigsh
 from skimage.segmentation import felzenszwalb
 
+from ..errors import MMCosegError
 from .saliency import ROUNDING, _texture, _working_lab
 
 __all__ = [
@@ -36,14 +37,14 @@ __all__ = [
 ]
 
 #: The trees that regions are taken from; see :func:`_trees`.
-TREES = ('colour', 'place', 'histogram', 'spectral', 'spectral colour', 'spectral histogram')
+TREES = ('color', 'place', 'histogram', 'spectral', 'spectral color', 'spectral histogram')
 #: What costs as much as a rank that is e times as far down: half a contour along the image's edge,
 BORDER_PENALTY = 2.0
 #: a contour e^2 times as long for the same area,
 RAGGED_PENALTY = 0.5
-#: a centre of mass off the image's centre by 2 / 3 of the long side downwards, or 1 across.
-CENTRE_PENALTY = 1.5, 1.0
-#: Eigenvectors of the normalised cut.
+#: a center of mass off the image's center by 2 / 3 of the long side downwards, or 1 across.
+CENTER_PENALTY = 1.5, 1.0
+#: Eigenvectors of the normalized cut.
 EIGENVECTORS = 16
 #: Masks whose overlaps with others are looked at in one go.
 OVERLAP_BLOCK = 256
@@ -62,7 +63,7 @@ class Proposals:
         scores: (n,) float32, falling.
 
     Raises:
-        ValueError: if the shapes do not fit, or an atom's number is not in ``members``.
+        MMCosegError: if the shapes do not fit, or an atom's number is not in ``members``.
 
     Example:
         >>> atoms = np.array([[0, 0, 1], [0, 2, 2]], np.int32)
@@ -82,12 +83,12 @@ class Proposals:
     def __post_init__(self) -> None:
         atoms, members, scores = self.atoms, self.members, self.scores
         if atoms.ndim != 2 or members.ndim != 2 or scores.shape != members.shape[:1]:
-            raise ValueError(
+            raise MMCosegError(
                 'atoms must be (H, W), members (n, a) and scores (n,), got '
                 f'{atoms.shape}, {members.shape} and {scores.shape}'
             )
         if atoms.size and not 0 <= atoms.min() <= atoms.max() < members.shape[1]:
-            raise ValueError(
+            raise MMCosegError(
                 f'atoms must be from 0 to {members.shape[1] - 1}, the columns of members, got '
                 f'{atoms.min()} to {atoms.max()}'
             )
@@ -97,7 +98,7 @@ class Proposals:
         """Of masks (n, H, W), bool or 0 and not 0; without scores, n to 1 in the order given."""
         masks = np.asarray(masks)
         if masks.ndim != 3:
-            raise ValueError(f'masks must be (n, H, W), got {masks.shape}')
+            raise MMCosegError(f'masks must be (n, H, W), got {masks.shape}')
         flat = (masks != 0).reshape(len(masks), masks.shape[1] * masks.shape[2])
         # Pixels in the same masks have the same bits, and are one atom.
         bits = np.ascontiguousarray(np.packbits(flat, axis=0).T)
@@ -175,7 +176,7 @@ class Proposals:
     def contour_sums(self, maps: np.ndarray) -> np.ndarray:
         """The sum of each map over the contour of each mask; see :func:`contours_of`.
 
-        A pixel is on a mask's contour if its own atom is in the mask and that of a neighbour is
+        A pixel is on a mask's contour if its own atom is in the mask and that of a neighbor is
         not. Pixels with the same atoms around are on the same contours, and summed up first.
 
         Args:
@@ -199,14 +200,14 @@ class Proposals:
         if not edge.any() or not len(self):
             return np.zeros((self._maps(maps).shape[0], len(self)))
         kinds, kind = np.unique(around[edge], axis=0, return_inverse=True)
-        neighbours = self.members[:, kinds[:, 1:].reshape(-1)].reshape(len(self), -1, 4)
-        on = self.members[:, kinds[:, 0]] & ~neighbours.all(2)
+        neighbors = self.members[:, kinds[:, 1:].reshape(-1)].reshape(len(self), -1, 4)
+        on = self.members[:, kinds[:, 0]] & ~neighbors.all(2)
         return self._totals(maps, kind.reshape(-1), on, edge)
 
     def _maps(self, maps: np.ndarray) -> np.ndarray:
         maps = np.asarray(maps)
         if maps.ndim != 3 or maps.shape[1:] != self.atoms.shape:
-            raise ValueError(
+            raise MMCosegError(
                 f'maps must be (k, {self.shape[1]}, {self.shape[2]}), got {maps.shape}'
             )
         return maps.reshape(len(maps), -1)
@@ -237,7 +238,7 @@ class Proposals:
 
 
 def contours_of(masks: np.ndarray) -> np.ndarray:
-    """The pixels of each mask with one of their four neighbours outside of it.
+    """The pixels of each mask with one of their four neighbors outside of it.
 
     Beyond the image's edge nothing is known: it makes no contour.
 
@@ -268,15 +269,15 @@ def combinatorial_grouping(
     """Regions of several hierarchies of one set of superpixels, and their pairs and triplets.
 
     The superpixels are those of a watershed on edges of Lab at three scales. They are merged in
-    trees by Ward's linkage of neighbours: of colour and texture, of place, of colour histograms,
-    and of the eigenvectors of their normalised cut, which see the edges between superpixels. In
+    trees by Ward's linkage of neighbors: of color and texture, of place, of color histograms,
+    and of the eigenvectors of their normalized cut, which see the edges between superpixels. In
     each tree, regions are ranked by persistence: the height at which they are merged minus that at
-    which they came about. Pairs and triplets are of neighbours among the best, ranked by the sum of
-    the ranks. Contours along the image's edge, ragged contours and a place off the centre cost
+    which they came about. Pairs and triplets are of neighbors among the best, ranked by the sum of
+    the ranks. Contours along the image's edge, ragged contours and a place off the center cost
     ranks. What is alike is left for later; see :func:`diverse_order`.
 
     Args:
-        image: (H, W, 3) uint8 BGR, or (H, W) uint8 grey.
+        image: (H, W, 3) uint8 BGR, or (H, W) uint8 gray.
         max_proposals: number of masks at most.
         superpixels: about as many at most.
         long_side: larger images are made this large first, in pixels.
@@ -293,27 +294,27 @@ def combinatorial_grouping(
         the whole image is the only one.
 
     Raises:
-        TypeError: if ``image`` is no uint8 array.
-        ValueError: for a wrong shape, an empty image, an unknown tree or numbers below 1.
+        MMCosegError: if ``image`` is no uint8 array.
+        MMCosegError: for a wrong shape, an empty image, an unknown tree or numbers below 1.
     """
     unknown = set(trees) - set(TREES)
     if unknown or not trees:
-        raise ValueError(f'trees must be some of {TREES}, got {tuple(trees)}')
+        raise MMCosegError(f'trees must be some of {TREES}, got {tuple(trees)}')
     for name, value in dict(
         max_proposals=max_proposals, superpixels=superpixels, candidates=candidates
     ).items():
         if value < 1:
-            raise ValueError(f'{name} must be at least 1, got {value}')
+            raise MMCosegError(f'{name} must be at least 1, got {value}')
     lab = _working_lab(image, long_side)
     labels, gradients = _superpixels(lab, superpixels)
     count = int(labels.max()) + 1
     if count == 1:
         return _finish(np.ones((1, 1), bool), np.ones(1), labels, image)
     graph = _RegionGraph.of(labels, gradients)
-    centres = _centres(labels)
+    centers = _centers(labels)
     found = [
         _combinations(
-            parents, altitudes, graph, centres, pair_nodes, triplet_nodes, min_area, max_area
+            parents, altitudes, graph, centers, pair_nodes, triplet_nodes, min_area, max_area
         )
         for parents, altitudes in _trees(lab, labels, graph, trees)
     ]
@@ -364,18 +365,18 @@ def diverse_order(
     limit = len(members) if limit is None else limit
     for threshold in thresholds:
         near = overlaps > np.float32(threshold)
-        neighbours = second[near]
+        neighbors = second[near]
         bounds = np.r_[0, np.cumsum(near)][starts]
         free = left.copy()
         for index in taken:
-            free[neighbours[bounds[index] : bounds[index + 1]]] = False
+            free[neighbors[bounds[index] : bounds[index + 1]]] = False
         for index in range(len(members)):
             if len(taken) >= limit:
                 break
             if free[index]:
                 taken.append(index)
                 left[index] = False
-                free[neighbours[bounds[index] : bounds[index + 1]]] = False
+                free[neighbors[bounds[index] : bounds[index + 1]]] = False
     return np.array(taken, np.int64)
 
 
@@ -499,19 +500,19 @@ def _trees(
     flat = labels.reshape(-1)
     channels = np.concatenate([lab, 5 * _texture(lab)], 2).reshape(len(flat), -1).T
     means = np.stack([np.bincount(flat, c) for c in channels], 1) / graph.sizes[:, None]
-    centres = _centres(labels)
-    # Light and shade are of one object more often than two colours.
-    colour = means * [0.3, 1.5, 1.5, 1, 1, 1]
+    centers = _centers(labels)
+    # Light and shade are of one object more often than two colors.
+    color = means * [0.3, 1.5, 1.5, 1, 1, 1]
     ways = {
-        'colour': lambda: colour,
-        'place': lambda: np.concatenate([means, 30 * centres], 1),
-        'histogram': lambda: np.concatenate([histograms, 40 * centres], 1),
+        'color': lambda: color,
+        'place': lambda: np.concatenate([means, 30 * centers], 1),
+        'histogram': lambda: np.concatenate([histograms, 40 * centers], 1),
         'spectral': lambda: eigenvectors,
-        'spectral colour': lambda: np.concatenate([eigenvectors, _unit(colour)], 1),
+        'spectral color': lambda: np.concatenate([eigenvectors, _unit(color)], 1),
         'spectral histogram': lambda: np.concatenate([eigenvectors, _unit(histograms)], 1),
     }
     if any('spectral' in name for name in names):
-        eigenvectors = _unit(_normalised_cut(means, graph))
+        eigenvectors = _unit(_normalized_cut(means, graph))
     if any('histogram' in name for name in names):
         histograms = 20 * np.sqrt(_histograms(lab, labels))
     trees = []
@@ -528,8 +529,8 @@ def _unit(features: np.ndarray) -> np.ndarray:
     return features / np.sqrt(spread + 1e-12)
 
 
-def _centres(labels: np.ndarray) -> np.ndarray:
-    """(n, 2) y and x of each label's centre off the image's, in units of the long side."""
+def _centers(labels: np.ndarray) -> np.ndarray:
+    """(n, 2) y and x of each label's center off the image's, in units of the long side."""
     flat, long_side = labels.reshape(-1), max(labels.shape)
     count = np.bincount(flat)
     places = np.divmod(np.arange(flat.size), labels.shape[1])
@@ -542,7 +543,7 @@ def _centres(labels: np.ndarray) -> np.ndarray:
     )
 
 
-def _normalised_cut(means: np.ndarray, graph: _RegionGraph) -> np.ndarray:
+def _normalized_cut(means: np.ndarray, graph: _RegionGraph) -> np.ndarray:
     """(n, k) eigenvectors of the graph's random walk, those of slow mixing scaled up.
 
     J. Shi and J. Malik, Normalized cuts and image segmentation, TPAMI 2000; the weights
@@ -571,7 +572,7 @@ def _normalised_cut(means: np.ndarray, graph: _RegionGraph) -> np.ndarray:
 
 
 def _histograms(lab: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """(n, 144), the share of each colour of Lab, in 4 x 6 x 6 bins, of each label."""
+    """(n, 144), the share of each color of Lab, in 4 x 6 x 6 bins, of each label."""
     code, bins = np.zeros(labels.shape, np.int64), (4, 6, 6)
     for channel, (low, high), number in zip(
         np.moveaxis(lab, 2, 0), ((0, 100), (-60, 60), (-60, 60)), bins
@@ -589,7 +590,7 @@ def _combinations(
     parents: np.ndarray,
     altitudes: np.ndarray,
     graph: _RegionGraph,
-    centres: np.ndarray,
+    centers: np.ndarray,
     pair_nodes: int,
     triplet_nodes: int,
     min_area: float,
@@ -617,7 +618,7 @@ def _combinations(
     marks = (members * numbers).sum(1, dtype=np.uint64)
     border = members @ graph.border
     floats = members.astype(np.float64)
-    places = floats @ (centres * graph.sizes[:, None])
+    places = floats @ (centers * graph.sizes[:, None])
     shared = graph.shared_lengths()
     inside = (floats @ shared) * floats
     contours = floats @ np.asarray(shared.sum(1)).reshape(-1) - inside.sum(1) + border
@@ -653,7 +654,7 @@ def _combinations(
     ranks = np.where(empty, 0, parts).sum(1)
     scores = -np.log1p(ranks) - BORDER_PENALTY * add(border) / contours
     scores -= RAGGED_PENALTY * np.log(contours / np.sqrt(sums))
-    scores -= np.abs(add(places) / sums[:, None]) @ CENTRE_PENALTY
+    scores -= np.abs(add(places) / sums[:, None]) @ CENTER_PENALTY
     small = sums <= max_area * total
     return members, parts[small], scores[small], add(marks)[small]
 
@@ -684,9 +685,9 @@ def selective_search(
     max_area: float = 0.8,
     nms: Sequence[float] = (0.75, 0.9, 0.95),
 ) -> Proposals:
-    """Regions that come about as the likest neighbours of an over-segmentation are merged.
+    """Regions that come about as the likest neighbors of an over-segmentation are merged.
 
-    Likeness is that of colour histograms, texture energies, smallness and fit of the boxes, as in
+    Likeness is that of color histograms, texture energies, smallness and fit of the boxes, as in
     the paper's four terms; with two sizes of Felzenszwalb's regions instead of its 80 variants.
     Later merges come first.
 
@@ -699,8 +700,8 @@ def selective_search(
         at the image's size. Where there is nothing to be told apart, the whole image alone.
 
     Raises:
-        TypeError: if ``image`` is no uint8 array.
-        ValueError: for a wrong shape or an empty image.
+        MMCosegError: if ``image`` is no uint8 array.
+        MMCosegError: for a wrong shape or an empty image.
     """
     lab = _working_lab(image, long_side)
     pixels = lab.shape[0] * lab.shape[1]
@@ -750,21 +751,21 @@ def _merges(lab: np.ndarray, labels: np.ndarray) -> np.ndarray:
         np.minimum.at(boxes[:, column], flat, place)
         np.maximum.at(boxes[:, column + 2], flat, place)
     boxes = list(boxes)
-    neighbours = [set() for _ in range(2 * count - 1)]
+    neighbors = [set() for _ in range(2 * count - 1)]
     for a, b in zip(graph.first.tolist(), graph.second.tolist()):
-        neighbours[a].add(b)
-        neighbours[b].add(a)
+        neighbors[a].add(b)
+        neighbors[b].add(a)
 
     def likeness(a: int, b: int) -> float:
-        colour = np.minimum(features[a][:-3], features[b][:-3]).sum()
+        color = np.minimum(features[a][:-3], features[b][:-3]).sum()
         bands = features[a][-3:], features[b][-3:]
         texture = np.minimum(*bands).sum() / max(np.maximum(*bands).sum(), 1e-6)
         low = np.minimum(boxes[a][:2], boxes[b][:2])
         high = np.maximum(boxes[a][2:], boxes[b][2:]) + 1
         both = sizes[a] + sizes[b]
-        return float(colour + texture - both / pixels - (np.prod(high - low) - both) / pixels)
+        return float(color + texture - both / pixels - (np.prod(high - low) - both) / pixels)
 
-    queue = [(-likeness(a, b), a, b) for a in range(count) for b in neighbours[a] if a < b]
+    queue = [(-likeness(a, b), a, b) for a in range(count) for b in neighbors[a] if a < b]
     heapify(queue)
     gone = set()
     new = count
@@ -779,10 +780,10 @@ def _merges(lab: np.ndarray, labels: np.ndarray) -> np.ndarray:
         low, high = np.minimum(boxes[a], boxes[b])[:2], np.maximum(boxes[a], boxes[b])[2:]
         boxes.append(np.concatenate([low, high]))
         sizes.append(size)
-        neighbours[new] = (neighbours[a] | neighbours[b]) - {a, b}
-        for other in sorted(neighbours[new]):
-            neighbours[other] -= {a, b}
-            neighbours[other].add(new)
+        neighbors[new] = (neighbors[a] | neighbors[b]) - {a, b}
+        for other in sorted(neighbors[new]):
+            neighbors[other] -= {a, b}
+            neighbors[other].add(new)
             heappush(queue, (-likeness(other, new), other, new))
         new += 1
     return members[:new][::-1]
@@ -804,7 +805,7 @@ def load_proposals_mat(path: str | Path, shape: tuple[int, int] | None = None) -
     Raises:
         FileNotFoundError: if there is no such file.
         ImportError: if it is HDF5 and h5py is missing.
-        ValueError: if it is damaged, lacks one of the two, or its masks have not the image's sides
+        MMCosegError: if it is damaged, lacks one of the two, or its masks have not the image's sides
             in proportion.
     """
     arrays = _read_mat(path, ('masks', 'scores'))
@@ -812,7 +813,7 @@ def load_proposals_mat(path: str | Path, shape: tuple[int, int] | None = None) -
     if masks.ndim == 2:  # MATLAB drops a last dimension of 1
         masks = masks[:, :, None]
     if masks.ndim != 3 or masks.shape[2] != len(scores):
-        raise ValueError(
+        raise MMCosegError(
             f'{path}: masks must be (H, W, n) and scores (n), got {masks.shape} and {scores.shape}'
         )
     masks = np.moveaxis(masks, 2, 0)
@@ -827,7 +828,7 @@ def _resized_masks(masks: np.ndarray, shape: tuple[int, int], path: str | Path) 
     height, width = masks.shape[1:]
     # Each side may be rounded by a pixel.
     if abs(height * shape[1] - width * shape[0]) > max(height, width, *shape):
-        raise ValueError(
+        raise MMCosegError(
             f'{path} has masks of {height} x {width}, its image is {shape[0]} x {shape[1]} '
             '(height x width); the file belongs to another image'
         )
@@ -845,11 +846,11 @@ def load_saliency_mat(path: str | Path) -> np.ndarray:
         (H, W) float32 in [0, 1].
 
     Raises:
-        FileNotFoundError, ImportError, ValueError: as :func:`load_proposals_mat`.
+        FileNotFoundError, ImportError, MMCosegError: as :func:`load_proposals_mat`.
     """
     values = _read_mat(path, ('SalMap',))['SalMap']
     if values.ndim != 2 or not np.isfinite(values).all():
-        raise ValueError(f'{path}: SalMap must be (H, W) and finite, got {values.shape}')
+        raise MMCosegError(f'{path}: SalMap must be (H, W) and finite, got {values.shape}')
     scale = 255 if values.dtype == np.uint8 or values.max(initial=0) > 1 else 1
     return np.clip(values.astype(np.float32) / scale, 0, 1)
 
@@ -872,15 +873,15 @@ def _read_mat(path: str | Path, names: Sequence[str]) -> dict[str, np.ndarray]:
                 # HDF5 has the rows last that MATLAB has first.
                 arrays = {name: file[name][()].T for name in names if name in file}
         except (OSError, RuntimeError, AttributeError) as error:
-            raise ValueError(f'{path} cannot be read, it seems damaged: {error}') from error
+            raise MMCosegError(f'{path} cannot be read, it seems damaged: {error}') from error
     else:
         from scipy.io import loadmat
 
         try:
             arrays = loadmat(path, variable_names=list(names))
         except Exception as error:  # scipy's reader raises anything on damaged files
-            raise ValueError(f'{path} cannot be read as a MATLAB file: {error}') from error
+            raise MMCosegError(f'{path} cannot be read as a MATLAB file: {error}') from error
     missing = [name for name in names if name not in arrays]
     if missing:
-        raise ValueError(f'{path} has no {" and no ".join(missing)}')
+        raise MMCosegError(f'{path} has no {" and no ".join(missing)}')
     return {name: np.asarray(arrays[name]) for name in names}

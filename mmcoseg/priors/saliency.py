@@ -6,8 +6,8 @@
   Minimum barrier salient object detection at 80 FPS, ICCV 2015.
 - :func:`fused_saliency`: what both find. The better choice where no more is known.
 
-Each takes an image as (H, W, 3) uint8 BGR or (H, W) uint8 grey and gives (H, W) float32 in [0, 1],
-the same for the same image. An image of one colour has saliency 0 everywhere.
+Each takes an image as (H, W, 3) uint8 BGR or (H, W) uint8 gray and gives (H, W) float32 in [0, 1],
+the same for the same image. An image of one color has saliency 0 everywhere.
 """
 
 from collections.abc import Sequence
@@ -18,6 +18,8 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import dijkstra
 from skimage.segmentation import slic
 
+from ..errors import MMCosegError
+
 __all__ = [
     'background_weighted_contrast',
     'border_dissimilarity',
@@ -25,7 +27,7 @@ __all__ = [
     'fused_saliency',
     'minimum_barrier',
     'minimum_barrier_distance',
-    'optimise_saliency',
+    'optimize_saliency',
     'robust_background_detection',
     'smoothness_weights',
     'superpixel_labels',
@@ -33,7 +35,7 @@ __all__ = [
 
 #: A dark border that is one map's doubt must not veto the other map altogether.
 FUSION_FLOOR = 0.2
-#: Mean colours nearer than this, in units of Lab, differ by rounding only.
+#: Mean colors nearer than this, in units of Lab, differ by rounding only.
 ROUNDING = 1e-3
 
 
@@ -41,14 +43,14 @@ def fused_saliency(image: np.ndarray) -> np.ndarray:
     """The product of RBD and MB+, each raised by a floor; high where both agree.
 
     Args:
-        image: (H, W, 3) uint8 BGR, or (H, W) uint8 grey.
+        image: (H, W, 3) uint8 BGR, or (H, W) uint8 gray.
 
     Returns:
         (H, W) float32 in [0, 1].
 
     Raises:
-        TypeError: if ``image`` is no uint8 array.
-        ValueError: for a wrong shape or an empty image.
+        MMCosegError: if ``image`` is no uint8 array.
+        MMCosegError: for a wrong shape or an empty image.
 
     Example:
         >>> image = np.full((60, 80, 3), 200, np.uint8)
@@ -71,18 +73,18 @@ def robust_background_detection(
     sigma_geodesic: float = 15.0,
     sigma_position: float = 0.25,
     sigma_boundary: float = 0.7,
-    sigma_colour: float = 10.0,
+    sigma_color: float = 10.0,
     mu: float = 0.1,
     background_weight: float = 5.0,
 ) -> np.ndarray:
     """Saliency of superpixels by how weakly their surroundings are tied to the image's border.
 
-    The paper has one size of superpixels, colour alone (``texture=0``), ``sigma_geodesic=10`` and
+    The paper has one size of superpixels, color alone (``texture=0``), ``sigma_geodesic=10`` and
     ``sigma_boundary=1``. The defaults are what works best on photographs of everyday scenes: see
     ``benchmarks/saliency.py``.
 
     Args:
-        image: (H, W, 3) uint8 BGR, or (H, W) uint8 grey.
+        image: (H, W, 3) uint8 BGR, or (H, W) uint8 gray.
         superpixels: number wanted; of several numbers, the mean of the maps is taken.
         texture: weight of three texture channels beside CIE Lab. 0 leaves them out.
         long_side: larger images are made this large first, in pixels.
@@ -90,16 +92,16 @@ def robust_background_detection(
         sigma_geodesic: distance up to which superpixels count as the same region (Eq. 3).
         sigma_position: reach of contrast, in units of the long side (Eq. 6).
         sigma_boundary: boundary connectivity from which a superpixel is background (Eq. 7).
-        sigma_colour: distance up to which neighbours are to be equally salient (Eq. 10).
-        mu: least smoothness between neighbours (Eq. 10).
+        sigma_color: distance up to which neighbors are to be equally salient (Eq. 10).
+        mu: least smoothness between neighbors (Eq. 10).
         background_weight: of the background term of Eq. 9 against the foreground term.
 
     Returns:
         (H, W) float32 in [0, 1].
 
     Raises:
-        TypeError: if ``image`` is no uint8 array.
-        ValueError: for a wrong shape, an empty image, or a number of superpixels below 1.
+        MMCosegError: if ``image`` is no uint8 array.
+        MMCosegError: for a wrong shape, an empty image, or a number of superpixels below 1.
     """
     lab = _working_lab(image, long_side)
     energy = _texture(lab) * np.float32(texture)
@@ -107,15 +109,15 @@ def robust_background_detection(
     counts = [superpixels] if isinstance(superpixels, int) else list(superpixels)
     for count in counts:
         labels = superpixel_labels(lab, count, compactness)
-        features, centres = _region_means(labels, np.concatenate([lab, energy], 2))
+        features, centers = _region_means(labels, np.concatenate([lab, energy], 2))
         adjacent, border = _region_graph(labels)
         distance = _distances(features)
         distance[distance < ROUNDING] = 0
         connectivity = boundary_connectivity(distance, adjacent, border, sigma_geodesic)
         background = 1 - np.exp(-np.square(connectivity) / (2 * sigma_boundary**2))  # Eq. 7
-        contrast = background_weighted_contrast(distance, centres, background, sigma_position)
-        weights = smoothness_weights(distance, adjacent, border, sigma_colour, mu)
-        saliency = optimise_saliency(weights, background_weight * background, _unit_range(contrast))
+        contrast = background_weighted_contrast(distance, centers, background, sigma_position)
+        weights = smoothness_weights(distance, adjacent, border, sigma_color, mu)
+        saliency = optimize_saliency(weights, background_weight * background, _unit_range(contrast))
         total += _unit_range(saliency)[labels]
     return _to_size(_unit_range(total), image)
 
@@ -124,7 +126,7 @@ def minimum_barrier(
     image: np.ndarray,
     long_side: int = 200,
     passes: int = 3,
-    centre: float | None = 0.35,
+    center: float | None = 0.35,
     contrast: float = 0.0,
 ) -> np.ndarray:
     """Saliency of pixels by the barrier on the way to the border and unlikeness to the border.
@@ -133,11 +135,11 @@ def minimum_barrier(
     sums them; on photographs the norm is a little better).
 
     Args:
-        image: (H, W, 3) uint8 BGR, or (H, W) uint8 grey.
+        image: (H, W, 3) uint8 BGR, or (H, W) uint8 gray.
         long_side: larger images are made this large first, in pixels.
         passes: raster scans of the distance transform, at least 2.
-        centre: standard deviation, in units of the image's height and width, of the Gaussian around
-            the centre that the map is multiplied by. None leaves it out.
+        center: standard deviation, in units of the image's height and width, of the Gaussian around
+            the center that the map is multiplied by. None leaves it out.
         contrast: steepness of the sigmoid that ends the map; 10 in the paper. It makes the map
             nearly binary (a smaller mean error, but worse masks by Otsu's threshold). 0 leaves it
             out.
@@ -146,8 +148,8 @@ def minimum_barrier(
         (H, W) float32 in [0, 1].
 
     Raises:
-        TypeError: if ``image`` is no uint8 array.
-        ValueError: for a wrong shape, an empty image, or fewer than 2 passes.
+        MMCosegError: if ``image`` is no uint8 array.
+        MMCosegError: for a wrong shape, an empty image, or fewer than 2 passes.
     """
     lab = _working_lab(image, long_side)
     height, width = lab.shape[:2]
@@ -155,10 +157,10 @@ def minimum_barrier(
     seeds[[0, -1]] = seeds[:, [0, -1]] = True
     barrier = np.linalg.norm(minimum_barrier_distance(lab, seeds, passes), axis=2)
     saliency = _unit_range(barrier) + _unit_range(border_dissimilarity(lab))
-    if centre is not None:
+    if center is not None:
         y = (np.arange(height) - (height - 1) / 2) / height
         x = (np.arange(width) - (width - 1) / 2) / width
-        saliency = saliency * np.exp(-(y[:, None] ** 2 + x**2) / (2 * centre**2))
+        saliency = saliency * np.exp(-(y[:, None] ** 2 + x**2) / (2 * center**2))
     saliency = _unit_range(saliency)
     if contrast and saliency.any():
         high = saliency >= 0.5
@@ -175,16 +177,16 @@ def superpixel_labels(
     Args:
         lab: (H, W, 3) float32 CIE Lab.
         superpixels: number wanted; about as many come out.
-        compactness: the distance of colours that weighs as much as one superpixel's width.
+        compactness: the distance of colors that weighs as much as one superpixel's width.
 
     Returns:
         (H, W) int64 labels, 0 to n - 1, none missing.
 
     Raises:
-        ValueError: if ``superpixels`` is below 1.
+        MMCosegError: if ``superpixels`` is below 1.
     """
     if superpixels < 1:
-        raise ValueError(f'superpixels must be at least 1, got {superpixels}')
+        raise MMCosegError(f'superpixels must be at least 1, got {superpixels}')
     # SLIC stretches the values to [0, 1]; compactness is to mean the same in every image.
     spread = float(lab.max() - lab.min()) or 1.0
     labels = slic(
@@ -205,11 +207,11 @@ def boundary_connectivity(
     """How much of a superpixel's region lies along the image's border (RBD, Eq. 2-5).
 
     Length on the border over the square root of the area of the soft region of superpixels that can
-    be reached by short ways. A way leads over neighbours, and between any two superpixels of the
+    be reached by short ways. A way leads over neighbors, and between any two superpixels of the
     border.
 
     Args:
-        distance: (n, n) distance of the superpixels' mean colours.
+        distance: (n, n) distance of the superpixels' mean colors.
         adjacent: (n, n) bool, symmetric, which superpixels touch.
         border: (n,) bool, which superpixels touch the image's border.
         sigma: length of a way at which a superpixel is still mostly of the region.
@@ -219,7 +221,7 @@ def boundary_connectivity(
     """
     linked = np.triu(adjacent | (border[:, None] & border), 1)
     i, j = linked.nonzero()
-    # In a sparse graph zero means no edge, but equal colours are no distance apart.
+    # In a sparse graph zero means no edge, but equal colors are no distance apart.
     steps = np.maximum(distance[i, j], np.finfo(np.float32).tiny)
     geodesic = dijkstra(csr_matrix((steps, (i, j)), linked.shape), directed=False)  # Eq. 2
     similar = np.exp(-np.square(geodesic) / (2 * sigma**2))
@@ -228,20 +230,20 @@ def boundary_connectivity(
 
 
 def background_weighted_contrast(
-    distance: np.ndarray, centres: np.ndarray, background: np.ndarray, sigma: float
+    distance: np.ndarray, centers: np.ndarray, background: np.ndarray, sigma: float
 ) -> np.ndarray:
     """Difference from what is near and likely to be background (RBD, Eq. 6 and 8).
 
     Args:
-        distance: (n, n) distance of the superpixels' mean colours.
-        centres: (n, 2) places of the superpixels.
+        distance: (n, n) distance of the superpixels' mean colors.
+        centers: (n, 2) places of the superpixels.
         background: (n,) probability of background.
-        sigma: reach, in the units of ``centres``.
+        sigma: reach, in the units of ``centers``.
 
     Returns:
         (n,) float64, not negative.
     """
-    near = np.exp(-np.square(_distances(centres)) / (2 * sigma**2))
+    near = np.exp(-np.square(_distances(centers)) / (2 * sigma**2))
     return (distance * near) @ background
 
 
@@ -250,8 +252,8 @@ def smoothness_weights(
 ) -> np.ndarray:
     """The weights of RBD's smoothness term (Eq. 10).
 
-    Neighbours, neighbours of neighbours, and any two superpixels of the border are tied by the
-    likeness of their colours; neighbours also by ``mu``.
+    Neighbors, neighbors of neighbors, and any two superpixels of the border are tied by the
+    likeness of their colors; neighbors also by ``mu``.
 
     Returns:
         (n, n) float64, symmetric, zeros on the diagonal.
@@ -262,10 +264,10 @@ def smoothness_weights(
     return np.where(linked, np.exp(-np.square(distance) / (2 * sigma**2)), 0) + mu * adjacent
 
 
-def optimise_saliency(
+def optimize_saliency(
     weights: np.ndarray, background: np.ndarray, foreground: np.ndarray
 ) -> np.ndarray:
-    """The saliency s that minimises RBD's cost (Eq. 9), exactly.
+    """The saliency s that minimizes RBD's cost (Eq. 9), exactly.
 
     ``sum_i background_i s_i^2 + sum_i foreground_i (s_i - 1)^2 + sum_{i<j} w_ij (s_i - s_j)^2``
 
@@ -301,20 +303,20 @@ def minimum_barrier_distance(values: np.ndarray, seeds: np.ndarray, passes: int 
         float32 of the shape of ``values``, 0 at the seeds.
 
     Raises:
-        ValueError: if the shapes do not fit, there is no seed, or fewer than 2 passes.
+        MMCosegError: if the shapes do not fit, there is no seed, or fewer than 2 passes.
     """
     if values.ndim not in (2, 3) or seeds.shape != values.shape[:2]:
-        raise ValueError(
+        raise MMCosegError(
             f'values must be (H, W) or (H, W, C) and seeds (H, W), got {values.shape} '
             f'and {seeds.shape}'
         )
     if not seeds.any():
-        raise ValueError('seeds has no True: there is nothing to measure the distance to')
+        raise MMCosegError('seeds has no True: there is nothing to measure the distance to')
     if passes < 2:
-        raise ValueError(f'passes must be at least 2 to reach every pixel, got {passes}')
+        raise MMCosegError(f'passes must be at least 2 to reach every pixel, got {passes}')
     height, width = seeds.shape
     channels = values.reshape(height, width, -1).shape[2]
-    # Diagonals become rows. Pixel (y, x) lies in row y + x at y, so that its neighbours above and
+    # Diagonals become rows. Pixel (y, x) lies in row y + x at y, so that its neighbors above and
     # to the left lie in the row before, at y - 1 and at y.
     y, x = np.mgrid[:height, :width]
     diagonals = height + width - 1
@@ -359,9 +361,9 @@ def minimum_barrier_distance(values: np.ndarray, seeds: np.ndarray, passes: int 
 
 
 def border_dissimilarity(lab: np.ndarray, width: float = 0.1) -> np.ndarray:
-    """Unlikeness to the colours along the image's border (the addition of MB+).
+    """Unlikeness to the colors along the image's border (the addition of MB+).
 
-    For each of the four sides the Mahalanobis distance to the strip's mean colour under its
+    For each of the four sides the Mahalanobis distance to the strip's mean color under its
     covariance, divided by its maximum; the sum of the four minus the largest, so that an object
     that covers one side does not hide itself.
 
@@ -374,13 +376,13 @@ def border_dissimilarity(lab: np.ndarray, width: float = 0.1) -> np.ndarray:
     """
     height = lab.shape[0]
     deep = max(1, round(width * min(lab.shape[:2])))
-    colours = lab.reshape(-1, 3).astype(np.float64)
+    colors = lab.reshape(-1, 3).astype(np.float64)
     maps = []
     for strip in (lab[:deep], lab[-deep:], lab[:, :deep], lab[:, -deep:]):
         strip = strip.reshape(-1, 3).astype(np.float64)
-        # Of one unit of Lab nothing can be said: a strip of one colour has a covariance of 0.
+        # Of one unit of Lab nothing can be said: a strip of one color has a covariance of 0.
         covariance = np.cov(strip, rowvar=False, bias=True) + np.eye(3)
-        off = colours - strip.mean(0)
+        off = colors - strip.mean(0)
         apart = np.sqrt(np.maximum((off @ np.linalg.inv(covariance) * off).sum(1), 0))
         maps.append(apart / (apart.max() or 1.0))
     stacked = np.stack(maps)
@@ -390,11 +392,11 @@ def border_dissimilarity(lab: np.ndarray, width: float = 0.1) -> np.ndarray:
 def _working_lab(image: np.ndarray, long_side: int) -> np.ndarray:
     """(h, w, 3) float32 CIE Lab (L in [0, 100]), no side above ``long_side``."""
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
-        raise TypeError(
+        raise MMCosegError(
             f'image must be a uint8 array, got {getattr(image, "dtype", type(image).__name__)}'
         )
     if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3) or not image.size:
-        raise ValueError(f'image must be (H, W, 3) or (H, W) and not empty, got {image.shape}')
+        raise MMCosegError(f'image must be (H, W, 3) or (H, W) and not empty, got {image.shape}')
     if image.ndim == 2:
         image = np.repeat(image[..., None], 3, 2)
     scale = long_side / max(image.shape[:2])
@@ -415,14 +417,14 @@ def _texture(lab: np.ndarray) -> np.ndarray:
 
 
 def _region_means(labels: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean of ``values`` (n, C), and centre in units of the long side (n, 2), of each label."""
+    """Mean of ``values`` (n, C), and center in units of the long side (n, 2), of each label."""
     flat = labels.reshape(-1)
     count = np.bincount(flat)
     places = np.divmod(np.arange(flat.size), labels.shape[1])
     channels = values.reshape(flat.size, -1).T
     means = [np.bincount(flat, channel) / count for channel in channels]
-    centres = [np.bincount(flat, place) / count / max(labels.shape) for place in places]
-    return np.stack(means, 1), np.stack(centres, 1)
+    centers = [np.bincount(flat, place) / count / max(labels.shape) for place in places]
+    return np.stack(means, 1), np.stack(centers, 1)
 
 
 def _region_graph(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

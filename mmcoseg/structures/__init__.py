@@ -1,8 +1,8 @@
 """Data elements: one image (:class:`CoSegDataSample`), one group (:class:`GroupDataSample`)."""
 
-from .class_numbers import NumClasses, check_num_classes, num_classes_of
 from .coseg_data_sample import CoSegDataSample
 from .group_data_sample import GroupDataSample, GroupSampleList, group_sizes_of, split_groups
+from .num_classes import NumClasses, check_num_classes, num_classes_of
 from .proposal_data import ProposalData
 
 __all__ = [

@@ -5,6 +5,8 @@ import numbers
 from mmengine.structures import InstanceData, PixelData
 from mmseg.structures import SegDataSample
 
+from ..errors import MMCosegError
+
 __all__ = ['CoSegDataSample']
 
 #: The value of a mask's pixels that are neither object nor background.
@@ -118,7 +120,7 @@ class CoSegDataSample(SegDataSample):
     @presence.setter
     def presence(self, value: float) -> None:
         if not isinstance(value, numbers.Real) or not 0 <= value <= 1:
-            raise ValueError(f'presence must be a number from 0 to 1, got {value!r}')
+            raise MMCosegError(f'presence must be a number from 0 to 1, got {value!r}')
         self.set_field(float(value), '_presence', dtype=float)
 
     @presence.deleter

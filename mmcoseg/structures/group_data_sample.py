@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from mmengine.structures import BaseDataElement
 
+from ..errors import MMCosegError
 from .coseg_data_sample import CoSegDataSample
 
 __all__ = ['GroupDataSample', 'GroupSampleList', 'group_sizes_of', 'split_groups']
@@ -43,10 +44,10 @@ class GroupDataSample(BaseDataElement):
     @samples.setter
     def samples(self, value: list[CoSegDataSample]) -> None:
         if not isinstance(value, list):
-            raise TypeError(f'samples must be a list of CoSegDataSample, got {type(value)}')
+            raise MMCosegError(f'samples must be a list of CoSegDataSample, got {type(value)}')
         for sample in value:
             if not isinstance(sample, CoSegDataSample):
-                raise TypeError(f'samples must hold CoSegDataSample, got {type(sample)}')
+                raise MMCosegError(f'samples must hold CoSegDataSample, got {type(sample)}')
         self.set_field(value, '_samples', dtype=list)
 
     @samples.deleter
@@ -107,10 +108,10 @@ def split_groups(batch: torch.Tensor, group_sizes: list[int]) -> tuple[torch.Ten
     """Cut a tensor over the flattened batch, (sum N, ...), into one tensor (N, ...) a group.
 
     Raises:
-        ValueError: if the sizes do not add up to the batch.
+        MMCosegError: if the sizes do not add up to the batch.
     """
     if sum(group_sizes) != len(batch):
-        raise ValueError(
+        raise MMCosegError(
             f'group sizes {group_sizes} add up to {sum(group_sizes)}, but the batch has '
             f'{len(batch)} images'
         )

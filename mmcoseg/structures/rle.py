@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from ..errors import MMCosegError
+
 __all__ = ['areas_of', 'as_rle', 'decode_rles', 'encode_masks', 'polygons_with_area']
 
 #: pycocotools 2.0.11 counts those of a call in 8 bits, where numpy is 2.
@@ -47,7 +49,7 @@ def as_rle(shape: Any, height: int, width: int) -> dict:
         is empty.
 
     Raises:
-        ValueError: if it is none of these, an RLE of another size, or one whose runs are not
+        MMCosegError: if it is none of these, an RLE of another size, or one whose runs are not
             height x width pixels.
 
     Example:
@@ -57,17 +59,17 @@ def as_rle(shape: Any, height: int, width: int) -> dict:
                [0, 1, 0]])
     """
     if not 0 < height * width <= _MAX_PIXELS:
-        raise ValueError(
+        raise MMCosegError(
             f'an image of {height} x {width} pixels (height x width) has no RLE: there is none '
             'without a pixel, or of more than can be read'
         )
     if shape is None:
-        raise ValueError('there is no segmentation')
+        raise MMCosegError('there is no segmentation')
     if isinstance(shape, (list, tuple)):
         polygons, _ = polygons_with_area(shape)
         return _draw(polygons, height, width)
     if not isinstance(shape, dict) or not {'size', 'counts'} <= set(shape):
-        raise ValueError(
+        raise MMCosegError(
             f'a segmentation must be a list of polygons or an RLE with size and counts, got '
             f'{repr(shape)[:80]}'
         )
@@ -78,7 +80,7 @@ def as_rle(shape: Any, height: int, width: int) -> dict:
     elif isinstance(counts, (list, tuple, np.ndarray)):
         runs = _plain_runs(counts)
     else:
-        raise ValueError(f'the counts of its RLE are {repr(counts)[:40]}, neither list nor text')
+        raise MMCosegError(f'the counts of its RLE are {repr(counts)[:40]}, neither list nor text')
     _check_runs(runs, height * width)
     return _compress(runs, height, width)
 
@@ -94,7 +96,7 @@ def polygons_with_area(parts: Sequence[Any]) -> tuple[list[list[float]], int]:
         parts: lists x, y, x, y, ... of coordinates in pixels.
 
     Raises:
-        ValueError: if a part is something else than a list of numbers.
+        MMCosegError: if a part is something else than a list of numbers.
 
     Example:
         >>> polygons_with_area([[1, 1, 5, 5], [0, 0, 4, 0, 4, 4]])
@@ -107,7 +109,7 @@ def polygons_with_area(parts: Sequence[Any]) -> tuple[list[list[float]], int]:
         except ValueError:  # lists of different lengths
             values = np.array(None)
         if values.ndim != 1 or (values.size and values.dtype.kind not in 'iuf'):
-            raise ValueError(
+            raise MMCosegError(
                 f'polygons cannot be read: part {number} is {str(part)[:40]}, not a list of the '
                 'numbers x, y, x, y, ...'
             )
@@ -134,7 +136,7 @@ def _draw(polygons: list[list[float]], height: int, width: int) -> dict:
     reach = _MAX_REACH * max(height, width)
     farthest = max(max(map(abs, polygon)) for polygon in polygons)
     if farthest > reach:
-        raise ValueError(
+        raise MMCosegError(
             f'polygons cannot be read: a coordinate is {farthest:g}, its image {height} x {width} '
             '(height x width)'
         )
@@ -144,9 +146,9 @@ def _draw(polygons: list[list[float]], height: int, width: int) -> dict:
 def _check_size(size: Any, height: int, width: int) -> None:
     sides = size if isinstance(size, (list, tuple)) else ()
     if len(sides) != 2 or not all(map(_is_number, sides)):
-        raise ValueError(f'the size of its RLE is {repr(size)[:40]}, not [height, width]')
+        raise MMCosegError(f'the size of its RLE is {repr(size)[:40]}, not [height, width]')
     if list(sides) != [height, width]:
-        raise ValueError(
+        raise MMCosegError(
             f'an RLE is {size[0]} x {size[1]}, its image {height} x {width} (height x width)'
         )
 
@@ -159,7 +161,7 @@ def _plain_runs(counts: Sequence[Any]) -> list[int]:
     """The runs that uncompressed counts are."""
     for count in counts:
         if not _is_number(count) or count != count // 1:
-            raise ValueError(f'its RLE has a run of {repr(count)[:40]}, which is no whole number')
+            raise MMCosegError(f'its RLE has a run of {repr(count)[:40]}, which is no whole number')
     return [int(count) for count in counts]
 
 
@@ -171,7 +173,7 @@ def _decompress(counts: str | bytes) -> list[int]:
     """
     text = counts.decode('latin-1') if isinstance(counts, bytes) else counts
     if text[:2] in ("b'", 'b"'):
-        raise ValueError(
+        raise MMCosegError(
             f'the counts of its RLE are the text of a Python object, {text[:20]}...: write '
             'counts.decode(), not str(counts)'
         )
@@ -180,16 +182,16 @@ def _decompress(counts: str | bytes) -> list[int]:
     if ((codes < 0) | (codes >= _NUM_CHARACTERS)).any():
         known = range(_FIRST_CHARACTER, _FIRST_CHARACTER + _NUM_CHARACTERS)
         strange = next(character for character in text if ord(character) not in known)
-        raise ValueError(f'the counts of its RLE have the character {strange!r}, which none has')
+        raise MMCosegError(f'the counts of its RLE have the character {strange!r}, which none has')
     if not len(codes):
         return []
     ends = np.flatnonzero((codes & _MORE) == 0)
     if not len(ends) or ends[-1] != len(codes) - 1:
-        raise ValueError(f'the counts of its RLE are cut off after {len(codes)} characters')
+        raise MMCosegError(f'the counts of its RLE are cut off after {len(codes)} characters')
     starts = np.append(0, ends[:-1] + 1)
     lengths = ends + 1 - starts
     if lengths.max() > _MAX_CHARACTERS:
-        raise ValueError(f'the counts of its RLE have a number of {lengths.max()} characters')
+        raise MMCosegError(f'the counts of its RLE have a number of {lengths.max()} characters')
     places = np.arange(len(codes)) - np.repeat(starts, lengths)
     runs = np.add.reduceat((codes & _VALUE) << (5 * places), starts)
     runs -= np.where(codes[ends] & _SIGN, 1 << (5 * lengths), 0)
@@ -201,12 +203,12 @@ def _decompress(counts: str | bytes) -> list[int]:
 def _check_runs(runs: list[int], pixels: int) -> None:
     # Python's numbers: those of numpy, and of pycocotools, overflow.
     if min(runs, default=0) < 0:
-        raise ValueError(f'its RLE has a negative run, {min(runs)}')
+        raise MMCosegError(f'its RLE has a negative run, {min(runs)}')
     total = sum(runs)
     if total > _MAX_RUN:
-        raise ValueError(f'its RLE has more than {_MAX_RUN:,} of {pixels:,} pixels')
+        raise MMCosegError(f'its RLE has more than {_MAX_RUN:,} of {pixels:,} pixels')
     if total != pixels:
-        raise ValueError(f'its RLE has {total:,} of {pixels:,} pixels')
+        raise MMCosegError(f'its RLE has {total:,} of {pixels:,} pixels')
 
 
 def _compress(runs: list[int], height: int, width: int) -> dict:
@@ -234,7 +236,7 @@ def encode_masks(masks: np.ndarray) -> list[dict]:
     """RLEs, as those of :func:`as_rle`, of masks (n, H, W), bool or 0 and not 0."""
     masks = np.asarray(masks)
     if masks.ndim != 3:
-        raise ValueError(f'masks must be (n, H, W), got {masks.shape}')
+        raise MMCosegError(f'masks must be (n, H, W), got {masks.shape}')
     if not len(masks):
         return []
     return coco_mask.encode(np.asfortranarray((masks != 0).transpose(1, 2, 0), dtype=np.uint8))
@@ -253,7 +255,7 @@ def decode_rles(rles: Sequence[dict], height: int, width: int) -> np.ndarray:
     """The masks (n, H, W) bool of RLEs.
 
     Raises:
-        ValueError: as :func:`as_rle`.
+        MMCosegError: as :func:`as_rle`.
     """
     masks = np.zeros((len(rles), height, width), bool)
     for mask, rle in zip(masks, rles):

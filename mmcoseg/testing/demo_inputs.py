@@ -8,6 +8,7 @@ import torch
 from mmengine.structures import InstanceData, PixelData
 from PIL import Image
 
+from ..errors import MMCosegError
 from ..structures import CoSegDataSample, GroupDataSample
 
 __all__ = ['make_group_batch', 'write_tiny_dataset']
@@ -24,7 +25,7 @@ def make_group_batch(
 ) -> dict:
     """A batch as ``group_collate`` gives it: brightened rectangles on noise.
 
-    A class k of a group brightens one colour channel, the same in all of its images, so that
+    A class k of a group brightens one color channel, the same in all of its images, so that
     small networks can learn the answer.
 
     Args:
@@ -43,7 +44,7 @@ def make_group_batch(
         ``gt_instances``.
 
     Raises:
-        ValueError: for an empty group, images that are too small, or a wrong number of classes.
+        MMCosegError: for an empty group, images that are too small, or a wrong number of classes.
 
     Example:
         >>> batch = make_group_batch(group_sizes=(2, 1), size=(16, 24))
@@ -53,11 +54,11 @@ def make_group_batch(
         'g0/1'
     """
     if any(count < 1 for count in group_sizes):
-        raise ValueError(f'every group needs at least one image, got {tuple(group_sizes)}')
+        raise MMCosegError(f'every group needs at least one image, got {tuple(group_sizes)}')
     if min(size) < 8:
-        raise ValueError(f'size must be at least (8, 8), got {tuple(size)}')
+        raise MMCosegError(f'size must be at least (8, 8), got {tuple(size)}')
     if not 1 <= num_foreground <= min(3, num_classes):
-        raise ValueError(
+        raise MMCosegError(
             f'num_foreground must be from 1 to {min(3, num_classes)} with num_classes='
             f'{num_classes}, got {num_foreground}'
         )

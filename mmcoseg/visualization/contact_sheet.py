@@ -7,11 +7,12 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from ..errors import MMCosegError
 from ..structures.coseg_data_sample import VOID
 
-__all__ = ['PALETTE', 'VOID_COLOUR', 'SheetEntry', 'contact_sheet', 'overlay']
+__all__ = ['PALETTE', 'VOID_COLOR', 'SheetEntry', 'contact_sheet', 'overlay']
 
-#: RGB of mask values 1, 2, ... (and of instances); far apart also for colour-blind eyes
+#: RGB of mask values 1, 2, ... (and of instances); far apart also for color-blind eyes
 #: (after Okabe and Ito), starting again at the end.
 PALETTE = (
     (255, 140, 0),
@@ -24,11 +25,11 @@ PALETTE = (
     (170, 120, 255),
 )
 #: RGB of void pixels.
-VOID_COLOUR = (150, 150, 150)
+VOID_COLOR = (150, 150, 150)
 
 _BACKGROUND = (255, 255, 255)
 _INK = (30, 30, 30)
-_GREY = (120, 120, 120)
+_GRAY = (120, 120, 120)
 _GAP = 6  # pixels between the cells of one image
 _MARGIN = 14  # pixels around the sheet and between images
 _FONT_SIZE = 13
@@ -61,21 +62,21 @@ def overlay(
     tint: float = 0.4,
     dim: float = 0.45,
 ) -> np.ndarray:
-    """Show a mask on its image: objects tinted and outlined, all else darkened and greyed.
+    """Show a mask on its image: objects tinted and outlined, all else darkened and grayed.
 
     Args:
         image: (H, W, 3) uint8, RGB.
         mask: at any resolution, resized to the image's: (h, w) integer, 0 background, 1..K
             classes, 255 void; or instances (n, h, w) bool, later ones above.
         palette: RGB of mask values 1, 2, ... or of the instances, repeated as needed.
-        tint: share of the colour inside objects, in [0, 1].
+        tint: share of the color inside objects, in [0, 1].
         dim: brightness of the background, in [0, 1].
 
     Returns:
         (H, W, 3) uint8, RGB.
 
     Raises:
-        ValueError: if the mask has neither form.
+        MMCosegError: if the mask has neither form.
 
     Example:
         >>> overlay(np.full((4, 4, 3), 200, np.uint8), np.zeros((2, 2), int))[0, 0]
@@ -83,19 +84,19 @@ def overlay(
     """
     layers, void = _layers(mask, image.shape[:2])
     # In whole numbers by OpenCV, for an image of 12 megapixels six times as fast as in floats.
-    grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-    out = cv2.addWeighted(image, 0.5 * dim, grey, 0.5 * dim, 0)
+    gray = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    out = cv2.addWeighted(image, 0.5 * dim, gray, 0.5 * dim, 0)
     if void is not None:
-        cv2.copyTo(_tinted(image, VOID_COLOUR, 0.5), void, out)
-    colours = [palette[i % len(palette)] for i, _ in layers]
-    for colour, (_, layer) in zip(colours, layers, strict=True):
+        cv2.copyTo(_tinted(image, VOID_COLOR, 0.5), void, out)
+    colors = [palette[i % len(palette)] for i, _ in layers]
+    for color, (_, layer) in zip(colors, layers, strict=True):
         # Of many instances each covers little of the image.
         x, y, width, height = cv2.boundingRect(layer)
         inside = np.s_[y : y + height, x : x + width]
-        cv2.copyTo(_tinted(image[inside], colour, tint), layer[inside], out[inside])
-    for colour, (_, layer) in zip(colours, layers, strict=True):
+        cv2.copyTo(_tinted(image[inside], color, tint), layer[inside], out[inside])
+    for color, (_, layer) in zip(colors, layers, strict=True):
         contours, _ = cv2.findContours(layer, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(out, contours, -1, tuple(colour), 1, cv2.LINE_AA)
+        cv2.drawContours(out, contours, -1, tuple(color), 1, cv2.LINE_AA)
     return out
 
 
@@ -109,12 +110,12 @@ def _tinted(image: np.ndarray, color: Sequence[int], share: float) -> np.ndarray
 def _layers(
     mask: np.ndarray, size: tuple[int, int]
 ) -> tuple[list[tuple[int, np.ndarray]], np.ndarray | None]:
-    """Number of the colour and mask (H, W) uint8 of every class or instance; and void."""
+    """Number of the color and mask (H, W) uint8 of every class or instance; and void."""
     height, width = size
     if mask.ndim == 3:
         return [(i, _resize(layer != 0, size)) for i, layer in enumerate(mask)], None
     if mask.ndim != 2:
-        raise ValueError(f'a mask must be (h, w) or instances (n, h, w), got {mask.shape}')
+        raise MMCosegError(f'a mask must be (h, w) or instances (n, h, w), got {mask.shape}')
     labels = cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
     counts = cv2.calcHist([labels], [0], None, [256], [0, 256]).ravel()
     values = [int(v) for v in np.flatnonzero(counts) if v not in (0, VOID)]
@@ -147,13 +148,13 @@ def contact_sheet(
             times that.
         max_width: of the sheet, in pixels.
         palette: RGB of mask values 1, 2, ...
-        legend: names of mask values 1, 2, ..., printed beside the title in their colours.
+        legend: names of mask values 1, 2, ..., printed beside the title in their colors.
 
     Returns:
         The sheet, (H, W, 3) uint8, RGB.
 
     Raises:
-        ValueError: without entries, or for an image that is not (H, W, 3) uint8.
+        MMCosegError: without entries, or for an image that is not (H, W, 3) uint8.
 
     Example:
         >>> image = np.zeros((30, 40, 3), np.uint8)
@@ -163,7 +164,7 @@ def contact_sheet(
         (True, dtype('uint8'))
     """
     if not entries:
-        raise ValueError('a contact sheet needs at least one image')
+        raise MMCosegError('a contact sheet needs at least one image')
     lines = ['image']
     lines += ['truth'] if any(entry.truth is not None for entry in entries) else []
     lines += ['prediction'] if any(entry.prediction is not None for entry in entries) else []
@@ -187,14 +188,14 @@ def contact_sheet(
         y, x = top + number * row_height, left
         for index, line in enumerate(lines):
             middle = y + index * (cell_height + _GAP) + cell_height // 2
-            draw.text((left - 8, middle), line, _GREY, font, anchor='rm')
+            draw.text((left - 8, middle), line, _GRAY, font, anchor='rm')
         for i in row:
             sheet.paste(Image.fromarray(columns[i]), (x, y))
             bottom = y + columns[i].shape[0] + 4
             for j, text in enumerate(entries[i].caption.split('\n')):
                 text = _shorten(text, columns[i].shape[1], font)
-                colour = _GREY if j else _INK
-                draw.text((x, bottom + j * line_height), text, colour, font)
+                color = _GRAY if j else _INK
+                draw.text((x, bottom + j * line_height), text, color, font)
             x += columns[i].shape[1] + _MARGIN
     return np.asarray(sheet)
 
@@ -209,7 +210,7 @@ def _column(
     """The cells of one image, one above the other."""
     image = entry.image
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise ValueError(f'images must be (H, W, 3) uint8, got {image.shape} {image.dtype}')
+        raise MMCosegError(f'images must be (H, W, 3) uint8, got {image.shape} {image.dtype}')
     height, width = image.shape[:2]
     # A panorama is made lower, a thin image gets the room its caption needs.
     scale = min(cell_height / height, min(3 * cell_height, widest) / width)

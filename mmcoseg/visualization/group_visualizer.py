@@ -13,6 +13,7 @@ from mmengine.dist import master_only
 from mmengine.visualization import Visualizer
 from PIL import Image
 
+from ..errors import MMCosegError
 from ..evaluation.class_report import ClassReport, GroupClassScore, class_names_of, count_labels
 from ..evaluation.functional import image_scores
 from ..registry import VISUALIZERS
@@ -52,7 +53,7 @@ class GroupVisualizer(Visualizer):
         palette: RGB of mask values 1, 2, ... and of instances.
 
     Raises:
-        ValueError: if ``max_images`` is not positive.
+        MMCosegError: if ``max_images`` is not positive.
 
     Example:
         >>> visualizer = GroupVisualizer(max_images=20)
@@ -72,11 +73,11 @@ class GroupVisualizer(Visualizer):
     ) -> None:
         super().__init__(name, vis_backends=vis_backends, save_dir=save_dir, **kwargs)
         if max_images < 1:
-            raise ValueError(f'max_images must be at least 1, got {max_images}')
+            raise MMCosegError(f'max_images must be at least 1, got {max_images}')
         self.max_images = max_images
         self.cell_height = cell_height
         self.max_width = max_width
-        self.palette = [tuple(colour) for colour in palette]
+        self.palette = [tuple(color) for color in palette]
 
     def draw_group(
         self,
@@ -90,9 +91,9 @@ class GroupVisualizer(Visualizer):
         Args:
             images: of the group, in order, each (H, W, 3) uint8 RGB at any resolution.
             data_sample: the group, with ground truth and predictions where known. Where an image
-                has instances, these are shown, in a colour each, and the mask otherwise. Where
+                has instances, these are shown, in a color each, and the mask otherwise. Where
                 the true masks tell classes apart, predicted ones are matched to them over the
-                group, as for scoring, and have the colour of their class.
+                group, as for scoring, and have the color of their class.
             draw_gt: show the ground truth.
             draw_pred: show the prediction.
 
@@ -100,10 +101,10 @@ class GroupVisualizer(Visualizer):
             Sheets (H, W, 3) uint8 RGB, at most ``max_images`` images on each.
 
         Raises:
-            ValueError: if there are not as many images as the group has, or none.
+            MMCosegError: if there are not as many images as the group has, or none.
         """
         if len(images) != len(data_sample) or not len(images):
-            raise ValueError(
+            raise MMCosegError(
                 f'group {data_sample.get("group")!r} has {len(data_sample)} images, but '
                 f'{len(images)} were given to draw'
             )
@@ -112,7 +113,7 @@ class GroupVisualizer(Visualizer):
             SheetEntry(
                 image,
                 truth=_mask(sample, 'gt') if draw_gt else None,
-                prediction=_recoloured(_mask(sample, 'pred'), scores) if draw_pred else None,
+                prediction=_recolored(_mask(sample, 'pred'), scores) if draw_pred else None,
                 caption=_caption(sample, draw_gt and draw_pred, i, scores),
             )
             for i, (image, sample) in enumerate(zip(images, data_sample, strict=True))
@@ -225,7 +226,7 @@ def _pair(sample: CoSegDataSample) -> tuple[np.ndarray, np.ndarray] | None:
     return _array(pred.data)[0], _array(gt.data)[0]
 
 
-def _recoloured(mask: np.ndarray | None, scores: GroupClassScore | None) -> np.ndarray | None:
+def _recolored(mask: np.ndarray | None, scores: GroupClassScore | None) -> np.ndarray | None:
     """A predicted mask with the numbers of the true classes; what is nobody's comes after them."""
     if mask is None or scores is None or mask.ndim != 2:
         return mask

@@ -103,7 +103,7 @@ UNUSUAL = {
         lossless=True,
     ),
     'palette.png': lambda path: save(path, Image.fromarray(RGB).quantize(32)),
-    'grey_alpha.png': lambda path: save(path, Image.fromarray(RGB).convert('LA')),
+    'gray_alpha.png': lambda path: save(path, Image.fromarray(RGB).convert('LA')),
     'one_bit.png': lambda path: save(path, Image.fromarray(RGB[:, :, 0] > 100)),
     'turned.jpg': lambda path: save(path, Image.fromarray(RGB), exif=_turned()),
     'exif.jpg': exif_gone_wrong,
@@ -327,9 +327,9 @@ def test_unusual_files_work(tmp_path, segment):
 def test_unusual_files_are_read_as_they_look(tmp_path):
     make(tmp_path / 'g', UNUSUAL)
     bgr = RGB[:, :, ::-1]
-    grey = np.repeat(RGB[:, :, :1], 3, axis=2)
+    gray = np.repeat(RGB[:, :, :1], 3, axis=2)
     for name in ('deep.png', 'deep.tif', 'float.tif'):
-        np.testing.assert_array_equal(read_image(tmp_path / 'g' / name), grey)
+        np.testing.assert_array_equal(read_image(tmp_path / 'g' / name), gray)
     for name, error in {'moving.gif': 40, 'moving.webp': 0, 'cmyk.jpg': 45, 'exif.jpg': 40}.items():
         image = read_image(tmp_path / 'g' / name).astype(int)
         assert image.shape == bgr.shape and np.abs(image - bgr).mean() <= error

@@ -14,10 +14,11 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from mmcoseg.apis.export import FORMATS, ResultWriter, writer
-from mmcoseg.apis.export.files import display_name, file_name_of, write_atomically
 from mmcoseg.datasets.image_io import read_image, read_mask
 from mmcoseg.datasets.transforms import LoadCoSegMask
+from mmcoseg.errors import MMCosegError
 from mmcoseg.evaluation import evaluate_folders
+from mmcoseg.files import display_name, file_name_of, write_atomically
 from mmcoseg.structures import CoSegDataSample
 from mmcoseg.visualization import PALETTE, overlay
 
@@ -90,13 +91,13 @@ def test_masks_are_the_masks(results):
     assert sum(len(files) for _, _, files in os.walk(out / 'masks')) == len(masks)
 
 
-def test_masks_of_classes_are_coloured(results):
+def test_masks_of_classes_are_colored(results):
     out, masks, _ = results
     with Image.open(out / 'masks/cat+dog/both.png') as picture:
         assert picture.mode == 'P'
-        colours = np.asarray(picture.convert('RGB'))
-    for value, colour in enumerate([(0, 0, 0), *PALETTE[:2]]):
-        assert (colours[masks['cat+dog', 'both'] == value] == colour).all()
+        colors = np.asarray(picture.convert('RGB'))
+    for value, color in enumerate([(0, 0, 0), *PALETTE[:2]]):
+        assert (colors[masks['cat+dog', 'both'] == value] == color).all()
 
 
 def test_masks_are_what_evaluate_reads(results, tmp_path_factory):
@@ -336,7 +337,7 @@ def test_sureness(tmp_path):
     assert sureness(sample_of(probs, labels=both)) == pytest.approx(expected)
 
 
-def test_more_instances_than_a_palette_has_colours(tmp_path):
+def test_more_instances_than_a_palette_has_colors(tmp_path):
     masks = np.eye(300, dtype=bool).reshape(300, 15, 20)
     record = ResultWriter(tmp_path).write_image(instances(masks, [0.5] * 300), make_image((15, 20)))
     with Image.open(tmp_path / record['files']['instances']) as picture:
@@ -371,7 +372,7 @@ def test_wrong_input_is_named(tmp_path):
         writer.write_image(make_sample(3 * np.ones((4, 6))), image, ('a', 'b'))
     with pytest.raises(ValueError, match='each of the 2 classes'):
         writer.write_image(good, image, ('a', 'a'))
-    with pytest.raises(TypeError, match='person'):
+    with pytest.raises(MMCosegError, match='person'):
         writer.write_image(good, image, 'person')
     with pytest.raises(ValueError, match=r'labels \[5\]'):
         writer.write_image(instances(np.ones((1, 4, 6), bool), [1.0], [5]), image, ('a', 'b'))

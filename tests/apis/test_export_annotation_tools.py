@@ -63,7 +63,7 @@ def masks():
 
 
 def labelme_mask(document):
-    """As labelme rasterises its polygons."""
+    """As labelme rasterizes its polygons."""
     out = np.zeros((document['imageHeight'], document['imageWidth']), bool)
     for shape in document['shapes']:
         assert shape['shape_type'] == 'polygon' and len(shape['points']) >= 3

@@ -18,7 +18,7 @@ from mmcoseg.visualization import PALETTE, overlay
 
 @pytest.fixture
 def pictures(tmp_path):
-    """Images with a patch of each of three pure colours, but for one with two of them."""
+    """Images with a patch of each of three pure colors, but for one with two of them."""
     root = tmp_path / 'pictures'
     rng = np.random.default_rng(0)
     for group, stems in dict(fruit='abc', toys='de').items():
@@ -57,12 +57,12 @@ def test_masks_and_pictures_of_classes(done):
         assert set(np.unique(mask)) == shown
         np.testing.assert_array_equal(read_mask(out / f'masks/{name}.png'), mask)
         with Image.open(out / f'masks/{name}.png') as picture:
-            colours = np.asarray(picture.convert('RGB'))
+            colors = np.asarray(picture.convert('RGB'))
         for value in shown - {0}:
-            assert (colours[mask == value] == PALETTE[value - 1]).all()
+            assert (colors[mask == value] == PALETTE[value - 1]).all()
         rgb = read_image(pictures / f'{name}.png')[..., ::-1]
         drawn = read_image(out / f'overlays/{name}.jpg')[..., ::-1].astype(int)
-        # Its own colours, as far as JPEG keeps them, and not those of classes exchanged or joined.
+        # Its own colors, as far as JPEG keeps them, and not those of classes exchanged or joined.
         off = [
             np.abs(drawn - overlay(rgb, labels)).mean()
             for labels in (mask, np.array([0, 2, 1, 3], np.uint8)[mask], np.minimum(mask, 1))

@@ -38,8 +38,8 @@ def by_coco(polygons, shape):
     return coco_mask.decode(coco_mask.merge(rles)) > 0
 
 
-#: Rasteriser, and whether its polygons lie on the edges of pixels.
-RASTERISERS = [(by_opencv, False), (by_pillow, False), (by_coco, True)]
+#: Rasterizer, and whether its polygons lie on the edges of pixels.
+RASTERIZERS = [(by_opencv, False), (by_pillow, False), (by_coco, True)]
 
 
 def iou(a, b):
@@ -76,11 +76,11 @@ def special_masks():
 
 
 @pytest.mark.parametrize(('name', 'mask'), list(special_masks()))
-@pytest.mark.parametrize(('rasterise', 'edges'), RASTERISERS)
-def test_exact_polygons_give_special_masks_back(name, mask, rasterise, edges):
+@pytest.mark.parametrize(('rasterize', 'edges'), RASTERIZERS)
+def test_exact_polygons_give_special_masks_back(name, mask, rasterize, edges):
     polygons = mask_to_polygons(mask, edges=edges, tolerance=0)
     assert all(polygon.shape[0] >= 3 and polygon.shape[1] == 2 for polygon in polygons)
-    np.testing.assert_array_equal(rasterise(polygons, mask.shape), mask)
+    np.testing.assert_array_equal(rasterize(polygons, mask.shape), mask)
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
@@ -89,9 +89,9 @@ def test_exact_polygons_give_any_mask_back(seed, height, width, scale):
     rng = np.random.default_rng(seed)
     field = cv2.GaussianBlur(rng.normal(size=(height, width)), (0, 0), scale)
     mask = field > np.quantile(field, rng.random())
-    for rasterise, edges in RASTERISERS:
+    for rasterize, edges in RASTERIZERS:
         polygons = mask_to_polygons(mask, edges=edges, tolerance=0)
-        np.testing.assert_array_equal(rasterise(polygons, mask.shape), mask)
+        np.testing.assert_array_equal(rasterize(polygons, mask.shape), mask)
 
 
 def test_every_part_is_a_polygon_from_top_to_bottom():
@@ -107,13 +107,13 @@ def test_tolerance_makes_outlines_short_and_stays_close():
     flower = radius < 90 + 30 * np.sin(5 * angle)
     exact, simple = (mask_to_polygons(flower, tolerance=t)[0] for t in (0, 1))
     assert len(simple) < len(exact) / 4
-    for rasterise, edges in RASTERISERS:
-        back = rasterise(mask_to_polygons(flower, edges=edges), flower.shape)
+    for rasterize, edges in RASTERIZERS:
+        back = rasterize(mask_to_polygons(flower, edges=edges), flower.shape)
         assert 0.98 < iou(back, flower) < 1
 
 
-@pytest.mark.parametrize(('rasterise', 'edges'), RASTERISERS)
-def test_objects_of_photographs_keep_98_per_cent(coseg_data, rasterise, edges):
+@pytest.mark.parametrize(('rasterize', 'edges'), RASTERIZERS)
+def test_objects_of_photographs_keep_98_per_cent(coseg_data, rasterize, edges):
     files = sorted((coseg_data / 'pascal_coseg/masks').glob('*/*.png'))[::12]
     assert len(files) > 30
     count = 0
@@ -125,7 +125,7 @@ def test_objects_of_photographs_keep_98_per_cent(coseg_data, rasterise, edges):
             assert len(polygons) == 1
             if (labels == part).sum() >= 1024:
                 count += 1
-                assert iou(rasterise(polygons, mask.shape), labels == part) >= 0.98, file
+                assert iou(rasterize(polygons, mask.shape), labels == part) >= 0.98, file
     assert count > 30
 
 

@@ -1,4 +1,4 @@
-"""Methods that are optimised on each group, from Python and from the command line."""
+"""Methods that are optimized on each group, from Python and from the command line."""
 
 import json
 import sys
@@ -64,7 +64,7 @@ def differ(a, b):
     return any(not torch.equal(a[key], b[key]) for key in a)
 
 
-def test_each_group_is_optimised(photos, config):
+def test_each_group_is_optimized(photos, config):
     inferencer = CoSegInferencer(config=config)
     before = {name: value.clone() for name, value in inferencer.model.state_dict().items()}
     groups = inferencer(photos)
@@ -116,7 +116,7 @@ def test_the_whole_group_is_prepared(photos, config, monkeypatch):
     assert seen == [('cat', ['001', '002', '003'], 0, False), ('dog', ['001', '002'], 6, False)]
 
 
-def test_a_group_that_cannot_be_optimised_has_the_initial_weights_and_a_warning(photos, config):
+def test_a_group_that_cannot_be_optimized_has_the_initial_weights_and_a_warning(photos, config):
     good = probs_of(CoSegInferencer(config=config)(photos))
     options = {'train_cfg.max_epochs': 0}
     untouched = probs_of(CoSegInferencer(config=config, cfg_options=options)(photos))
@@ -124,7 +124,7 @@ def test_a_group_that_cannot_be_optimised_has_the_initial_weights_and_a_warning(
     cat, dog = inferencer(photos)
     for image in cat:
         (text,) = image.warnings
-        assert text.startswith("not optimised: group 'cat': the loss is nan in epoch 1")
+        assert text.startswith("not optimized: group 'cat': the loss is nan in epoch 1")
     assert not any(image.get('warnings') for image in dog)
     for key, value in probs_of([cat, dog]).items():
         assert torch.equal(value, (untouched if key.startswith('cat') else good)[key])
@@ -174,7 +174,7 @@ def test_the_crf_of_the_prior_goes_too():
     assert 'DenseCRF' not in str(without)
 
 
-def test_results_depend_on_how_it_is_optimised(config):
+def test_results_depend_on_how_it_is_optimized(config):
     def model_of(cfg_options=None, read=config):
         cfg = inference_config(config=read, cfg_options=cfg_options)
         return _settings(cfg, method='', config=read, weights=None, cfg_options=None)['model']

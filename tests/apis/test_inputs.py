@@ -164,20 +164,20 @@ def test_lists_of_paths(photos):
 
 
 def test_arrays_and_pillow_images(photos):
-    colour, grey = make_image(0), make_image(1)[:, :, 0]
+    color, gray = make_image(0), make_image(1)[:, :, 0]
     picture = Image.fromarray(make_image(2))
     opened = Image.open(photos / 'cat' / '002.png')
-    (group,) = read_inputs([colour, grey, grey[:, :, None], picture, opened, colour])
+    (group,) = read_inputs([color, gray, gray[:, :, None], picture, opened, color])
     assert group.name == 'images'
     assert [item.stem for item in group.items] == ['0000', '0001', '0002', '0003', '002', '0005']
     loaded = [item.record()['ori_img'] for item in group.items]
-    np.testing.assert_array_equal(loaded[0], colour)
-    np.testing.assert_array_equal(loaded[1], np.repeat(grey[:, :, None], 3, axis=2))
+    np.testing.assert_array_equal(loaded[0], color)
+    np.testing.assert_array_equal(loaded[1], np.repeat(gray[:, :, None], 3, axis=2))
     np.testing.assert_array_equal(loaded[2], loaded[1])
     np.testing.assert_array_equal(loaded[3], make_image(2)[:, :, ::-1])
-    np.testing.assert_array_equal(loaded[5], colour)
-    ((item,),) = (group.items for group in read_inputs(colour, channel_order='rgb'))
-    np.testing.assert_array_equal(item.record()['ori_img'], colour[:, :, ::-1])
+    np.testing.assert_array_equal(loaded[5], color)
+    ((item,),) = (group.items for group in read_inputs(color, channel_order='rgb'))
+    np.testing.assert_array_equal(item.record()['ori_img'], color[:, :, ::-1])
     assert names(read_inputs(picture)) == {'images': ['0000.png']}
 
 

@@ -17,7 +17,7 @@ class TinySegmentor(BaseCoSegmentor):
         delay: seconds that an image takes.
         noise: of this strength is added to the answer.
         presence: give presence, the mean probability in the image.
-        num_classes: with several, class k is what is brighter than the mean of colour k - 1, and
+        num_classes: with several, class k is what is brighter than the mean of color k - 1, and
             of these the brightest. With ``'auto'`` as many as the group has images, of which it is
             sure but for two.
         max_classes: of no account.
@@ -33,7 +33,7 @@ class TinySegmentor(BaseCoSegmentor):
         self.num_classes = num_classes
         self.max_classes = max_classes
         self.gain = torch.nn.Parameter(torch.tensor(8.0))
-        # Zeros beyond the border are bright, after normalisation.
+        # Zeros beyond the border are bright, after normalization.
         self.backbone = torch.nn.AvgPool2d(3, 1, 1, count_include_pad=num_classes == 1)
 
     def loss(self, inputs, data_samples):
@@ -44,8 +44,8 @@ class TinySegmentor(BaseCoSegmentor):
         if num_classes > 1:
             above = (smooth - smooth.mean((0, 2, 3), keepdim=True))[:, :num_classes]
             return self.gain * torch.cat([torch.zeros_like(above[:, :1]), above], 1)
-        grey = smooth.mean(1, keepdim=True)
-        return self.gain * (grey - grey.mean())
+        gray = smooth.mean(1, keepdim=True)
+        return self.gain * (gray - gray.mean())
 
     def predict(self, inputs, data_samples):
         start = 0

@@ -14,6 +14,7 @@ from mmcoseg.datasets import (
     SyntheticCoSegDataset,
     group_collate,
 )
+from mmcoseg.errors import MMCosegError
 from mmcoseg.testing import write_tiny_dataset
 
 PIPELINE = [
@@ -122,7 +123,7 @@ def test_what_is_excluded_may_be_nothing_or_come_twice(root):
 
 
 def test_classes_must_be_a_list(root):
-    with pytest.raises(TypeError, match=r"metainfo\['classes'\] must be a list.*'ant'"):
+    with pytest.raises(MMCosegError, match=r"metainfo\['classes'\] must be a list.*'ant'"):
         CoSegDataset(str(root), metainfo=dict(classes='ant'))
     with pytest.raises(ValueError, match=r"has \['ant'\] more than once"):
         CoSegDataset(str(root), metainfo=dict(classes=['ant', 'bee', 'ant']))

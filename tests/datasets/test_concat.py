@@ -10,6 +10,7 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 
 from mmcoseg.datasets import ConcatCoSegDataset, CoSegDataset, EpisodeSampler, SyntheticCoSegDataset
+from mmcoseg.errors import MMCosegError
 from mmcoseg.registry import DATASETS
 from mmcoseg.testing import write_tiny_dataset
 
@@ -118,7 +119,7 @@ def test_what_cannot_be_joined_is_named(parts):
     with pytest.raises(ValueError, match='at least one data set'):
         ConcatCoSegDataset([])
     for wrong in (dict(type='mmseg.ADE20KDataset', lazy_init=True), 'data/msrc'):
-        with pytest.raises(TypeError, match='data sets of groups'):
+        with pytest.raises(MMCosegError, match='data sets of groups'):
             ConcatCoSegDataset([parts[0], wrong])
     cut = DATASETS.build(parts[1])
     cut.get_subset_([0, 2])
@@ -137,7 +138,7 @@ def test_what_cannot_be_joined_is_named(parts):
 )
 def test_wrappers_that_know_no_draws_are_refused_at_once(parts, wrap):
     dataset = wrap([DATASETS.build(part) for part in parts])
-    with pytest.raises(TypeError, match='ConcatCoSegDataset'):
+    with pytest.raises(MMCosegError, match='ConcatCoSegDataset'):
         EpisodeSampler(dataset)
 
 

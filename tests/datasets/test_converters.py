@@ -189,7 +189,7 @@ def test_sets_in_the_form_that_circulates_with_published_code(convert, tmp_path,
     assert set(np.unique(values)) == {0, 255} and (values == 255).sum() < 24
 
 
-def test_folders_that_are_not_recognised(convert, tmp_path):
+def test_folders_that_are_not_recognized(convert, tmp_path):
     write_internet(tmp_path / 'in')
     (tmp_path / 'in' / 'Data' / 'Car100').rename(tmp_path / 'in' / 'Data' / 'Automobiles')
     result = convert('internet', tmp_path / 'in', tmp_path / 'out')

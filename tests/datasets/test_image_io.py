@@ -16,6 +16,7 @@ from mmcoseg.datasets.image_io import (
     read_image,
     read_mask,
 )
+from mmcoseg.errors import MMCosegError
 from mmcoseg.structures import CoSegDataSample
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
@@ -28,17 +29,17 @@ def save(path, array, mode=None, **kwargs):
     return path
 
 
-def test_colour_comes_as_bgr(tmp_path):
+def test_color_comes_as_bgr(tmp_path):
     np.testing.assert_array_equal(read_image(save(tmp_path / 'a.png', RGB)), RGB[:, :, ::-1])
 
 
-def test_grey_and_one_bit(tmp_path):
-    grey = RGB[:, :, 0]
+def test_gray_and_one_bit(tmp_path):
+    gray = RGB[:, :, 0]
     np.testing.assert_array_equal(
-        read_image(save(tmp_path / 'a.png', grey)), np.repeat(grey[:, :, None], 3, axis=2)
+        read_image(save(tmp_path / 'a.png', gray)), np.repeat(gray[:, :, None], 3, axis=2)
     )
-    Image.fromarray(grey > 127).save(tmp_path / 'b.png')
-    np.testing.assert_array_equal(read_image(tmp_path / 'b.png')[:, :, 0], 255 * (grey > 127))
+    Image.fromarray(gray > 127).save(tmp_path / 'b.png')
+    np.testing.assert_array_equal(read_image(tmp_path / 'b.png')[:, :, 0], 255 * (gray > 127))
 
 
 def test_16_bit_is_scaled_not_cut_off(tmp_path):
@@ -71,7 +72,7 @@ def test_large_integers(tmp_path):
 
 
 def test_the_first_frame_of_an_animation(tmp_path):
-    frames = [Image.new('RGB', (9, 6), colour) for colour in ('red', 'blue')]
+    frames = [Image.new('RGB', (9, 6), color) for color in ('red', 'blue')]
     frames[0].save(tmp_path / 'a.gif', save_all=True, append_images=frames[1:])
     np.testing.assert_array_equal(read_image(tmp_path / 'a.gif')[0, 0], [0, 0, 255])
 
@@ -263,9 +264,9 @@ def test_png_whose_pixels_are_sound(tmp_path, kind, behind):
     path = _png(tmp_path / 'a.png', ODD_CHUNKS[kind], behind)
     np.testing.assert_array_equal(read_image(path), RGB[:, :, ::-1])
     assert open_image(path).size == (9, 6)
-    grey = np.uint8([[0, 1, 255]])
-    mask = _png(tmp_path / 'mask.png', ODD_CHUNKS[kind], behind, grey)
-    np.testing.assert_array_equal(read_mask(mask), grey)
+    gray = np.uint8([[0, 1, 255]])
+    mask = _png(tmp_path / 'mask.png', ODD_CHUNKS[kind], behind, gray)
+    np.testing.assert_array_equal(read_mask(mask), gray)
 
 
 def test_png_keeps_its_rotation_and_transparency_beside_damage(tmp_path):
@@ -318,8 +319,8 @@ def test_masks_keep_their_values(tmp_path):
     palette.putpalette([255, 0, 0] * 256)
     palette.save(tmp_path / 'p.png')
     np.testing.assert_array_equal(read_mask(tmp_path / 'p.png'), np.asarray(palette))
-    grey = np.repeat(values[:, :, None], 3, axis=2)
-    np.testing.assert_array_equal(read_mask(save(tmp_path / 'rgb.png', grey)), values)
+    gray = np.repeat(values[:, :, None], 3, axis=2)
+    np.testing.assert_array_equal(read_mask(save(tmp_path / 'rgb.png', gray)), values)
     Image.fromarray(values > 0).save(tmp_path / 'one.png')
     np.testing.assert_array_equal(read_mask(tmp_path / 'one.png'), values > 0)
     np.testing.assert_array_equal(
@@ -371,8 +372,8 @@ def test_masks_in_the_colors_are_read_whatever_is_transparent(tmp_path):
         read_mask(save(tmp_path / 'cutout.png', cutout))
 
 
-def test_coloured_or_deep_masks_are_refused(tmp_path):
-    with pytest.raises(BadImageError, match='colour image, not a mask'):
+def test_colored_or_deep_masks_are_refused(tmp_path):
+    with pytest.raises(BadImageError, match='color image, not a mask'):
         read_mask(save(tmp_path / 'c.png', RGB))
     with pytest.raises(BadImageError, match='mask values from 0 to 1000'):
         read_mask(save(tmp_path / 'd.png', np.array([[0, 1000]], np.uint16)))
@@ -387,7 +388,7 @@ def test_image_of_a_file_or_an_array(tmp_path):
     for wrong in (RGB[:, :, 0], RGB.astype(np.float32), 'a.png'):
         with pytest.raises(ValueError, match='must be .H, W, 3. uint8 BGR'):
             image_of(CoSegDataSample(metainfo=dict(ori_img=wrong)))
-    with pytest.raises(KeyError, match='g/b names no image'):
+    with pytest.raises(MMCosegError, match='g/b names no image'):
         image_of(CoSegDataSample(metainfo=dict(group='g', stem='b', img_path=None)))
 
 

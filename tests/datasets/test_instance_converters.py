@@ -240,16 +240,16 @@ def write_voc(root):
 
 @pytest.mark.parametrize('folder', ['SegmentationObject', 'SegmentationClass'])
 @pytest.mark.parametrize('mode', ['RGB', 'RGBA'])
-def test_masks_in_colours_are_named(convert, tmp_path, folder, mode):
+def test_masks_in_colors_are_named(convert, tmp_path, folder, mode):
     voc, _ = write_voc(tmp_path)
     file = next(iter(sorted((voc / folder).glob('*.png'))))
     values = np.asarray(Image.open(file))
-    colours = np.zeros((*values.shape, 3), np.uint8)
-    colours[values > 0] = 128, 0, 0
-    Image.fromarray(colours).convert(mode).save(file)
+    colors = np.zeros((*values.shape, 3), np.uint8)
+    colors[values > 0] = 128, 0, 0
+    Image.fromarray(colors).convert(mode).save(file)
     result = convert('voc12', voc, tmp_path / 'out', '--min-images', 1)
     assert result.returncode == 1
-    assert f'{file} is {mode}, expected palette or grey' in result.stderr
+    assert f'{file} is {mode}, expected palette or gray' in result.stderr
 
 
 def test_class_masks_of_another_size_are_named(convert, tmp_path):
@@ -260,13 +260,13 @@ def test_class_masks_of_another_size_are_named(convert, tmp_path):
     assert result.returncode == 1 and f'{file} is (4, 3), SegmentationObject' in result.stderr
 
 
-def test_published_masks_in_colours_are_named(convert, tmp_path):
+def test_published_masks_in_colors_are_named(convert, tmp_path):
     write_published(tmp_path / 'release')
     file = tmp_path / 'release' / 'Mask' / 'cow' / '0_InstID_1.png'
     Image.new('RGB', (W, H), (128, 0, 0)).save(file)
     result = convert('voc12', tmp_path / 'release', tmp_path / 'out')
     assert result.returncode == 1
-    assert f'{file} is RGB, expected palette or grey' in result.stderr
+    assert f'{file} is RGB, expected palette or gray' in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -326,7 +326,7 @@ def test_voc_by_the_papers_rules(convert, tmp_path):
 
 
 def write_soc(root):
-    colours = np.array([(255, 0, 0), (0, 255, 0), (0, 0, 255)], np.uint8)
+    colors = np.array([(255, 0, 0), (0, 255, 0), (0, 0, 255)], np.uint8)
     scenes = {
         'TrainSet': {'a': ['person', 'person'], 'b': ['person', 'dog'], 'c': ['person'], 'd': []},
         'ValSet': {'e': ['person', 'person', 'person'], 'f': ['dog']},
@@ -342,7 +342,7 @@ def write_soc(root):
             pixels = np.zeros((H, W, 3), np.uint8)
             numbers = np.zeros((H, W), np.uint8)
             for k in range(len(names)):
-                pixels[mask_of(k)] = colours[k]
+                pixels[mask_of(k)] = colors[k]
                 numbers[mask_of(k)] = k + 1
             # Both forms of masks.
             Image.fromarray(numbers if stem == 'c' else pixels).save(truth / 'gt' / f'{stem}.png')
@@ -363,7 +363,7 @@ def test_soc_by_the_papers_rules(convert, tmp_path):
     odd = tmp_path / 'SOC' / 'TrainSet' / 'Instance gt' / 'gt' / 'a.png'
     Image.new('RGB', (W, H), (9, 8, 7)).save(odd)
     result = convert('soc', tmp_path / 'SOC', tmp_path / 'out', '--min-images', 2)
-    assert result.returncode == 1 and 'a.png has colours that stand for no inst' in result.stderr
+    assert result.returncode == 1 and 'a.png has colors that stand for no inst' in result.stderr
     # What was there before is still whole.
     assert counts_of(tmp_path / 'out') == dict(person=(3, 6))
 

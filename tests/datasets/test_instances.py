@@ -53,8 +53,8 @@ def write_set(root, content=CONTENT):
     for file, objects in content.items():
         path = root / 'images' / file
         path.parent.mkdir(parents=True, exist_ok=True)
-        colour = (len(images) * 40, 10, 200)
-        Image.new('RGB', SIZE[::-1], colour).save(path)
+        color = (len(images) * 40, 10, 200)
+        Image.new('RGB', SIZE[::-1], color).save(path)
         images.append(dict(id=len(images), file_name=file, height=SIZE[0], width=SIZE[1]))
         for name, box in objects:
             (rle,) = encode_masks(masks_of(box))
@@ -261,9 +261,9 @@ def test_images_of_every_orientation_have_their_upright_size(tmp_path, suffix):
         exif = Image.Exif()
         exif[0x0112] = orientation
         lying = SIZE if orientation >= 5 else SIZE[::-1]
-        colour = (10, orientation * 20, 0)
+        color = (10, orientation * 20, 0)
         path = tmp_path / 'images' / 'cat' / f'{orientation}.{suffix}'
-        Image.new('RGB', lying, colour).save(path, exif=exif)
+        Image.new('RGB', lying, color).save(path, exif=exif)
     report = check_data(tmp_path, progress=False)
     assert not report.errors
     facts = report.groups['cat']

@@ -5,6 +5,7 @@ import copy
 import pytest
 
 from mmcoseg.datasets import CoSegDataset
+from mmcoseg.errors import MMCosegError
 
 
 class Listed(CoSegDataset):
@@ -71,5 +72,5 @@ def test_values_that_do_not_do(where, key, value, error, message):
 
 
 def test_a_record_that_is_no_dict():
-    with pytest.raises(TypeError, match="^Listed: group record 0 must be a dict, got 'cat'"):
+    with pytest.raises(MMCosegError, match="^Listed: group record 0 must be a dict, got 'cat'"):
         Listed(['cat'])

@@ -92,7 +92,7 @@ def test_every_object_is_visible_and_no_two_share_a_pixel(size, count):
 
 
 def test_masks_are_where_the_objects_were_painted():
-    """Blue, green and red discs on black, no shadows: the colour tells whose a pixel is."""
+    """Blue, green and red discs on black, no shadows: the color tells whose a pixel is."""
     light = _Light(shadow=0.0)
     for seed in range(10):
         rng = np.random.default_rng(seed)
@@ -100,9 +100,9 @@ def test_masks_are_where_the_objects_were_painted():
         for number in (1, 2, 3):
             side = int(rng.integers(12, 60)) if seed else 75  # crowded
             disc = np.hypot(*np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]) < 1
-            colour = np.zeros((side, side, 3), np.float32)
-            colour[..., number - 1] = 1
-            _place(rng, canvas, owner, number, _Sprite(colour, disc.astype(np.float32)), light)
+            color = np.zeros((side, side, 3), np.float32)
+            color[..., number - 1] = 1
+            _place(rng, canvas, owner, number, _Sprite(color, disc.astype(np.float32)), light)
         np.testing.assert_array_equal(canvas > 0.5, owner[..., None] == [1, 2, 3])
 
 
@@ -143,7 +143,7 @@ def test_background_falls_off_as_in_photographs():
 
 
 @pytest.mark.parametrize('family', SHAPES)
-def test_shapes_are_normalised_and_vary(family):
+def test_shapes_are_normalized_and_vary(family):
     for number in range(6):
         parts, pose = make_shape(
             family, np.random.default_rng(number), np.random.default_rng(100 + number)
@@ -169,12 +169,12 @@ def test_textures_stay_in_range_and_have_contrast(family):
         assert pattern.std() > 0.02
 
 
-def test_neighbouring_categories_share_neither_shape_nor_texture():
+def test_neighboring_categories_share_neither_shape_nor_texture():
     window = [category(index) for index in range(40, 52)]
     assert len({kind.shape for kind in window}) == len(window)
     assert len({kind.texture for kind in window}) == len(window)
     everyone = [category(index) for index in range(200)]
-    assert len({(k.shape, k.texture, k.colours) for k in everyone}) == 200
+    assert len({(k.shape, k.texture, k.colors) for k in everyone}) == 200
     with pytest.raises(ValueError, match='numbered from 0, got -1'):
         category(-1)
 

@@ -15,11 +15,12 @@ from mmcoseg.engine.group_optimization import (
     InitialState,
     NonFiniteLossError,
     OptimizationSettings,
-    group_key,
     optimize_group,
 )
 from mmcoseg.engine.loops.group_optimization_loop import fingerprint_of, share_out
 from mmcoseg.engine.prediction_store import PredictionStore
+from mmcoseg.errors import MMCosegError
+from mmcoseg.seeding import entropy_of
 from mmcoseg.structures import CoSegDataSample, GroupDataSample
 from mmcoseg.testing import write_tiny_dataset
 
@@ -155,7 +156,7 @@ def test_what_is_not_finite_names_the_group(dataset):
 
 
 def test_settings_are_configs():
-    with pytest.raises(TypeError, match='optim_wrapper must be a config'):
+    with pytest.raises(MMCosegError, match='optim_wrapper must be a config'):
         OptimizationSettings(object())
     with pytest.raises(ValueError, match='max_epochs must be a whole number >= 0, got -1'):
         OptimizationSettings(SGD, max_epochs=-1)
@@ -237,7 +238,7 @@ def test_preparing_is_a_function_of_the_group_and_changes_no_step(dataset):
 
 def test_names_that_are_no_text_have_keys_of_their_own():
     names = ['cat', 'c\udce4t', 'c\udcf6t', 'cät']
-    assert len({group_key(0, name) for name in names}) == 4
+    assert len({entropy_of(0, name) for name in names}) == 4
 
 
 class WithExtraState(nn.Module):

@@ -13,7 +13,7 @@ from mmcoseg.testing import write_tiny_dataset
 class NumberOfImages:
     """A modulator whose maps are the share of ten that a group has images."""
 
-    def modulate_group(self, codes, sizes, previous):
+    def modulate_group(self, descriptors, sizes, previous):
         return Modulation(shift=torch.full((sizes[0], 1, 2, 2), sizes[0] / 10))
 
 
@@ -29,7 +29,7 @@ def test_joined_sets_keep_the_maps_of_groups_of_one_name_apart(tmp_path):
         data_preprocessor=lambda batch, training: dict(
             inputs=torch.stack(batch['inputs'][0]), data_samples=batch['data_samples']
         ),
-        spatial_codes=lambda images: images,
+        spatial_descriptors=lambda images: images,
     )
     runner = SimpleNamespace(model=model, train_dataloader=SimpleNamespace(dataset=joined))
     GroupPriorHook(image_size=(16, 16)).before_train(runner)

@@ -3,6 +3,7 @@ import torch
 from mmengine.runner import Runner
 
 from mmcoseg.engine import MultiTestLoop
+from mmcoseg.errors import MMCosegError
 from mmcoseg.models.segmentors import BaseCoSegmentor
 from mmcoseg.registry import LOOPS, MODELS
 from mmcoseg.testing import write_tiny_dataset
@@ -93,5 +94,5 @@ def test_missing_sets(runner, tmp_path):
 
 
 def test_wrong_form(runner):
-    with pytest.raises(TypeError, match='MultiTestLoop needs test_dataloader=dict'):
+    with pytest.raises(MMCosegError, match='MultiTestLoop needs test_dataloader=dict'):
         runner(dict(batch_size=1)).test()

@@ -8,7 +8,7 @@ import torch.multiprocessing as mp
 from mmengine.evaluator import Evaluator
 from mmengine.structures import PixelData
 
-from mmcoseg.evaluation import CoSegMetric, binarise_adaptive, image_scores
+from mmcoseg.evaluation import CoSegMetric, binarize_adaptive, image_scores
 from mmcoseg.evaluation.functional import resize_ground_truth, resize_map
 from mmcoseg.structures import CoSegDataSample, GroupDataSample
 
@@ -69,7 +69,7 @@ def test_protocol_of_the_published_code(groups):
         for s in group:
             soft = resize_map(s.pred_prob.data[0].numpy(), (224, 224))
             gt = resize_ground_truth(s.gt_sem_seg.data[0].numpy(), (224, 224))
-            scores.append(image_scores(binarise_adaptive(soft), gt))
+            scores.append(image_scores(binarize_adaptive(soft), gt))
     metrics = evaluate(groups, protocol='ssnm-224')
     assert metrics['J_image'] == pytest.approx(100 * np.mean(scores, axis=0)[1], abs=0.0051)
 

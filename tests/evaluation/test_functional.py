@@ -4,7 +4,7 @@ import torch
 from sklearn.metrics import accuracy_score, jaccard_score
 
 from mmcoseg.evaluation.functional import (
-    binarise_adaptive,
+    binarize_adaptive,
     foreground_probability,
     image_scores,
     resize_ground_truth,
@@ -53,10 +53,10 @@ def test_shapes_must_agree():
 def test_adaptive_threshold_is_mean_plus_deviation_up_to_a_limit():
     rng = np.random.default_rng(0)
     prob = rng.random((50, 40)) * 0.3
-    np.testing.assert_array_equal(binarise_adaptive(prob), prob > prob.mean() + prob.std())
+    np.testing.assert_array_equal(binarize_adaptive(prob), prob > prob.mean() + prob.std())
     bright = 0.7 + rng.random((50, 40)) * 0.3
     assert bright.mean() + bright.std() > 0.8
-    np.testing.assert_array_equal(binarise_adaptive(bright), bright > 0.8)
+    np.testing.assert_array_equal(binarize_adaptive(bright), bright > 0.8)
 
 
 @pytest.mark.parametrize('shape', [(100, 60), (375, 500), (1200, 900)])
@@ -83,7 +83,7 @@ def test_maps_are_resized_only_where_needed():
 
 def test_map_without_contrast_gives_an_empty_mask():
     for value in (0.0, 0.1, 0.3, 0.79):
-        assert not binarise_adaptive(np.full((224, 224), value, np.float32)).any()
+        assert not binarize_adaptive(np.full((224, 224), value, np.float32)).any()
 
 
 def test_foreground_is_all_but_the_background():

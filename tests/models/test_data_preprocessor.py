@@ -12,7 +12,7 @@ def unequal_batch():
 
 
 @pytest.mark.parametrize('divisor', [1, 16])
-def test_deferred_normalisation_gives_the_same_in_parts(divisor):
+def test_deferred_normalization_gives_the_same_in_parts(divisor):
     options = dict(size_divisor=divisor, channels_last=True)
     whole = GroupDataPreprocessor(**options)(unequal_batch())['inputs']
     deferring = GroupDataPreprocessor(**options, defer=True)
@@ -22,7 +22,7 @@ def test_deferred_normalisation_gives_the_same_in_parts(divisor):
     assert len(data['data_samples']) == 2
     size = deferring.padded_size(images)
     assert size == tuple(whole.shape[-2:])
-    parts = torch.cat([deferring.normalise([image], size) for image in images])
+    parts = torch.cat([deferring.normalize([image], size) for image in images])
     assert torch.equal(parts, whole)
 
 
@@ -32,10 +32,10 @@ def test_images_are_not_copied():
     assert images[0].data_ptr() == batch['inputs'][0][0].data_ptr()
 
 
-def test_normalises_channel_by_channel_and_pads_with_the_mean():
+def test_normalizes_channel_by_channel_and_pads_with_the_mean():
     preprocessor = GroupDataPreprocessor(mean=[1, 2, 3], std=[1, 2, 4])
     image = torch.stack([torch.full((2, 2), v) for v in (30, 20, 10)]).to(torch.uint8)
-    result = preprocessor.normalise([image], (2, 3))
+    result = preprocessor.normalize([image], (2, 3))
     assert result.shape == (1, 3, 2, 3)
     assert result[0, :, 0, 0].tolist() == [9, 9, 6.75]  # RGB of a BGR image
     assert (result[0, :, :, 2] == 0).all()

@@ -6,6 +6,7 @@ import pytest
 import torch
 from mmengine.structures import InstanceData
 
+from mmcoseg.errors import MMCosegError
 from mmcoseg.priors import (
     Proposals,
     combinatorial_grouping,
@@ -76,7 +77,7 @@ def test_sums_areas_and_boxes_are_those_of_the_masks(rng):
         assert box.tolist() == literal
 
 
-def test_contours_are_pixels_with_a_neighbour_outside(rng):
+def test_contours_are_pixels_with_a_neighbor_outside(rng):
     masks = random_masks(rng)
     n, height, width = masks.shape
     expected = np.zeros_like(masks)
@@ -161,7 +162,7 @@ def test_order_of_no_masks_is_empty():
 
 
 @pytest.mark.parametrize('converges', [True, False])
-def test_eigenvectors_solve_the_normalised_cut(rng, converges, monkeypatch):
+def test_eigenvectors_solve_the_normalized_cut(rng, converges, monkeypatch):
     labels = np.arange(60).reshape(6, 10).repeat(3, 0).repeat(3, 1)
     graph = module._RegionGraph.of(labels, [rng.random(labels.shape) for _ in range(3)])
     means = rng.normal(size=(60, 6))
@@ -172,16 +173,16 @@ def test_eigenvectors_solve_the_normalised_cut(rng, converges, monkeypatch):
             raise module.ArpackNoConvergence('none', [], [])
 
         monkeypatch.setattr(module, 'eigsh', fails)
-    vectors = module._normalised_cut(means, graph)
+    vectors = module._normalized_cut(means, graph)
     assert vectors.shape == (60, module.EIGENVECTORS)
     halves = vectors[:30, 0], vectors[30:, 0]
     assert max(half.min() for half in halves) > min(half.max() for half in halves)
     apart = (means[graph.first] - means[graph.second]) * [0.5, 1.5, 1.5, 1, 1, 1]
     weights = np.zeros((60, 60))
-    colour = np.linalg.norm(apart, axis=1)
+    color = np.linalg.norm(apart, axis=1)
     edges = graph.strengths @ [1, 0.7, 0.5]
     for i, (a, b) in enumerate(zip(graph.first, graph.second)):
-        like = np.exp(-colour[i] / np.median(colour)) * np.exp(-edges[i] / np.median(edges))
+        like = np.exp(-color[i] / np.median(color)) * np.exp(-edges[i] / np.median(edges))
         weights[a, b] = weights[b, a] = graph.lengths[i] * (like + 1e-6)
     degrees = np.diag(weights.sum(1))
     left, right = (degrees - weights) @ vectors, degrees @ vectors
@@ -192,10 +193,10 @@ def test_eigenvectors_solve_the_normalised_cut(rng, converges, monkeypatch):
     assert (np.diff(values) > 0).all()
 
 
-def test_combinations_are_disjoint_neighbours_of_one_tree(rng):
+def test_combinations_are_disjoint_neighbors_of_one_tree(rng):
     labels = np.arange(12).reshape(3, 4).repeat(2, 0).repeat(2, 1)
     graph = module._RegionGraph.of(labels, [rng.random(labels.shape)])
-    # A tree: merge random neighbours.
+    # A tree: merge random neighbors.
     parents, alive = np.arange(23), {i: {i} for i in range(12)}
     touches = {frozenset(e) for e in zip(graph.first.tolist(), graph.second.tolist())}
 
@@ -209,7 +210,7 @@ def test_combinations_are_disjoint_neighbours_of_one_tree(rng):
         parents[a] = parents[b] = new
         alive[new] = alive.pop(a) | alive.pop(b)
     members, parts, scores, marks = module._combinations(
-        parents, altitudes, graph, module._centres(labels), 100, 100, min_area=0, max_area=0.9
+        parents, altitudes, graph, module._centers(labels), 100, 100, min_area=0, max_area=0.9
     )
     regions = [frozenset(np.flatnonzero(row).tolist()) for row in members]
     unions = {}
@@ -227,7 +228,7 @@ def test_combinations_are_disjoint_neighbours_of_one_tree(rng):
         expected -= module.BORDER_PENALTY * edge / (inside + edge)
         expected -= module.RAGGED_PENALTY * np.log((inside + edge) / np.sqrt(mask.sum()))
         y, x = mask.nonzero()
-        down, across = module.CENTRE_PENALTY
+        down, across = module.CENTER_PENALTY
         expected -= down * abs(y.mean() - 2.5) / 8 + across * abs(x.mean() - 3.5) / 8
         assert score == pytest.approx(expected)
         assert unions.setdefault(mark, union) == union  # the same mark: the same pixels
@@ -294,7 +295,7 @@ def test_odd_images_have_proposals(rng, method, shape, channels):
 
 
 @pytest.mark.parametrize('method', METHODS)
-def test_an_image_of_one_colour_is_its_only_proposal(method):
+def test_an_image_of_one_color_is_its_only_proposal(method):
     proposals = method(np.full((50, 70, 3), 128, np.uint8))
     assert proposals.masks().shape == (1, 50, 70) and proposals.masks().all()
 
@@ -311,7 +312,7 @@ def test_large_images_cost_little_more():
 
 @pytest.mark.parametrize('method', METHODS)
 def test_rejects_what_is_no_image(method):
-    with pytest.raises(TypeError, match='uint8'):
+    with pytest.raises(MMCosegError, match='uint8'):
         method(np.zeros((4, 4, 3)))
     with pytest.raises(ValueError, match='not empty'):
         method(np.zeros((0, 4, 3), np.uint8))

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
+from mmcoseg.errors import MMCosegError
 from mmcoseg.evaluation.functional import image_scores
 from mmcoseg.priors import (
     background_weighted_contrast,
@@ -15,7 +16,7 @@ from mmcoseg.priors import (
     fused_saliency,
     minimum_barrier,
     minimum_barrier_distance,
-    optimise_saliency,
+    optimize_saliency,
     robust_background_detection,
     smoothness_weights,
     superpixel_labels,
@@ -41,14 +42,14 @@ def picture(height=90, width=120, seed=0):
 
 
 def random_graph(rng, n=12):
-    """Distances of random colours, adjacency along a ring with chords, and a border."""
-    colours = rng.uniform(0, 12, (n, 3))
+    """Distances of random colors, adjacency along a ring with chords, and a border."""
+    colors = rng.uniform(0, 12, (n, 3))
     adjacent = rng.random((n, n)) < 0.15
     adjacent[np.arange(n), (np.arange(n) + 1) % n] = True
     adjacent |= adjacent.T
     np.fill_diagonal(adjacent, False)
     border = np.arange(n) < n // 3
-    return np.linalg.norm(colours[:, None] - colours, axis=2), adjacent, border
+    return np.linalg.norm(colors[:, None] - colors, axis=2), adjacent, border
 
 
 # --- minimum barrier distance
@@ -172,7 +173,7 @@ def test_border_dissimilarity_of_a_turned_picture_is_turned(rng):
 
 def test_boundary_connectivity_follows_shortest_ways(rng):
     distance, adjacent, border = random_graph(rng)
-    distance[0, 1] = distance[1, 0] = 0  # equal colours are joined, not parted
+    distance[0, 1] = distance[1, 0] = 0  # equal colors are joined, not parted
     n, sigma = len(distance), 6.0
     ways = np.where(adjacent | (border[:, None] & border), distance, np.inf)
     np.fill_diagonal(ways, 0)
@@ -206,17 +207,17 @@ def test_boundary_connectivity_of_separate_regions_is_length_by_root_of_area():
 def test_contrast_is_the_weighted_sum(rng):
     distance, _, _ = random_graph(rng)
     n = len(distance)
-    centres, background = rng.random((n, 2)), rng.random(n)
+    centers, background = rng.random((n, 2)), rng.random(n)
     expected = [
         sum(
             distance[p, i]
-            * np.exp(-np.sum((centres[p] - centres[i]) ** 2) / (2 * 0.25**2))
+            * np.exp(-np.sum((centers[p] - centers[i]) ** 2) / (2 * 0.25**2))
             * background[i]
             for i in range(n)
         )
         for p in range(n)
     ]
-    result = background_weighted_contrast(distance, centres, background, 0.25)
+    result = background_weighted_contrast(distance, centers, background, 0.25)
     np.testing.assert_allclose(result, expected)
 
 
@@ -247,13 +248,13 @@ def test_optimum_solves_the_least_squares(rng):
             right.append(0)
     expected = np.linalg.lstsq(np.array(rows), np.array(right), rcond=None)[0]
     np.testing.assert_allclose(
-        optimise_saliency(weights, background, foreground), expected, atol=1e-9
+        optimize_saliency(weights, background, foreground), expected, atol=1e-9
     )
 
 
 def test_optimum_of_what_no_term_speaks_of_is_zero():
-    assert (optimise_saliency(np.zeros((3, 3)), np.zeros(3), np.zeros(3)) == 0).all()
-    alone = optimise_saliency(np.zeros((2, 2)), np.array([0.0, 1]), np.array([0.0, 3]))
+    assert (optimize_saliency(np.zeros((3, 3)), np.zeros(3), np.zeros(3)) == 0).all()
+    alone = optimize_saliency(np.zeros((2, 2)), np.array([0.0, 1]), np.array([0.0, 3]))
     np.testing.assert_allclose(alone, [0, 0.75])
 
 
@@ -313,18 +314,18 @@ def test_large_picture_is_like_the_small_one(method):
 
 
 @pytest.mark.parametrize('method', METHODS)
-def test_grey_picture_in_one_or_three_channels(method):
+def test_gray_picture_in_one_or_three_channels(method):
     image, mask = picture()
-    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-    saliency = method(grey)
-    np.testing.assert_array_equal(saliency, method(np.repeat(grey[..., None], 3, 2)))
+    gray = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+    saliency = method(gray)
+    np.testing.assert_array_equal(saliency, method(np.repeat(gray[..., None], 3, 2)))
     assert saliency[mask].mean() > 2 * saliency[~mask].mean()
 
 
 @pytest.mark.parametrize('method', METHODS)
 @pytest.mark.parametrize('level', [0, 119, 255])
 @pytest.mark.parametrize('shape', [(1, 1), (40, 50)])
-def test_one_colour_is_not_salient(method, level, shape):
+def test_one_color_is_not_salient(method, level, shape):
     assert (method(np.full((*shape, 3), level, np.uint8)) == 0).all()
 
 
@@ -340,9 +341,9 @@ def test_slivers_have_a_map(method, shape, rng, recwarn):
 
 @pytest.mark.parametrize('method', METHODS)
 def test_wrong_images_are_named(method):
-    with pytest.raises(TypeError, match='uint8 array, got float64'):
+    with pytest.raises(MMCosegError, match='uint8 array, got float64'):
         method(np.zeros((4, 4, 3)))
-    with pytest.raises(TypeError, match='uint8 array, got list'):
+    with pytest.raises(MMCosegError, match='uint8 array, got list'):
         method([[0]])
     with pytest.raises(ValueError, match=r'got \(4, 4, 4\)'):
         method(np.zeros((4, 4, 4), np.uint8))
@@ -356,7 +357,7 @@ def test_settings_of_the_papers_work_too():
         image, superpixels=200, texture=0, sigma_geodesic=10, sigma_boundary=1
     )
     assert published[mask].mean() > published[~mask].mean() + 0.5
-    plain = minimum_barrier(image, centre=None)
+    plain = minimum_barrier(image, center=None)
     sharp = minimum_barrier(image, contrast=10)
     assert plain[mask].mean() > plain[~mask].mean() + 0.5
     # The sigmoid draws the values away from the middle.
@@ -380,7 +381,7 @@ def test_texture_alone_makes_an_object_stand_out():
 
 
 def test_maps_of_photographs_find_objects(coseg_data):
-    """Measured on every 10th of 582: J at Otsu's threshold .41, of a centred Gaussian .25."""
+    """Measured on every 10th of 582: J at Otsu's threshold .41, of a centered Gaussian .25."""
     files = sorted((coseg_data / 'pascal_coseg' / 'images').glob('*/*.jpg'))[::24]
     overlaps = []
     for file in files:

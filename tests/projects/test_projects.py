@@ -59,11 +59,11 @@ def test_installed_plugin_is_found_by_its_entry_point(tmp_path, repo, repo_env):
     env = {**repo_env, 'PYTHONPATH': os.pathsep.join([str(site), repo_env['PYTHONPATH']])}
     code = (
         'from mmcoseg.registry import MODELS; import torch;'
-        'm = MODELS.build(dict(type="CentreBiasModulator"));'
+        'm = MODELS.build(dict(type="CenterBiasModulator"));'
         'print(m((torch.rand(3, 4, 5, 6),), [3]).shift.shape)'
     )
     assert 'torch.Size([3, 1, 5, 6])' in run(['-c', code], tmp_path, env)
-    assert 'CentreBiasModulator' in run(['-m', 'mmcoseg.cli', 'list', 'components'], tmp_path, env)
+    assert 'CenterBiasModulator' in run(['-m', 'mmcoseg.cli', 'list', 'components'], tmp_path, env)
 
 
 def test_broken_plugin_is_reported_and_left_out(tmp_path, repo_env):

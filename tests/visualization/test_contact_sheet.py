@@ -28,7 +28,7 @@ def test_overlay_tints_objects_and_dims_the_rest(image):
     np.testing.assert_array_equal(image, 200)
 
 
-def test_overlay_gives_every_instance_its_colour(image):
+def test_overlay_gives_every_instance_its_color(image):
     masks = np.zeros((2, 40, 60), bool)
     masks[0, 5:30, 5:25] = True
     masks[1, 5:30, 20:50] = True
@@ -48,8 +48,8 @@ def test_overlay_is_its_definition_in_whole_numbers():
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (300, 400, 3), np.uint8)
     mask = np.kron(rng.choice([0, 0, 1, 2, 255], (6, 8)), np.ones((50, 50), int))
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None].astype(float)
-    expected = 0.45 * (0.5 * image + 0.5 * grey)
+    gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None].astype(float)
+    expected = 0.45 * (0.5 * image + 0.5 * gray)
     for value, color, share in (1, PALETTE[0], 0.4), (2, PALETTE[1], 0.4), (255, [150] * 3, 0.5):
         tinted = (1 - share) * image + share * np.array(color)
         expected = np.where(mask[..., None] == value, tinted, expected)
@@ -97,10 +97,10 @@ def test_images_of_odd_form(size):
     assert contact_sheet([entry] * 3, 'y' * 500, max_width=600).shape[1] <= 600
 
 
-def test_legend_shows_colours(image):
+def test_legend_shows_colors(image):
     sheet = contact_sheet([SheetEntry(image)], 'a+b', legend=['a', 'b'])
-    for colour in PALETTE[:2]:
-        assert (sheet == colour).all(axis=-1).any()
+    for color in PALETTE[:2]:
+        assert (sheet == color).all(axis=-1).any()
 
 
 def test_bad_input_is_refused(image):

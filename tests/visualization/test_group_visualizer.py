@@ -77,7 +77,7 @@ def test_what_stands_on_a_sheet(drawn):
     assert all(e.truth is None and e.caption == e.caption[:3] for e in drawn[1]['entries'])
 
 
-def test_predicted_classes_have_the_colours_of_the_true_ones(drawn):
+def test_predicted_classes_have_the_colors_of_the_true_ones(drawn):
     group = make_group('a+b', 3, classes=2)
     truth = group[0].gt_sem_seg.data[0].numpy()
     for sample in group:

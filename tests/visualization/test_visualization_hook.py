@@ -8,6 +8,7 @@ from mmengine.visualization import Visualizer
 from PIL import Image
 
 from mmcoseg.engine.hooks import GroupVisualizationHook
+from mmcoseg.errors import MMCosegError
 from mmcoseg.registry import HOOKS
 from mmcoseg.structures import CoSegDataSample, GroupDataSample
 from mmcoseg.visualization import GroupVisualizer
@@ -39,7 +40,7 @@ def runner(tmp_path):
     return SimpleNamespace(visualizer=GroupVisualizer(), iter=3, log_dir=str(tmp_path / 'log'))
 
 
-def has_colour(path, rgb):
+def has_color(path, rgb):
     with Image.open(path) as sheet:
         return (np.abs(np.asarray(sheet).astype(int) - rgb).max(axis=-1) < 12).any()
 
@@ -58,12 +59,12 @@ def test_every_nth_group_is_drawn_whatever_the_batch_size(runner, tmp_path):
 
 
 def test_files_are_preferred_to_the_batch(runner, tmp_path):
-    for folder, files, colour in (('f', tmp_path, (255, 0, 0)), ('b', None, (0, 0, 255))):
+    for folder, files, color in (('f', tmp_path, (255, 0, 0)), ('b', None, (0, 0, 255))):
         hook = GroupVisualizationHook(draw=True, out_dir=str(tmp_path / folder))
         hook.after_val_iter(runner, 0, *make_batch(['cat'], files))
-        other = colour[::-1]
-        assert has_colour(tmp_path / folder / 'cat.jpg', colour)
-        assert not has_colour(tmp_path / folder / 'cat.jpg', other)
+        other = color[::-1]
+        assert has_color(tmp_path / folder / 'cat.jpg', color)
+        assert not has_color(tmp_path / folder / 'cat.jpg', other)
 
 
 def test_default_folder_and_switch(runner, tmp_path):
@@ -77,5 +78,5 @@ def test_mistakes_are_explained(runner):
     with pytest.raises(ValueError, match='interval must be at least 1, got 0'):
         GroupVisualizationHook(interval=0)
     runner.visualizer = Visualizer()
-    with pytest.raises(TypeError, match='visualizer is Visualizer: set .*GroupVisualizer'):
+    with pytest.raises(MMCosegError, match='visualizer is Visualizer: set .*GroupVisualizer'):
         GroupVisualizationHook(draw=True).after_test_iter(runner, 0, *make_batch(['cat']))

@@ -1,5 +1,5 @@
 # Any set of groups with one mask for each object (instances.json, --data-root), for methods that
-# are optimised on the very groups that they are tested on. DeepCO3's size and mini-batches.
+# are optimized on the very groups that they are tested on. DeepCO3's size and mini-batches.
 data_root = 'data/instances'
 cache_dir = 'work_dirs/priors'
 image_size = (448, 448)

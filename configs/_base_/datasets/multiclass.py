@@ -1,5 +1,5 @@
 # Any set of groups with several classes (images/<a+b>, masks/<a+b>, --data-root), for methods that
-# are optimised on the very groups that they are tested on. The published size and mini-batches.
+# are optimized on the very groups that they are tested on. The published size and mini-batches.
 data_root = 'data/voc_multiclass'
 image_size = (384, 384)
 train_pipeline = [

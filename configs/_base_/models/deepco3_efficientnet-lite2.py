@@ -1,5 +1,5 @@
 # DeepCO3 where nothing can be downloaded: EfficientNet-Lite2 whose features are kept, so that only
-# the head is optimised. What the group has in common without training takes the place of saliency;
+# the head is optimized. What the group has in common without training takes the place of saliency;
 # instances are proposals or parts of the drawn mask, whichever fits.
 preprocessor = dict(
     type='GroupDataPreprocessor',
@@ -12,7 +12,7 @@ preprocessor = dict(
 backbone = dict(
     type='EfficientNetLite',
     arch='lite2',
-    taps=['stage5', 'stage6'],
+    out_stages=['stage5', 'stage6'],
     output_stride=16,
     weights='imagenet',
     frozen_stages=9,
@@ -27,7 +27,7 @@ model = dict(
         in_channels=[120, 208],
         strides=[16, 16],
         coarse_levels=[0, 1],
-        normalise=True,
+        normalize=True,
         align_corners=True,
     ),
     losses=dict(

@@ -2,7 +2,7 @@
 # convolution that begins with zeros, and one fixed bilinear upsampling by 32.
 _base_ = './deepco3_vgg16.py'
 model = dict(
-    backbone=dict(taps=['fc6'], last_pool=True),
+    backbone=dict(out_stages=['fc6'], last_pool=True),
     decode_head=dict(
         in_channels=[4096],
         strides=[32],

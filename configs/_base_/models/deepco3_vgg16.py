@@ -9,7 +9,11 @@ model = dict(
         defer=True,
     ),
     backbone=dict(
-        type='VGG16Pools', batch_norm=False, taps=['pool5'], last_pool=False, weights='imagenet'
+        type='VGG16Pools',
+        batch_norm=False,
+        out_stages=['pool5'],
+        last_pool=False,
+        weights='imagenet',
     ),
     decode_head=dict(type='CoSaliencyHead', in_channels=[512], strides=[16]),
     losses=dict(

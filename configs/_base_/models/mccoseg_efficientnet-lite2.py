@@ -1,5 +1,5 @@
 # Multi-class co-segmentation where nothing can be downloaded: EfficientNet-Lite2 whose features are
-# kept, so that attention and head are optimised. They begin with classes that clusterings of the
+# kept, so that attention and head are optimized. They begin with classes that clusterings of the
 # group agree on, since the co-attention loss alone has optima that say nothing.
 preprocessor = dict(
     type='GroupDataPreprocessor',
@@ -12,7 +12,7 @@ preprocessor = dict(
 backbone = dict(
     type='EfficientNetLite',
     arch='lite2',
-    taps=['stage5', 'stage6'],
+    out_stages=['stage5', 'stage6'],
     output_stride=16,
     weights='imagenet',
     frozen_stages=9,
@@ -34,13 +34,13 @@ model = dict(
         in_channels=[120, 208],
         strides=[16, 16],
         coarse_levels=[0, 1],
-        normalise=True,
+        normalize=True,
         align_corners=True,
     ),
     extractor=dict(
         type='EfficientNetLite',
         arch='lite0',
-        taps=['head'],
+        out_stages=['head'],
         output_stride=32,
         weights='imagenet',
         frozen_stages=9,

@@ -14,7 +14,7 @@ model = dict(
     backbone=dict(
         type='VGG16Pools',
         batch_norm=False,
-        taps=['pool3', 'pool5'],
+        out_stages=['pool3', 'pool5'],
         last_pool=False,
         weights='imagenet',
     ),

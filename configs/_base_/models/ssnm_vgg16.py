@@ -1,4 +1,4 @@
-# SSNM on VGG16 with batch normalisation, pool2 to pool5, all levels at 512 channels as in the
+# SSNM on VGG16 with batch normalization, pool2 to pool5, all levels at 512 channels as in the
 # published code.
 channels = 512
 backbone_channels = [128, 256, 512, 512]

@@ -1,7 +1,7 @@
 # The consensus as in configs/consensus, for sets that are scored otherwise.
 _base_ = './training_free_efficientnet-lite2.py'
 model = dict(
-    backbone=dict(taps=['stage5', 'stage6']),
+    backbone=dict(out_stages=['stage5', 'stage6']),
     cues=dict(
         saliency=dict(type='SaliencyModulator'),
         consensus=dict(type='ConsensusModulator', level=1, prior_exponent=1.0),

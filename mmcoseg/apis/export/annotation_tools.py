@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from .files import display_name, relative_path, write_atomically
+from ...errors import MMCosegError
+from ...files import display_name, relative_path, write_atomically
 from .objects import ObjectMask
 from .polygons import TOLERANCE, join_parts, mask_to_polygons
 
@@ -36,7 +37,7 @@ def labelme_document(
 ) -> dict[str, Any]:
     """The content of a labelme file.
 
-    Each connected part of an object is a polygon through pixel centres, as labelme draws them;
+    Each connected part of an object is a polygon through pixel centers, as labelme draws them;
     parts of one object have a common ``group_id``. A hole hangs on a bridge of no width.
 
     Args:
@@ -115,7 +116,7 @@ class YoloNames:
         file: path of ``data.yaml``; what stands there is read, and all else in it is kept.
 
     Raises:
-        ValueError: if the file is there but does not have our form.
+        MMCosegError: if the file is there but does not have our form.
     """
 
     def __init__(self, file: Path) -> None:
@@ -141,7 +142,7 @@ class YoloNames:
                 break
             self._indices[json.loads(match[2])] = number
         if not found:
-            raise ValueError(
+            raise MMCosegError(
                 f'{self.file} is not as mmcoseg writes it, so that the numbers of the categories '
                 'of earlier results are lost; delete or move the folder it is in'
             )

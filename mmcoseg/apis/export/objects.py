@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from pycocotools import mask as coco_mask
 
+from ...errors import MMCosegError
 from ...structures import CoSegDataSample
 
 __all__ = ['ImageResult', 'ObjectMask', 'class_names', 'sureness', 'to_annotation', 'to_result']
@@ -56,18 +57,18 @@ def class_names(classes: Sequence[str] | None, number: int) -> tuple[str, ...]:
     """Names of mask values 1..K: those given, or else ``object``, or ``class 1`` to ``class K``.
 
     Raises:
-        ValueError: if fewer names are given than there are classes, or a name comes twice.
+        MMCosegError: if fewer names are given than there are classes, or a name comes twice.
 
     Example:
         >>> class_names(None, 1), class_names(None, 2), class_names(('cat', 'dog'), 1)
         (('object',), ('class 1', 'class 2'), ('cat', 'dog'))
     """
     if isinstance(classes, str):
-        raise TypeError(f'classes must be a list of names, got the single text {classes!r}')
+        raise MMCosegError(f'classes must be a list of names, got the single text {classes!r}')
     if classes:
         names = tuple(map(str, classes))
         if len(names) < number or len(set(names)) < len(names):
-            raise ValueError(
+            raise MMCosegError(
                 f'classes must name each of the {number} classes of the mask once, got {names}'
             )
         return names
@@ -87,13 +88,13 @@ def to_result(sample: CoSegDataSample, classes: Sequence[str] | None = None) -> 
     instances count the classes from 0 (where K is 1 they do not matter).
 
     Raises:
-        ValueError: naming the image, if it has no prediction or one that cannot be.
+        MMCosegError: naming the image, if it has no prediction or one that cannot be.
     """
     name = f'{sample.get("group")}/{sample.get("stem")}'
     instances = sample.get('pred_instances')
     with_masks = instances is not None and 'masks' in instances
     if 'pred_sem_seg' not in sample and not with_masks:
-        raise ValueError(f'{name} has no prediction (pred_sem_seg or pred_instances) to write')
+        raise MMCosegError(f'{name} has no prediction (pred_sem_seg or pred_instances) to write')
 
     masks = _array(instances.masks).astype(bool) if with_masks else None
     marks = np.zeros(len(masks) if with_masks else 0, int)
@@ -103,7 +104,7 @@ def to_result(sample: CoSegDataSample, classes: Sequence[str] | None = None) -> 
     labels = _array(sample.pred_sem_seg.data) if 'pred_sem_seg' in sample else None
     if labels is not None:
         if labels.ndim != 3 or len(labels) != 1:
-            raise ValueError(f'pred_sem_seg of {name} must be (1, H, W), got {labels.shape}')
+            raise MMCosegError(f'pred_sem_seg of {name} must be (1, H, W), got {labels.shape}')
         labels = labels[0].astype(np.uint8)
 
     number = max(
@@ -117,7 +118,7 @@ def to_result(sample: CoSegDataSample, classes: Sequence[str] | None = None) -> 
         for mark, mask in zip(marks, masks):
             labels[mask] = mark + 1
     elif masks is not None and masks.shape[1:] != labels.shape:
-        raise ValueError(
+        raise MMCosegError(
             f'pred_instances of {name} are {masks.shape[1:]}, pred_sem_seg is {labels.shape}'
         )
     names = class_names(classes, number)
@@ -127,7 +128,7 @@ def to_result(sample: CoSegDataSample, classes: Sequence[str] | None = None) -> 
         marks = np.zeros_like(marks)
     elif not all(0 <= mark < number for mark in marks):
         found = sorted({int(mark) for mark in marks})
-        raise ValueError(
+        raise MMCosegError(
             f'{name} has instances with labels {found}, but its {number} classes are {names}: '
             'labels count them from 0'
         )

@@ -3,8 +3,8 @@
 Formats differ in what a coordinate means, so there are two kinds of polygons:
 
 - along pixel *edges*: pixel (x, y) is the square from (x, y) to (x + 1, y + 1). COCO's.
-- through pixel *centres*: (x, y) is the pixel, and a polygon's own line belongs to it. This is what
-  the rasterisers of OpenCV (YOLO's tools) and Pillow (labelme) draw.
+- through pixel *centers*: (x, y) is the pixel, and a polygon's own line belongs to it. This is what
+  the rasterizers of OpenCV (YOLO's tools) and Pillow (labelme) draw.
 
 No such format knows holes. A hole is joined to the outline by a bridge of no width, which runs over
 pixels of the object, so that filling the polygon gives the hole back.
@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 from scipy.spatial import cKDTree
+
+from ...errors import MMCosegError
 
 __all__ = ['TOLERANCE', 'join_parts', 'mask_to_polygons']
 
@@ -46,15 +48,15 @@ def mask_to_polygons(
 
     Args:
         mask: (H, W) bool or 0 / not 0.
-        edges: vertices on the edges of pixels instead of on their centres.
+        edges: vertices on the edges of pixels instead of on their centers.
         tolerance: pixels by which a simplified outline may be off at most.
 
     Returns:
         Polygons (n, 2), x and y, float64, n >= 3, from top to bottom. Parts are 8-connected. Of
-        centres, those of a single pixel or line have vertices more than once.
+        centers, those of a single pixel or line have vertices more than once.
 
     Raises:
-        ValueError: if the mask has not two dimensions or the tolerance is negative.
+        MMCosegError: if the mask has not two dimensions or the tolerance is negative.
 
     Example:
         >>> mask_to_polygons(np.ones((2, 3), bool), edges=True)[0].tolist()
@@ -63,9 +65,9 @@ def mask_to_polygons(
         [[0.0, 0.0], [0.0, 1.0], [2.0, 1.0], [2.0, 0.0]]
     """
     if np.ndim(mask) != 2:
-        raise ValueError(f'a mask must be (H, W), got {np.shape(mask)}')
+        raise MMCosegError(f'a mask must be (H, W), got {np.shape(mask)}')
     if not tolerance >= 0:
-        raise ValueError(f'tolerance must be at least 0 pixels, got {tolerance}')
+        raise MMCosegError(f'tolerance must be at least 0 pixels, got {tolerance}')
     pixels = (np.asarray(mask) != 0).astype(np.uint8)
     offset = np.zeros(2, int)
     rows, columns = np.flatnonzero(pixels.any(1)), np.flatnonzero(pixels.any(0))
@@ -94,13 +96,13 @@ def join_parts(polygons: list[np.ndarray]) -> np.ndarray:
     """One polygon of several, for formats with one polygon an object.
 
     Each is joined to what there is by a bridge of no width between their nearest vertices.
-    Rasterisers that draw a polygon's own line also draw the bridge, one pixel wide.
+    Rasterizers that draw a polygon's own line also draw the bridge, one pixel wide.
 
     Raises:
-        ValueError: without polygons.
+        MMCosegError: without polygons.
     """
     if not polygons:
-        raise ValueError('there are no polygons to join')
+        raise MMCosegError('there are no polygons to join')
     joined = polygons[0]
     for polygon in polygons[1:]:
         distance, nearest = cKDTree(joined).query(polygon)

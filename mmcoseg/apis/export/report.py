@@ -13,9 +13,9 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
+from ...files import display_name, url_of
 from ...visualization import PALETTE
 from .durations import show_time
-from .files import display_name, url_of
 
 __all__ = ['THUMBNAIL_SIDE', 'build_report']
 
@@ -142,7 +142,7 @@ def _least_sure_first(record: dict[str, Any]) -> tuple[float, str]:
 
 
 def _class_areas(record: dict[str, Any]) -> list[tuple[str, str, float]]:
-    """Name, colour and share of the image of each class, where masks tell several apart."""
+    """Name, color and share of the image of each class, where masks tell several apart."""
     names = record['classes']
     if len(names) < 2:
         return []
@@ -150,19 +150,19 @@ def _class_areas(record: dict[str, Any]) -> list[tuple[str, str, float]]:
     for annotation in record['annotations']:
         areas[annotation['label'] - 1] += annotation['area']
     pixels = max(1, record['height'] * record['width'])
-    colours = ('#' + bytes(PALETTE[i % len(PALETTE)]).hex() for i in range(len(names)))
-    return [(n, c, min(1.0, area / pixels)) for n, c, area in zip(names, colours, areas)]
+    colors = ('#' + bytes(PALETTE[i % len(PALETTE)]).hex() for i in range(len(names)))
+    return [(n, c, min(1.0, area / pixels)) for n, c, area in zip(names, colors, areas)]
 
 
 def _legend(records: Sequence[dict[str, Any]]) -> list[tuple[str, str, int, float]]:
-    """Name and colour of each class of a group, in how many images it was found, and the mean of
+    """Name and color of each class of a group, in how many images it was found, and the mean of
     its share of these."""
     by_image = [_class_areas(record) for record in records]
     legend = []
-    for place, (name, colour, _) in enumerate(max(by_image, key=len, default=[])):
+    for place, (name, color, _) in enumerate(max(by_image, key=len, default=[])):
         shares = [areas[place][2] for areas in by_image if place < len(areas)]
         found = [share for share in shares if share]
-        legend.append((name, colour, len(found), fmean(found) if found else 0.0))
+        legend.append((name, color, len(found), fmean(found) if found else 0.0))
     return legend
 
 

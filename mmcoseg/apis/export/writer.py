@@ -15,14 +15,15 @@ import numpy as np
 from PIL import Image
 
 from ...datasets.image_io import image_of
+from ...errors import MMCosegError
 from ...export_formats import FORMATS, chosen_formats
+from ...files import file_name_of, relative_path, save_image, write_atomically
 from ...structures import CoSegDataSample
 from ...structures.coseg_data_sample import VOID
 from ...version import __version__
 from ...visualization import PALETTE, overlay
-from ...visualization.contact_sheet import VOID_COLOUR
+from ...visualization.contact_sheet import VOID_COLOR
 from .annotation_tools import YoloNames, labelme_document, yolo_lines
-from .files import file_name_of, relative_path, save_image, write_atomically
 from .objects import ImageResult, ObjectMask, sureness, to_annotation, to_result
 from .polygons import TOLERANCE, mask_to_polygons
 from .report import THUMBNAIL_SIDE, build_report
@@ -51,7 +52,7 @@ class ResultWriter:
     ``instances/<group>/<stem>.png``         with ``masks``, where the method gives instances:
                                              0 and their numbers from 1, where they overlap that
                                              of the highest score; a palette up to 255 of them,
-                                             16-bit grey above
+                                             16-bit gray above
     ``overlays/<group>/<stem>.jpg``          the image with its objects tinted and outlined
     ``cutouts/<group>/<stem>.png``           RGBA, all objects: of the image's size, so that it can
                                              be laid over it; alpha 255 exactly on the mask, all
@@ -80,7 +81,7 @@ class ResultWriter:
         copy_images: copies of the images in ``yolo/images``, instead of links.
 
     Raises:
-        ValueError: for a format that is not known, or where ``yolo/data.yaml`` of earlier results
+        MMCosegError: for a format that is not known, or where ``yolo/data.yaml`` of earlier results
             is not as we write it.
 
     Example:
@@ -148,7 +149,7 @@ class ResultWriter:
             with slashes), ``seconds``, ``warnings``.
 
         Raises:
-            ValueError: naming the image, if it has no prediction or one of another size.
+            MMCosegError: naming the image, if it has no prediction or one of another size.
             OSError: if a file cannot be written.
         """
         image = image_of(sample) if image is None else image
@@ -156,7 +157,7 @@ class ResultWriter:
         height, width = result.labels.shape
         name = f'{sample.get("group")}/{sample.get("stem")}'
         if image.shape != (height, width, 3) or image.dtype != np.uint8:
-            raise ValueError(
+            raise MMCosegError(
                 f'{name}: the image is {image.dtype} {image.shape}, the prediction '
                 f'{height} x {width} (height x width); give the image as (H, W, 3) uint8 at its '
                 'original size'
@@ -372,12 +373,12 @@ def _in_palette_range(numbers: np.ndarray) -> np.ndarray:
 
 
 def _with_palette(labels: np.ndarray, void: bool = True) -> Image.Image:
-    """Numbers as an image whose values stay, and that viewers show in colours."""
-    colours = [(0, 0, 0), *(PALETTE[i % len(PALETTE)] for i in range(255))]
+    """Numbers as an image whose values stay, and that viewers show in colors."""
+    colors = [(0, 0, 0), *(PALETTE[i % len(PALETTE)] for i in range(255))]
     if void:
-        colours[VOID] = VOID_COLOUR
+        colors[VOID] = VOID_COLOR
     picture = Image.fromarray(labels)
-    picture.putpalette([value for colour in colours for value in colour])
+    picture.putpalette([value for color in colors for value in color])
     return picture
 
 

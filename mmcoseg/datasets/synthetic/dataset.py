@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from ...errors import MMCosegError
 from ...registry import DATASETS
 from ..base import CoSegDataset, select_groups
 from .scene import SceneObject, category, render_scene
@@ -54,9 +55,9 @@ class SyntheticCoSegDataset(CoSegDataset):
     """Groups of rendered images: textured objects among clutter on natural-statistics backgrounds.
 
     It needs no files, and pipelines treat it as any other set. A category is a parametric shape
-    (animals, vehicles, vessels, plants, tools, abstract outlines, ...) with a texture and colours;
+    (animals, vehicles, vessels, plants, tools, abstract outlines, ...) with a texture and colors;
     the catalogue of categories is endless and the same for every data set. Instances vary in pose,
-    size, proportions, light, colour and occlusion. So training on ``category_offset=0`` and
+    size, proportions, light, color and occlusion. So training on ``category_offset=0`` and
     testing on ``category_offset=100`` tests on categories never seen, and a group is known only by
     what recurs in it: the same category is the object of one group and a distractor in others.
 
@@ -70,7 +71,7 @@ class SyntheticCoSegDataset(CoSegDataset):
         image_size: (height, width), or ((height, width), (height, width)): the smallest and the
             largest, between which every image's size is drawn.
         classes_per_image: K, the number of classes that recur in a group. With K > 1 a group is
-            K neighbouring categories, like ``synth_000+synth_001``, mask values are 1..K in the
+            K neighboring categories, like ``synth_000+synth_001``, mask values are 1..K in the
             order of their numbers (with ``binary=False`` in ``LoadCoSegMask``).
         instances: smallest and largest number of objects of each class in an image.
         distractors: smallest and largest number of objects of other categories in an image. No
@@ -83,7 +84,7 @@ class SyntheticCoSegDataset(CoSegDataset):
             are not used. ``metainfo['classes']``, if given, must have all categories.
 
     Raises:
-        ValueError: for options out of range, with the allowed values.
+        MMCosegError: for options out of range, with the allowed values.
 
     Example:
         >>> dataset = SyntheticCoSegDataset(num_categories=3, images_per_group=4)
@@ -117,12 +118,12 @@ class SyntheticCoSegDataset(CoSegDataset):
         _check_count('classes_per_image', classes_per_image, 1)
         _check_count('seed', seed, 0)
         if classes_per_image > num_categories:
-            raise ValueError(
+            raise MMCosegError(
                 f'classes_per_image={classes_per_image} needs at least as many categories, got '
                 f'num_categories={num_categories}'
             )
         if not 0 <= empty_share <= 1:
-            raise ValueError(f'empty_share must be in [0, 1], got {empty_share}')
+            raise MMCosegError(f'empty_share must be in [0, 1], got {empty_share}')
         self.categories = range(category_offset, category_offset + num_categories)
         self.images_per_group = images_per_group
         self.size_range = _size_range(image_size)
@@ -163,7 +164,7 @@ class SyntheticCoSegDataset(CoSegDataset):
     def _label_of(self, index: int) -> int:
         labels = self.label_ids_of(category(index).name)
         if not labels:
-            raise ValueError(
+            raise MMCosegError(
                 f"metainfo['classes'] lacks {category(index).name!r}; {type(self).__name__} needs "
                 f'all of {category(self.categories[0]).name} to '
                 f'{category(self.categories[-1]).name}, or no classes at all'
@@ -225,10 +226,10 @@ class SyntheticCoSegDataset(CoSegDataset):
             ``root``.
 
         Raises:
-            ValueError: for another format.
+            MMCosegError: for another format.
         """
         if image_format not in ('jpg', 'png'):
-            raise ValueError(f"image_format must be 'jpg' or 'png', got {image_format!r}")
+            raise MMCosegError(f"image_format must be 'jpg' or 'png', got {image_format!r}")
         root = Path(root)
         for number in range(len(self)):
             record = self.get_data_info(number)
@@ -254,14 +255,16 @@ class SyntheticCoSegDataset(CoSegDataset):
 
 def _check_count(name: str, value: Any, low: int) -> None:
     if not isinstance(value, int) or value < low:
-        raise ValueError(f'{name} must be an integer of at least {low}, got {value!r}')
+        raise MMCosegError(f'{name} must be an integer of at least {low}, got {value!r}')
 
 
 def _check_range(name: str, value: Sequence, low: float, high: float = np.inf) -> tuple:
     value = tuple(value)
     if len(value) != 2 or not low <= value[0] <= value[1] <= high:
         limit = '' if np.isinf(high) else f' and at most {high}'
-        raise ValueError(f'{name} must be (smallest, largest), at least {low}{limit}, got {value}')
+        raise MMCosegError(
+            f'{name} must be (smallest, largest), at least {low}{limit}, got {value}'
+        )
     return value
 
 
@@ -271,7 +274,7 @@ def _size_range(image_size: Sequence) -> tuple[tuple[int, int], tuple[int, int]]
     if sizes.shape == (2,):
         sizes = np.stack([sizes, sizes])
     if sizes.shape != (2, 2) or (sizes[0] > sizes[1]).any() or sizes.min() < 32:
-        raise ValueError(
+        raise MMCosegError(
             'image_size must be (height, width) or a smallest and a largest such pair, all at '
             f'least 32 pixels, got {image_size}'
         )

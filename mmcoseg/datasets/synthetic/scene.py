@@ -8,6 +8,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
+from ...errors import MMCosegError
 from .shapes import HOLE, SHAPES, Part, make_shape
 from .textures import TEXTURES, fractal_noise, make_pattern
 
@@ -21,22 +22,22 @@ _CATEGORY_STREAM = 0xC05E6
 class Category:
     """What all instances of a category share. ``category(index)`` makes one.
 
-    Neighbouring numbers never share a family of shapes or textures, nor a hue, so that a data set
+    Neighboring numbers never share a family of shapes or textures, nor a hue, so that a data set
     of a few categories is varied; far apart, families return with other proportions.
 
     Attributes:
         index: number in the endless catalogue; it alone determines the category.
         shape: key of ``SHAPES``.
         texture: key of ``TEXTURES``.
-        colours: (hue, saturation, value) in [0, 1] of the two colours of the pattern for each of
-            the three colour slots of parts.
+        colors: (hue, saturation, value) in [0, 1] of the two colors of the pattern for each of
+            the three color slots of parts.
         any_hue: instances have any hue, as cars have; shape and texture must do.
     """
 
     index: int
     shape: str
     texture: str
-    colours: tuple[tuple[tuple[float, float, float], ...], ...]
+    colors: tuple[tuple[tuple[float, float, float], ...], ...]
     any_hue: bool
 
     @property
@@ -53,10 +54,10 @@ def category(index: int) -> Category:
     """Category number ``index``, from 0; the same in every data set, whatever its seed.
 
     Raises:
-        ValueError: if the number is negative.
+        MMCosegError: if the number is negative.
     """
     if index < 0:
-        raise ValueError(f'categories are numbered from 0, got {index}')
+        raise MMCosegError(f'categories are numbered from 0, got {index}')
     rng = np.random.default_rng((_CATEGORY_STREAM, index, 0))
     shapes, textures = list(SHAPES), list(TEXTURES)
     hue = (0.11 + index * 0.618034) % 1  # the golden ratio spreads any run of numbers evenly
@@ -80,7 +81,7 @@ def category(index: int) -> Category:
         shape=shapes[(index * 5) % len(shapes)],
         # Another step in every round of the shapes, so that pairs of families differ too.
         texture=textures[(index * 5 + index // len(shapes)) % len(textures)],
-        colours=(main, parts, accent),
+        colors=(main, parts, accent),
         any_hue=bool(rng.random() < 0.2),
     )
 
@@ -95,9 +96,9 @@ class SceneObject:
 
 @dataclass
 class _Sprite:
-    """A painted object not yet placed: colour (h, w, 3) and alpha (h, w), float32 in [0, 1]."""
+    """A painted object not yet placed: color (h, w, 3) and alpha (h, w), float32 in [0, 1]."""
 
-    colour: np.ndarray
+    color: np.ndarray
     alpha: np.ndarray
 
 
@@ -164,40 +165,40 @@ def _paint_category(
     parts, pose = make_shape(kind.shape, kind.rng(1), rng)
     hue = rng.uniform() if kind.any_hue else rng.normal(0, 0.02)
     gain, strength = np.exp(rng.normal(0, 0.12)), np.exp(rng.normal(0, 0.15))
-    colours = [[_bgr(h + hue, s * strength, v * gain) for h, s, v in pair] for pair in kind.colours]
-    return _paint(rng, parts, pose, side, colours, kind.texture, kind.rng(2), light)
+    colors = [[_bgr(h + hue, s * strength, v * gain) for h, s, v in pair] for pair in kind.colors]
+    return _paint(rng, parts, pose, side, colors, kind.texture, kind.rng(2), light)
 
 
-def _paint(rng, parts, pose, side, colours, texture, texture_rng, light) -> _Sprite:
+def _paint(rng, parts, pose, side, colors, texture, texture_rng, light) -> _Sprite:
     points = np.concatenate([part.points for part in parts])
     half = np.abs(points).max(0) * side / 2
     width, height = (2 * np.ceil(half) + 5).astype(int)
-    centre = np.array([width / 2, height / 2])
+    center = np.array([width / 2, height / 2])
     yy, xx = np.mgrid[0:height, 0:width].astype(np.float32)
     inverse = np.linalg.inv(pose).astype(np.float32) * np.float32(2 / side)
-    xx, yy = xx - np.float32(centre[0]), yy - np.float32(centre[1])
+    xx, yy = xx - np.float32(center[0]), yy - np.float32(center[1])
     u = inverse[0, 0] * xx + inverse[0, 1] * yy
     v = inverse[1, 0] * xx + inverse[1, 1] * yy
     pattern = make_pattern(texture, texture_rng, rng, u, v)[..., None]
-    fills = [a + (b - a) * pattern for a, b in colours]
-    colour, alpha = fills[0].copy(), np.zeros((height, width), np.float32)
+    fills = [a + (b - a) * pattern for a, b in colors]
+    color, alpha = fills[0].copy(), np.zeros((height, width), np.float32)
     layer = np.empty((height, width), np.uint8)
     for shape, slot in parts:
         layer[:] = 0
-        fixed = np.rint((shape * side / 2 + centre) * 16).astype(np.int32)
+        fixed = np.rint((shape * side / 2 + center) * 16).astype(np.int32)
         cv2.fillPoly(layer, [fixed], 255, cv2.LINE_AA, 4)
         cover = layer.astype(np.float32) / 255
         if slot == HOLE:
             alpha *= 1 - cover
             continue
         fill = fills[slot]
-        if len(parts) > 1:  # a dim rim sets parts of one colour apart
+        if len(parts) > 1:  # a dim rim sets parts of one color apart
             rim = 0.75 + 0.25 * cv2.GaussianBlur(cover, (0, 0), max(0.8, side / 40))
             fill = fill * rim[..., None]
-        colour += cover[..., None] * (fill - colour)
+        color += cover[..., None] * (fill - color)
         np.maximum(alpha, cover, out=alpha)
-    colour *= _relief(alpha, side, light)[..., None]
-    return _Sprite(colour, alpha)
+    color *= _relief(alpha, side, light)[..., None]
+    return _Sprite(color, alpha)
 
 
 def _relief(alpha: np.ndarray, side: float, light: _Light) -> np.ndarray:
@@ -251,7 +252,7 @@ def _place(rng, canvas, owner, number, sprite, light) -> None:
 def _shrunk(sprite: _Sprite, factor: float) -> _Sprite:
     h, w = (max(3, round(factor * n)) for n in sprite.alpha.shape)
     return _Sprite(
-        cv2.resize(sprite.colour, (w, h), interpolation=cv2.INTER_AREA),
+        cv2.resize(sprite.color, (w, h), interpolation=cv2.INTER_AREA),
         cv2.resize(sprite.alpha, (w, h), interpolation=cv2.INTER_AREA),
     )
 
@@ -276,49 +277,49 @@ def _blend(canvas: np.ndarray, sprite: _Sprite, top: int, left: int, light: _Lig
         soft = cv2.GaussianBlur(sprite.alpha, (0, 0), max(1.0, np.sqrt(h * w) / 25))[inner]
         canvas[outer] *= (1 - np.float32(light.shadow) * soft)[..., None]
     inner, outer = _windows((h, w), canvas.shape[:2], top, left)
-    canvas[outer] += sprite.alpha[inner][..., None] * (sprite.colour[inner] - canvas[outer])
+    canvas[outer] += sprite.alpha[inner][..., None] * (sprite.color[inner] - canvas[outer])
 
 
 def _palette(rng: np.random.Generator, objects: Sequence[SceneObject]) -> list[np.ndarray]:
-    """Colours of the surroundings; often some of them are an object's own, as camouflage."""
+    """Colors of the surroundings; often some of them are an object's own, as camouflage."""
     # Earth, sand, leaves, water and sky more often than other hues.
     anchors = (0.07, 0.11, 0.25, 0.33, 0.52, 0.59)
     natural, spread = rng.random() < 0.75, rng.choice([0.03, 0.08, 0.2])
     hues = rng.choice(anchors, 5) if natural else np.full(5, rng.uniform())
     vivid = rng.uniform(0.15, 0.65)
-    colours = [
+    colors = [
         _bgr(hue + rng.normal(0, spread), rng.uniform(0.05, vivid), rng.uniform(0.15, 0.95))
         for hue in hues
     ]
     if objects and rng.random() < 0.6:
         kind = category(objects[int(rng.integers(len(objects)))].category)
-        for place, (h, s, v) in zip(rng.permutation(5), kind.colours[0]):
-            colours[place] = _bgr(h + rng.normal(0, 0.03), s * rng.uniform(0.5, 1), v)
-    return colours
+        for place, (h, s, v) in zip(rng.permutation(5), kind.colors[0]):
+            colors[place] = _bgr(h + rng.normal(0, 0.03), s * rng.uniform(0.5, 1), v)
+    return colors
 
 
 def _background(rng, size, palette) -> np.ndarray:
-    """Regions of the palette's colours, divided by fractal fields, with fractal light over them."""
+    """Regions of the palette's colors, divided by fractal fields, with fractal light over them."""
     height, width = size
     exponent = rng.uniform(1.2, 1.9)
     canvas = np.empty((*size, 3), np.float32)
     canvas[:] = palette[0]
     ramp = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
     slope = np.linspace(-1, 1, width, dtype=np.float32)[None] * np.float32(rng.normal(0, 0.3))
-    for layer, colour in enumerate(palette[1:4]):
+    for layer, color in enumerate(palette[1:4]):
         field_ = fractal_noise(rng, size, exponent + 0.3, coarsest=2)
         if layer == 0:  # often a ground and a sky
             field_ = 0.45 * field_ + np.float32(rng.choice([0, 2.5])) * (ramp + slope)
         hardness = rng.uniform(0.6, 6)
         share = 1 / (1 + np.exp(-hardness * (field_ - np.float32(rng.normal(0.3, 0.5)))))
-        canvas += share[..., None] * (colour - canvas)
+        canvas += share[..., None] * (color - canvas)
     detail = fractal_noise(rng, size, rng.uniform(0.9, 1.4), coarsest=4)
     canvas *= (1 + np.float32(rng.uniform(0.08, 0.22)) * detail)[..., None]
     return np.clip(canvas, 0.02, 1, out=canvas)
 
 
 def _clutter(rng, canvas, palette, light, count) -> None:
-    """Blobs, sticks and stones of the palette's colours and of any texture."""
+    """Blobs, sticks and stones of the palette's colors and of any texture."""
     textures = list(TEXTURES)
     for _ in range(count):
         sprite = _rubbish(rng, canvas.shape[:2], palette, textures, light)
@@ -374,7 +375,7 @@ def _occlude(rng, canvas, owner, palette, light) -> None:
 
 
 def _develop(rng, canvas) -> np.ndarray:
-    """Light, lens and sensor: a gradient of light, a colour cast, blur, noise, gamma."""
+    """Light, lens and sensor: a gradient of light, a color cast, blur, noise, gamma."""
     height, width = canvas.shape[:2]
     dx, dy = rng.normal(0, 0.12, 2)
     glow = 1 + dx * np.linspace(-1, 1, width)[None] + dy * np.linspace(-1, 1, height)[:, None]

@@ -3,7 +3,7 @@
 A family is a function of two generators. ``c`` is the category's: it is in the same state for
 every instance, and fixes proportions and which parts there are. ``v`` is the instance's: it moves
 limbs and wobbles outlines. The result is a list of parts, painted in order; x points right, y down,
-and any scale will do, since :func:`make_shape` normalises.
+and any scale will do, since :func:`make_shape` normalizes.
 """
 
 from collections.abc import Callable
@@ -13,12 +13,12 @@ import numpy as np
 
 __all__ = ['HOLE', 'SHAPES', 'UPRIGHT', 'Part', 'make_shape']
 
-#: Colour slot of a part that is cut out of those before it.
+#: Color slot of a part that is cut out of those before it.
 HOLE = -1
 
 
 class Part(NamedTuple):
-    """A filled polygon: ``points`` (n, 2) float64, ``slot`` 0..2 (colours) or ``HOLE``."""
+    """A filled polygon: ``points`` (n, 2) float64, ``slot`` 0..2 (colors) or ``HOLE``."""
 
     points: np.ndarray
     slot: int = 0
@@ -65,7 +65,7 @@ def _angles(n=120):
 
 
 def _with_core(c, outline):
-    """Perhaps a hole or a second colour in the middle of an outline."""
+    """Perhaps a hole or a second color in the middle of an outline."""
     kind, scale = c.integers(4), c.uniform(0.3, 0.55)
     if kind == 0:
         return [Part(outline)]
@@ -219,8 +219,8 @@ def _tree(c, v):
             w, y = spread * (1 - 0.55 * k / (lobes + 1)), -0.5 * k
             parts.append(Part(np.array([[-w, y], [0, y - 0.85], [w, y]])))
         return parts
-    centres = c.uniform(-1, 1, (lobes, 2)) * [0.6, 0.4] + v.normal(0, 0.04, (lobes, 2))
-    parts += [Part(_ellipse(x, y - 0.5, spread * 0.7, spread * 0.6)) for x, y in centres]
+    centers = c.uniform(-1, 1, (lobes, 2)) * [0.6, 0.4] + v.normal(0, 0.04, (lobes, 2))
+    parts += [Part(_ellipse(x, y - 0.5, spread * 0.7, spread * 0.6)) for x, y in centers]
     parts.append(Part(_ellipse(0, -0.5, spread, spread * 0.9)))
     fruits = c.uniform(-0.7, 0.7, (int(c.integers(0, 6)), 2)) * spread
     return parts + [Part(_ellipse(x, y - 0.5, 0.08, 0.08, n=12), 2) for x, y in fruits]
@@ -347,9 +347,9 @@ def _butterfly(c, v):
             wing = wing @ np.array([[cos, sin], [-sin, cos]]) + [0, 0.3 * y]
             parts.append(Part(wing * [side * flap, 1]))
             if spots:
-                centre = np.array([cos, sin]) * long + [0, 0.3 * y]
+                center = np.array([cos, sin]) * long + [0, 0.3 * y]
                 parts.append(
-                    Part(_ellipse(side * flap * centre[0], centre[1], 0.18, 0.18, n=16), 1)
+                    Part(_ellipse(side * flap * center[0], center[1], 0.18, 0.18, n=16), 1)
                 )
     for side in (1, -1):
         parts.append(Part(_limb(0, -0.6, np.pi - side * 0.5, 0.7, 0.025, 0.025), 2))
@@ -480,7 +480,7 @@ def make_shape(
         instance_rng: fixes pose: direction, turn, shear, aspect, a smooth warp, limbs.
 
     Returns:
-        The parts in the order of painting, centred; the geometric mean of the half sides of their
+        The parts in the order of painting, centered; the geometric mean of the half sides of their
         bounding box is 1, the longer one at most 1.6. And the pose, a (2, 2) matrix, by whose
         inverse textures are looked up so that they turn with the object.
     """
@@ -504,6 +504,6 @@ def make_shape(
     low, high = everything.min(0), everything.max(0)
     half = np.maximum((high - low) / 2, 1e-3)
     scale = min(1 / np.sqrt(half.prod()), 1.6 / half.max())
-    centre = (low + high) / 2
+    center = (low + high) / 2
     # The scale stays out of the pose: patterns are as fine on all objects, relative to their size.
-    return [Part((p - centre) * scale, slot) for p, (_, slot) in zip(moved, parts)], matrix
+    return [Part((p - center) * scale, slot) for p, (_, slot) in zip(moved, parts)], matrix

@@ -94,8 +94,8 @@ def _spots(c, v, x, y):
 
 def _rings(c, v, x, y):
     frequency, hardness, spokes = c.uniform(1.5, 3.5), c.uniform(1, 5), int(c.integers(0, 4))
-    centre = c.uniform(-0.4, 0.4, 2) + v.normal(0, 0.05, 2)
-    dx, dy = x - centre[0], y - centre[1]
+    center = c.uniform(-0.4, 0.4, 2) + v.normal(0, 0.05, 2)
+    dx, dy = x - center[0], y - center[1]
     twist = spokes * np.arctan2(dy, dx) / (2 * np.pi)  # one arm or more makes a spiral
     return _wave(frequency * np.hypot(dx, dy) + twist + v.normal(0, 0.1), hardness)
 

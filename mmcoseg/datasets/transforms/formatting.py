@@ -7,6 +7,7 @@ import torch
 from mmcv.transforms import BaseTransform
 from mmengine.structures import InstanceData, PixelData
 
+from ...errors import MMCosegError
 from ...registry import TRANSFORMS
 from ...structures import CoSegDataSample, GroupDataSample, ProposalData
 from ...structures.coseg_data_sample import VOID
@@ -26,7 +27,7 @@ class PackGroupInputs(BaseTransform):
         meta_keys: keys of the image records to keep in the samples' metainfo, where present.
 
     Raises:
-        ValueError: if instances were loaded, and a transform after that left them behind.
+        MMCosegError: if instances were loaded, and a transform after that left them behind.
     """
 
     def __init__(
@@ -93,7 +94,7 @@ def _instances(image: dict) -> InstanceData:
         masks = np.array(maps, np.uint8).reshape(-1, *whole.shape) == 1
         together = np.array_equal(masks.any(axis=0), (whole != 0) & (whole != VOID))
     if not together:
-        raise ValueError(
+        raise MMCosegError(
             f'{image.get("img_path")}: a transform changed the mask, but not the instances with it '
             "(with_instances=True); use mmseg's transforms, such as Resize and RandomFlip without "
             'mmcv., which treat all of seg_fields alike'

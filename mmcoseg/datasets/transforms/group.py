@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from mmcv.transforms import BaseTransform
 
+from ...errors import MMCosegError
 from ...registry import TRANSFORMS
 from ..image_io import BadImageError
 
@@ -15,7 +16,7 @@ __all__ = ['ForEachImage', 'MixForeignImages', 'SampleGroup']
 
 def _check_count(num_images: int) -> None:
     if not isinstance(num_images, int) or num_images < 1:
-        raise ValueError(f'num_images must be at least 1, and whole, got {num_images!r}')
+        raise MMCosegError(f'num_images must be at least 1, and whole, got {num_images!r}')
 
 
 @TRANSFORMS.register_module()
@@ -64,7 +65,7 @@ class MixForeignImages(BaseTransform):
 
     def __init__(self, prob: float = 0.5, num_images: int = 1) -> None:
         if not 0 <= prob <= 1:
-            raise ValueError(f'prob must be in [0, 1], got {prob}')
+            raise MMCosegError(f'prob must be in [0, 1], got {prob}')
         _check_count(num_images)
         self.prob = prob
         self.num_images = num_images

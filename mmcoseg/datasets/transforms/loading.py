@@ -1,12 +1,14 @@
 """Loading images and masks of image records."""
 
 from collections.abc import Collection
-from typing import Literal, get_args
+from typing import Literal
 
 import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from ...errors import MMCosegError
+from ...options import one_of
 from ...registry import TRANSFORMS
 from ...structures.coseg_data_sample import VOID
 from ...structures.rle import as_rle, decode_rles
@@ -95,10 +97,9 @@ class LoadCoSegMask(BaseTransform):
         void: int = VOID,
         with_instances: bool = False,
     ) -> None:
-        if values not in get_args(MaskValues):
-            raise ValueError(f'values must be one of {get_args(MaskValues)}, got {values!r}')
+        one_of('values', values, MaskValues)
         if not isinstance(void, int) or not 1 <= void <= 255:
-            raise ValueError(f'void must be a value from 1 to 255 of mask files, got {void!r}')
+            raise MMCosegError(f'void must be a value from 1 to 255 of mask files, got {void!r}')
         self.values = values
         self.binary = binary
         self.void = void
@@ -237,7 +238,7 @@ def decode_instances(instances: list[dict], height: int, width: int) -> np.ndarr
     """Masks of COCO annotations, polygons or RLE, as (n, H, W) bool.
 
     Raises:
-        ValueError: if one is neither, with its ``name`` where the instance has one.
+        MMCosegError: if one is neither, with its ``name`` where the instance has one.
     """
     rles = []
     for instance in instances:
@@ -246,5 +247,5 @@ def decode_instances(instances: list[dict], height: int, width: int) -> np.ndarr
         except ValueError as error:
             if 'name' not in instance:
                 raise
-            raise ValueError(f'{instance["name"]}: {error}') from error
+            raise MMCosegError(f'{instance["name"]}: {error}') from error
     return decode_rles(rles, height, width)

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from ...errors import MMCosegError
 from ...priors import (
     PriorCache,
     Proposals,
@@ -82,7 +83,7 @@ class ComputeProposals(BaseTransform):
         **settings: of the method.
 
     Raises:
-        ValueError: for an unknown method, or if the image has no longer its file's size.
+        MMCosegError: for an unknown method, or if the image has no longer its file's size.
     """
 
     def __init__(
@@ -93,9 +94,9 @@ class ComputeProposals(BaseTransform):
         **settings,
     ) -> None:
         if method not in PROPOSAL_METHODS:
-            raise ValueError(f'method must be one of {sorted(PROPOSAL_METHODS)}, got {method!r}')
+            raise MMCosegError(f'method must be one of {sorted(PROPOSAL_METHODS)}, got {method!r}')
         if max_side is not None and not (isinstance(max_side, int) and max_side > 0):
-            raise ValueError(f'max_side must be a positive integer or None, got {max_side!r}')
+            raise MMCosegError(f'max_side must be a positive integer or None, got {max_side!r}')
         self.method = method
         self.max_side = max_side
         self.settings = settings
@@ -106,7 +107,7 @@ class ComputeProposals(BaseTransform):
         image = results['img']
         shape = tuple(results.get('ori_shape', image.shape)[:2])
         if image.shape[:2] != shape:
-            raise ValueError(
+            raise MMCosegError(
                 f'{results.get("img_path")}: the image is {image.shape[0]} x {image.shape[1]}, its '
                 f'file {shape[0]} x {shape[1]} (height x width); put ComputeProposals before '
                 'transforms that change the size'
@@ -142,7 +143,7 @@ class _LoadPublished(BaseTransform):
         if results.get(self.key):
             return Path(results[self.key])
         if self.folder is None:
-            raise ValueError(
+            raise MMCosegError(
                 f'{results.get("img_path")}: its record has no {self.key}; set folder= of '
                 f'{type(self).__name__} to where <group>/<name>.mat are'
             )

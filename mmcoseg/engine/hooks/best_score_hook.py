@@ -3,6 +3,7 @@
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import Runner
 
+from ...errors import MMCosegError
 from ...registry import HOOKS
 
 __all__ = ['BestScoreHook']
@@ -16,12 +17,12 @@ class BestScoreHook(Hook):
     """
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        """Raises: ValueError: naming the score and those that there are."""
+        """Raises: MMCosegError: naming the score and those that there are."""
         for hook in runner.hooks:
             wanted = hook.save_best if isinstance(hook, CheckpointHook) else None
             unknown = set(wanted or ()) - {'auto'} - set(metrics)
             if unknown:
-                raise ValueError(
+                raise MMCosegError(
                     f'save_best of the checkpoint hook names {sorted(unknown)}, but the validation '
                     f'gives {list(metrics)}'
                 )

@@ -54,17 +54,17 @@ class GroupPriorHook(Hook):
         print_log('features of the whole training groups: statistics and S', 'current')
         samples = []
         for group in track(range(len(dataset)), 'training groups'):
-            identities, codes = [], []
+            identities, descriptors = [], []
             record = dataset.get_data_info(group)
             for names, images in self._chunks(model, record):
                 identities += names
                 if not model.neck.fitted:
                     samples.append(model.neck.sample(model.extract_feat(images)))
                 if 'spatial' in model.modulators:
-                    codes.append(model.spatial_codes(images))
-            if codes:
+                    descriptors.append(model.spatial_descriptors(images))
+            if descriptors:
                 maps = model.modulators['spatial'].modulate_group(
-                    torch.cat(codes), [len(identities)], Modulation()
+                    torch.cat(descriptors), [len(identities)], Modulation()
                 )
                 maps = (255 * maps.shift[:, 0]).round().byte().cpu().numpy()
                 # Of the set that the group is in, where several are joined.

@@ -1,11 +1,10 @@
 """Randomness inside the network as a function of the iteration."""
 
-import numpy as np
-import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from ...registry import HOOKS
+from ...seeding import seed_torch
 
 __all__ = ['IterationSeedHook']
 
@@ -31,6 +30,4 @@ class IterationSeedHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None
     ) -> None:
         seed = runner.seed if self.seed is None else self.seed
-        sequence = np.random.SeedSequence((seed, runner.rank, runner.iter))
-        # Seeds the CPU and all CUDA devices.
-        torch.manual_seed(int(sequence.generate_state(1, np.uint64)[0] >> 1))
+        seed_torch((seed, runner.rank, runner.iter))

@@ -10,6 +10,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from ...datasets.image_io import read_image
+from ...errors import MMCosegError
 from ...registry import HOOKS
 from ...structures import CoSegDataSample, GroupDataSample
 from ...visualization import GroupVisualizer
@@ -34,8 +35,8 @@ class GroupVisualizationHook(Hook):
         wait_time: seconds for which a window stays; 0: until a key is pressed.
 
     Raises:
-        ValueError: if ``interval`` is not positive.
-        TypeError: when drawing, if the visualizer is none of ours.
+        MMCosegError: if ``interval`` is not positive.
+        MMCosegError: when drawing, if the visualizer is none of ours.
     """
 
     priority = 'NORMAL'
@@ -49,7 +50,7 @@ class GroupVisualizationHook(Hook):
         wait_time: float = 0,
     ) -> None:
         if interval < 1:
-            raise ValueError(f'interval must be at least 1, got {interval}')
+            raise MMCosegError(f'interval must be at least 1, got {interval}')
         self.draw = draw
         self.interval = interval
         self.out_dir = out_dir
@@ -92,7 +93,7 @@ class GroupVisualizationHook(Hook):
             if number % self.interval:
                 continue
             if not isinstance(runner.visualizer, GroupVisualizer):
-                raise TypeError(
+                raise MMCosegError(
                     'GroupVisualizationHook draws with a GroupVisualizer, but the visualizer is '
                     f"{type(runner.visualizer).__name__}: set visualizer=dict(type='Group"
                     "Visualizer', ...) in the config"

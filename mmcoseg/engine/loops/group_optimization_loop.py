@@ -1,4 +1,4 @@
-"""Optimising the model on every group by itself, reading it out, and scoring all groups."""
+"""Optimizing the model on every group by itself, reading it out, and scoring all groups."""
 
 import copy
 import hashlib
@@ -21,8 +21,9 @@ from mmengine.model import is_model_wrapper, revert_sync_batchnorm
 from mmengine.runner import BaseLoop, TestLoop
 from mmengine.runner.amp import autocast
 
-from ...datasets.base import random_state
+from ...errors import MMCosegError
 from ...registry import LOOPS
+from ...seeding import entropy_of, random_state
 from ...version import __version__
 from ..group_optimization import (
     GroupBatches,
@@ -30,7 +31,6 @@ from ..group_optimization import (
     NonFiniteLossError,
     OptimizationEvents,
     OptimizationSettings,
-    group_key,
     loss_value,
     optimize_group,
 )
@@ -49,7 +49,7 @@ LINES_PER_GROUP = 5
 
 @LOOPS.register_module()
 class GroupOptimizationLoop(BaseLoop):
-    """For each group: start from the same initial weights, optimise on its images, predict them.
+    """For each group: start from the same initial weights, optimize on its images, predict them.
 
     For methods without annotations, whose one network a group is made of the group's own images.
     In a config::
@@ -73,7 +73,7 @@ class GroupOptimizationLoop(BaseLoop):
     ``failed`` in the end.
 
     Hooks see one training over all groups of the process (epochs and iterations count on), and one
-    test, whose iterations are the groups, each after its optimisation. Step checkpoints are not
+    test, whose iterations are the groups, each after its optimization. Step checkpoints are not
     saved. Instead the predictions of finished groups are kept in ``<work_dir>/optimized_groups``,
     and ``resume`` goes on after them: hooks then see these groups' predictions, but no training.
 
@@ -91,15 +91,15 @@ class GroupOptimizationLoop(BaseLoop):
         seed: None for the runner's.
 
     Attributes:
-        failed: name -> reason of the groups whose optimisation failed, in all processes; known
+        failed: name -> reason of the groups whose optimization failed, in all processes; known
             after the run.
         metrics: those of the evaluator, after the run.
 
     Raises:
-        ValueError: if the two sets have not the same groups, or the config has what cannot go
+        MMCosegError: if the two sets have not the same groups, or the config has what cannot go
             with this loop: moving averages of weights (``EMAHook``), scaling of the learning rate
             with the number of processes.
-        TypeError: if ``optim_wrapper`` is no config.
+        MMCosegError: if ``optim_wrapper`` is no config.
     """
 
     def __init__(
@@ -125,12 +125,12 @@ class GroupOptimizationLoop(BaseLoop):
         )
         self.resume = resume
         if (runner.auto_scale_lr or {}).get('enable'):
-            raise ValueError(
-                'auto_scale_lr has no meaning with GroupOptimizationLoop: each group is optimised '
+            raise MMCosegError(
+                'auto_scale_lr has no meaning with GroupOptimizationLoop: each group is optimized '
                 'by one process alone; set optim_wrapper.optimizer.lr'
             )
         if any(isinstance(hook, EMAHook) for hook in runner.hooks):
-            raise ValueError(
+            raise MMCosegError(
                 'EMAHook would average the weights of different groups in GroupOptimizationLoop; '
                 'leave it out'
             )
@@ -168,7 +168,7 @@ class GroupOptimizationLoop(BaseLoop):
         return self._max_epochs
 
     def run(self) -> dict[str, float]:
-        """Optimise, predict and score all groups.
+        """Optimize, predict and score all groups.
 
         Returns:
             The evaluator's metrics.
@@ -176,7 +176,7 @@ class GroupOptimizationLoop(BaseLoop):
         runner = self.runner
         test = runner.test_loop
         if test is None:
-            raise ValueError(
+            raise MMCosegError(
                 'GroupOptimizationLoop predicts and scores the groups of the test set: set '
                 'test_dataloader, test_cfg and test_evaluator'
             )
@@ -236,9 +236,9 @@ class GroupOptimizationLoop(BaseLoop):
             key = f'{name}#{repeat}' if repeat else name
             groups.append(_Group(name, key, places[name, repeat], place, count, steps))
         if missing:
-            raise ValueError(
+            raise MMCosegError(
                 f'train_dataloader has no group {sorted(set(missing))}, which test_dataloader has: '
-                'GroupOptimizationLoop optimises on the groups that are tested, so give both the '
+                'GroupOptimizationLoop optimizes on the groups that are tested, so give both the '
                 'same data set'
             )
         return groups
@@ -254,7 +254,7 @@ class GroupOptimizationLoop(BaseLoop):
         runner, test = self.runner, self.runner.test_loop
         name, start = group.name, time.perf_counter()
         dataset = test.dataloader.dataset
-        with random_state(group_key(self.settings.seed, name)):
+        with random_state(entropy_of(self.settings.seed, name)):
             batch = test.dataloader.collate_fn([dataset[group.test_place]])
         if notes is not None and store.load(group.key, batch['data_samples'][0]):
             print_log(f'group {name}: was finished before', 'current')
@@ -271,10 +271,10 @@ class GroupOptimizationLoop(BaseLoop):
                 f'{failure}; it is predicted by the initial weights', 'current', logging.WARNING
             )
             initial.restore()
-        optimised = time.perf_counter()
+        optimized = time.perf_counter()
         runner.model.eval()
         runner.call_hook('before_test_iter', batch_idx=place, data_batch=batch)
-        with random_state(group_key(self.settings.seed, name)), torch.no_grad():
+        with random_state(entropy_of(self.settings.seed, name)), torch.no_grad():
             torch.manual_seed(self.settings.seed)
             with autocast(enabled=test.fp16):
                 outputs = runner.model.test_step(batch)
@@ -282,8 +282,8 @@ class GroupOptimizationLoop(BaseLoop):
         notes = dict(failure=failure, seconds=seconds, losses=events.history)
         store.save(group.key, outputs[0], **notes)
         print_log(
-            f'group {name}: {group.num_images} images, optimised in {optimised - start:.1f} s, '
-            f'predicted in {time.perf_counter() - optimised:.1f} s',
+            f'group {name}: {group.num_images} images, optimized in {optimized - start:.1f} s, '
+            f'predicted in {time.perf_counter() - optimized:.1f} s',
             'current',
         )
         self._hand_over(place, batch, outputs, notes)
@@ -322,7 +322,7 @@ class GroupOptimizationLoop(BaseLoop):
             self.failed.update(failed)
         if self.failed:
             print_log(
-                f'{len(self.failed)} groups could not be optimised and are scored by the initial '
+                f'{len(self.failed)} groups could not be optimized and are scored by the initial '
                 f'weights: {", ".join(sorted(self.failed))}',
                 'current',
                 logging.WARNING,
@@ -340,7 +340,7 @@ class GroupOptimizationTestLoop(TestLoop):
         runner, dataloader, evaluator, fp16: as mmengine's ``TestLoop``.
 
     Raises:
-        TypeError: if the runner's ``train_cfg`` is of another loop.
+        MMCosegError: if the runner's ``train_cfg`` is of another loop.
     """
 
     def __init__(self, runner, dataloader, evaluator, fp16: bool = False) -> None:
@@ -348,7 +348,7 @@ class GroupOptimizationTestLoop(TestLoop):
         alone = not isinstance(runner._train_loop, BaseLoop)
         loop = runner.train_loop
         if not isinstance(loop, GroupOptimizationLoop):
-            raise TypeError(
+            raise MMCosegError(
                 'GroupOptimizationTestLoop needs a train_cfg of type GroupOptimizationLoop, got '
                 f'{type(loop).__name__}'
             )

@@ -5,6 +5,7 @@ import logging
 from mmengine.logging import print_log
 from mmengine.runner import BaseLoop, TestLoop
 
+from ...errors import MMCosegError
 from ...registry import LOOPS
 
 __all__ = ['MultiTestLoop']
@@ -24,7 +25,7 @@ class MultiTestLoop(BaseLoop):
             as one is left.
 
     Raises:
-        TypeError: if ``dataloader`` is not a dict of configs.
+        MMCosegError: if ``dataloader`` is not a dict of configs.
         FileNotFoundError: if no set is there, or one is not and ``skip_missing`` is off.
     """
 
@@ -38,7 +39,7 @@ class MultiTestLoop(BaseLoop):
     ) -> None:
         named = {name: cfg for name, cfg in dict(dataloader).items() if cfg is not None}
         if not named or not all(isinstance(cfg, dict) for cfg in named.values()):
-            raise TypeError(
+            raise MMCosegError(
                 'MultiTestLoop needs test_dataloader=dict(<name of the set>=dict(batch_size=..., '
                 f'dataset=...), ...), got {dataloader!r}'
             )

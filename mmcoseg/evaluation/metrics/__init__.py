@@ -3,6 +3,6 @@
 from .corloc_metric import CorLocMetric
 from .coseg_metric import CoSegMetric
 from .instance_coseg_metric import InstanceCoSegMetric
-from .multi_class_coseg_metric import MultiClassCoSegMetric
+from .multiclass_coseg_metric import MultiClassCoSegMetric
 
 __all__ = ['CoSegMetric', 'CorLocMetric', 'InstanceCoSegMetric', 'MultiClassCoSegMetric']

@@ -1,10 +1,11 @@
-"""The metric of co-localisation."""
+"""The metric of co-localization."""
 
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from ...options import one_of
 from ...registry import METRICS
 from ...structures.rle import encode_masks
 from .instance_coseg_metric import InstanceMetric
@@ -32,7 +33,7 @@ class CorLocMetric(InstanceMetric):
         out_file, format, collect_device, prefix, collect_dir: as in ``InstanceCoSegMetric``.
 
     Raises:
-        ValueError: as ``InstanceCoSegMetric``.
+        MMCosegError: as ``InstanceCoSegMetric``.
 
     Example:
         >>> CorLocMetric(shape='boxes').shape
@@ -47,12 +48,11 @@ class CorLocMetric(InstanceMetric):
         format: str = 'text',
         **kwargs: Any,
     ) -> None:
-        if shape not in get_args(Shape):
-            raise ValueError(f'shape must be one of {get_args(Shape)}, got {shape!r}')
+        one_of('shape', shape, Shape)
         self.shape = shape
         super().__init__(
             dict(thresholds=(), corloc=iou_threshold),
-            'co-localisation' + (' by boxes' if shape == 'boxes' else ''),
+            'co-localization' + (' by boxes' if shape == 'boxes' else ''),
             out_file=out_file,
             format=format,
             **kwargs,

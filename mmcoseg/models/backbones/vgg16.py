@@ -6,6 +6,7 @@ import torchvision
 from torch import nn
 from torchvision.models import vgg
 
+from ...errors import MMCosegError
 from ...registry import MODELS
 from .base import StagedBackbone
 from .weights import load_pretrained
@@ -19,25 +20,25 @@ class VGG16Pools(StagedBackbone):
 
     Taps are ``pool1`` to ``pool5`` (strides 2 to 32; 64, 128, 256, 512, 512 channels), and ``fc6``:
     the first layer of the classifier as a 7 x 7 convolution with ReLU (stride 32, 4,096 channels),
-    the features of DeepCO3's published code. It is there only if it is tapped.
+    the features of DeepCO3's published code. It is there only if it is asked for.
 
     Args:
-        batch_norm: the variant with batch normalisation, as SSNM's published code.
-        taps: what to give out, fine to coarse.
+        batch_norm: the variant with batch normalization, as SSNM's published code.
+        out_stages: what to give out, fine to coarse.
         weights: ``'imagenet'`` (torchvision's download), None, or the path of a torchvision file.
         frozen_stages: number of stages, from the first, that are not trained.
-        norm_eval: keep batch normalisation at its stored statistics in training.
+        norm_eval: keep batch normalization at its stored statistics in training.
         last_pool: with False the stage ``pool5`` ends before its pooling, at stride 16.
 
     Raises:
-        ValueError: if ``fc6`` is tapped without batch normalisation being off, for whose features
+        MMCosegError: if ``fc6`` is asked for without batch normalization being off, for whose features
             it was trained, or without the last pooling.
     """
 
     def __init__(
         self,
         batch_norm: bool = True,
-        taps: Sequence[str] = ('pool2', 'pool3', 'pool4', 'pool5'),
+        out_stages: Sequence[str] = ('pool2', 'pool3', 'pool4', 'pool5'),
         weights: str | None = 'imagenet',
         frozen_stages: int = -1,
         norm_eval: bool = False,
@@ -47,10 +48,10 @@ class VGG16Pools(StagedBackbone):
         super().__init__(init_cfg)
         name = 'vgg16_bn' if batch_norm else 'vgg16'
         info = torchvision.models.get_model_weights(name).IMAGENET1K_V1
-        # Only the convolutions: the classifier has nine times as many parameters to initialise.
+        # Only the convolutions: the classifier has nine times as many parameters to initialize.
         features = vgg.make_layers(vgg.cfgs['D'], batch_norm)
         self.stages = nn.ModuleDict()
-        self.tap_channels, self.tap_strides = {}, {}
+        self.stage_channels, self.stage_strides = {}, {}
         layers: list[nn.Module] = []
         for layer in features:
             layers.append(layer)
@@ -59,23 +60,23 @@ class VGG16Pools(StagedBackbone):
             if isinstance(layer, nn.MaxPool2d):
                 number = len(self.stages) + 1
                 self.stages[f'pool{number}'] = nn.Sequential(*layers)
-                self.tap_channels[f'pool{number}'] = channels
-                self.tap_strides[f'pool{number}'] = 2**number
+                self.stage_channels[f'pool{number}'] = channels
+                self.stage_strides[f'pool{number}'] = 2**number
                 layers = []
         if not last_pool:
             self.stages['pool5'][-1] = nn.Identity()
-            self.tap_strides['pool5'] = 16
-        if 'fc6' in taps:
+            self.stage_strides['pool5'] = 16
+        if 'fc6' in out_stages:
             if batch_norm or not last_pool:
-                raise ValueError(
-                    "the tap 'fc6' needs batch_norm=False and last_pool=True, the network that its "
+                raise MMCosegError(
+                    "the stage 'fc6' needs batch_norm=False and last_pool=True, the network that its "
                     f'weights belong to; got batch_norm={batch_norm}, last_pool={last_pool}'
                 )
             self.stages['fc6'] = nn.Sequential(
                 nn.Conv2d(512, 4096, 7, padding=3), nn.ReLU(inplace=True)
             )
-            self.tap_channels['fc6'], self.tap_strides['fc6'] = 4096, 32
-        self.finish(taps, frozen_stages, norm_eval)
+            self.stage_channels['fc6'], self.stage_strides['fc6'] = 4096, 32
+        self.finish(out_stages, frozen_stages, norm_eval)
         load_pretrained(
             self,
             weights,

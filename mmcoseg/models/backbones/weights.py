@@ -12,6 +12,8 @@ from urllib.request import Request, urlopen
 import torch
 from torch import nn
 
+from ...errors import MMCosegError
+
 __all__ = [
     'MissingWeightsError',
     'WeightsToLoad',
@@ -63,7 +65,7 @@ def load_unless_stored(
 
     Raises:
         MissingWeightsError: as :func:`load_pretrained`.
-        ValueError: if a checkpoint has a part of a backbone only, the rest of which would be
+        MMCosegError: if a checkpoint has a part of a backbone only, the rest of which would be
             random.
     """
     names = {id(module): name for name, module in model.named_modules()}
@@ -83,7 +85,7 @@ def load_unless_stored(
             and not key.endswith('num_batches_tracked')
         ]
         if missing:
-            raise ValueError(
+            raise MMCosegError(
                 f'{source} has only a part of model.{name}: {len(missing)} of {len(own)} tensors '
                 f'are missing or of another shape, such as {missing[0]}, and would be random; give '
                 'a checkpoint of this model'
@@ -103,7 +105,7 @@ def load_pretrained(
 
     Args:
         module: every parameter of which must be in the file.
-        weights: ``'imagenet'`` calls ``imagenet``; None leaves the random initialisation; anything
+        weights: ``'imagenet'`` calls ``imagenet``; None leaves the random initialization; anything
             else is the path of a file, in the published names or the module's own.
         imagenet: gives the state dict of the ImageNet weights; may download it.
         source: what the weights are called and where they come from, for the message if that fails.
@@ -111,7 +113,7 @@ def load_pretrained(
 
     Raises:
         MissingWeightsError: if the weights cannot be had.
-        ValueError: if a file does not fit the module.
+        MMCosegError: if a file does not fit the module.
     """
     noted = _deferred.get()
     load = partial(_load, module, weights, imagenet, source, translate)
@@ -151,7 +153,7 @@ def _load(
     except RuntimeError as error:  # a parameter of another shape
         missing = ' '.join(str(error).split())[:300]
     if missing:
-        raise ValueError(
+        raise MMCosegError(
             f'the weights {weights!r} do not fit {type(module).__name__}; missing: '
             f'{missing if isinstance(missing, str) else missing[:3]}. Set {KEY} to a file of this '
             'architecture'
@@ -163,7 +165,7 @@ def read_state_dict(path: str) -> dict[str, Any]:
 
     Raises:
         MissingWeightsError: if there is no such file.
-        ValueError: if it is no file of tensors.
+        MMCosegError: if it is no file of tensors.
     """
     if not Path(path).is_file():
         raise MissingWeightsError(
@@ -172,7 +174,7 @@ def read_state_dict(path: str) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location='cpu', weights_only=True)
     except Exception as error:
-        raise ValueError(
+        raise MMCosegError(
             f'{path} is not a file of PyTorch tensors ({type(error).__name__}); files that hold '
             'other Python objects are not read, because reading them can run any code'
         ) from error

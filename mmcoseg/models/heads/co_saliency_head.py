@@ -1,13 +1,15 @@
 """DeepCO3's head: a coarse co-saliency map, and the same at the image's size."""
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...errors import MMCosegError
+from ...options import one_of
 from ...registry import MODELS
 
 __all__ = ['BilinearDeconvolution', 'CoSaliencyHead']
@@ -86,7 +88,7 @@ class CoSaliencyHead(BaseModule):
             by 1x1 convolutions that begin with zeros; not in the paper, for sharper edges.
         coarse_levels: indices of the levels that the coarse logits are made of, all of the
             resolution of the last one.
-        normalise: divide the features of each level by their length, location by location, so that
+        normalize: divide the features of each level by their length, location by location, so that
             all locations and levels count alike. The length has no derivative. Not in the paper.
         align_corners: the outermost locations lie on the image's outermost pixels, as those of
             EfficientNet-Lite do for images of 32 k + 1 pixels; see ``ops.corners_aligned``.
@@ -94,7 +96,7 @@ class CoSaliencyHead(BaseModule):
             deconvolution by the whole stride that is not, as in the authors' code.
 
     Raises:
-        ValueError: if the levels are not given fine to coarse, with strides that are powers of 2,
+        MMCosegError: if the levels are not given fine to coarse, with strides that are powers of 2,
             ``coarse_levels`` are not of the last one's stride, ``lateral`` meets several levels
             of one stride, ``upsampling`` is unknown, or ``'fixed'`` with what only the learned one
             has.
@@ -117,7 +119,7 @@ class CoSaliencyHead(BaseModule):
         strides: Sequence[int],
         lateral: bool = False,
         coarse_levels: Sequence[int] = (-1,),
-        normalise: bool = False,
+        normalize: bool = False,
         align_corners: bool = False,
         upsampling: Upsampling = 'learned',
         init_cfg: dict | None = None,
@@ -126,7 +128,7 @@ class CoSaliencyHead(BaseModule):
         strides = list(strides)
         powers = all(isinstance(s, int) and s > 0 and s & (s - 1) == 0 for s in strides)
         if len(strides) != len(in_channels) or not powers or strides != sorted(strides):
-            raise ValueError(
+            raise MMCosegError(
                 f'{type(self).__name__} needs one stride a level, powers of 2, fine to coarse; got '
                 f'in_channels={list(in_channels)}, strides={strides}'
             )
@@ -134,18 +136,18 @@ class CoSaliencyHead(BaseModule):
         known = range(-len(strides), len(strides))
         fitting = [level for level in known if strides[level] == strides[-1]]
         if not coarse_levels or not set(coarse_levels) <= set(fitting):
-            raise ValueError(
+            raise MMCosegError(
                 f'coarse_levels must be some of the levels with the stride of the last one, '
                 f'{strides[-1]} (numbers {fitting}), got {coarse_levels} with strides {strides}'
             )
         finer = [stride for stride in strides if stride < strides[-1]]
         if lateral and len(set(finer)) < len(finer):
-            raise ValueError(
+            raise MMCosegError(
                 f'lateral=True takes one level of each finer stride, got strides {strides}'
             )
         self.strides = strides
         self.coarse_levels = coarse_levels
-        self.normalise = normalise
+        self.normalize = normalize
         self.align_corners = align_corners
         self.conv = nn.Conv2d(sum(in_channels[level] for level in coarse_levels), self.num_maps, 1)
         nn.init.normal_(self.conv.weight, std=0.01)
@@ -160,8 +162,7 @@ class CoSaliencyHead(BaseModule):
 
     def _upsampling(self, kind: Upsampling, lateral: bool) -> nn.ModuleList:
         """What raises the coarse logits to the image's size, one step after the other."""
-        if kind not in get_args(Upsampling):
-            raise ValueError(f'upsampling must be one of {get_args(Upsampling)}, got {kind!r}')
+        one_of('upsampling', kind, Upsampling)
         stride = self.strides[-1]
         if kind == 'learned':
             steps = stride.bit_length() - 1
@@ -169,7 +170,7 @@ class CoSaliencyHead(BaseModule):
                 BilinearDeconvolution(self.align_corners, self.num_maps) for _ in range(steps)
             )
         if lateral or self.align_corners or self.num_maps > 1:
-            raise ValueError(
+            raise MMCosegError(
                 "upsampling='fixed' is of one map, without lateral and align_corners; take "
                 "'learned' for these"
             )
@@ -178,7 +179,7 @@ class CoSaliencyHead(BaseModule):
     def coarse_features(self, feats: tuple[Tensor, ...]) -> Tensor:
         """What the coarse logits are linear in, (n, d, h, w), of levels fine to coarse."""
         chosen = [feats[level] for level in self.coarse_levels]
-        if self.normalise:
+        if self.normalize:
             chosen = [x / x.detach().norm(dim=1, keepdim=True).clamp(min=1e-6) for x in chosen]
         return torch.cat(chosen, dim=1) if len(chosen) > 1 else chosen[0]
 

@@ -1,11 +1,13 @@
 """Class-balanced binary cross-entropy over the pixels of each image."""
 
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...errors import MMCosegError
+from ...options import one_of
 from ...registry import MODELS
 from ...structures.coseg_data_sample import VOID
 
@@ -41,17 +43,16 @@ def balanced_bce_with_logits(
         Tensor (n,): sum over the valid pixels divided by their number, 0 where there is none.
 
     Raises:
-        ValueError: if ``balance`` is none of the three, or shapes differ.
+        MMCosegError: if ``balance`` is none of the three, or shapes differ.
 
     Example:
         >>> target = torch.tensor([[[1, 0, 0, 0]]])
         >>> balanced_bce_with_logits(torch.zeros(1, 1, 4), target)  # (3/4 + 3 * 1/4) / 4 * log 2
         tensor([0.2599])
     """
-    if balance not in get_args(Balance):
-        raise ValueError(f'balance must be one of {get_args(Balance)}, got {balance!r}')
+    one_of('balance', balance, Balance)
     if logits.shape != target.shape:
-        raise ValueError(
+        raise MMCosegError(
             f'logits {tuple(logits.shape)} and target {tuple(target.shape)} must have one shape'
         )
     valid = target != void
@@ -80,7 +81,7 @@ class BalancedBCELoss(nn.Module):
         loss_name: name in the log; must start with ``loss``.
 
     Raises:
-        ValueError: if ``balance`` is unknown or ``min_weight`` is not in [0, 0.5].
+        MMCosegError: if ``balance`` is unknown or ``min_weight`` is not in [0, 0.5].
     """
 
     def __init__(
@@ -91,10 +92,9 @@ class BalancedBCELoss(nn.Module):
         loss_name: str = 'loss_seg',
     ) -> None:
         super().__init__()
-        if balance not in get_args(Balance):
-            raise ValueError(f'balance must be one of {get_args(Balance)}, got {balance!r}')
+        one_of('balance', balance, Balance)
         if not 0 <= min_weight <= 0.5:
-            raise ValueError(f'min_weight must be in [0, 0.5], got {min_weight}')
+            raise MMCosegError(f'min_weight must be in [0, 0.5], got {min_weight}')
         self.balance = balance
         self.min_weight = min_weight
         self.loss_weight = loss_weight

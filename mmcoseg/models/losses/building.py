@@ -2,6 +2,7 @@
 
 from torch import nn
 
+from ...errors import MMCosegError
 from ...registry import MODELS
 
 __all__ = ['build_loss']
@@ -17,21 +18,21 @@ def build_loss(cfg: dict, key: str) -> nn.Module:
         key: where in the config of a run it stands, for messages.
 
     Raises:
-        TypeError: if ``cfg`` is no config.
-        ValueError: if the loss has no ``loss_name``, or one that does not start with ``loss``.
+        MMCosegError: if ``cfg`` is no config.
+        MMCosegError: if the loss has no ``loss_name``, or one that does not start with ``loss``.
             With a ``loss_weight`` of 0 any name will do.
     """
     if not isinstance(cfg, dict):
-        raise TypeError(f'{key} must be the config of a loss, dict(type=...), got {cfg!r}')
+        raise MMCosegError(f'{key} must be the config of a loss, dict(type=...), got {cfg!r}')
     loss = MODELS.build(cfg)
     kind, name = type(loss).__name__, getattr(loss, 'loss_name', None)
     if not isinstance(name, str):
-        raise ValueError(
+        raise MMCosegError(
             f'{key}: {kind} has no loss_name, without which it would not be trained; give it an '
             "attribute loss_name that starts with 'loss'"
         )
     if not name.startswith('loss') and getattr(loss, 'loss_weight', None) != 0:
-        raise ValueError(
+        raise MMCosegError(
             f"{key}: {kind} has the loss_name {name!r}, which does not start with 'loss', so that "
             f"it would be logged but not trained; set {key}.loss_name='loss_{name}'"
         )

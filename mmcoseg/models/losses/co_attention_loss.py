@@ -31,7 +31,7 @@ class CoAttentionLoss(nn.Module):
         loss_name: name in the log; must start with ``loss``.
 
     Raises:
-        ValueError: if ``reduction`` is unknown.
+        MMCosegError: if ``reduction`` is unknown.
 
     Example:
         >>> round(CoAttentionLoss()(torch.zeros(2, 3, 8), [2]).item(), 4)  # 4 log 2

@@ -34,7 +34,7 @@ class CoPeakLoss(nn.Module):
         loss_name: name in the log; must start with ``loss``.
 
     Raises:
-        ValueError: if ``form`` is unknown.
+        MMCosegError: if ``form`` is unknown.
     """
 
     def __init__(

@@ -1,10 +1,12 @@
 """The two forms of DeepCO3's objective, and the batch of groups."""
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
+
+from ...options import one_of
 
 __all__ = ['ObjectiveForm', 'check_form', 'mean_over_groups']
 
@@ -15,9 +17,8 @@ ObjectiveForm = Literal['released', 'paper']
 
 
 def check_form(form: str) -> None:
-    """Raises: ValueError: for an unknown name."""
-    if form not in get_args(ObjectiveForm):
-        raise ValueError(f'form must be one of {get_args(ObjectiveForm)}, got {form!r}')
+    """Raises: MMCosegError: for an unknown name."""
+    one_of('form', form, ObjectiveForm)
 
 
 def mean_over_groups(losses: Sequence[Tensor]) -> Tensor:

@@ -1,10 +1,12 @@
 """From what each pair or image of a group costs to one number a batch of groups."""
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
+
+from ...options import one_of
 
 __all__ = ['GroupReduction', 'check_group_reduction', 'reduce_groups']
 
@@ -12,9 +14,8 @@ GroupReduction = Literal['sum', 'mean']
 
 
 def check_group_reduction(reduction: str) -> None:
-    """Raises: ValueError: for an unknown name."""
-    if reduction not in get_args(GroupReduction):
-        raise ValueError(f'reduction must be one of {get_args(GroupReduction)}, got {reduction!r}')
+    """Raises: MMCosegError: for an unknown name."""
+    one_of('reduction', reduction, GroupReduction)
 
 
 def reduce_groups(

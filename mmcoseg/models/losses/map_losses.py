@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...errors import MMCosegError
 from ...registry import MODELS
 from ...structures import split_groups
 
@@ -29,7 +30,7 @@ class MapAreaLoss(nn.Module):
         loss_name: name in the log; must start with ``loss``.
 
     Raises:
-        ValueError: for other shares.
+        MMCosegError: for other shares.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class MapAreaLoss(nn.Module):
     ) -> None:
         super().__init__()
         if not 0 < smallest < largest < 1:
-            raise ValueError(
+            raise MMCosegError(
                 f'shares must be 0 < smallest < largest < 1, got {smallest!r} and {largest!r}'
             )
         self.smallest, self.largest = smallest, largest
@@ -123,10 +124,10 @@ class PriorMapLoss(nn.Module):
             group_sizes: number of images of each group.
 
         Raises:
-            ValueError: if there are labels of another number of maps.
+            MMCosegError: if there are labels of another number of maps.
         """
         if labels.shape[:2] != maps.shape[:2]:
-            raise ValueError(
+            raise MMCosegError(
                 f'maps and labels must have the same number of images and of maps, got '
                 f'{tuple(maps.shape)} and {tuple(labels.shape)}'
             )

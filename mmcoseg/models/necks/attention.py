@@ -4,6 +4,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from ...errors import MMCosegError
 from ...registry import MODELS
 from ...structures import split_groups
 from ..ops import mutual_attention, self_attention
@@ -71,7 +72,7 @@ class MutualAttention(BaseModule):
         chunk_size: as of :class:`SelfAttention`.
 
     Raises:
-        ValueError: if no channel is left.
+        MMCosegError: if no channel is left.
 
     Example:
         >>> MutualAttention(8)(torch.rand(3, 8, 5, 4), [2, 1])[2].abs().sum().item()
@@ -89,7 +90,7 @@ class MutualAttention(BaseModule):
         super().__init__(init_cfg)
         key_channels = in_channels // 2 if key_channels is None else key_channels
         if key_channels < 1:
-            raise ValueError(
+            raise MMCosegError(
                 f'MutualAttention needs at least one channel for its keys, got in_channels='
                 f'{in_channels}, key_channels={key_channels}'
             )

@@ -1,10 +1,11 @@
 """Deep descriptor transforming as a cue."""
 
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from ...options import one_of
 from ...registry import MODELS
 from ...structures import split_groups
 from ..ops.contrast import soften_by_otsu
@@ -27,7 +28,7 @@ class DDTModulator(Modulator):
             maps, see :func:`soften_by_otsu`.
 
     Raises:
-        ValueError: for another threshold.
+        MMCosegError: for another threshold.
     """
 
     rotation_invariant = True
@@ -36,8 +37,7 @@ class DDTModulator(Modulator):
         self, level: int = -1, threshold: Threshold = 'zero', init_cfg: dict | None = None
     ) -> None:
         super().__init__(init_cfg)
-        if threshold not in get_args(Threshold):
-            raise ValueError(f'threshold must be one of {get_args(Threshold)}, got {threshold!r}')
+        one_of('threshold', threshold, Threshold)
         self.level = level
         self.threshold = threshold
 
@@ -46,11 +46,11 @@ class DDTModulator(Modulator):
         return feats[self.level].detach()
 
     def modulate_group(
-        self, codes: Tensor, group_sizes: list[int], previous: Modulation
+        self, descriptors: Tensor, group_sizes: list[int], previous: Modulation
     ) -> Modulation:
         """``shift``: (sum N, 1, h, w) in [0, 1]."""
         maps = []
-        for group in split_groups(codes, group_sizes):
+        for group in split_groups(descriptors, group_sizes):
             values = deep_descriptor_transform(group)
             soft = self.threshold == 'otsu'
             maps.append(soften_by_otsu(values) if soft else (values > 0).to(values.dtype))

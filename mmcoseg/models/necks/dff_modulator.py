@@ -1,14 +1,16 @@
-"""Deep feature factorisation as a cue."""
+"""Deep feature factorization as a cue."""
 
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from ...errors import MMCosegError
+from ...options import one_of
 from ...registry import MODELS
 from ...structures import split_groups
 from ..ops.contrast import soften_by_otsu
-from ..ops.dff import deep_feature_factorisation, factor_off_border
+from ..ops.dff import deep_feature_factorization, factor_off_border
 from .modulator import Modulation, Modulator
 
 __all__ = ['DFFModulator']
@@ -20,7 +22,7 @@ Threshold = Literal['share', 'otsu']
 class DFFModulator(Modulator):
     """Where that factor of the group's features is which lies least at the image borders.
 
-    See :func:`deep_feature_factorisation`. The paper shows all factors; which of them is the
+    See :func:`deep_feature_factorization`. The paper shows all factors; which of them is the
     common object is decided here by :func:`factor_off_border`.
 
     Args:
@@ -30,7 +32,7 @@ class DFFModulator(Modulator):
             ``'otsu'``: soft maps of its coefficients, see :func:`soften_by_otsu`.
 
     Raises:
-        ValueError: for options out of range.
+        MMCosegError: for options out of range.
     """
 
     def __init__(
@@ -41,10 +43,9 @@ class DFFModulator(Modulator):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        if threshold not in get_args(Threshold):
-            raise ValueError(f'threshold must be one of {get_args(Threshold)}, got {threshold!r}')
+        one_of('threshold', threshold, Threshold)
         if num_factors < 2:
-            raise ValueError(f'num_factors must be at least 2, got {num_factors}')
+            raise MMCosegError(f'num_factors must be at least 2, got {num_factors}')
         self.level = level
         self.num_factors = num_factors
         self.threshold = threshold
@@ -54,12 +55,12 @@ class DFFModulator(Modulator):
         return feats[self.level].detach().clamp(min=0)
 
     def modulate_group(
-        self, codes: Tensor, group_sizes: list[int], previous: Modulation
+        self, descriptors: Tensor, group_sizes: list[int], previous: Modulation
     ) -> Modulation:
         """``shift``: (sum N, 1, h, w) in [0, 1]."""
         maps = []
-        for group in split_groups(codes, group_sizes):
-            coefficients, _ = deep_feature_factorisation(group, self.num_factors)
+        for group in split_groups(descriptors, group_sizes):
+            coefficients, _ = deep_feature_factorization(group, self.num_factors)
             chosen = coefficients[:, factor_off_border(coefficients)]
             if self.threshold == 'otsu':
                 maps.append(soften_by_otsu(chosen))

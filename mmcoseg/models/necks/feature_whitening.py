@@ -7,6 +7,7 @@ from mmengine.model import BaseModule
 from torch import Tensor
 from torch.nn import functional as F
 
+from ...errors import MMCosegError
 from ...registry import MODELS
 
 __all__ = ['FeatureWhitening']
@@ -14,17 +15,17 @@ __all__ = ['FeatureWhitening']
 
 @MODELS.register_module()
 class FeatureWhitening(BaseModule):
-    """Standardise levels; concatenate and whiten the deep ones.
+    """Standardize levels; concatenate and whiten the deep ones.
 
     The statistics are those of the training images, taken once before training
     (``FitStatisticsHook``) and kept in the checkpoint; nothing else in it is learned. The deep
-    levels, all of one resolution, are concatenated, standardised, l2-normalised at each location,
+    levels, all of one resolution, are concatenated, standardized, l2-normalized at each location,
     and projected to their principal components, each divided by its deviation (softened, so that
     the weakest are not blown up).
 
     Args:
         in_channels: channels of all levels of the backbone.
-        fine: indices of the levels that are only standardised.
+        fine: indices of the levels that are only standardized.
         deep: indices of the levels that are concatenated and whitened; they must have one size.
         channels: number of principal components.
         softness: part of the largest deviation that is added to every one before the division.
@@ -51,11 +52,11 @@ class FeatureWhitening(BaseModule):
         self.softness = softness
         widths = [in_channels[i] for i in self.fine] + [sum(in_channels[i] for i in self.deep)]
         if channels > widths[-1]:
-            raise ValueError(f'channels must be at most {widths[-1]}, got {channels}')
+            raise MMCosegError(f'channels must be at most {widths[-1]}, got {channels}')
         for number, width in enumerate(widths):
             self.register_buffer(f'mean{number}', torch.zeros(width))
             self.register_buffer(f'std{number}', torch.ones(width))
-        self.register_buffer('centre', torch.zeros(widths[-1]))
+        self.register_buffer('center', torch.zeros(widths[-1]))
         self.register_buffer('projection', torch.eye(widths[-1])[:, :channels].contiguous())
         self.register_buffer('fitted', torch.tensor(False))
 
@@ -63,14 +64,14 @@ class FeatureWhitening(BaseModule):
         deep = [feats[i] for i in self.deep]
         return [*(feats[i] for i in self.fine), torch.cat(deep, dim=1)]
 
-    def _standardised(self, number: int, x: Tensor) -> Tensor:
+    def _standardized(self, number: int, x: Tensor) -> Tensor:
         mean, std = getattr(self, f'mean{number}'), getattr(self, f'std{number}')
         return (x - mean[:, None, None]) / std[:, None, None]
 
     def forward(self, feats: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """The standardised fine levels, and (n, channels, h, w) of the deep ones."""
-        *fine, deep = (self._standardised(i, x) for i, x in enumerate(self._parts(feats)))
-        deep = F.normalize(deep, dim=1) - self.centre[:, None, None]
+        """The standardized fine levels, and (n, channels, h, w) of the deep ones."""
+        *fine, deep = (self._standardized(i, x) for i, x in enumerate(self._parts(feats)))
+        deep = F.normalize(deep, dim=1) - self.center[:, None, None]
         whitened = torch.einsum('ndhw,dk->nkhw', deep, self.projection)
         return (*fine, whitened)
 
@@ -106,8 +107,8 @@ class FeatureWhitening(BaseModule):
         mean, std = deep.mean(dim=0), deep.std(dim=0)
         self._set(len(fine), mean, std)
         deep = F.normalize((deep - mean) / (std + 1e-3), dim=1)
-        self.centre.copy_(deep.mean(dim=0))
-        deep = deep - self.centre
+        self.center.copy_(deep.mean(dim=0))
+        deep = deep - self.center
         values, vectors = torch.linalg.eigh((deep.t() @ deep).double() / len(deep))
         count = self.projection.shape[1]
         deviation = values[-count:].clamp(min=0).sqrt()

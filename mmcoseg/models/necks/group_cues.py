@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ...errors import MMCosegError
 from ...registry import MODELS
 from ...structures import split_groups
 from ..ops.clustering import consensus_foreground
@@ -53,29 +54,29 @@ class ConsensusModulator(Modulator):
         return feats[self.level].detach()
 
     def modulate_group(
-        self, codes: Tensor, group_sizes: list[int], previous: Modulation
+        self, descriptors: Tensor, group_sizes: list[int], previous: Modulation
     ) -> Modulation:
         """``shift``: S of all images, (sum N, 1, h, w) in [0, 1].
 
         Raises:
-            ValueError: with ``prior_exponent``, if no modulator before it gave maps.
+            MMCosegError: with ``prior_exponent``, if no modulator before it gave maps.
         """
         if not self.prior_exponent:
             priors = [None] * len(group_sizes)
         elif previous.shift is None:
-            raise ValueError(
+            raise MMCosegError(
                 f'{type(self).__name__} with prior_exponent={self.prior_exponent} needs the maps '
                 "of a modulator before it, or the images' saliency (ComputeSaliency in the "
                 'pipeline); or set prior_exponent=0'
             )
         else:
-            prior = F.adaptive_avg_pool2d(previous.shift.float(), codes.shape[-2:])[:, 0]
+            prior = F.adaptive_avg_pool2d(previous.shift.float(), descriptors.shape[-2:])[:, 0]
             priors = split_groups(prior, group_sizes)
         maps = [
             consensus_foreground(
                 group, prior=prior, prior_exponent=self.prior_exponent, **self.options
             )
-            for group, prior in zip(split_groups(codes, group_sizes), priors)
+            for group, prior in zip(split_groups(descriptors, group_sizes), priors)
         ]
         return Modulation(shift=torch.cat(maps).unsqueeze(1))
 
@@ -93,7 +94,7 @@ class KMeansModulator(ConsensusModulator):
         num_components: dimensions kept by PCA.
 
     Raises:
-        ValueError: for fewer than two clusters.
+        MMCosegError: for fewer than two clusters.
     """
 
     def __init__(
@@ -105,7 +106,7 @@ class KMeansModulator(ConsensusModulator):
         init_cfg: dict | None = None,
     ) -> None:
         if num_clusters < 2:
-            raise ValueError(f'num_clusters must be at least 2, got {num_clusters}')
+            raise MMCosegError(f'num_clusters must be at least 2, got {num_clusters}')
         super().__init__(level, (num_clusters,), 1, num_components, init_cfg=init_cfg)
         self.options['seed'] = seed
 
@@ -134,22 +135,22 @@ class DiscriminantModulator(Modulator):
         return feats[self.level]
 
     def modulate_group(
-        self, codes: Tensor, group_sizes: list[int], previous: Modulation
+        self, descriptors: Tensor, group_sizes: list[int], previous: Modulation
     ) -> Modulation:
         """``shift``: the discriminant's map, (sum N, 1, h, w); ``scale``: gamma (sum N, d).
 
         Raises:
-            ValueError: if no modulator before it gave an estimate of the object.
+            MMCosegError: if no modulator before it gave an estimate of the object.
         """
         if previous.shift is None:
-            raise ValueError(
+            raise MMCosegError(
                 'DiscriminantModulator needs an estimate of the object to start from; put a '
                 'spatial modulator before it'
             )
         foreground = previous.shift[:, 0].clamp(0.02, 0.98)
         maps, gammas = [], []
         for x, weight in zip(
-            split_groups(codes, group_sizes), split_groups(foreground, group_sizes)
+            split_groups(descriptors, group_sizes), split_groups(foreground, group_sizes)
         ):
             values, gamma = group_discriminant(x, weight, self.ridge)
             maps.append(values)

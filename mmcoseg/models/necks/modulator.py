@@ -8,6 +8,8 @@ from mmengine.model import BaseModule
 from torch import Tensor
 from torch.nn import functional as F
 
+from ...errors import MMCosegError
+
 __all__ = ['Modulation', 'Modulator', 'modulate']
 
 
@@ -71,11 +73,11 @@ def modulate(x: Tensor, modulation: Modulation) -> Tensor:
         Tensor of the shape of ``x``.
 
     Raises:
-        ValueError: if the scale's length is not d.
+        MMCosegError: if the scale's length is not d.
     """
     if modulation.scale is not None:
         if modulation.scale.shape[1] != x.shape[1]:
-            raise ValueError(
+            raise MMCosegError(
                 f'a modulator gives {modulation.scale.shape[1]} channel factors, but the level '
                 f'has {x.shape[1]} channels; set the same `channels` in both'
             )
@@ -90,16 +92,16 @@ class Modulator(BaseModule, metaclass=ABCMeta):
 
     A modulator works in two steps, so that groups of any size fit into memory: :meth:`encode`
     looks at images (any number at a time, each on its own) and keeps what is small;
-    :meth:`modulate_group` looks at all the codes of whole groups.
+    :meth:`modulate_group` looks at all the descriptors of whole groups.
 
     A subclass is registered in ``MODELS`` and named in a config under ``model.modulators``;
     those act in the order of the config, and each sees what the ones before it decided.
 
     Attributes:
-        rotation_invariant (bool): whether :meth:`modulate_group` depends on codes (n, d, h, w)
+        rotation_invariant (bool): whether :meth:`modulate_group` depends on descriptors (n, d, h, w)
             only through the inner products of their locations. They may then be kept in an
             orthonormal basis of few dimensions.
-        takes_saliency (bool): whether its codes are the saliency of the images, (n, 1, h, w) in
+        takes_saliency (bool): whether its descriptors are the saliency of the images, (n, 1, h, w) in
             [0, 1], and :meth:`encode` has no part. Only training-free segmentors take such.
     """
 
@@ -108,7 +110,7 @@ class Modulator(BaseModule, metaclass=ABCMeta):
 
     @abstractmethod
     def encode(self, feats: tuple[Tensor, ...]) -> Tensor:
-        """Per-image codes.
+        """Per-image descriptors.
 
         Args:
             feats: the backbone's levels, fine to coarse, each (n, C_l, h_l, w_l).
@@ -119,12 +121,12 @@ class Modulator(BaseModule, metaclass=ABCMeta):
 
     @abstractmethod
     def modulate_group(
-        self, codes: Tensor, group_sizes: list[int], previous: Modulation
+        self, descriptors: Tensor, group_sizes: list[int], previous: Modulation
     ) -> Modulation:
         """The modulation of whole groups.
 
         Args:
-            codes: of all images of the batch, (sum N, ...), as :meth:`encode` gives them.
+            descriptors: of all images of the batch, (sum N, ...), as :meth:`encode` gives them.
             group_sizes: number of images of each group.
             previous: what the modulators before this one decided together.
 

@@ -4,6 +4,7 @@ import torch
 from skimage.filters import threshold_otsu
 from torch import Tensor
 
+from ...errors import MMCosegError
 from ...registry import MODELS
 from .modulator import Modulation, Modulator
 
@@ -14,7 +15,7 @@ __all__ = ['SaliencyModulator']
 class SaliencyModulator(Modulator):
     """What stands out in each image, whatever the others show.
 
-    Its codes are not of the backbone but the images' ``saliency``, which ``ComputeSaliency`` or
+    Its descriptors are not of the backbone but the images' ``saliency``, which ``ComputeSaliency`` or
     ``LoadPrior`` in the pipeline provides. Each map is shifted such that its own Otsu threshold
     becomes 0.5, and steepened.
 
@@ -32,19 +33,19 @@ class SaliencyModulator(Modulator):
         """Not from features.
 
         Raises:
-            ValueError: always.
+            MMCosegError: always.
         """
-        raise ValueError(
+        raise MMCosegError(
             'SaliencyModulator looks at the saliency of images, not at features; use it as a cue '
             'of TrainingFreeCoSegmentor'
         )
 
     def modulate_group(
-        self, codes: Tensor, group_sizes: list[int], previous: Modulation
+        self, descriptors: Tensor, group_sizes: list[int], previous: Modulation
     ) -> Modulation:
         """``shift``: (sum N, 1, h, w) in [0, 1]; zeros for images of constant saliency."""
         maps = []
-        for saliency in codes.float():
+        for saliency in descriptors.float():
             if saliency.max() - saliency.min() < 1e-3:
                 maps.append(torch.zeros_like(saliency))
                 continue

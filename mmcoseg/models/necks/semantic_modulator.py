@@ -5,6 +5,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...errors import MMCosegError
 from ...registry import MODELS
 from ...structures import split_groups
 from ..ops.pooling import channel_covariance
@@ -21,17 +22,17 @@ class SecondOrderPooling(BaseModule):
         in_channels: d, channels of the input.
         reduced_channels: c, channels of which the covariance is taken.
         out_channels: length of the result.
-        centred: take the covariance of the positions; False takes their second moment, to which
+        centered: take the covariance of the positions; False takes their second moment, to which
             what all positions share belongs.
     """
 
     def __init__(
-        self, in_channels: int, reduced_channels: int, out_channels: int, centred: bool = True
+        self, in_channels: int, reduced_channels: int, out_channels: int, centered: bool = True
     ) -> None:
         super().__init__()
-        self.centred = centred
+        self.centered = centered
         # A covariance does not see a constant, so a bias would never learn.
-        self.reduce = nn.Conv1d(in_channels, reduced_channels, 1, bias=not centred)
+        self.reduce = nn.Conv1d(in_channels, reduced_channels, 1, bias=not centered)
         self.fc = nn.Linear(reduced_channels**2, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -39,7 +40,7 @@ class SecondOrderPooling(BaseModule):
         # Squares of features, which float16 may not hold.
         with without_autocast(x):
             reduced = self.reduce(x.to(self.reduce.weight.dtype))
-            covariance = channel_covariance(reduced, self.centred)
+            covariance = channel_covariance(reduced, self.centered)
             return self.fc(covariance.flatten(1).to(self.fc.weight.dtype))
 
 
@@ -61,7 +62,7 @@ class SemanticModulator(Modulator):
         channels: d, length of gamma; the channels of the levels that it scales.
         reduced_channels: c of both second-order poolings.
         num_classes: L, number of co-categories in training; None for no classifier.
-        group_centred: take the covariance over the images too, for comparison. Then gamma of equal
+        group_centered: take the covariance over the images too, for comparison. Then gamma of equal
             images is a constant, whatever they show.
         loss_weight: of ``loss_sem``.
 
@@ -77,7 +78,7 @@ class SemanticModulator(Modulator):
         channels: int = 512,
         reduced_channels: int = 64,
         num_classes: int | None = None,
-        group_centred: bool = False,
+        group_centered: bool = False,
         loss_weight: float = 1.0,
         init_cfg: dict | None = None,
     ) -> None:
@@ -85,7 +86,7 @@ class SemanticModulator(Modulator):
         self.loss_weight = loss_weight
         self.image_pooling = SecondOrderPooling(in_channels, reduced_channels, channels)
         self.group_pooling = SecondOrderPooling(
-            channels, reduced_channels, channels, centred=group_centred
+            channels, reduced_channels, channels, centered=group_centered
         )
         # The scale starts near 1, where the modulated network is the plain one.
         nn.init.ones_(self.group_pooling.fc.bias)
@@ -96,10 +97,10 @@ class SemanticModulator(Modulator):
         return self.image_pooling(feats[-1].flatten(2))
 
     def modulate_group(
-        self, codes: Tensor, group_sizes: list[int], previous: Modulation
+        self, descriptors: Tensor, group_sizes: list[int], previous: Modulation
     ) -> Modulation:
         """Gamma of each group, repeated for its images: ``scale`` (sum N, channels)."""
-        stacks = split_groups(codes, group_sizes)
+        stacks = split_groups(descriptors, group_sizes)
         gamma = torch.cat([self.group_pooling(stack.t().unsqueeze(0)) for stack in stacks])
         repeats = torch.tensor(group_sizes, device=gamma.device)
         return Modulation(scale=gamma.repeat_interleave(repeats, dim=0), state=dict(gamma=gamma))
@@ -110,12 +111,12 @@ class SemanticModulator(Modulator):
         """``loss_sem``: binary cross-entropy over L categories, mean over groups (Eq. 12).
 
         Raises:
-            ValueError: if the labels have not L columns.
+            MMCosegError: if the labels have not L columns.
         """
         if self.classifier is None or labels is None:
             return {}
         if labels.shape[1] != self.classifier.out_features:
-            raise ValueError(
+            raise MMCosegError(
                 f'labels have {labels.shape[1]} categories, the semantic modulator was built for '
                 f'num_classes={self.classifier.out_features}; set '
                 f'model.modulators.semantic.num_classes={labels.shape[1]}'

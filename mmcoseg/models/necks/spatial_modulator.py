@@ -1,12 +1,14 @@
 """SSNM's spatial modulator: where the common object roughly is, without labels."""
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...errors import MMCosegError
+from ...options import one_of
 from ...registry import MODELS
 from ...structures import split_groups
 from ..ops.precision import at_least_float32
@@ -23,7 +25,7 @@ class SpatialModulator(Modulator):
     """Maps S of a group by spectral clustering of all its locations (SSNM, section 3.2).
 
     The levels are brought to one width by 1x1 convolutions, resized to the resolution of one of
-    them and summed; every location of every image is one descriptor x_i, l2-normalised. S is the
+    them and summed; every location of every image is one descriptor x_i, l2-normalized. S is the
     eigenvector of the largest eigenvalue of ``G = X^T X - 1 1^T`` (Eq. 10), its sign such that the
     positive side touches the image border less. The loss ``-s^T G s / n`` (Eq. 9) trains the
     features through G, not through the eigen-solver.
@@ -33,15 +35,15 @@ class SpatialModulator(Modulator):
         channels: d, width of the descriptors.
         level: index of the level whose resolution the maps have; 2 is stride 16 for backbones of
             strides 4, 8, 16, 32.
-        normalise: l2-normalise the descriptors.
-        centre: cluster the descriptors minus their mean over the group, without the ``1 1^T``:
+        normalize: l2-normalize the descriptors.
+        center: cluster the descriptors minus their mean over the group, without the ``1 1^T``:
             raw CNN descriptors share a large common mean that otherwise dominates.
         scale: ``'rms'`` multiplies the unit vector s by sqrt(n), so that S has entries around 1,
             the scale of an indicator, whatever the number of images; ``'unit'`` leaves |s| = 1.
         loss_weight: of ``loss_spa``.
 
     Raises:
-        ValueError: if ``level`` or ``scale`` is not among the possible ones.
+        MMCosegError: if ``level`` or ``scale`` is not among the possible ones.
 
     Example:
         >>> modulator = SpatialModulator([8, 16], channels=4, level=1)
@@ -55,20 +57,19 @@ class SpatialModulator(Modulator):
         in_channels: Sequence[int],
         channels: int = 256,
         level: int = 2,
-        normalise: bool = True,
-        centre: bool = False,
+        normalize: bool = True,
+        center: bool = False,
         scale: Scale = 'rms',
         loss_weight: float = 1.0,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
         if not -len(in_channels) <= level < len(in_channels):
-            raise ValueError(f'level must index one of {len(in_channels)} levels, got {level}')
-        if scale not in get_args(Scale):
-            raise ValueError(f'scale must be one of {get_args(Scale)}, got {scale!r}')
+            raise MMCosegError(f'level must index one of {len(in_channels)} levels, got {level}')
+        one_of('scale', scale, Scale)
         self.level = level
-        self.normalise = normalise
-        self.centre = centre
+        self.normalize = normalize
+        self.center = center
         self.scale = scale
         self.loss_weight = loss_weight
         self.convs = nn.ModuleList(nn.Conv2d(c, channels, 1) for c in in_channels)
@@ -86,23 +87,23 @@ class SpatialModulator(Modulator):
                     conv(x), size=size, mode='bilinear', align_corners=False
                 )
         fused = at_least_float32(fused)
-        return F.normalize(fused, dim=1) if self.normalise else fused
+        return F.normalize(fused, dim=1) if self.normalize else fused
 
     def modulate_group(
-        self, codes: Tensor, group_sizes: list[int], previous: Modulation
+        self, descriptors: Tensor, group_sizes: list[int], previous: Modulation
     ) -> Modulation:
         """``shift``: S of all images, (sum N, 1, h, w); each group is clustered on its own."""
-        height, width = codes.shape[-2:]
+        height, width = descriptors.shape[-2:]
         maps, losses = [], []
-        for group in split_groups(codes, group_sizes):
+        for group in split_groups(descriptors, group_sizes):
             descriptors = group.permute(0, 2, 3, 1).flatten(0, 2)  # (N h w, d)
-            s, _ = spectral_bipartition(descriptors.detach(), centre=self.centre)
-            losses.append(spatial_clustering_loss(descriptors, s, centre=self.centre))
+            s, _ = spectral_bipartition(descriptors.detach(), center=self.center)
+            losses.append(spatial_clustering_loss(descriptors, s, center=self.center))
             if self.scale == 'rms':
                 s = s * len(s) ** 0.5
             maps.append(orient_by_border(s.view(-1, height, width)))
         return Modulation(
-            shift=torch.cat(maps).unsqueeze(1).to(codes.dtype),
+            shift=torch.cat(maps).unsqueeze(1).to(descriptors.dtype),
             state=dict(spatial_losses=torch.stack(losses)),
         )
 

@@ -1,10 +1,11 @@
 """Two-way spectral clustering as a cue, without anything trained."""
 
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from ...options import one_of
 from ...registry import MODELS
 from ...structures import split_groups
 from ..ops.contrast import soften_by_otsu
@@ -14,7 +15,7 @@ from .modulator import Modulation, Modulator
 
 __all__ = ['SpectralModulator']
 
-Affinity = Literal['gram', 'centred', 'landmarks']
+Affinity = Literal['gram', 'centered', 'landmarks']
 Threshold = Literal['zero', 'otsu']
 
 
@@ -30,16 +31,16 @@ class SpectralModulator(Modulator):
 
             - ``'gram'``: ``X^T X - 1 1^T``, as SSNM does (Eq. 10). On features that were not
               trained for it, it mostly finds their common mean;
-            - ``'centred'``: the Gram matrix of the descriptors minus their mean;
+            - ``'centered'``: the Gram matrix of the descriptors minus their mean;
             - ``'landmarks'``: a sparse graph, see :func:`landmark_bipartition`.
-        normalise: l2-normalise the descriptors, as in the paper. The length of raw features tells
+        normalize: l2-normalize the descriptors, as in the paper. The length of raw features tells
             objects from surroundings, too.
         threshold: ``'zero'``: 1 on the object's side; ``'otsu'``: soft maps, see
             :func:`soften_by_otsu`.
         num_landmarks: of :func:`landmark_bipartition`.
 
     Raises:
-        ValueError: for another affinity or threshold.
+        MMCosegError: for another affinity or threshold.
     """
 
     rotation_invariant = True
@@ -48,19 +49,17 @@ class SpectralModulator(Modulator):
         self,
         level: int = -1,
         affinity: Affinity = 'gram',
-        normalise: bool = True,
+        normalize: bool = True,
         threshold: Threshold = 'zero',
         num_landmarks: int = 300,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        if affinity not in get_args(Affinity):
-            raise ValueError(f'affinity must be one of {get_args(Affinity)}, got {affinity!r}')
-        if threshold not in get_args(Threshold):
-            raise ValueError(f'threshold must be one of {get_args(Threshold)}, got {threshold!r}')
+        one_of('affinity', affinity, Affinity)
+        one_of('threshold', threshold, Threshold)
         self.level = level
         self.affinity = affinity
-        self.normalise = normalise
+        self.normalize = normalize
         self.threshold = threshold
         self.num_landmarks = num_landmarks
 
@@ -69,11 +68,11 @@ class SpectralModulator(Modulator):
         return feats[self.level].detach()
 
     def modulate_group(
-        self, codes: Tensor, group_sizes: list[int], previous: Modulation
+        self, descriptors: Tensor, group_sizes: list[int], previous: Modulation
     ) -> Modulation:
         """``shift``: (sum N, 1, h, w) in [0, 1]; zeros where nothing in the group differs."""
         maps = []
-        for group in split_groups(codes, group_sizes):
+        for group in split_groups(descriptors, group_sizes):
             n, _, height, width = group.shape
             s, eigenvalue = self._cut(group.permute(0, 2, 3, 1).flatten(0, 2))
             values = orient_by_border(s.view(n, height, width)) * (eigenvalue != 0)
@@ -83,7 +82,7 @@ class SpectralModulator(Modulator):
 
     def _cut(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         if self.affinity == 'landmarks':
-            return landmark_bipartition(rows, self.num_landmarks, normalise=self.normalise)
-        if self.normalise:
-            rows = torch.cat([part.to(rows.dtype) for part in row_chunks(rows, normalise=True)])
-        return spectral_bipartition(rows, centre=self.affinity == 'centred')
+            return landmark_bipartition(rows, self.num_landmarks, normalize=self.normalize)
+        if self.normalize:
+            rows = torch.cat([part.to(rows.dtype) for part in row_chunks(rows, normalize=True)])
+        return spectral_bipartition(rows, center=self.affinity == 'centered')

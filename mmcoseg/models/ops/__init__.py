@@ -10,7 +10,7 @@ from .co_attention import co_attention_distances
 from .co_peaks import co_peak_means, co_peak_scores, co_peaks
 from .contrast import soften_by_otsu
 from .ddt import deep_descriptor_transform
-from .dff import deep_feature_factorisation, factor_off_border, nonnegative_coefficients
+from .dff import deep_feature_factorization, factor_off_border, nonnegative_coefficients
 from .discriminant import group_discriminant
 from .landmarks import landmark_affinity, landmark_bipartition
 from .locations import corners_aligned, maps_at_locations, maps_at_pixels, pad_map
@@ -36,7 +36,7 @@ __all__ = [
     'corners_aligned',
     'count_classes',
     'deep_descriptor_transform',
-    'deep_feature_factorisation',
+    'deep_feature_factorization',
     'factor_off_border',
     'find_peaks',
     'group_discriminant',

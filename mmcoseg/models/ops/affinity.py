@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from ...errors import MMCosegError
 from .precision import at_least_float32, without_autocast
 
 __all__ = ['inverse_norms', 'pairwise_affinity']
@@ -23,7 +24,7 @@ def pairwise_affinity(x: Tensor, s: Tensor, alpha: float = 4.0) -> Tensor:
                                      + alpha (S_n(p) - S_m(q))^2 T(p, q).
 
     Both parts are bilinear in the features. So with the means over p of ``x_n``, ``S_n x_n`` and
-    ``S_n^2 x_n`` (normalised; called v, u, w), and that of ``S_n`` (called a), exactly
+    ``S_n^2 x_n`` (normalized; called v, u, w), and that of ``S_n`` (called a), exactly
 
         l(n, m) = a_n a_m - <u_n, u_m> + alpha (<w_n, v_m> + <v_n, w_m> - 2 <u_n, u_m>):
 
@@ -31,7 +32,7 @@ def pairwise_affinity(x: Tensor, s: Tensor, alpha: float = 4.0) -> Tensor:
     has (h w)^2 products a pair. Computed in at least float32.
 
     Args:
-        x: features, (N, d, h, w); normalised here. A vector of zeros is like nothing.
+        x: features, (N, d, h, w); normalized here. A vector of zeros is like nothing.
         s: saliency, (N, h, w), in [0, 1].
         alpha: weight of keeping salient and other locations apart.
 
@@ -39,7 +40,7 @@ def pairwise_affinity(x: Tensor, s: Tensor, alpha: float = 4.0) -> Tensor:
         (N, N), symmetric; the diagonal compares each image with itself.
 
     Raises:
-        ValueError: if the shapes do not fit.
+        MMCosegError: if the shapes do not fit.
 
     Example:
         >>> x = torch.tensor([[[[1.0, 0.0]], [[0.0, 1.0]]]])  # two locations, nothing in common
@@ -47,12 +48,12 @@ def pairwise_affinity(x: Tensor, s: Tensor, alpha: float = 4.0) -> Tensor:
         tensor([[0.]])
     """
     if x.dim() != 4 or s.shape != (len(x), *x.shape[2:]):
-        raise ValueError(
+        raise MMCosegError(
             f'x must be (N, d, h, w) and s (N, h, w), got {tuple(x.shape)} and {tuple(s.shape)}'
         )
     with without_autocast(x):
         x, s = at_least_float32(x), at_least_float32(s)
-        # The norms go into the weights, which saves a normalised copy of the features.
+        # The norms go into the weights, which saves a normalized copy of the features.
         scale = inverse_norms(x) / s[0].numel()
         weights = torch.stack([scale, scale * s, scale * s.square()], dim=-1).flatten(1, 2)
         v, u, w = (x.flatten(2) @ weights).unbind(dim=-1)

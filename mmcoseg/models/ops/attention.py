@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from ...errors import MMCosegError
 from .precision import at_least_float32, without_autocast
 
 __all__ = ['mutual_attention', 'self_attention']
@@ -29,7 +30,7 @@ def self_attention(q: Tensor, k: Tensor, v: Tensor, chunk_size: int | None = Non
         (N, C, h, w), of the type of ``v``. Differentiable once.
 
     Raises:
-        ValueError: if the shapes do not fit, or ``chunk_size`` is not positive.
+        MMCosegError: if the shapes do not fit, or ``chunk_size`` is not positive.
 
     Example:
         >>> v = torch.tensor([[[[1.0, 3.0]]]])
@@ -38,7 +39,9 @@ def self_attention(q: Tensor, k: Tensor, v: Tensor, chunk_size: int | None = Non
     """
     _check_pair(q, k)
     if v.dim() != 4 or v.shape[:1] + v.shape[2:] != q.shape[:1] + q.shape[2:]:
-        raise ValueError(f'v must be (N, C, h, w) as q, got {tuple(v.shape)} and {tuple(q.shape)}')
+        raise MMCosegError(
+            f'v must be (N, C, h, w) as q, got {tuple(v.shape)} and {tuple(q.shape)}'
+        )
     rows = _rows(q, chunk_size)
     with without_autocast(q):
         maps = (at_least_float32(x).flatten(2) for x in (q, k, v))
@@ -71,7 +74,7 @@ def mutual_attention(
         zeros. Differentiable once.
 
     Raises:
-        ValueError: as :func:`self_attention`.
+        MMCosegError: as :func:`self_attention`.
 
     Example:
         >>> x = torch.zeros(2, 1, 1, 2)  # both locations of the other image match each by half
@@ -183,7 +186,7 @@ def _row_slices(q: Tensor, rows: int) -> list[slice]:
 
 def _check_pair(q: Tensor, k: Tensor) -> None:
     if q.dim() != 4 or q.shape != k.shape:
-        raise ValueError(
+        raise MMCosegError(
             f'q and k must be (N, c, h, w), both alike, got {tuple(q.shape)} and {tuple(k.shape)}'
         )
 
@@ -194,5 +197,7 @@ def _rows(q: Tensor, chunk_size: int | None) -> int:
     if chunk_size is None:
         return half
     if not isinstance(chunk_size, int) or chunk_size < 1:
-        raise ValueError(f'chunk_size must be a positive whole number, or None; got {chunk_size!r}')
+        raise MMCosegError(
+            f'chunk_size must be a positive whole number, or None; got {chunk_size!r}'
+        )
     return min(chunk_size, half)

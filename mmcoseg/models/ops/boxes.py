@@ -1,10 +1,13 @@
 """From instances' masks to boxes and back."""
 
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torchvision.ops import box_iou
+
+from ...errors import MMCosegError
+from ...options import one_of
 
 __all__ = ['boxes_of', 'proposals_of_boxes']
 
@@ -57,7 +60,7 @@ def proposals_of_boxes(
         (k,) float64.
 
     Raises:
-        ValueError: without proposals, or for another value of ``compared``.
+        MMCosegError: without proposals, or for another value of ``compared``.
 
     Example:
         >>> masks = torch.ones(2, 4, 4, dtype=torch.bool)
@@ -65,10 +68,9 @@ def proposals_of_boxes(
         >>> proposals_of_boxes(torch.tensor([[0, 0, 2, 4]]), masks)
         (tensor([1]), tensor([1.], dtype=torch.float64))
     """
-    if compared not in get_args(Compared):
-        raise ValueError(f'compared must be one of {get_args(Compared)}, got {compared!r}')
+    one_of('compared', compared, Compared)
     if not len(masks):
-        raise ValueError('there are no proposals to choose from: masks is empty')
+        raise MMCosegError('there are no proposals to choose from: masks is empty')
     boxes = boxes.round().to(torch.int64) if boxes.is_floating_point() else boxes
     if compared == 'boxes':
         ious = box_iou(boxes.double(), boxes_of(masks).double()).nan_to_num(0)

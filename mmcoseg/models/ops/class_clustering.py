@@ -10,6 +10,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import squareform
 from torch import Tensor
 
+from ...errors import MMCosegError
 from .clustering import FIT_LOCATIONS, border_ring, fit_kmeans, principal_components
 from .masks import mask_iou
 from .precision import without_autocast
@@ -82,7 +83,7 @@ def cluster_classes(
       borders for its size is background.
 
     Args:
-        features: of the group's N images, (N, d, h, w); rows are reduced by PCA, not normalised.
+        features: of the group's N images, (N, d, h, w); rows are reduced by PCA, not normalized.
         foreground: probability of being any object, (N, h, w) in [0, 1].
         num_classes: K, at least 1.
         method: see above.
@@ -95,10 +96,10 @@ def cluster_classes(
         (N, K + 1, h, w) float32, each location's sum 1, background first.
 
     Raises:
-        ValueError: for a number of classes or clusters that is too small, or an unknown method.
+        MMCosegError: for a number of classes or clusters that is too small, or an unknown method.
     """
     if num_classes < 1 or num_clusters <= num_classes:
-        raise ValueError(
+        raise MMCosegError(
             f'num_classes must be at least 1 and num_clusters more than that, got {num_classes} '
             f'and {num_clusters}'
         )
@@ -129,7 +130,7 @@ def cluster_classes(
         names = torch.tensor([c for c in range(num_classes + 1) if c != background])
         shares = (labels[:, None] == torch.cat([torch.tensor([background]), names])).float()
     else:
-        raise ValueError(f'method must be objects, foreground or all, got {method!r}')
+        raise MMCosegError(f'method must be objects, foreground or all, got {method!r}')
     result = torch.empty_like(shares)
     result[order] = shares
     result = result.view(n, height, width, -1).permute(0, 3, 1, 2)
@@ -250,11 +251,11 @@ def _most_agreed(found: list[Tensor]) -> Tensor:
 def _joined(points: Tensor, parts: list[Tensor], number: int) -> list[Tensor]:
     """Votes (m,) of at most so many classes, of their parts'."""
     parts = list(parts)
-    centre = points.mean(dim=0)
+    center = points.mean(dim=0)
     while len(parts) > number:
         votes = torch.stack(parts)
         with without_autocast(points):
-            means = votes @ points / votes.sum(dim=1, keepdim=True) - centre
+            means = votes @ points / votes.sum(dim=1, keepdim=True) - center
             alike = torch.nn.functional.normalize(means, dim=1)
             alike = (alike @ alike.t()).fill_diagonal_(-torch.inf)
         first, second = sorted(divmod(int(alike.argmax()), len(parts)))
@@ -306,10 +307,10 @@ class ClassDiscriminants:
         """What features are multiplied with, (d, C), and what is added, (C,), both float64.
 
         Raises:
-            ValueError: if nothing was added.
+            MMCosegError: if nothing was added.
         """
         if isinstance(self._total, float):
-            raise ValueError('ClassDiscriminants has seen no locations; call add before solve')
+            raise MMCosegError('ClassDiscriminants has seen no locations; call add before solve')
         total = self._total.clamp(min=1e-6)
         means = self._sums / total[:, None]
         within = (self._scatter - means.t() @ (means * total[:, None])) / total.sum()

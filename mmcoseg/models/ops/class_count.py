@@ -7,6 +7,7 @@ import torch
 from sklearn.metrics import silhouette_samples
 from torch import Tensor
 
+from ...errors import MMCosegError
 from .clustering import fit_kmeans, principal_components
 from .precision import without_autocast
 
@@ -85,7 +86,7 @@ def count_classes(
     Neither sees classes that come together in every image: two that always do are most often one.
 
     Args:
-        features: of the group's N images, (N, d, h, w); reduced by PCA, not normalised.
+        features: of the group's N images, (N, d, h, w); reduced by PCA, not normalized.
         foreground: probability of being the object that the images have in common, (N, h, w) in
             [0, 1], as something has found it that looks for one object.
         max_classes: the largest K; beyond ``MOST_CLASSES`` nothing is estimated.
@@ -96,21 +97,21 @@ def count_classes(
         different images. Neither the order of the images nor copies of all of them matter.
 
     Raises:
-        ValueError: if the shapes do not fit, there is no image, or ``max_classes`` is not positive.
+        MMCosegError: if the shapes do not fit, there is no image, or ``max_classes`` is not positive.
 
     Example:
         >>> count_classes(torch.rand(1, 8, 5, 5), torch.rand(1, 5, 5)).shares
         (1.0, 0.0, 0.0, 0.0)
     """
     if features.dim() != 4 or foreground.shape != (len(features), *features.shape[2:]):
-        raise ValueError(
+        raise MMCosegError(
             'features must be (N, d, h, w) and the foreground (N, h, w), got '
             f'{tuple(features.shape)} and {tuple(foreground.shape)}'
         )
     if not len(features):
-        raise ValueError('a group without images has no classes to count')
+        raise MMCosegError('a group without images has no classes to count')
     if max_classes < 1:
-        raise ValueError(f'max_classes must be at least 1, got {max_classes!r}')
+        raise MMCosegError(f'max_classes must be at least 1, got {max_classes!r}')
     missed, silhouettes, different = class_evidence(features, foreground, num_components)
     numbers = range(1, min(max_classes, MOST_CLASSES) + 1)
     logits = [

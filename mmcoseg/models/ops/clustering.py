@@ -33,19 +33,19 @@ def border_ring(height: int, width: int) -> Tensor:
     return ring
 
 
-def principal_components(x: Tensor, count: int, normalise: bool = False) -> Tensor:
+def principal_components(x: Tensor, count: int, normalize: bool = False) -> Tensor:
     """Coordinates of rows along their directions of largest variance, the largest first.
 
     Args:
         x: (n, d), of any floating type; worked on in parts, so that no copy of all is made.
         count: number of components; at most d are given.
-        normalise: l2-normalise the rows before.
+        normalize: l2-normalize the rows before.
 
     Returns:
         (n, min(count, d)), at least float32, of the rows minus their mean. Signs are such that
         the sum of cubes is not negative, so that they do not depend on the order of the rows.
     """
-    gram, total = second_moments(x, normalise)
+    gram, total = second_moments(x, normalize)
     mean = total / len(x)
     _, vectors = torch.linalg.eigh(gram - len(x) * torch.outer(mean, mean))
     axes = vectors[:, -count:].flip(-1)
@@ -53,7 +53,7 @@ def principal_components(x: Tensor, count: int, normalise: bool = False) -> Tens
     coordinates = x.new_empty(len(x), axes.shape[1], dtype=dtype)
     start = 0
     with without_autocast(x):
-        for rows in row_chunks(x, normalise):
+        for rows in row_chunks(x, normalize):
             torch.matmul(rows, axes.to(dtype), out=coordinates[start : start + len(rows)])
             start += len(rows)
     coordinates -= (mean @ axes).to(dtype)
@@ -73,7 +73,7 @@ def consensus_foreground(
 ) -> Tensor:
     """Where the common object of one group is, by agreement of many k-means clusterings.
 
-    All locations of all images, l2-normalised and reduced by PCA, are clustered with several K
+    All locations of all images, l2-normalized and reduced by PCA, are clustered with several K
     and several seeds. In each clustering the cluster that lies least at the image borders (share
     of the border / share of the area) is object; with K of 6 and more a second one too, if it
     avoids the border. The result is the share of the clusterings that call a location object.
@@ -98,7 +98,7 @@ def consensus_foreground(
     """
     n, d, height, width = features.shape
     rows = features.permute(0, 2, 3, 1).reshape(-1, d)
-    x = principal_components(rows, num_components, normalise=True)
+    x = principal_components(rows, num_components, normalize=True)
     order = x[:, 0].argsort(stable=True)
     for column in x.unbind(dim=1):  # by columns, since a second copy of all may be too much
         column.copy_(column[order])
@@ -108,7 +108,7 @@ def consensus_foreground(
     on_border = border_ring(height, width).repeat(n, 1, 1).reshape(-1)[order]
     if prior is not None:
         prior = prior.reshape(-1).float().cpu()[order]
-        # One of zeros favours no cluster.
+        # One of zeros favors no cluster.
         prior = prior / prior.mean() if prior.mean() > 1e-6 else None
     # A fixed stride through the sorted points takes all of the distribution.
     step = -(-len(points) // FIT_LOCATIONS)
@@ -119,8 +119,8 @@ def consensus_foreground(
         for run in range(num_seeds):
             model = fit_kmeans(points[::step], k, max_iter=15, random_state=seed + run)
             labels = torch.from_numpy(model.predict(points)).long()
-            favour = None if prior is None else (prior, prior_exponent)
-            votes += _least_at_border(labels, on_border, k, favour)[labels]
+            favor = None if prior is None else (prior, prior_exponent)
+            votes += _least_at_border(labels, on_border, k, favor)[labels]
             clusterings += 1
     result = torch.empty_like(votes)
     result[order] = votes / clusterings
@@ -137,18 +137,18 @@ def fit_kmeans(points: np.ndarray, k: int, **options) -> KMeans:
 
 
 def _least_at_border(
-    labels: Tensor, on_border: Tensor, k: int, favour: tuple[Tensor, float] | None = None
+    labels: Tensor, on_border: Tensor, k: int, favor: tuple[Tensor, float] | None = None
 ) -> Tensor:
     """1 for the clusters that are object, 0 for the others: (k,) float.
 
-    ``favour``: a prior whose mean is 1, and the power to which its mean on a cluster counts.
+    ``favor``: a prior whose mean is 1, and the power to which its mean on a cluster counts.
     """
     members = torch.bincount(labels, minlength=k).float()
     at_border = torch.bincount(labels[on_border], minlength=k).float()
     border_share = (at_border / on_border.sum()).clamp(min=LEAST_BORDER)
     score = border_share / (members / len(labels)).clamp(min=1e-6)
-    if favour is not None:
-        prior, exponent = favour
+    if favor is not None:
+        prior, exponent = favor
         on_cluster = torch.zeros(k).scatter_add_(0, labels, prior) / members.clamp(min=1)
         score = score / on_cluster.clamp(min=0.1) ** exponent
     score[members < LEAST_SHARE * len(labels)] = float('inf')

@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from ...errors import MMCosegError
 from .precision import at_least_float32, without_autocast
 
 __all__ = ['co_attention_distances']
@@ -28,7 +29,7 @@ def co_attention_distances(x: Tensor) -> tuple[Tensor, Tensor]:
         d+ and d-, (K, N, N) each, class k at k - 1; symmetric. On the diagonal d+ is 0.
 
     Raises:
-        ValueError: if the shape does not fit.
+        MMCosegError: if the shape does not fit.
 
     Example:
         >>> import torch
@@ -38,14 +39,14 @@ def co_attention_distances(x: Tensor) -> tuple[Tensor, Tensor]:
         (tensor(4.), tensor(5.))
     """
     if x.dim() != 3 or x.shape[1] < 2:
-        raise ValueError(f'x must be (N, K + 1, c) with K at least 1, got {tuple(x.shape)}')
+        raise MMCosegError(f'x must be (N, K + 1, c) with K at least 1, got {tuple(x.shape)}')
     with without_autocast(x):
         x = at_least_float32(x)
         num_classes, length = x.shape[1] - 1, x.shape[2]
         objects = x[:, 1:].transpose(0, 1)
-        centred = objects - objects.mean(dim=1, keepdim=True).detach()
-        norms = centred.square().sum(dim=-1)
-        gram = centred @ centred.transpose(1, 2)
+        centered = objects - objects.mean(dim=1, keepdim=True).detach()
+        norms = centered.square().sum(dim=-1)
+        gram = centered @ centered.transpose(1, 2)
         same = (norms[:, :, None] + norms[:, None] - 2 * gram) / length
         # Of image n, (N, K); the term l = k is 0.
         within = (x[:, 1:, None] - x[:, None]).square().sum(dim=(2, 3))

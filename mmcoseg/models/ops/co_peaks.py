@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from ...errors import MMCosegError
 from .affinity import inverse_norms
 from .precision import at_least_float32, without_autocast
 
@@ -22,7 +23,7 @@ def co_peak_scores(x_n: Tensor, x_m: Tensor, s_n: Tensor, s_m: Tensor) -> Tensor
     ``Ts(p, q) = S_n(p) S_m(q) <x_n(p), x_m(q)> / (|x_n(p)| |x_m(q)|)``.
 
     Args:
-        x_n, x_m: features, (d, h, w) and (d, h', w'); normalised here.
+        x_n, x_m: features, (d, h, w) and (d, h', w'); normalized here.
         s_n, s_m: saliency, (h, w) and (h', w'), in [0, 1].
 
     Returns:
@@ -55,7 +56,7 @@ def local_maximum_values(scores: Tensor) -> Tensor:
     for dim, length in enumerate(scores.shape):
         if length < 2:
             continue
-        # Of two neighbours each; once this is known, the result may replace its source.
+        # Of two neighbors each; once this is known, the result may replace its source.
         pairs = torch.maximum(source.narrow(dim, 0, length - 1), source.narrow(dim, 1, length - 1))
         inside = largest.narrow(dim, 1, length - 2)
         torch.maximum(
@@ -161,7 +162,7 @@ def co_peak_means(
         is empty.
 
     Raises:
-        ValueError: if the shapes do not fit.
+        MMCosegError: if the shapes do not fit.
 
     Example:
         >>> x = torch.ones(2, 4, 3, 3)
@@ -169,7 +170,7 @@ def co_peak_means(
         tensor([0.2500])
     """
     if x.dim() != 4 or s.shape != (len(x), *x.shape[2:]):
-        raise ValueError(
+        raise MMCosegError(
             f'x must be (N, d, h, w) and s (N, h, w), got {tuple(x.shape)} and {tuple(s.shape)}'
         )
     with without_autocast(x):
@@ -181,7 +182,7 @@ def co_peak_means(
 
 
 def _descriptors(x: Tensor, s: Tensor) -> Tensor:
-    """Normalised features as long as their saliency, as rows: (N, h w, d), at least float32."""
+    """Normalized features as long as their saliency, as rows: (N, h w, d), at least float32."""
     x, s = at_least_float32(x), at_least_float32(s)
     # Rows that lie together make products with sparse matrices several times faster.
     return (x * (s * inverse_norms(x))[:, None]).flatten(2).transpose(1, 2).contiguous()

@@ -27,6 +27,6 @@ def deep_descriptor_transform(features: Tensor) -> Tensor:
     n, _, height, width = features.shape
     rows = features.permute(0, 2, 3, 1).flatten(0, 2)
     # Projections on the first component are, but for their scale, the first eigenvector of the
-    # Gram matrix of the centred rows; its eigenvalue is their sum of squares.
-    s, eigenvalue = spectral_bipartition(rows, centre=True)
+    # Gram matrix of the centered rows; its eigenvalue is their sum of squares.
+    s, eigenvalue = spectral_bipartition(rows, center=True)
     return orient_by_border((s * eigenvalue.sqrt()).view(n, height, width))

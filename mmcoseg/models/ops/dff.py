@@ -1,4 +1,4 @@
-"""Deep feature factorisation."""
+"""Deep feature factorization."""
 
 import warnings
 
@@ -12,11 +12,11 @@ from .clustering import FIT_LOCATIONS, border_ring
 from .precision import without_autocast
 from .spectral import row_chunks
 
-__all__ = ['deep_feature_factorisation', 'factor_off_border', 'nonnegative_coefficients']
+__all__ = ['deep_feature_factorization', 'factor_off_border', 'nonnegative_coefficients']
 
 
 @torch.no_grad()
-def deep_feature_factorisation(
+def deep_feature_factorization(
     features: Tensor, num_factors: int = 4, max_iter: int = 100
 ) -> tuple[Tensor, Tensor]:
     """Factors of a group's non-negative features, and where each of them is.
@@ -31,7 +31,7 @@ def deep_feature_factorisation(
     Args:
         features: of the group's N images, (N, d, h, w); negative values count as 0.
         num_factors: k.
-        max_iter: iterations of the factorisation.
+        max_iter: iterations of the factorization.
 
     Returns:
         - H as maps, (N, k, h, w), at least float32;

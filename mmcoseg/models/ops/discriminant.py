@@ -20,7 +20,7 @@ def group_discriminant(x: Tensor, foreground: Tensor, ridge: float = 0.1) -> tup
     Args:
         x: features, (N, d, h, w).
         foreground: how much a location belongs to the object, (N, h, w) in (0, 1).
-        ridge: regularisation, relative to the mean variance.
+        ridge: regularization, relative to the mean variance.
 
     Returns:
         - the discriminant at every location, (N, 1, h, w);

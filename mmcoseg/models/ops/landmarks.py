@@ -19,36 +19,36 @@ MIXTURE = 0.001
 def landmark_bipartition(
     x: Tensor,
     num_landmarks: int = 300,
-    num_neighbours: int = 30,
+    num_neighbors: int = 30,
     num_components: int = 64,
-    normalise: bool = False,
+    normalize: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """The relaxed normalised cut of descriptors in two (landmark-based spectral clustering).
+    """The relaxed normalized cut of descriptors in two (landmark-based spectral clustering).
 
     Chen, Cai: *Large scale spectral clustering with landmark-based representation*, AAAI 2011. Each
     descriptor is connected with its nearest landmarks, the rows of Z sum to 1, and two descriptors
     are as similar as ``W = Z L^-1 Z^T``, ``L = diag(Z^T 1)``, says. Rows of W sum to 1, so that the
-    normalised cut is relaxed by the eigenvector of its second largest eigenvalue, found from the
+    normalized cut is relaxed by the eigenvector of its second largest eigenvalue, found from the
     m x m matrix ``L^-1/2 Z^T Z L^-1/2``. Unlike the Gram matrix of all descriptors, W has no
     entries between those that have nothing to do with each other.
 
-    Landmarks are the centres of a k-means clustering of up to 12,000 descriptors, taken evenly
-    along their first principal component, as are its first centres, so that nothing depends on
+    Landmarks are the centers of a k-means clustering of up to 12,000 descriptors, taken evenly
+    along their first principal component, as are its first centers, so that nothing depends on
     their order or on chance.
 
     Args:
         x: descriptors as rows, (n, d), of any floating type.
         num_landmarks: m; at most n are used.
-        num_neighbours: landmarks that a descriptor is connected with.
+        num_neighbors: landmarks that a descriptor is connected with.
         num_components: dimensions kept by PCA.
-        normalise: l2-normalise the descriptors.
+        normalize: l2-normalize the descriptors.
 
     Returns:
         - s: (n,), at least float32, ``|s| = 1``, its sign arbitrary; constant where the descriptors
           do not differ.
         - the second largest eigenvalue, at most 1; 0 where the descriptors do not differ.
     """
-    points = principal_components(x, num_components, normalise)
+    points = principal_components(x, num_components, normalize)
     # In order, so that the same points are taken whatever the order of the images.
     order = points[:, 0].argsort(stable=True)
     sample = points[order[:: -(-len(points) // FIT_LOCATIONS)]]
@@ -60,16 +60,16 @@ def landmark_bipartition(
     start = distinct[torch.linspace(0, len(distinct) - 1, count).round().long()]
     model = fit_kmeans(sample.cpu().numpy(), count, init=start.cpu().numpy(), max_iter=5)
     landmarks = torch.from_numpy(model.cluster_centers_).to(points)
-    neighbours = min(num_neighbours, count)
+    neighbors = min(num_neighbors, count)
     farthest = [
-        torch.cdist(rows, landmarks).kthvalue(neighbours, dim=1).values.square()
+        torch.cdist(rows, landmarks).kthvalue(neighbors, dim=1).values.square()
         for rows in row_chunks(sample)
     ]
     width = float(torch.cat(farthest).mean().clamp(min=1e-12))
 
     def affinities() -> Iterator[Tensor]:
         for rows in row_chunks(points):
-            yield landmark_affinity(rows, landmarks, neighbours, width)
+            yield landmark_affinity(rows, landmarks, neighbors, width)
 
     gram = torch.zeros(count, count, dtype=torch.float64, device=points.device)
     degree = torch.zeros(count, dtype=torch.float64, device=points.device)
@@ -85,7 +85,7 @@ def landmark_bipartition(
     return s / s.norm(), values[-2].to(points.dtype)
 
 
-def landmark_affinity(x: Tensor, landmarks: Tensor, num_neighbours: int, width: float) -> Tensor:
+def landmark_affinity(x: Tensor, landmarks: Tensor, num_neighbors: int, width: float) -> Tensor:
     """How similar descriptors are to landmarks.
 
     ``exp(-|x - l|^2 / width)`` for the nearest landmarks, mixed with a thousandth of the same over
@@ -95,14 +95,14 @@ def landmark_affinity(x: Tensor, landmarks: Tensor, num_neighbours: int, width: 
     Args:
         x: (n, d).
         landmarks: (m, d).
-        num_neighbours: number of nearest landmarks.
+        num_neighbors: number of nearest landmarks.
         width: squared distance at which similarity has fallen to 1/e.
 
     Returns:
         Z, (n, m); rows sum to 1.
     """
     distances = torch.cdist(x, landmarks).square()
-    near, indices = distances.topk(num_neighbours, dim=1, largest=False)
+    near, indices = distances.topk(num_neighbors, dim=1, largest=False)
     wide = 2 * landmarks.var(dim=0, correction=0).sum().clamp(min=1e-12)
     z = MIXTURE * torch.softmax(-distances / wide, dim=1)
     return z.scatter_add_(1, indices, (1 - MIXTURE) * torch.softmax(-near / width, dim=1))

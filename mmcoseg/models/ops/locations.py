@@ -7,7 +7,7 @@ __all__ = ['corners_aligned', 'maps_at_locations', 'maps_at_pixels', 'pad_map']
 
 
 def corners_aligned(size: tuple[int, int], shape: tuple[int, int]) -> bool:
-    """Whether the centres of the outermost locations lie on the image's outermost pixels.
+    """Whether the centers of the outermost locations lie on the image's outermost pixels.
 
     So they do for backbones with symmetric padding, on sides of 32 k + 1: the way from the first
     pixel to the last is then a whole number of strides. Those of backbones that pool or cut

@@ -15,6 +15,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from ...errors import MMCosegError
+
 __all__ = ['PeakPropagation', 'find_peaks', 'peak_response_maps']
 
 #: Responses of the non-negative part below this count as none.
@@ -31,9 +33,9 @@ _CHUNK = 1 << 25
 def find_peaks(
     maps: Tensor, max_peaks: int | None = None, min_value: float | None = None
 ) -> Tensor:
-    """Places of a map where no neighbour is higher, and which are above its median.
+    """Places of a map where no neighbor is higher, and which are above its median.
 
-    Neighbours are the up to 8 around. A plateau, whose places are equal, is one peak if nothing
+    Neighbors are the up to 8 around. A plateau, whose places are equal, is one peak if nothing
     around it is higher; it is at the place of it nearest to its centroid. So a map without
     contrast has no peak.
 
@@ -46,7 +48,7 @@ def find_peaks(
         (k, 2) int64, rows and columns, the highest first; equal ones in reading order.
 
     Raises:
-        ValueError: if ``maps`` is not one map.
+        MMCosegError: if ``maps`` is not one map.
 
     Example:
         >>> find_peaks(torch.tensor([[1.0, 0.0, 0.0, 0.0, 3.0], [0.0, 0.0, 0.0, 3.0, 3.0]]))
@@ -54,10 +56,10 @@ def find_peaks(
                 [0, 0]])
     """
     if maps.dim() != 2:
-        raise ValueError(f'peaks are those of one map (h, w), got {tuple(maps.shape)}')
+        raise MMCosegError(f'peaks are those of one map (h, w), got {tuple(maps.shape)}')
     values = maps.detach().double().cpu().numpy()
     values = np.where(np.isfinite(values), values, -np.inf)
-    # On a map of one row or column the library sees no neighbours: a border all around it does.
+    # On a map of one row or column the library sees no neighbors: a border all around it does.
     around = np.pad(values, 1, constant_values=-np.inf)
     maxima = local_maxima(around, connectivity=2)[1:-1, 1:-1] & (values > np.median(values))
     plateaus, count = ndimage.label(maxima, structure=np.ones((3, 3)))
@@ -102,10 +104,10 @@ def peak_response_maps(
         positive ground.
 
     Raises:
-        ValueError: if shapes do not fit, or a peak is not in the map.
+        MMCosegError: if shapes do not fit, or a peak is not in the map.
     """
     if image.dim() != 3 or peaks.dim() != 2 or peaks.shape[1] != 2:
-        raise ValueError(
+        raise MMCosegError(
             'peak_response_maps needs one image (3, H, W) and peaks (k, 2), got '
             f'{tuple(image.shape)} and {tuple(peaks.shape)}'
         )
@@ -129,7 +131,7 @@ def peak_response_maps(
     ):
         response, go_back = torch.func.vjp(forward, image.clone().float()[None])
         if response.dim() != 4 or response.shape[:2] != (1, 1):
-            raise ValueError(f'model_part must give one map (1, 1, h, w), got {response.shape}')
+            raise MMCosegError(f'model_part must give one map (1, 1, h, w), got {response.shape}')
         seeds = _one_hot(peaks, response)
         number = min(chunk_size or max(1, _CHUNK // largest), len(peaks))
         at_image = torch.func.vmap(
@@ -147,7 +149,7 @@ def _one_hot(peaks: Tensor, response: Tensor) -> Tensor:
     height, width = response.shape[-2:]
     row, column = peaks.to(response.device).unbind(dim=1)
     if (peaks < 0).any() or (row >= height).any() or (column >= width).any():
-        raise ValueError(f'peaks {peaks.tolist()} are not all in the map of {height} x {width}')
+        raise MMCosegError(f'peaks {peaks.tolist()} are not all in the map of {height} x {width}')
     seeds = response.new_zeros(len(peaks), *response.shape)
     seeds[torch.arange(len(peaks), device=response.device), 0, 0, row, column] = 1
     return seeds
@@ -158,7 +160,7 @@ class PeakPropagation(TorchFunctionMode):
 
     Values are as ever. The derivative of a convolution y of x (of one image, less its smallest
     value, so that it is not negative) with weights w by x_i is
-    ``x_i sum over j of w+_ij g_j / sum over i' of x_i' w+_i'j``. A batch normalisation with stored
+    ``x_i sum over j of w+_ij g_j / sum over i' of x_i' w+_i'j``. A batch normalization with stored
     statistics right behind a convolution belongs to its weights; elsewhere it lets pass what it
     does not turn over. All other functions keep their derivatives: rectifiers and pooling select,
     sums pass on to each summand.
@@ -237,7 +239,7 @@ def _convolve(
     return _trace(input, weight, F.conv2d(input, weight, bias, *geometry), geometry)
 
 
-def _normalise(
+def _normalize(
     input: Tensor,
     running_mean: Tensor | None,
     running_var: Tensor | None,
@@ -312,7 +314,7 @@ def _pad(
 
 #: What stands for which function in the context. ``boolean_dispatch`` gives `F.max_pool2d`.
 _REPLACEMENTS: dict[Callable, Callable] = {
-    F.batch_norm: _normalise,
+    F.batch_norm: _normalize,
     F.conv2d: _convolve,
     F.hardtanh: _hardtanh,
     F.max_pool2d: _pool,

@@ -7,7 +7,7 @@ from .precision import at_least_float32, without_autocast
 __all__ = ['channel_covariance']
 
 
-def channel_covariance(x: Tensor, centred: bool = True) -> Tensor:
+def channel_covariance(x: Tensor, centered: bool = True) -> Tensor:
     """Covariance of channels over positions (SSNM, section 3.3; Gao et al., CVPR 2019).
 
     Computed in at least float32, so that half precision inputs do not overflow, with the divisor
@@ -15,7 +15,7 @@ def channel_covariance(x: Tensor, centred: bool = True) -> Tensor:
 
     Args:
         x: features, shape (..., c, n), n positions, n >= 1.
-        centred: subtract the mean over the positions first; otherwise the second moment.
+        centered: subtract the mean over the positions first; otherwise the second moment.
 
     Returns:
         Tensor of shape (..., c, c), symmetric positive semi-definite.
@@ -29,6 +29,6 @@ def channel_covariance(x: Tensor, centred: bool = True) -> Tensor:
     """
     with without_autocast(x):
         x = at_least_float32(x)
-        if centred:
+        if centered:
             x = x - x.mean(dim=-1, keepdim=True)
         return x @ x.transpose(-1, -2) / x.shape[-1]

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ...errors import MMCosegError
 from .precision import at_least_float32, without_autocast
 
 __all__ = [
@@ -21,7 +22,7 @@ CHUNK = 8192
 
 
 @torch.no_grad()
-def spectral_bipartition(x: Tensor, centre: bool = False) -> tuple[Tensor, Tensor]:
+def spectral_bipartition(x: Tensor, center: bool = False) -> tuple[Tensor, Tensor]:
     """The relaxed indicator of foreground and background (SSNM, Eq. 10).
 
     The eigenvector of the largest eigenvalue of the n x n matrix ``G = X^T X - 1 1^T``, whose
@@ -31,8 +32,8 @@ def spectral_bipartition(x: Tensor, centre: bool = False) -> tuple[Tensor, Tenso
     memory beyond ``x`` O(n + d^2).
 
     Args:
-        x: descriptors as rows, (n, d), floating point, n >= 1. l2-normalised in the paper.
-        centre: take the Gram matrix of the descriptors minus their mean instead of G.
+        x: descriptors as rows, (n, d), floating point, n >= 1. l2-normalized in the paper.
+        center: take the Gram matrix of the descriptors minus their mean instead of G.
 
     Returns:
         - s: (n,), float32 (float64 for float64 input), ``|s| = 1``, its sign arbitrary. Where the
@@ -40,7 +41,7 @@ def spectral_bipartition(x: Tensor, centre: bool = False) -> tuple[Tensor, Tenso
         - the largest eigenvalue, a scalar of the same type; 0 where the descriptors do not differ.
 
     Raises:
-        ValueError: if ``x`` is not a floating-point matrix with at least one row.
+        MMCosegError: if ``x`` is not a floating-point matrix with at least one row.
 
     Example:
         >>> x = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
@@ -49,7 +50,7 @@ def spectral_bipartition(x: Tensor, centre: bool = False) -> tuple[Tensor, Tenso
         (tensor([ 0.5000,  0.5000, -0.5000, -0.5000]), tensor(2.))
     """
     if x.dim() != 2 or len(x) == 0 or not x.is_floating_point():
-        raise ValueError(
+        raise MMCosegError(
             f'x must be a floating-point matrix (n, d) with n >= 1, got {tuple(x.shape)} {x.dtype}'
         )
     n, d = x.shape
@@ -58,8 +59,8 @@ def spectral_bipartition(x: Tensor, centre: bool = False) -> tuple[Tensor, Tenso
     # Eigenvalues below the noise of the products are no directions of the data.
     noise = 1e-12 if dtype == torch.float64 else 1e-6
 
-    scale = gram.trace() if centre else gram.trace() + n
-    if centre:
+    scale = gram.trace() if center else gram.trace() + n
+    if center:
         gram = gram - torch.outer(total, total) / n
         values, vectors = torch.linalg.eigh(gram)
         eigenvalue, direction = values[-1], vectors[:, -1]
@@ -87,26 +88,26 @@ def spectral_bipartition(x: Tensor, centre: bool = False) -> tuple[Tensor, Tenso
     return s / s.norm(), eigenvalue.to(dtype)
 
 
-def row_chunks(x: Tensor, normalise: bool = False) -> Iterator[Tensor]:
-    """Rows (n, d) in parts (m, d) of at least float32, l2-normalised if wanted."""
+def row_chunks(x: Tensor, normalize: bool = False) -> Iterator[Tensor]:
+    """Rows (n, d) in parts (m, d) of at least float32, l2-normalized if wanted."""
     for rows in x.split(CHUNK):
         rows = at_least_float32(rows)
-        yield F.normalize(rows, dim=1) if normalise else rows
+        yield F.normalize(rows, dim=1) if normalize else rows
 
 
-def second_moments(x: Tensor, normalise: bool = False) -> tuple[Tensor, Tensor]:
+def second_moments(x: Tensor, normalize: bool = False) -> tuple[Tensor, Tensor]:
     """``X X^T`` (d, d) and ``X 1`` (d,) of descriptors as rows (n, d), summed up in float64."""
     d = x.shape[1]
     gram = torch.zeros(d, d, dtype=torch.float64, device=x.device)
     total = torch.zeros(d, dtype=torch.float64, device=x.device)
     with without_autocast(x):
-        for rows in row_chunks(x, normalise):
+        for rows in row_chunks(x, normalize):
             gram += rows.t() @ rows
             total += rows.sum(dim=0, dtype=torch.float64)
     return gram, total
 
 
-def spatial_clustering_loss(x: Tensor, s: Tensor, centre: bool = False) -> Tensor:
+def spatial_clustering_loss(x: Tensor, s: Tensor, center: bool = False) -> Tensor:
     """``l_spa = -s^T G s / n`` (SSNM, Eq. 9), in O(n d).
 
     At the optimal s the derivative of the loss through s vanishes (envelope theorem), so s is
@@ -115,16 +116,16 @@ def spatial_clustering_loss(x: Tensor, s: Tensor, centre: bool = False) -> Tenso
     Args:
         x: descriptors as rows, (n, d).
         s: indicator, (n,), ``|s| = 1``.
-        centre: as in :func:`spectral_bipartition`.
+        center: as in :func:`spectral_bipartition`.
 
     Returns:
-        A scalar, float32 or float64. For l2-normalised x, -1 is its least possible value.
+        A scalar, float32 or float64. For l2-normalized x, -1 is its least possible value.
     """
     with without_autocast(x):
         x = at_least_float32(x)
         s = s.detach().to(x.dtype)
         projection = s @ x
-        if centre:
+        if center:
             return -(projection - s.sum() * x.mean(dim=0)).square().sum() / len(x)
         return (s.sum().square() - projection.square().sum()) / len(x)
 
@@ -135,7 +136,7 @@ def orient_by_border(maps: Tensor) -> Tensor:
     An eigenvector's sign is arbitrary. The positive side is the one that touches the image border
     less: the mean over the outermost ring of all maps is at most the mean over their inside. Maps
     without an inside (a side of 1 or 2), and ties, have fewer positive than negative entries;
-    where that is a tie too, the centre of the negative part comes first in reading order. All maps
+    where that is a tie too, the center of the negative part comes first in reading order. All maps
     get one sign, which does not depend on their order, nor on the sign they came with. (Only maps
     whose mean over the group is zero everywhere, in which case swapping images is changing the
     sign, are left as they are.)

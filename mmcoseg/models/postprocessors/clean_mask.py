@@ -5,6 +5,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...errors import MMCosegError
 from ...registry import TASK_UTILS
 from ...structures import GroupDataSample
 
@@ -32,7 +33,7 @@ class CleanMask:
         largest: remove all parts but the largest of each class and instance.
 
     Raises:
-        ValueError: for options out of range.
+        MMCosegError: for options out of range.
 
     Example:
         >>> mask = np.array([[1, 1, 1, 0, 0], [1, 0, 1, 0, 1], [1, 1, 1, 0, 0]])
@@ -50,12 +51,12 @@ class CleanMask:
         largest: bool = False,
     ) -> None:
         if not (0 <= min_share <= 1 and 0 <= hole_share <= 1):
-            raise ValueError(
+            raise MMCosegError(
                 f'min_share and hole_share must be from 0 to 1, got {min_share!r} and '
                 f'{hole_share!r}'
             )
         if not 0 <= min_area < float('inf'):
-            raise ValueError(
+            raise MMCosegError(
                 f'min_area must be a share of the image (below 1) or a number of pixels, got '
                 f'{min_area!r}'
             )

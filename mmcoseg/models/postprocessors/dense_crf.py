@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from ...errors import MMCosegError
 from ...registry import TASK_UTILS
 from .edge_refiner import EdgeRefiner, resize_image, resize_prob, working_size
 from .mean_field import check_crf_options, dense_crf, import_pydensecrf
@@ -84,7 +85,7 @@ class DenseCRF(EdgeRefiner):
             the same bit for bit.
 
     Raises:
-        ValueError: for options out of range.
+        MMCosegError: for options out of range.
         ImportError: without pydensecrf, with the ways out.
     """
 
@@ -112,7 +113,7 @@ class DenseCRF(EdgeRefiner):
         )
         check_crf_options(**self.options)
         if num_workers is not None and not (isinstance(num_workers, int) and num_workers >= 0):
-            raise ValueError(
+            raise MMCosegError(
                 f'num_workers must be a whole number from 0, or None for all cores, got '
                 f'{num_workers!r}'
             )

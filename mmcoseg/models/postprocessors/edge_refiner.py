@@ -9,6 +9,7 @@ import torch
 from mmengine.structures import PixelData
 
 from ...datasets.image_io import image_of
+from ...errors import MMCosegError
 from ...structures import CoSegDataSample, GroupDataSample
 from ..ops import mask_of_prob
 
@@ -30,7 +31,7 @@ class EdgeRefiner(metaclass=ABCMeta):
         threshold: probability from which a pixel is object (of no account for several labels).
 
     Raises:
-        ValueError: for options out of range; and, when called, for samples without ``pred_prob``
+        MMCosegError: for options out of range; and, when called, for samples without ``pred_prob``
             or with an image of another size than their ``ori_shape``.
     """
 
@@ -41,7 +42,7 @@ class EdgeRefiner(metaclass=ABCMeta):
     ) -> None:
         working_size((1, 1), scale, max_side)
         if not 0 < threshold < 1:
-            raise ValueError(f'threshold must be between 0 and 1, got {threshold!r}')
+            raise MMCosegError(f'threshold must be between 0 and 1, got {threshold!r}')
         self.scale = scale
         self.max_side = max_side
         self.threshold = threshold
@@ -49,7 +50,7 @@ class EdgeRefiner(metaclass=ABCMeta):
     def __call__(self, group: GroupDataSample) -> None:
         for sample in group:
             if 'pred_prob' not in sample:
-                raise ValueError(
+                raise MMCosegError(
                     f'{type(self).__name__} refines predictions, but {_name(sample)} has no '
                     'pred_prob; use it as a post-processor of a segmentor'
                 )
@@ -81,13 +82,13 @@ def working_size(
     """Height and width to work at, for an image's height and width.
 
     Raises:
-        ValueError: for options out of range.
+        MMCosegError: for options out of range.
     """
     if not 0 < scale <= 1:
-        raise ValueError(f'scale must be above 0 and at most 1, got {scale!r}')
+        raise MMCosegError(f'scale must be above 0 and at most 1, got {scale!r}')
     if max_side is not None:
         if not max_side >= 1:
-            raise ValueError(f'max_side must be at least 1, or None, got {max_side!r}')
+            raise MMCosegError(f'max_side must be at least 1, or None, got {max_side!r}')
         scale = min(scale, max_side / max(size))
     height, width = (max(1, round(side * scale)) for side in size)
     return height, width
@@ -104,7 +105,7 @@ def resize_prob(prob: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """A soft map (C, h, w) at another (height, width), as float32."""
     prob = np.asarray(prob, np.float32)
     if prob.ndim != 3 or not prob.size:
-        raise ValueError(f'a soft map must be (C, h, w), got {prob.shape}')
+        raise MMCosegError(f'a soft map must be (C, h, w), got {prob.shape}')
     if prob.shape[1:] == size:
         return prob
     shrinks = prob.shape[1] >= size[0] and prob.shape[2] >= size[1]
@@ -116,7 +117,7 @@ def _image(sample: CoSegDataSample) -> np.ndarray:
     image = image_of(sample)
     size = sample.metainfo.get('ori_shape', image.shape)[:2]
     if tuple(size) != image.shape[:2]:
-        raise ValueError(
+        raise MMCosegError(
             f'the image of {_name(sample)} is {image.shape[0]} x {image.shape[1]} (height x width) '
             f'now, its prediction was made for {size[0]} x {size[1]}; was the file replaced?'
         )

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 import cv2
 import numpy as np
 
+from ...errors import MMCosegError
 from ...registry import TASK_UTILS
 from .edge_refiner import EdgeRefiner, resize_image, resize_prob, working_size
 
@@ -14,16 +15,16 @@ __all__ = ['GuidedFilter', 'guided_filter']
 def guided_filter(image: np.ndarray, prob: np.ndarray, radius: int, eps: float) -> np.ndarray:
     """Filter a soft map so that it takes on the edges of an image.
 
-    In every square window the map is fitted by a linear function of the colours, and each pixel
+    In every square window the map is fitted by a linear function of the colors, and each pixel
     gets the mean of the fits of all windows that it lies in (He, Sun and Tang, "Guided Image
-    Filtering", ECCV 2010, eq. 14 to 16: the guide is a colour image). At the border the windows
+    Filtering", ECCV 2010, eq. 14 to 16: the guide is a color image). At the border the windows
     are cut off.
 
     Args:
         image: (H, W, 3) uint8, the guide.
         prob: (C, H, W), float in [0, 1].
         radius: windows have ``2 radius + 1`` pixels a side.
-        eps: variance of colours, in units of [0, 1], above which an edge is kept.
+        eps: variance of colors, in units of [0, 1], above which an edge is kept.
 
     Returns:
         (C, H, W) float32, in [0, 1]; of several channels every sum is 1, if it was before.
@@ -44,7 +45,7 @@ def guided_filter(image: np.ndarray, prob: np.ndarray, radius: int, eps: float) 
         return _sums(x, size) / area
 
     means = [mean(g) for g in guide]
-    # The six different entries of the windows' covariance, regularised.
+    # The six different entries of the windows' covariance, regularized.
     s = {
         (i, j): mean(guide[i] * guide[j]) - means[i] * means[j] + (eps if i == j else 0)
         for i in range(3)
@@ -89,14 +90,14 @@ class GuidedFilter(EdgeRefiner):
 
     Args:
         radius: of the windows, in pixels of an image whose longer side is ``reference_side``.
-        eps: variance of colours, in units of [0, 1], above which an edge is kept.
+        eps: variance of colors, in units of [0, 1], above which an edge is kept.
         reference_side: the longer side, in pixels, of the images that the radius is meant for. It
             is scaled with the image, so that the result does not depend on its resolution. None
             takes it as it is.
         scale, max_side, threshold: as in :class:`EdgeRefiner`.
 
     Raises:
-        ValueError: for options out of range.
+        MMCosegError: for options out of range.
     """
 
     def __init__(
@@ -111,7 +112,7 @@ class GuidedFilter(EdgeRefiner):
         super().__init__(scale, max_side, threshold)
         for name, value in dict(radius=radius, eps=eps, reference_side=reference_side).items():
             if not (value is None and name == 'reference_side') and not value > 0:
-                raise ValueError(f'{name} must be above 0, got {value!r}')
+                raise MMCosegError(f'{name} must be above 0, got {value!r}')
         self.radius = radius
         self.eps = eps
         self.reference_side = reference_side

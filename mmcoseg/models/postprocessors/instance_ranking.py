@@ -1,11 +1,13 @@
 """Which object proposal fits the heat map of a peak best."""
 
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ...errors import MMCosegError
+from ...options import one_of
 from ...priors.proposals import Proposals
 from ...registry import TASK_UTILS
 
@@ -25,7 +27,7 @@ class InstanceRanking:
 
     - ``'literal'``: DeepCO3 (CVPR 2019), Eq. 7,
       ``R(P) = beta (O_i * S) . P + (O_i * S) . P^ - gamma (1 - S) . P``, where P^ is the contour of
-      P: its pixels with one of their four neighbours outside of it, the image's edge being none.
+      P: its pixels with one of their four neighbors outside of it, the image's edge being none.
       Its scale is that of O_i, and larger masks have more of everything.
     - ``'mean'``: the same with means over P and P^ in place of sums, and O_i scaled to the mean 1
       over the image.
@@ -47,7 +49,7 @@ class InstanceRanking:
             confidence that all images of a group share. Nothing where ``use_saliency`` is off.
 
     Raises:
-        ValueError: for an unknown measure; when called, if shapes do not fit, or there are no
+        MMCosegError: for an unknown measure; when called, if shapes do not fit, or there are no
             proposals.
 
     Example:
@@ -68,8 +70,7 @@ class InstanceRanking:
         weigh_by_saliency: bool = False,
     ) -> None:
         for name, measure in (('select', select), ('score', score or select)):
-            if measure not in get_args(Measure):
-                raise ValueError(f'{name} must be one of {get_args(Measure)}, got {measure!r}')
+            one_of(name, measure, Measure)
         self.beta = beta
         self.gamma = gamma
         self.use_saliency = use_saliency
@@ -96,7 +97,7 @@ class InstanceRanking:
             float64, on the device of the maps.
         """
         if heat_maps.ndim != 3 or saliency.shape != heat_maps.shape[1:]:
-            raise ValueError(
+            raise MMCosegError(
                 f'heat maps must be (k, H, W) and the saliency (H, W), got '
                 f'{tuple(heat_maps.shape)} and {tuple(saliency.shape)}'
             )
@@ -105,7 +106,7 @@ class InstanceRanking:
         saliency = saliency.to(heat) if self.use_saliency else torch.ones_like(heat[:0].sum(0))
         sums = _sums_of(proposals, heat, saliency)
         if not len(sums.area):
-            raise ValueError('there are no proposals to choose from')
+            raise MMCosegError('there are no proposals to choose from')
         values = self._measure(self.select, heat, saliency, sums)
         indices = values.argmax(dim=1)
         if self.score != self.select:
@@ -197,7 +198,7 @@ def _sums_by_atoms(proposals: Any, maps: Tensor, on_contours: Tensor) -> tuple[T
 def _sums_by_masks(masks: Tensor, maps: Tensor, on_contours: Tensor) -> tuple[Tensor, Tensor]:
     """As matrix products over masks (n, H, W), some at a time."""
     if masks.ndim != 3 or masks.shape[1:] != maps.shape[1:]:
-        raise ValueError(
+        raise MMCosegError(
             f'masks must be (n, {maps.shape[1]}, {maps.shape[2]}) as the maps are, got '
             f'{tuple(masks.shape)}'
         )

@@ -1,6 +1,6 @@
 """Instances of methods that find a mask of the image as a whole."""
 
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import torch
@@ -8,6 +8,8 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 from torch.nn import functional as F
 
+from ...errors import MMCosegError
+from ...options import one_of
 from ...priors.proposals import Proposals
 from ...registry import TASK_UTILS
 from ...structures import CoSegDataSample, GroupDataSample
@@ -37,7 +39,7 @@ class InstancesFromMask:
             largest stay.
 
     Raises:
-        ValueError: for options out of range; when called, naming an image without proposals where
+        MMCosegError: for options out of range; when called, naming an image without proposals where
             they are needed.
 
     Example:
@@ -48,8 +50,7 @@ class InstancesFromMask:
     by_image = True
 
     def __init__(self, shape: Shape = 'mask', min_share: float = 0.1) -> None:
-        if shape not in get_args(Shape):
-            raise ValueError(f'shape must be one of {get_args(Shape)}, got {shape!r}')
+        one_of('shape', shape, Shape)
         self.regions = SalientRegions(min_share)
         self.shape = shape
 
@@ -80,7 +81,7 @@ class InstancesFromMask:
     @staticmethod
     def _proposals(sample: CoSegDataSample, parts: Tensor) -> Tensor:
         if 'proposals' not in sample:
-            raise ValueError(
+            raise MMCosegError(
                 f'{sample.identity} has no object proposals: put ComputeProposals or LoadProposals '
                 "into the pipeline, or use InstancesFromMask(shape='mask')"
             )

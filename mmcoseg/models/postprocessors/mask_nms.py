@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from ...errors import MMCosegError
 from ...registry import TASK_UTILS
 from ..ops.masks import mask_overlaps
 
@@ -20,7 +21,7 @@ class MaskNMS:
             merged; who looks at pictures does not. None: parts stay.
 
     Raises:
-        ValueError: if a limit is not in [0, 1]; when called, if shapes do not fit.
+        MMCosegError: if a limit is not in [0, 1]; when called, if shapes do not fit.
 
     Example:
         >>> masks = torch.tensor([[[1, 1, 1, 0]], [[1, 1, 0, 0]], [[0, 0, 0, 1]]]).bool()
@@ -30,9 +31,9 @@ class MaskNMS:
 
     def __init__(self, iou: float = 0.4, containment: float | None = None) -> None:
         if not 0 <= iou <= 1:
-            raise ValueError(f'iou must be from 0 to 1, got {iou!r}')
+            raise MMCosegError(f'iou must be from 0 to 1, got {iou!r}')
         if containment is not None and not 0 <= containment <= 1:
-            raise ValueError(f'containment must be from 0 to 1, or None, got {containment!r}')
+            raise MMCosegError(f'containment must be from 0 to 1, or None, got {containment!r}')
         self.iou = iou
         self.containment = containment
 
@@ -47,7 +48,7 @@ class MaskNMS:
             (m,) int64, their indices, the best first.
         """
         if masks.ndim != 3 or scores.shape != masks.shape[:1]:
-            raise ValueError(
+            raise MMCosegError(
                 f'masks must be (k, H, W) and scores (k,), got {tuple(masks.shape)} and '
                 f'{tuple(scores.shape)}'
             )

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ...errors import MMCosegError
+
 __all__ = ['check_crf_options', 'dense_crf', 'import_pydensecrf']
 
 
@@ -39,23 +41,23 @@ def dense_crf(
     logit_shift: float = 0.0,
     reference_side: float | None = 500,
 ) -> np.ndarray:
-    """Fit a soft mask to the colours of its image by a fully connected CRF.
+    """Fit a soft mask to the colors of its image by a fully connected CRF.
 
     Mean field inference of Kraehenbuehl and Koltun, "Efficient Inference in Fully Connected CRFs
     with Gaussian Edge Potentials" (NIPS 2011), by pydensecrf. Every iteration sets
 
         Q_i(l) ~ P_i(l) exp( sum_m w_m sum_j K^m_ij / sqrt(D^m_i D^m_j) Q_j(l) ),
 
-    ``D^m_i = sum_j K^m_ij`` (Potts compatibility, normalised; j = i included), with the kernels
+    ``D^m_i = sum_j K^m_ij`` (Potts compatibility, normalized; j = i included), with the kernels
     ``exp(-|p_i - p_j|^2 / 2 sxy^2 - |c_i - c_j|^2 / 2 srgb^2)`` and
-    ``exp(-|p_i - p_j|^2 / 2 sxy^2)`` of positions p and colours c (eq. 3).
+    ``exp(-|p_i - p_j|^2 / 2 sxy^2)`` of positions p and colors c (eq. 3).
 
     Args:
-        image: (H, W, 3) uint8, colours in any order.
+        image: (H, W, 3) uint8, colors in any order.
         prob: (1, H, W), probability of the object, or (K + 1, H, W), of the background and K
             labels; float in [0, 1].
         iterations: number of mean field iterations.
-        bilateral: sxy, srgb and weight of the kernel of positions and colours; None leaves it out.
+        bilateral: sxy, srgb and weight of the kernel of positions and colors; None leaves it out.
         gaussian: sxy and weight of the kernel of positions; None leaves it out.
         clip: lowest and highest probability that the CRF starts from: it cannot undo a certainty.
         logit_shift: added to the logits of the objects before that.
@@ -67,7 +69,7 @@ def dense_crf(
         float32 in [0, 1], of the shape of ``prob``; several labels sum to 1.
 
     Raises:
-        ValueError: for arrays of other kinds, probabilities outside [0, 1], options out of range.
+        MMCosegError: for arrays of other kinds, probabilities outside [0, 1], options out of range.
         ImportError: without pydensecrf.
 
     Example:
@@ -110,37 +112,37 @@ def check_crf_options(
 ) -> None:
     """Raise ValueError, with what is allowed, for options of :func:`dense_crf` out of range."""
     if not isinstance(iterations, int) or iterations < 0:
-        raise ValueError(f'iterations must be a whole number from 0, got {iterations!r}')
+        raise MMCosegError(f'iterations must be a whole number from 0, got {iterations!r}')
     kernels = (('bilateral', bilateral, 'sxy, srgb, weight'), ('gaussian', gaussian, 'sxy, weight'))
     for name, kernel, parts in kernels:
         if kernel is None:
             continue
         fits = len(kernel) == parts.count(',') + 1
         if not fits or not all(width > 0 for width in kernel[:-1]) or not kernel[-1] >= 0:
-            raise ValueError(
+            raise MMCosegError(
                 f'{name} must be ({parts}) with widths above 0 and a weight of at least 0, or '
                 f'None, got {kernel!r}'
             )
     if len(clip) != 2 or not 0 < clip[0] < clip[1] < 1:
-        raise ValueError(f'clip must be (low, high) with 0 < low < high < 1, got {clip!r}')
+        raise MMCosegError(f'clip must be (low, high) with 0 < low < high < 1, got {clip!r}')
     if not abs(logit_shift) <= 50:
-        raise ValueError(f'logit_shift must be from -50 to 50, got {logit_shift!r}')
+        raise MMCosegError(f'logit_shift must be from -50 to 50, got {logit_shift!r}')
     if reference_side is not None and not reference_side > 0:
-        raise ValueError(f'reference_side must be above 0, or None, got {reference_side!r}')
+        raise MMCosegError(f'reference_side must be above 0, or None, got {reference_side!r}')
 
 
 def _check_arrays(image: np.ndarray, prob: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     image, prob = np.asarray(image), np.asarray(prob)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-        raise ValueError(f'the image must be (H, W, 3) uint8, got {image.dtype} {image.shape}')
+        raise MMCosegError(f'the image must be (H, W, 3) uint8, got {image.dtype} {image.shape}')
     if prob.ndim != 3 or prob.shape[1:] != image.shape[:2] or not len(prob):
-        raise ValueError(
+        raise MMCosegError(
             f'the probabilities must be (C, H, W) with the size of the image, {image.shape[:2]}, '
             f'got {prob.shape}'
         )
     # Resizing oversteps by rounding errors; the comparison also finds what is no number.
     if not (prob.min() >= -1e-4 and prob.max() <= 1 + 1e-4):
-        raise ValueError(
+        raise MMCosegError(
             f'probabilities must lie in [0, 1], got values from {prob.min()} to {prob.max()}'
         )
     return image, prob.clip(0, 1)

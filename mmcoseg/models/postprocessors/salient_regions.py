@@ -4,6 +4,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
+from ...errors import MMCosegError
 from ...registry import TASK_UTILS
 
 __all__ = ['SalientRegions']
@@ -26,7 +27,7 @@ class SalientRegions:
         max_regions: at most so many, the largest.
 
     Raises:
-        ValueError: for values out of range.
+        MMCosegError: for values out of range.
 
     Example:
         >>> mask = torch.tensor([[True, True, False, True]])
@@ -37,9 +38,9 @@ class SalientRegions:
 
     def __init__(self, min_share: float = 0.1, max_regions: int = 32) -> None:
         if not 0 <= min_share <= 1:
-            raise ValueError(f'min_share must be from 0 to 1, got {min_share!r}')
+            raise MMCosegError(f'min_share must be from 0 to 1, got {min_share!r}')
         if not isinstance(max_regions, int) or max_regions < 1:
-            raise ValueError(f'max_regions must be a positive integer, got {max_regions!r}')
+            raise MMCosegError(f'max_regions must be a positive integer, got {max_regions!r}')
         self.min_share = min_share
         self.max_regions = max_regions
 

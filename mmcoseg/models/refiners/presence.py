@@ -15,7 +15,7 @@ __all__ = ['PrototypePresence']
 class PrototypePresence(BaseModule):
     """Presence by how like the others' objects an image's own object is.
 
-    The mean of the l2-normalised descriptors of what the soft map covers in an image is compared
+    The mean of the l2-normalized descriptors of what the soft map covers in an image is compared
     (cosine, after the group's mean background is taken off) with the mean of those of the other
     images. The score is a logistic function of it.
 
@@ -40,7 +40,7 @@ class PrototypePresence(BaseModule):
         self.scale = scale
 
     def encode(self, feats: tuple[Tensor, ...]) -> Tensor:
-        """The chosen level as it is, (n, d, h, w): as cues have it, who then share its codes."""
+        """The chosen level as it is, (n, d, h, w): as cues have it, who then share its descriptors."""
         return feats[self.level]
 
     def forward(self, prob: Tensor, context: GroupContext) -> Tensor:
@@ -48,14 +48,14 @@ class PrototypePresence(BaseModule):
 
         Args:
             prob: soft maps (N, 1, h', w').
-            context: with this module's codes.
+            context: with this module's descriptors.
         """
-        codes = context.own
-        if len(codes) == 1:
+        descriptors = context.own
+        if len(descriptors) == 1:
             return torch.ones(1)
-        maps = F.adaptive_avg_pool2d(prob.float(), codes.shape[-2:]).to(codes.device)
+        maps = F.adaptive_avg_pool2d(prob.float(), descriptors.shape[-2:]).to(descriptors.device)
         objects, backgrounds = [], []
-        for code, weight in zip(codes, maps):
+        for code, weight in zip(descriptors, maps):
             code = F.normalize(code.float(), dim=0)
             objects.append((code * weight).sum(dim=(1, 2)) / weight.sum().clamp(min=1e-3))
             backgrounds.append(

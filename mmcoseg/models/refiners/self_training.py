@@ -8,6 +8,7 @@ from mmengine.model import BaseModule
 from torch import Tensor
 from torch.nn import functional as F
 
+from ...errors import MMCosegError
 from ...registry import MODELS, TASK_UTILS
 from ..ops.class_clustering import class_discriminants
 from ..ops.discriminant import group_discriminant
@@ -30,7 +31,7 @@ class SelfTraining(BaseModule):
     discriminant analysis of all classes at once, each of which covers as much of the group as its
     targets did.
 
-    Locations are l2-normalised level by level, so that each level counts the same.
+    Locations are l2-normalized level by level, so that each level counts the same.
 
     Args:
         levels: indices of the backbone's levels that are learned from, of one resolution.
@@ -46,7 +47,7 @@ class SelfTraining(BaseModule):
             None: the maps themselves.
 
     Raises:
-        ValueError: for options out of range.
+        MMCosegError: for options out of range.
     """
 
     rotation_invariant = True
@@ -66,14 +67,14 @@ class SelfTraining(BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         if rounds < 1:
-            raise ValueError(f'rounds must be at least 1, got {rounds}')
+            raise MMCosegError(f'rounds must be at least 1, got {rounds}')
         if not area > 0 or not slope > 0 or not ridge >= 0:
-            raise ValueError(
+            raise MMCosegError(
                 f'area and slope must be above 0 and ridge at least 0, got area={area}, '
                 f'slope={slope}, ridge={ridge}'
             )
         if len(keep) != 2 or not all(0 <= weight < 1 for weight in keep):
-            raise ValueError(f'keep must be two weights from 0 to below 1, got {keep!r}')
+            raise MMCosegError(f'keep must be two weights from 0 to below 1, got {keep!r}')
         self.levels = tuple(levels)
         self.rounds = rounds
         self.ridge = ridge
@@ -83,18 +84,18 @@ class SelfTraining(BaseModule):
         self.targets = TASK_UTILS.build(dict(targets)) if targets else None
 
     def encode(self, feats: tuple[Tensor, ...]) -> Tensor:
-        """The chosen levels, each location normalised: (n, sum d, h, w)."""
+        """The chosen levels, each location normalized: (n, sum d, h, w)."""
         return torch.cat([F.normalize(feats[level], dim=1) for level in self.levels], dim=1)
 
     def forward(self, prob: Tensor, context: GroupContext) -> Tensor:
-        """Soft maps (N, C, h, w) at the resolution of the codes.
+        """Soft maps (N, C, h, w) at the resolution of the descriptors.
 
         Args:
             prob: soft maps (N, C, h', w'), of one object (C = 1) or of background and classes.
-            context: with this refiner's codes.
+            context: with this refiner's descriptors.
         """
-        codes = context.own
-        shape = tuple(codes.shape[-2:])
+        descriptors = context.own
+        shape = tuple(descriptors.shape[-2:])
         given = prob
         if tuple(prob.shape[-2:]) != shape:
             given = F.interpolate(prob, size=shape, mode='bilinear', align_corners=False)
@@ -102,12 +103,12 @@ class SelfTraining(BaseModule):
         for number in range(self.rounds):
             last = number == self.rounds - 1
             target = self._draw(current, context)
-            learned = self._learn(codes, target, self.area if last else 1)
+            learned = self._learn(descriptors, target, self.area if last else 1)
             weight = self.keep[1] if last else self.keep[0]
             current = weight * given + (1 - weight) * learned.to(given.device)
         return current
 
-    def _learn(self, codes: Tensor, target: Tensor, area: float) -> Tensor:
+    def _learn(self, descriptors: Tensor, target: Tensor, area: float) -> Tensor:
         """Soft maps (N, C, h, w) by what tells the targets (N, C, h, w) apart.
 
         Args:
@@ -115,12 +116,12 @@ class SelfTraining(BaseModule):
         """
         soft = target.clamp(0.02, 0.98)
         if target.shape[1] == 1:
-            values, _ = group_discriminant(codes, soft[:, 0], self.ridge)
-            # Centred: what is the same everywhere must not exceed what match_area can undo.
+            values, _ = group_discriminant(descriptors, soft[:, 0], self.ridge)
+            # Centered: what is the same everywhere must not exceed what match_area can undo.
             values = values - values.mean()
             logits = self.slope * values / values.std(correction=0).clamp(min=1e-6)
             return torch.sigmoid(match_area(logits, float(target.mean() * area)))
-        learned = class_discriminants(codes, soft / soft.sum(dim=1, keepdim=True), self.ridge)
+        learned = class_discriminants(descriptors, soft / soft.sum(dim=1, keepdim=True), self.ridge)
         shares = target.mean(dim=(0, 2, 3)).double()
         shares[1:] *= area
         return match_areas(learned, (shares / shares.sum()).to(learned.device))
@@ -188,10 +189,10 @@ def _array(image: Tensor) -> np.ndarray:
     """An image (3, H, W) uint8 as OpenCV has it.
 
     Raises:
-        TypeError: if it has been normalised.
+        MMCosegError: if it has been normalized.
     """
     if image.dtype != torch.uint8:
-        raise TypeError(
+        raise MMCosegError(
             'SelfTraining draws its targets on the images themselves: set '
             'model.data_preprocessor.defer=True, so that they arrive as they are, or targets=None'
         )

@@ -1,13 +1,14 @@
 """From one foreground to the classes that recur in it."""
 
 from collections.abc import Sequence
-from typing import get_args
 
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor
 from torch.nn import functional as F
 
+from ...errors import MMCosegError
+from ...options import one_of
 from ...registry import MODELS
 from ...structures import GroupDataSample, NumClasses, check_num_classes, num_classes_of
 from ..ops.class_clustering import ClassMethod, class_discriminants, cluster_classes
@@ -35,7 +36,7 @@ class SplitClasses(BaseModule):
             (:func:`~mmcoseg.models.ops.count_classes`), which becomes the group's metainfo
             ``class_count``.
         levels: indices of the backbone's levels that are looked at, of one resolution; locations
-            are l2-normalised level by level, so that each level counts the same.
+            are l2-normalized level by level, so that each level counts the same.
         method, num_clusters, num_seeds, num_components: of ``cluster_classes``.
         rounds: of learning; 0 for none.
         ridge: of :func:`~mmcoseg.models.ops.class_discriminants`.
@@ -44,11 +45,11 @@ class SplitClasses(BaseModule):
         max_classes: the largest K of ``'auto'``.
 
     Raises:
-        ValueError: for options out of range; while working, if it is not known how many classes a
+        MMCosegError: for options out of range; while working, if it is not known how many classes a
             group has, or they are too many for ``num_clusters``.
     """
 
-    # Codes are centred over the group before anything else.
+    # Codes are centered over the group before anything else.
     rotation_invariant = True
 
     def __init__(
@@ -68,17 +69,16 @@ class SplitClasses(BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         check_num_classes(num_classes)
-        if method not in get_args(ClassMethod):
-            raise ValueError(f'method must be one of {get_args(ClassMethod)}, got {method!r}')
+        one_of('method', method, ClassMethod)
         most = dict(data=1, auto=min(max_classes, MOST_CLASSES)).get(num_classes, num_classes)
         if num_clusters <= most or num_seeds < 1 or rounds < 0 or max_classes < 1:
-            raise ValueError(
+            raise MMCosegError(
                 'num_seeds and max_classes must be at least 1, num_clusters more than there may be '
                 f'classes (num_classes={num_classes!r}: {most}), and rounds at least 0; got '
                 f'{num_seeds}, {max_classes}, {num_clusters}, {rounds}'
             )
         if not 0 <= keep <= 1 or ridge < 0:
-            raise ValueError(f'keep must be from 0 to 1 and ridge from 0, got {keep} and {ridge}')
+            raise MMCosegError(f'keep must be from 0 to 1 and ridge from 0, got {keep} and {ridge}')
         self.num_classes = num_classes
         self.max_classes = max_classes
         self.levels = tuple(levels)
@@ -94,42 +94,44 @@ class SplitClasses(BaseModule):
         )
 
     def encode(self, feats: tuple[Tensor, ...]) -> Tensor:
-        """The chosen levels, each location normalised: (n, sum d, h, w)."""
+        """The chosen levels, each location normalized: (n, sum d, h, w)."""
         return torch.cat([F.normalize(feats[level], dim=1) for level in self.levels], dim=1)
 
     def forward(self, prob: Tensor, context: GroupContext) -> Tensor:
-        """Soft maps (N, K + 1, h, w) at the resolution of the codes, each location's sum 1.
+        """Soft maps (N, K + 1, h, w) at the resolution of the descriptors, each location's sum 1.
 
         Args:
             prob: of the foreground, (N, 1, h', w').
-            context: with this refiner's codes.
+            context: with this refiner's descriptors.
         """
-        codes = context.own
-        shape = tuple(codes.shape[-2:])
+        descriptors = context.own
+        shape = tuple(descriptors.shape[-2:])
         foreground = prob.float().cpu()
         if tuple(prob.shape[-2:]) != shape:
             foreground = F.interpolate(
                 foreground, size=shape, mode='bilinear', align_corners=False, antialias=True
             )
-        num_classes = self._num_classes_of(context.group, codes, foreground[:, 0])
+        num_classes = self._num_classes_of(context.group, descriptors, foreground[:, 0])
         if num_classes == 1 and self.options['method'] == 'objects':
-            return torch.cat([1 - foreground, foreground], dim=1).to(codes.device)
-        clusters = cluster_classes(codes, foreground[:, 0], num_classes, **self.options)
+            return torch.cat([1 - foreground, foreground], dim=1).to(descriptors.device)
+        clusters = cluster_classes(descriptors, foreground[:, 0], num_classes, **self.options)
         current = clusters
         for _ in range(self.rounds):
-            learned = class_discriminants(codes, current, self.ridge)
+            learned = class_discriminants(descriptors, current, self.ridge)
             current = self.keep * clusters + (1 - self.keep) * learned
         return with_foreground(current, foreground.to(current.device)) if self.union else current
 
-    def _num_classes_of(self, group: GroupDataSample, codes: Tensor, foreground: Tensor) -> int:
+    def _num_classes_of(
+        self, group: GroupDataSample, descriptors: Tensor, foreground: Tensor
+    ) -> int:
         """K of a group; where it is estimated, the group is told."""
         if self.num_classes == 'auto':
-            count = count_classes(codes, foreground, self.max_classes)
+            count = count_classes(descriptors, foreground, self.max_classes)
             group.set_metainfo(dict(class_count=count))
             return count.num_classes
         number = num_classes_of(group, self.num_classes)
         if number >= self.options['num_clusters']:
-            raise ValueError(
+            raise MMCosegError(
                 f'the group {group.get("group")!r} has {number} classes, too many for '
                 f'num_clusters={self.options["num_clusters"]} of SplitClasses: set it to '
                 f'{number + 1} or more'

@@ -3,7 +3,7 @@
 from .base import BaseCoSegmentor
 from .class_agnostic_ssnm import ClassAgnosticSSNM
 from .deepco3 import DeepCO3
-from .mc_coseg import MultiClassCoSeg
+from .mccoseg import MultiClassCoSeg
 from .ssnm import SSNM, wrap_around_groups
 from .training_free import TrainingFreeCoSegmentor
 

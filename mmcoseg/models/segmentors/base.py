@@ -8,6 +8,7 @@ from mmengine.model import BaseModel
 from mmengine.structures import PixelData
 from torch import Tensor
 
+from ...errors import MMCosegError
 from ...registry import MODELS, TASK_UTILS
 from ...structures import CoSegDataSample, GroupDataSample, GroupSampleList
 from ..ops import mask_of_prob
@@ -63,7 +64,7 @@ class BaseCoSegmentor(BaseModel, metaclass=ABCMeta):
                 predictions, ``'tensor'`` for the network's raw output.
 
         Raises:
-            ValueError: for any other mode; for a loss whose name keeps it from being trained.
+            MMCosegError: for any other mode; for a loss whose name keeps it from being trained.
         """
         if mode == 'loss':
             losses = self.loss(inputs, data_samples)
@@ -73,7 +74,7 @@ class BaseCoSegmentor(BaseModel, metaclass=ABCMeta):
             return self.predict(inputs, data_samples)
         if mode == 'tensor':
             return self._forward(inputs, data_samples)
-        raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}")
+        raise MMCosegError(f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}")
 
     @abstractmethod
     def loss(self, inputs: Tensor, data_samples: GroupSampleList) -> dict[str, Tensor]:
@@ -88,7 +89,7 @@ class BaseCoSegmentor(BaseModel, metaclass=ABCMeta):
         """The raw output for all images."""
 
     def prepare_group(self, inputs: Tensor, data_samples: GroupSampleList) -> None:
-        """Look at a whole group before the model is optimised on mini-batches of it.
+        """Look at a whole group before the model is optimized on mini-batches of it.
 
         Args:
             inputs, data_samples: of one group, as for :meth:`predict`; not to be changed.
@@ -146,11 +147,11 @@ class BaseCoSegmentor(BaseModel, metaclass=ABCMeta):
             return tuple(images.shape[-2:])
         return self.data_preprocessor.padded_size(images)
 
-    def _normalised(self, images: Tensor | Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+    def _normalized(self, images: Tensor | Sequence[Tensor], size: tuple[int, int]) -> Tensor:
         """Images of a preprocessor, deferred or not, as the network takes them."""
         if isinstance(images, Tensor):
             return images
-        return self.data_preprocessor.normalise(images, size)
+        return self.data_preprocessor.normalize(images, size)
 
     @property
     def by_image(self) -> bool:
@@ -171,14 +172,14 @@ def _require_trained(losses: dict[str, Tensor | Sequence[Tensor]]) -> None:
     What has no derivative, or is 0, is a figure for the log.
 
     Raises:
-        ValueError: naming it.
+        MMCosegError: naming it.
     """
     for name, value in losses.items():
         if name.startswith('loss'):
             continue
         parts = [value] if isinstance(value, Tensor) else value
         if any(isinstance(part, Tensor) and part.requires_grad and part.any() for part in parts):
-            raise ValueError(
+            raise MMCosegError(
                 f'the loss {name!r} would be logged but not trained, since its name does not start '
                 f"with 'loss': return it as 'loss_{name}', or detached if it is only for the log"
             )
@@ -191,12 +192,12 @@ def require_one_size(data_samples: GroupSampleList, size: tuple[int, int]) -> No
         size: height and width of the batch.
 
     Raises:
-        ValueError: naming the first image of another size.
+        MMCosegError: naming the first image of another size.
     """
     for group in data_samples:
         for sample in group:
             if tuple(sample.metainfo.get('img_shape', size)[:2]) != tuple(size):
-                raise ValueError(
+                raise MMCosegError(
                     f'{sample.identity} is {sample.img_shape}, others of the batch {tuple(size)}; '
                     'resize to one size in the training pipeline'
                 )
@@ -206,19 +207,19 @@ def ground_truth_of(data_samples: GroupSampleList) -> Tensor:
     """Masks of all images, (sum N, H, W) int64.
 
     Raises:
-        ValueError: naming the image that has none, or whose size differs from the first one's.
+        MMCosegError: naming the image that has none, or whose size differs from the first one's.
     """
     masks = []
     for group in data_samples:
         for sample in group:
             if 'gt_sem_seg' not in sample:
-                raise ValueError(
+                raise MMCosegError(
                     f'{sample.identity} has no ground truth to train on; put a mask file in place '
                     'and LoadCoSegMask into the training pipeline'
                 )
             masks.append(sample.gt_sem_seg.data[0])
             if masks[-1].shape != masks[0].shape:
-                raise ValueError(
+                raise MMCosegError(
                     f'{sample.identity} has a mask of {tuple(masks[-1].shape)}, the batch one of '
                     f'{tuple(masks[0].shape)}; resize or crop to one size in the training pipeline'
                 )

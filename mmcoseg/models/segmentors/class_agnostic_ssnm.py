@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ...errors import MMCosegError
 from ...registry import MODELS
 from ...structures import GroupSampleList, group_sizes_of
 from ..necks.modulator import Modulation, Modulator
@@ -37,7 +38,7 @@ class ClassAgnosticSSNM(SSNM):
         rounds: how often modulators and head act, at least 1.
 
     Raises:
-        ValueError: for wrong arguments, or modulators with losses of their own, which are not
+        MMCosegError: for wrong arguments, or modulators with losses of their own, which are not
             trained here.
     """
 
@@ -50,10 +51,10 @@ class ClassAgnosticSSNM(SSNM):
         **kwargs,
     ) -> None:
         if rounds < 1:
-            raise ValueError(f'rounds must be at least 1, got {rounds}')
+            raise MMCosegError(f'rounds must be at least 1, got {rounds}')
         unknown = set(modulators) - {'spatial', 'semantic'}
         if unknown:
-            raise ValueError(
+            raise MMCosegError(
                 f"ClassAgnosticSSNM has the modulators 'spatial' and 'semantic', got {unknown}"
             )
         present = sum(cfg is not None for cfg in modulators.values())
@@ -63,7 +64,7 @@ class ClassAgnosticSSNM(SSNM):
         for name, modulator in self.modulators.items():
             own = type(modulator).loss is not Modulator.loss
             if own and getattr(modulator, 'loss_weight', None) != 0:
-                raise ValueError(
+                raise MMCosegError(
                     f'model.modulators.{name}: {type(modulator).__name__} has a loss of its own, '
                     'which ClassAgnosticSSNM does not train; choose a modulator without one, or '
                     f'set model.modulators.{name}.loss_weight=0'
@@ -76,13 +77,13 @@ class ClassAgnosticSSNM(SSNM):
         target = ground_truth_of(data_samples)
         feats = self.extract_feat(inputs)
         levels = self.neck(feats)
-        codes = self._encode_both(feats, levels)
+        descriptors = self._encode_both(feats, levels)
         spatial = self._prior(data_samples, levels[-1])
         if spatial is None:
-            spatial = self._spatial(codes, group_sizes, levels[-1])
+            spatial = self._spatial(descriptors, group_sizes, levels[-1])
         estimate, losses = None, {}
         for _ in range(self.rounds):
-            cues = self._cues(codes, group_sizes, spatial, estimate)
+            cues = self._cues(descriptors, group_sizes, spatial, estimate)
             logits = self.decode_head(levels, cues)
             for name, value in self.decode_head.loss_by_feat(logits, target).items():
                 losses[name] = losses.get(name, 0) + value / self.rounds
@@ -94,20 +95,22 @@ class ClassAgnosticSSNM(SSNM):
         group_sizes = [len(inputs)] if data_samples is None else group_sizes_of(data_samples)
         feats = self.extract_feat(inputs)
         levels = self.neck(feats)
-        codes = self._encode_both(feats, levels)
-        spatial = self._spatial(codes, group_sizes, levels[-1])
+        descriptors = self._encode_both(feats, levels)
+        spatial = self._spatial(descriptors, group_sizes, levels[-1])
         estimate = None
         for _ in range(self.rounds):
-            cues = self._cues(codes, group_sizes, spatial, estimate)
+            cues = self._cues(descriptors, group_sizes, spatial, estimate)
             logits = self.decode_head(levels, cues)
             estimate = self.decode_head.predict_by_feat(logits, cues.shape[-2:])
         return logits[0]
 
-    def _spatial(self, codes: dict[str, Tensor], group_sizes: list[int], like: Tensor) -> Tensor:
+    def _spatial(
+        self, descriptors: dict[str, Tensor], group_sizes: list[int], like: Tensor
+    ) -> Tensor:
         """The first estimate of the object, (sum N, 1, h, w): S, or the middle of the images."""
         if 'spatial' in self.modulators:
             modulator = self.modulators['spatial']
-            return modulator.modulate_group(codes['spatial'], group_sizes, Modulation()).shift
+            return modulator.modulate_group(descriptors['spatial'], group_sizes, Modulation()).shift
         middle = border_distance(like) > 0.4
         return 0.1 + 0.8 * middle.to(like.dtype)
 
@@ -126,13 +129,13 @@ class ClassAgnosticSSNM(SSNM):
     def _encode_both(
         self, feats: tuple[Tensor, ...], levels: tuple[Tensor, ...]
     ) -> dict[str, Tensor]:
-        """The modulators' codes: S is found on raw features, gamma on whitened ones."""
+        """The modulators' descriptors: S is found on raw features, gamma on whitened ones."""
         inputs = dict(spatial=feats, semantic=levels)
         return {name: modulator.encode(inputs[name]) for name, modulator in self.modulators.items()}
 
     def _cues(
         self,
-        codes: dict[str, Tensor],
+        descriptors: dict[str, Tensor],
         group_sizes: list[int],
         spatial: Tensor,
         estimate: Tensor | None,
@@ -149,10 +152,12 @@ class ClassAgnosticSSNM(SSNM):
         if 'semantic' in self.modulators:
             previous = Modulation(shift=spatial if estimate is None else estimate)
             modulator = self.modulators['semantic']
-            cues.append(modulator.modulate_group(codes['semantic'], group_sizes, previous).shift)
+            cues.append(
+                modulator.modulate_group(descriptors['semantic'], group_sizes, previous).shift
+            )
         return torch.cat(cues, dim=1)
 
-    def spatial_codes(self, images: Tensor) -> Tensor:
+    def spatial_descriptors(self, images: Tensor) -> Tensor:
         """What S of a group is found on: the mean over the images and their mirror images.
 
         Args:
@@ -174,14 +179,14 @@ class ClassAgnosticSSNM(SSNM):
         if self.test_cfg.flip:
             views.append(_View(self, [chunk.flip(-1) for chunk in chunks], keep))
         members, group_sizes = self._groups_for(len(images))
-        spatial_codes = {}
+        spatial_descriptors = {}
         if 'spatial' in self.modulators:
-            codes = [view.codes.pop('spatial') for view in views]
-            if len(codes) == 2:
-                codes = [(codes[0] + codes[1].flip(-1)) / 2]
-            spatial_codes['spatial'] = codes[0][members]
+            descriptors = [view.descriptors.pop('spatial') for view in views]
+            if len(descriptors) == 2:
+                descriptors = [(descriptors[0] + descriptors[1].flip(-1)) / 2]
+            spatial_descriptors['spatial'] = descriptors[0][members]
         like = images.new_empty(len(members), 1, *views[0].size)
-        spatial = self._spatial(spatial_codes, group_sizes, like)
+        spatial = self._spatial(spatial_descriptors, group_sizes, like)
         probs = [
             self._predict_view(view, members, group_sizes, s, images.shape[-2:])
             for view, s in zip(views, (spatial, spatial.flip(-1)))
@@ -197,12 +202,12 @@ class ClassAgnosticSSNM(SSNM):
         size: tuple[int, int],
     ) -> Tensor:
         """All rounds on one direction of a group: (N, 1, *size)."""
-        codes = {name: code[members] for name, code in view.codes.items()}
+        descriptors = {name: code[members] for name, code in view.descriptors.items()}
         estimate = None
         for number in range(self.rounds):
             last = number == self.rounds - 1
             # Members behind the group's own images are fillers, which repeat its first ones.
-            cues = self._cues(codes, group_sizes, spatial, estimate)[: view.num_images]
+            cues = self._cues(descriptors, group_sizes, spatial, estimate)[: view.num_images]
             probs = [
                 self.decode_head.predict_by_feat(
                     self.decode_head(levels, part), size if last else view.size
@@ -216,22 +221,24 @@ class ClassAgnosticSSNM(SSNM):
 
 
 class _View:
-    """One direction of a group in prediction: its modulators' codes, and its levels by chunks."""
+    """One direction of a group in prediction: its modulators' descriptors, and its levels by chunks."""
 
     def __init__(self, model: ClassAgnosticSSNM, chunks: Sequence[Tensor], keep: bool) -> None:
         self.model = model
         self.chunks = chunks
         self.num_images = sum(len(chunk) for chunk in chunks)
         self.kept: list[tuple[Tensor, ...]] = []
-        codes = []
+        descriptors = []
         for chunk in chunks:
             feats = model.extract_feat(chunk)
             levels = model.neck(feats)
-            codes.append(model._encode_both(feats, levels))
+            descriptors.append(model._encode_both(feats, levels))
             if keep:
                 self.kept.append(levels)
         self.size = tuple(levels[-1].shape[-2:])
-        self.codes = {name: torch.cat([code[name] for code in codes]) for name in codes[0]}
+        self.descriptors = {
+            name: torch.cat([code[name] for code in descriptors]) for name in descriptors[0]
+        }
 
     def levels(self) -> Iterator[tuple[Tensor, ...]]:
         """The levels of each chunk."""

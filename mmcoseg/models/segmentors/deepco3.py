@@ -9,6 +9,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...errors import MMCosegError
 from ...registry import MODELS, TASK_UTILS
 from ...structures import CoSegDataSample, GroupDataSample, GroupSampleList, group_sizes_of
 from ..losses import build_loss
@@ -25,7 +26,7 @@ LOSSES = ('co_peak', 'affinity', 'saliency')
 
 @MODELS.register_module()
 class DeepCO3(BaseCoSegmentor):
-    """A network optimised on the very images of one group, and read out by its peaks.
+    """A network optimized on the very images of one group, and read out by its peaks.
 
     A head on the backbone's features gives a coarse co-saliency map and the same at the image's
     size. The objective (Eq. 1) is the sum of three losses over a mini-batch of a group's images.
@@ -49,7 +50,7 @@ class DeepCO3(BaseCoSegmentor):
         prior: config of a segmentor that needs no training. Its soft maps of the whole group stand
             in for the images' own saliency in the loss, and its presence is the prediction's. Not
             in the paper.
-        feature_cache: number of images whose features are kept while a group is optimised, for a
+        feature_cache: number of images whose features are kept while a group is optimized, for a
             backbone that is not trained.
         test_cfg: how to predict:
 
@@ -64,7 +65,7 @@ class DeepCO3(BaseCoSegmentor):
             - ``threshold``: co-saliency from which a pixel is object.
 
     Raises:
-        ValueError: for unknown losses, none at all, unknown keys or values of ``test_cfg``, a
+        MMCosegError: for unknown losses, none at all, unknown keys or values of ``test_cfg``, a
             feature cache with a backbone that is trained, or a prior that takes images otherwise.
     """
 
@@ -88,7 +89,7 @@ class DeepCO3(BaseCoSegmentor):
         unknown = sorted(set(losses) - set(LOSSES))
         losses = {name: cfg for name, cfg in losses.items() if cfg and not _weighs_nothing(cfg)}
         if unknown or not losses:
-            raise ValueError(
+            raise MMCosegError(
                 f'model.losses must have at least one of {LOSSES}, and no other; got {list(losses)}'
             )
         self.backbone = MODELS.build(backbone)
@@ -105,14 +106,14 @@ class DeepCO3(BaseCoSegmentor):
         self.regions = TASK_UTILS.build(regions) if regions else None
         self.prior = MODELS.build(prior) if prior else None
         if prior and self.prior.data_preprocessor.defer != self.data_preprocessor.defer:
-            raise ValueError(
+            raise MMCosegError(
                 'model.prior gets the images as the model does: give both the same '
                 'data_preprocessor, with the same defer'
             )
         stage = self.test_cfg.heat_stage
         stages = getattr(self.backbone, 'early_stages', [])
         if stage is not None and stage not in stages:
-            raise ValueError(
+            raise MMCosegError(
                 f'model.test_cfg.heat_stage must be None or a stage of the backbone that is not '
                 f'behind its first level, one of {stages}; got {stage!r}'
             )
@@ -165,9 +166,9 @@ class DeepCO3(BaseCoSegmentor):
             data_samples: the mini-batches; for the saliency loss, with ``saliency``.
 
         Raises:
-            ValueError: naming an image that is smaller than the others, or has no saliency.
+            MMCosegError: naming an image that is smaller than the others, or has no saliency.
         """
-        inputs = self._normalised(inputs, self._network_size(inputs))
+        inputs = self._normalized(inputs, self._network_size(inputs))
         size, group_sizes = inputs.shape[-2:], group_sizes_of(data_samples)
         samples = [sample for group in data_samples for sample in group]
         require_one_size(data_samples, size)
@@ -188,7 +189,7 @@ class DeepCO3(BaseCoSegmentor):
         self, inputs: Tensor | Sequence[Tensor], data_samples: GroupSampleList | None = None
     ) -> Tensor:
         """Logits (sum N, 1, H', W') at about the images' size."""
-        feats = self.extract_feat(self._normalised(inputs, self._network_size(inputs)))
+        feats = self.extract_feat(self._normalized(inputs, self._network_size(inputs)))
         return self.decode_head(feats, self.decode_head.coarse_logits(feats))
 
     @torch.no_grad()
@@ -207,7 +208,7 @@ class DeepCO3(BaseCoSegmentor):
             data_samples: groups; with a ranking, with ``proposals``.
 
         Raises:
-            ValueError: naming an image without proposals.
+            MMCosegError: naming an image without proposals.
         """
         samples = [sample for group in data_samples for sample in group]
         labels = [_label_of(group) for group in data_samples for _ in group]
@@ -215,7 +216,7 @@ class DeepCO3(BaseCoSegmentor):
         probs = []
         for start in range(0, len(samples), self.test_cfg.chunk_size):
             some = slice(start, start + self.test_cfg.chunk_size)
-            images = self._normalised(inputs[some], size)
+            images = self._normalized(inputs[some], size)
             feats = self._features(images)
             coarse = self.decode_head.coarse_logits(feats)
             fine = self.decode_head.predict_by_feat(self.decode_head(feats, coarse), size)
@@ -271,7 +272,7 @@ class DeepCO3(BaseCoSegmentor):
     ) -> None:
         """Note which proposals are the instances; their masks are made in :meth:`complete`."""
         if 'proposals' not in sample:
-            raise ValueError(
+            raise MMCosegError(
                 f'{sample.identity} has no object proposals: put ComputeProposals or LoadProposals '
                 'into the pipeline, or set model.ranking=None to do without instances'
             )
@@ -341,15 +342,15 @@ class DeepCO3(BaseCoSegmentor):
         for sample in samples:
             if self.prior is not None:
                 if sample.identity not in self._priors:
-                    raise ValueError(
+                    raise MMCosegError(
                         f'{sample.identity} is not of the group that model.prior has seen: '
-                        'optimise by GroupOptimizationLoop, or call prepare_group before'
+                        'optimize by GroupOptimizationLoop, or call prepare_group before'
                     )
                 maps.append(flipped_as(sample, self._priors[sample.identity]))
             elif 'saliency' in sample:
                 maps.append(sample.saliency.data[None])
             else:
-                raise ValueError(
+                raise MMCosegError(
                     f'{sample.identity} has no saliency: put ComputeSaliency into the training '
                     'pipeline, or set model.losses.saliency=None'
                 )
@@ -392,7 +393,7 @@ def complete_test_cfg(test_cfg: dict | None) -> ConfigDict:
     )
     unknown = set(test_cfg or {}) - set(complete)
     if unknown:
-        raise ValueError(
+        raise MMCosegError(
             f'unknown keys in model.test_cfg: {sorted(unknown)}; known: {sorted(complete)}'
         )
     complete.update(test_cfg or {})
@@ -401,5 +402,5 @@ def complete_test_cfg(test_cfg: dict | None) -> ConfigDict:
         if (value is None and key != 'max_peaks') or (
             value is not None and (not isinstance(value, int) or value < 1)
         ):
-            raise ValueError(f'model.test_cfg.{key} must be a positive integer, got {value!r}')
+            raise MMCosegError(f'model.test_cfg.{key} must be a positive integer, got {value!r}')
     return complete

@@ -6,6 +6,7 @@ from hashlib import blake2b
 import torch
 from torch import Tensor, nn
 
+from ...errors import MMCosegError
 from ..ops.precision import without_autocast
 
 __all__ = ['FeatureCache']
@@ -38,10 +39,10 @@ class FeatureCache:
         """A cache for a segmentor's backbone, or None for a capacity of 0.
 
         Raises:
-            ValueError: if the backbone is trained, so that kept features would grow old.
+            MMCosegError: if the backbone is trained, so that kept features would grow old.
         """
         if capacity and any(p.requires_grad for p in backbone.parameters()):
-            raise ValueError(
+            raise MMCosegError(
                 'features can be kept only of a frozen backbone: set model.feature_cache=0, or '
                 'model.backbone.frozen_stages to all stages'
             )

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..ops.spectral import second_moments
 
-__all__ = ['FeatureStore', 'uncentred_basis']
+__all__ = ['FeatureStore', 'uncentered_basis']
 
 _LARGEST = torch.finfo(torch.float16).max
 
@@ -29,7 +29,7 @@ class FeatureStore:
         >>> store = FeatureStore(num_images=3, memory_limit=0)
         >>> store.put([2, 0], torch.ones(2, 4, 5, 6))
         >>> store.put([1], torch.zeros(1, 4, 5, 6))
-        >>> store.codes().shape, store.codes()[:, 0, 0, 0].tolist()
+        >>> store.descriptors().shape, store.descriptors()[:, 0, 0, 0].tolist()
         (torch.Size([3, 4, 5, 6]), [1.0, 0.0, 1.0])
     """
 
@@ -41,21 +41,23 @@ class FeatureStore:
         self._mapped: np.memmap | None = None
         self._shape: tuple[int, ...] = ()
 
-    def put(self, indices: Sequence[int], codes: Tensor) -> None:
-        """Keep the codes (n, d, h, w) of the images with these indices.
+    def put(self, indices: Sequence[int], descriptors: Tensor) -> None:
+        """Keep the descriptors (n, d, h, w) of the images with these indices.
 
         Raises:
             OSError: if the disk of the temporary folder is full.
         """
         # Locations before channels: as rows of descriptors they are then a view.
-        codes = codes.permute(0, 2, 3, 1).clamp(-_LARGEST, _LARGEST).half().cpu().contiguous()
+        descriptors = (
+            descriptors.permute(0, 2, 3, 1).clamp(-_LARGEST, _LARGEST).half().cpu().contiguous()
+        )
         if not self._shape:
-            self._start(tuple(codes.shape[1:]))
+            self._start(tuple(descriptors.shape[1:]))
         if self._memory is not None:
-            self._memory[list(indices)] = codes
+            self._memory[list(indices)] = descriptors
             return
         # Not through a memory map, with which a full disk would kill the process.
-        for index, image in zip(indices, codes):
+        for index, image in zip(indices, descriptors):
             self._file.seek(index * image.nbytes)
             self._file.write(image.numpy().data)
 
@@ -66,8 +68,8 @@ class FeatureStore:
         else:
             self._file = TemporaryFile(prefix='mmcoseg-')
 
-    def codes(self) -> Tensor:
-        """All codes, (N, d, h, w) float16; a file's pages are read when they are looked at."""
+    def descriptors(self) -> Tensor:
+        """All descriptors, (N, d, h, w) float16; a file's pages are read when they are looked at."""
         if self._memory is None:
             if self._mapped is None:
                 self._file.flush()
@@ -79,23 +81,23 @@ class FeatureStore:
     def page_out(self) -> None:
         """Take what lies in a file out of memory until it is looked at again.
 
-        What somebody may have written into the codes is lost.
+        What somebody may have written into the descriptors is lost.
         """
         advice = getattr(mmap, 'MADV_DONTNEED', None)  # not on Windows
         if self._mapped is not None and advice is not None:
             self._mapped._mmap.madvise(advice)
 
 
-def uncentred_basis(codes: Tensor, channels: int, max_rows: int = 16_384) -> Tensor:
-    """The directions in which codes are largest: an orthonormal basis, (d, channels).
+def uncentered_basis(descriptors: Tensor, channels: int, max_rows: int = 16_384) -> Tensor:
+    """The directions in which descriptors are largest: an orthonormal basis, (d, channels).
 
-    Uncentred, so that lengths and angles of descriptors are kept as well as they can be.
+    Uncentered, so that lengths and angles of descriptors are kept as well as they can be.
 
     Args:
-        codes: (n, d, h, w); of more locations than ``max_rows``, an evenly strided part is used.
+        descriptors: (n, d, h, w); of more locations than ``max_rows``, an evenly strided part is used.
         channels: at most d.
     """
-    rows = codes.permute(0, 2, 3, 1).flatten(0, 2)
+    rows = descriptors.permute(0, 2, 3, 1).flatten(0, 2)
     gram, _ = second_moments(rows[:: -(-len(rows) // max_rows)])
     _, vectors = torch.linalg.eigh(gram.float())
     return vectors[:, -channels:].contiguous()

@@ -1,4 +1,4 @@
-"""What segmentors that are optimised on a group keep of a prior of its images."""
+"""What segmentors that are optimized on a group keep of a prior of its images."""
 
 from torch import Tensor
 

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from itertools import chain
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from mmengine.config import ConfigDict
 from torch import Tensor, nn
 
+from ...errors import MMCosegError
+from ...options import one_of
 from ...registry import MODELS
 from ...structures import GroupSampleList, group_sizes_of
 from ..necks.modulator import Modulation, modulate
@@ -48,7 +50,7 @@ class SSNM(BaseCoSegmentor):
               their objective, under which probabilities come out low.
 
     Raises:
-        ValueError: for unknown keys or values of ``test_cfg``, or a feature cache with a backbone
+        MMCosegError: for unknown keys or values of ``test_cfg``, or a feature cache with a backbone
             that is trained.
     """
 
@@ -92,13 +94,13 @@ class SSNM(BaseCoSegmentor):
         return self.decode_head(levels)
 
     def _modulate(
-        self, codes: dict[str, Tensor], group_sizes: list[int]
+        self, descriptors: dict[str, Tensor], group_sizes: list[int]
     ) -> tuple[Modulation, dict[str, Modulation]]:
         """What all modulators decide together, and each on its own."""
         total = Modulation()
         parts = {}
         for name, modulator in self.modulators.items():
-            parts[name] = modulator.modulate_group(codes[name], group_sizes, total)
+            parts[name] = modulator.modulate_group(descriptors[name], group_sizes, total)
             total = total.followed_by(parts[name])
         return total, parts
 
@@ -158,12 +160,14 @@ class SSNM(BaseCoSegmentor):
         # since keeping the features of a thousand images would not fit into memory.
         kept = [self.extract_feat(chunks[0])] if len(chunks) == 1 else None
         features = kept or (self.extract_feat(chunk) for chunk in chunks)
-        codes = [self._encode(feats) for feats in features]
-        codes = {name: torch.cat([code[name] for code in codes]) for name in self.modulators}
+        descriptors = [self._encode(feats) for feats in features]
+        descriptors = {
+            name: torch.cat([code[name] for code in descriptors]) for name in self.modulators
+        }
 
         members, group_sizes = self._groups_for(len(images))
         modulation, _ = self._modulate(
-            {name: code[members] for name, code in codes.items()}, group_sizes
+            {name: code[members] for name, code in descriptors.items()}, group_sizes
         )
         # Fillers stand behind the group's own images and so are left out here.
         features = kept or (self.extract_feat(chunk) for chunk in chunks)
@@ -200,25 +204,21 @@ def complete_test_cfg(test_cfg: dict | None) -> ConfigDict:
     complete = ConfigDict(grouping='ssnm', group_size=5, chunk_size=40, flip=False, threshold=0.5)
     unknown = set(test_cfg or {}) - set(complete)
     if unknown:
-        raise ValueError(
+        raise MMCosegError(
             f'unknown keys in model.test_cfg: {sorted(unknown)}; known: {sorted(complete)}'
         )
     complete.update(test_cfg or {})
-    if complete.grouping not in get_args(Grouping):
-        raise ValueError(
-            f'model.test_cfg.grouping must be one of {get_args(Grouping)}, '
-            f'got {complete.grouping!r}'
-        )
+    one_of('model.test_cfg.grouping', complete.grouping, Grouping)
     threshold = complete.threshold
     if threshold != 'adaptive' and not (
         isinstance(threshold, (int, float)) and 0 <= threshold <= 1
     ):
-        raise ValueError(
+        raise MMCosegError(
             f"model.test_cfg.threshold must be from 0 to 1, or 'adaptive', got {threshold!r}"
         )
     for key in ('group_size', 'chunk_size'):
         if not isinstance(complete[key], int) or complete[key] < 1:
-            raise ValueError(
+            raise MMCosegError(
                 f'model.test_cfg.{key} must be a positive integer, got {complete[key]!r}'
             )
     return complete
@@ -232,14 +232,14 @@ def multi_hot_labels(
     Returns None if L is 0 or no group has a label.
 
     Raises:
-        ValueError: if a label does not fit into ``num_classes``.
+        MMCosegError: if a label does not fit into ``num_classes``.
     """
     label_ids = [tuple(group.metainfo.get('label_ids', ())) for group in data_samples]
     if not num_classes or not any(label_ids):
         return None
     largest = max(chain.from_iterable(label_ids))
     if largest >= num_classes:
-        raise ValueError(
+        raise MMCosegError(
             f'a group has the category number {largest}, but the model knows num_classes='
             f'{num_classes}; set model.modulators.semantic.num_classes to the number of classes '
             'of the training set'

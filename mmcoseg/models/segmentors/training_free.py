@@ -9,6 +9,7 @@ from mmengine.config import ConfigDict
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...errors import MMCosegError
 from ...registry import MODELS
 from ...structures import (
     GroupDataSample,
@@ -22,11 +23,11 @@ from ..ops.locations import maps_at_pixels, pad_map
 from ..ops.precision import without_autocast
 from ..refiners import GroupContext
 from .base import BaseCoSegmentor
-from .feature_store import FeatureStore, uncentred_basis
+from .feature_store import FeatureStore, uncentered_basis
 
 __all__ = ['TrainingFreeCoSegmentor']
 
-#: Images that decide in which basis the codes of a group are kept.
+#: Images that decide in which basis the descriptors of a group are kept.
 BASIS_IMAGES = 64
 
 
@@ -41,11 +42,11 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
     A refiner is a module from ``MODELS`` that is called ``refiner(prob, context)`` with the soft
     maps (N, 1, h, w) of a group and a :class:`GroupContext`, and gives soft maps (N, 1, h', w').
     The last one may give (N, K + 1, h', w'), background first: one map a class.
-    If it has a method ``encode`` like a modulator's, its codes are kept too, and are
+    If it has a method ``encode`` like a modulator's, its descriptors are kept too, and are
     ``context.own`` when it is called.
 
     Groups of any size fit into memory: images go through the backbone some at a time; of their
-    codes half-precision numbers are kept, in few dimensions where the cue does not mind
+    descriptors half-precision numbers are kept, in few dimensions where the cue does not mind
     (``Modulator.rotation_invariant``).
 
     Args:
@@ -62,14 +63,14 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
 
             - ``chunk_size``: images that go through the backbone at a time;
             - ``flip``: encode the mean of each image's features and its mirror image's;
-            - ``channels``: dimensions in which rotation-invariant codes are kept at most;
-            - ``memory_limit``: megabytes of codes of one cue that are kept in memory; more go to
+            - ``channels``: dimensions in which rotation-invariant descriptors are kept at most;
+            - ``memory_limit``: megabytes of descriptors of one cue that are kept in memory; more go to
               a temporary file;
             - ``threshold``: probability from which a pixel is object.
         max_classes: the largest K, for those of the refiners that take it; None leaves them theirs.
 
     Raises:
-        ValueError: without any cue; for a wrong number of classes; for weights that fit no cue, are
+        MMCosegError: without any cue; for a wrong number of classes; for weights that fit no cue, are
             negative, or all 0; for unknown keys or values of ``test_cfg``.
     """
 
@@ -100,7 +101,7 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
         taken = {'presence'}
         both = sorted(set(self.cues) & set(self.refiners) | taken & {*self.cues, *self.refiners})
         if both:
-            raise ValueError(
+            raise MMCosegError(
                 f"names of cues and refiners must differ, from each other and from 'presence'; "
                 f'rename {both}'
             )
@@ -115,9 +116,9 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
         """There is none.
 
         Raises:
-            ValueError: always.
+            MMCosegError: always.
         """
-        raise ValueError(
+        raise MMCosegError(
             'TrainingFreeCoSegmentor has nothing to train; test it without a checkpoint '
             '(`mmcoseg test CONFIG`) or use `mmcoseg segment`'
         )
@@ -183,23 +184,25 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
         context = GroupContext(
             images,
             group,
-            codes={name: store.codes() for name, store in stores.items()},
+            descriptors={name: store.descriptors() for name, store in stores.items()},
             saliency=_saliency_of(group, size),
             size=size,
         )
         before = Modulation(shift=context.saliency)
         for name, cue in self.cues.items():
-            codes = self._require_saliency(name, context) if cue.takes_saliency else None
-            codes = context.codes[name] if codes is None else codes
-            context.cues[name] = cue.modulate_group(codes, [len(images)], before).shift.float()
+            descriptors = self._require_saliency(name, context) if cue.takes_saliency else None
+            descriptors = context.descriptors[name] if descriptors is None else descriptors
+            context.cues[name] = cue.modulate_group(
+                descriptors, [len(images)], before
+            ).shift.float()
             _page_out(stores)
         prob = _weighted_mean(context.cues, self.cue_weights)
         for name, refiner in self.refiners.items():
-            context.own = context.codes.get(name)
+            context.own = context.descriptors.get(name)
             prob = refiner(prob, context)
             _page_out(stores)
         if self.presence is not None:
-            context.own = context.codes.get('presence')
+            context.own = context.descriptors.get('presence')
             foreground = prob if prob.shape[1] == 1 else 1 - prob[:, :1]
             for sample, presence in zip(group, self.presence(foreground, context).tolist()):
                 sample.presence = presence
@@ -208,7 +211,7 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
     @staticmethod
     def _require_saliency(name: str, context: GroupContext) -> Tensor:
         if context.saliency is None:
-            raise ValueError(
+            raise MMCosegError(
                 f'the cue {name!r} needs the saliency of all images: put ComputeSaliency into the '
                 'pipeline, behind Resize; or remove the cue'
             )
@@ -226,44 +229,46 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
         # The first ones are kept as they are until all of them have decided on the basis.
         kept: dict[_Names, list[Tensor]] = {}
         for indices in _chunks(first, self.test_cfg.chunk_size):
-            for names, codes in self._encode([images[i] for i in indices], size).items():
-                kept.setdefault(names, []).append(codes.half().cpu())
+            for names, descriptors in self._encode([images[i] for i in indices], size).items():
+                kept.setdefault(names, []).append(descriptors.half().cpu())
         for names in list(kept):
             parts = kept.pop(names)
             if self._may_rotate(names[0]) and parts[0].shape[1] > self.test_cfg.channels:
                 # Autocast to another half precision than float16 refuses to join these.
                 with without_autocast(parts[0]):
-                    bases[names] = uncentred_basis(torch.cat(parts), self.test_cfg.channels)
+                    bases[names] = uncentered_basis(torch.cat(parts), self.test_cfg.channels)
             stores[names] = FeatureStore(len(images), limit)
-            for indices, codes in zip(_chunks(first, self.test_cfg.chunk_size), parts):
-                stores[names].put(indices, _in_basis(codes, bases.get(names)))
+            for indices, descriptors in zip(_chunks(first, self.test_cfg.chunk_size), parts):
+                stores[names].put(indices, _in_basis(descriptors, bases.get(names)))
 
         for indices in _chunks(rest, self.test_cfg.chunk_size):
-            for names, codes in self._encode([images[i] for i in indices], size).items():
-                stores[names].put(indices, _in_basis(codes.half().cpu(), bases.get(names)))
+            for names, descriptors in self._encode([images[i] for i in indices], size).items():
+                stores[names].put(indices, _in_basis(descriptors.half().cpu(), bases.get(names)))
         return {name: store for names, store in stores.items() for name in names}
 
     def _encode(self, images: Sequence[Tensor], size: tuple[int, int]) -> dict['_Names', Tensor]:
         """Codes (n, d, h, w) of some images; what several encoders share comes once."""
-        batch = self._normalised(images, size)
-        codes = self._encode_view(batch)
+        batch = self._normalized(images, size)
+        descriptors = self._encode_view(batch)
         if self.test_cfg.flip:
             mirrored = self._encode_view(batch.flip(-1))
-            codes = {names: (code + mirrored[names].flip(-1)) / 2 for names, code in codes.items()}
-        return codes
+            descriptors = {
+                names: (code + mirrored[names].flip(-1)) / 2 for names, code in descriptors.items()
+            }
+        return descriptors
 
     def _encode_view(self, batch: Tensor) -> dict['_Names', Tensor]:
         feats = tuple(self.backbone(batch))
-        codes, owners = {}, {}
+        descriptors, owners = {}, {}
         for name, module in self._encoders().items():
             code = module.encode(feats)
             same = (code.data_ptr(), code.shape, code.stride(), self._may_rotate(name))
-            codes[same] = code
+            descriptors[same] = code
             owners.setdefault(same, []).append(name)
-        return {tuple(owners[same]): code for same, code in codes.items()}
+        return {tuple(owners[same]): code for same, code in descriptors.items()}
 
     def _encoders(self) -> dict[str, nn.Module]:
-        """What has codes of its own, by name."""
+        """What has descriptors of its own, by name."""
         modules = {**self.cues, **self.refiners, 'presence': self.presence}
         return {
             name: module
@@ -280,9 +285,9 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
             return tuple(images.shape[-2:])
         return self.data_preprocessor.padded_size(images)
 
-    def _normalised(self, images: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+    def _normalized(self, images: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
         if getattr(self.data_preprocessor, 'defer', False):
-            return self.data_preprocessor.normalise(images, size)
+            return self.data_preprocessor.normalize(images, size)
         return torch.stack(list(images))
 
     def _at_images(
@@ -298,7 +303,7 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
             yield F.adaptive_avg_pool2d(full, shape)
 
 
-#: Names of encoders that have the same codes.
+#: Names of encoders that have the same descriptors.
 _Names = tuple[str, ...]
 
 
@@ -307,17 +312,17 @@ def complete_test_cfg(test_cfg: dict | None) -> ConfigDict:
     complete = ConfigDict(chunk_size=8, flip=True, channels=128, memory_limit=512, threshold=0.5)
     unknown = set(test_cfg or {}) - set(complete)
     if unknown:
-        raise ValueError(
+        raise MMCosegError(
             f'unknown keys in model.test_cfg: {sorted(unknown)}; known: {sorted(complete)}'
         )
     complete.update(test_cfg or {})
     for key in ('chunk_size', 'channels'):
         if not isinstance(complete[key], int) or complete[key] < 1:
-            raise ValueError(
+            raise MMCosegError(
                 f'model.test_cfg.{key} must be a positive integer, got {complete[key]!r}'
             )
     if complete.memory_limit < 0:
-        raise ValueError(
+        raise MMCosegError(
             f'model.test_cfg.memory_limit is in megabytes, at least 0; got {complete.memory_limit}'
         )
     return complete
@@ -370,7 +375,7 @@ def _build_named(configs: Mapping[str, dict | None]) -> nn.ModuleDict:
         if not cfg:
             continue
         if not name or '.' in name or hasattr(modules, name):
-            raise ValueError(
+            raise MMCosegError(
                 f'a cue or refiner may not be called {name!r}: torch has another use for names '
                 'with a dot and those of its own methods; rename it'
             )
@@ -382,13 +387,13 @@ def _complete_weights(
     weights: Mapping[str, float], present: Sequence[str], known: Sequence[str]
 ) -> dict[str, float]:
     if not present:
-        raise ValueError('model.cues has no cue; give at least one')
+        raise MMCosegError('model.cues has no cue; give at least one')
     unknown = sorted(set(weights) - set(known))
     if unknown:
-        raise ValueError(f'model.cue_weights names {unknown}, but the cues are {list(known)}')
+        raise MMCosegError(f'model.cue_weights names {unknown}, but the cues are {list(known)}')
     complete = {name: float(weights.get(name, 1.0)) for name in present}
     if min(complete.values()) < 0 or not sum(complete.values()) > 0:
-        raise ValueError(f'model.cue_weights must be at least 0, and not all 0; got {complete}')
+        raise MMCosegError(f'model.cue_weights must be at least 0, and not all 0; got {complete}')
     return complete
 
 
@@ -416,9 +421,9 @@ def _chunks(indices: Sequence[int], length: int) -> Iterator[list[int]]:
         yield list(indices[start : start + length])
 
 
-def _in_basis(codes: Tensor, basis: Tensor | None) -> Tensor:
+def _in_basis(descriptors: Tensor, basis: Tensor | None) -> Tensor:
     """Codes (n, d, h, w), in an orthonormal basis (d, d') if there is one."""
     if basis is None:
-        return codes
-    with without_autocast(codes):
-        return torch.einsum('ndhw,dk->nkhw', codes.to(basis.dtype), basis)
+        return descriptors
+    with without_autocast(descriptors):
+        return torch.einsum('ndhw,dk->nkhw', descriptors.to(basis.dtype), basis)

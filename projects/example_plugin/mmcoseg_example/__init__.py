@@ -5,11 +5,11 @@ from torch import Tensor
 from mmcoseg.models import Modulation, Modulator
 from mmcoseg.registry import MODELS
 
-__all__ = ['CentreBiasModulator']
+__all__ = ['CenterBiasModulator']
 
 
 @MODELS.register_module()
-class CentreBiasModulator(Modulator):
+class CenterBiasModulator(Modulator):
     """Prefer what photographers prefer: add a bump in the middle of every image.
 
     Args:
@@ -28,7 +28,7 @@ class CentreBiasModulator(Modulator):
         return self.strength * (y[:, None] * x).expand(n, 1, h, w)
 
     def modulate_group(
-        self, codes: Tensor, group_sizes: list[int], previous: Modulation
+        self, descriptors: Tensor, group_sizes: list[int], previous: Modulation
     ) -> Modulation:
         """``shift``: the bumps, whatever the group."""
-        return Modulation(shift=codes)
+        return Modulation(shift=descriptors)

@@ -29,11 +29,11 @@ class PrototypeModulator(Modulator):
         return F.normalize(self.project(feats[-1]), dim=1)
 
     def modulate_group(
-        self, codes: Tensor, group_sizes: list[int], previous: Modulation
+        self, descriptors: Tensor, group_sizes: list[int], previous: Modulation
     ) -> Modulation:
         """``shift``: cosine to the mean of the location's own group, (sum N, 1, h, w)."""
         maps = []
-        for group in split_groups(codes, group_sizes):
+        for group in split_groups(descriptors, group_sizes):
             prototype = F.normalize(group.mean(dim=(0, 2, 3)), dim=0)
             maps.append(torch.einsum('nchw,c->nhw', group, prototype))
         return Modulation(shift=torch.cat(maps).unsqueeze(1))

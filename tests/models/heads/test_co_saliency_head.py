@@ -59,7 +59,7 @@ def test_wrong_strides(strides):
         CoSaliencyHead([3, 4], strides)
 
 
-def literal_logits(head, feats, chosen, normalise):
+def literal_logits(head, feats, chosen, normalize):
     """Location by location, in double precision."""
     weight, bias = head.conv.weight.double().flatten(), head.conv.bias.double()
     images, _, height, width = feats[chosen[0]].shape
@@ -68,21 +68,21 @@ def literal_logits(head, feats, chosen, normalise):
         for y in range(height):
             for x in range(width):
                 vectors = [feats[level][n, :, y, x].double() for level in chosen]
-                if normalise:
+                if normalize:
                     vectors = [v / max(v.square().sum().sqrt(), 1e-6) for v in vectors]
                 logits[n, 0, y, x] = torch.cat(vectors) @ weight + bias[0]
     return logits
 
 
-@pytest.mark.parametrize('normalise', [False, True])
+@pytest.mark.parametrize('normalize', [False, True])
 @pytest.mark.parametrize('chosen', [(-1,), (2,), (1, 2), (2, 1), (1,)])
-def test_coarse_logits_are_of_the_chosen_levels(chosen, normalise):
+def test_coarse_logits_are_of_the_chosen_levels(chosen, normalize):
     feats = levels([(3, 8, 10), (5, 4, 5), (7, 4, 5)])
     feats[1][0, :, 1, 2] = 0  # has no direction
-    head = CoSaliencyHead([3, 5, 7], [8, 16, 16], coarse_levels=chosen, normalise=normalise)
+    head = CoSaliencyHead([3, 5, 7], [8, 16, 16], coarse_levels=chosen, normalize=normalize)
     torch.nn.init.normal_(head.conv.weight)
     torch.nn.init.normal_(head.conv.bias)
-    expected = literal_logits(head, feats, chosen, normalise)
+    expected = literal_logits(head, feats, chosen, normalize)
     logits = head.coarse_logits(feats)
     torch.testing.assert_close(logits, expected.float(), rtol=1e-4, atol=1e-5)
     head, feats = head.double(), tuple(x.double() for x in feats)
@@ -90,9 +90,9 @@ def test_coarse_logits_are_of_the_chosen_levels(chosen, normalise):
     assert head(feats, head.coarse_logits(feats)).shape[-2:] == (64, 80)
 
 
-def test_normalised_features_have_no_scale():
+def test_normalized_features_have_no_scale():
     feats = levels([(5, 4, 5), (7, 4, 5)])
-    head = CoSaliencyHead([5, 7], [16, 16], coarse_levels=[0, 1], normalise=True)
+    head = CoSaliencyHead([5, 7], [16, 16], coarse_levels=[0, 1], normalize=True)
     scale = torch.rand(2, 1, 4, 5) + 0.5
     torch.testing.assert_close(
         head.coarse_logits(feats), head.coarse_logits((3 * feats[0], scale * feats[1]))
@@ -105,7 +105,7 @@ def test_normalised_features_have_no_scale():
 def test_the_length_has_no_derivative():
     (feats,) = levels([(5, 2, 2)])
     feats.requires_grad_(True)
-    head = CoSaliencyHead([5], [16], normalise=True)
+    head = CoSaliencyHead([5], [16], normalize=True)
     head.coarse_logits((feats,)).sum().backward()
     length = feats.detach().norm(dim=1, keepdim=True)
     torch.testing.assert_close(feats.grad, head.conv.weight.detach() / length)

@@ -3,6 +3,7 @@
 import pytest
 from torch import nn
 
+from mmcoseg.errors import MMCosegError
 from mmcoseg.models.losses import BalancedBCELoss, build_loss
 from mmcoseg.registry import MODELS
 
@@ -36,7 +37,7 @@ def test_a_loss_without_a_name_is_refused():
 
 @pytest.mark.parametrize('cfg', ["dict(type='MapAreaLoss')", ['MapAreaLoss'], None])
 def test_what_is_no_config_is_refused(cfg):
-    with pytest.raises(TypeError, match=r'^model.losses.area must be the config of a loss'):
+    with pytest.raises(MMCosegError, match=r'^model.losses.area must be the config of a loss'):
         build_loss(cfg, KEY)
 
 

@@ -16,18 +16,18 @@ def saliency_maps(num_images=4, seed=0):
     return maps
 
 
-def maps_of(codes, sizes=None, **options):
+def maps_of(descriptors, sizes=None, **options):
     modulator = SaliencyModulator(**options)
-    return modulator.modulate_group(codes, sizes or [len(codes)], Modulation()).shift
+    return modulator.modulate_group(descriptors, sizes or [len(descriptors)], Modulation()).shift
 
 
 @pytest.mark.parametrize('slope', [1.0, 2.0, 5.0])
-def test_is_centred_at_the_literal_threshold_of_otsu(slope):
+def test_is_centered_at_the_literal_threshold_of_otsu(slope):
     """Largest variance between the classes, over all ways to part 128 bins."""
-    codes = saliency_maps()
-    shifts = maps_of(codes, slope=slope)
-    assert shifts.shape == codes.shape and shifts.dtype == torch.float32
-    for saliency, shift in zip(codes[:, 0].numpy(), shifts[:, 0].numpy()):
+    descriptors = saliency_maps()
+    shifts = maps_of(descriptors, slope=slope)
+    assert shifts.shape == descriptors.shape and shifts.dtype == torch.float32
+    for saliency, shift in zip(descriptors[:, 0].numpy(), shifts[:, 0].numpy()):
         counts, edges = np.histogram(saliency, 128)
         middles = (edges[1:].astype(float) + edges[:-1]) / 2
 
@@ -44,21 +44,21 @@ def test_is_centred_at_the_literal_threshold_of_otsu(slope):
 
 
 def test_each_image_by_itself():
-    codes = saliency_maps(5)
-    expected = maps_of(codes)
-    assert torch.equal(maps_of(codes), expected)
-    assert torch.equal(maps_of(codes, [2, 3]), expected)
-    assert torch.equal(maps_of(codes[[3, 0, 4, 1, 2]]), expected[[3, 0, 4, 1, 2]])
-    assert torch.equal(maps_of(codes.repeat(2, 1, 1, 1)), expected.repeat(2, 1, 1, 1))
-    assert torch.equal(maps_of(codes[:1]), expected[:1])
-    torch.testing.assert_close(maps_of(codes.half()), expected, atol=0.02, rtol=0)
+    descriptors = saliency_maps(5)
+    expected = maps_of(descriptors)
+    assert torch.equal(maps_of(descriptors), expected)
+    assert torch.equal(maps_of(descriptors, [2, 3]), expected)
+    assert torch.equal(maps_of(descriptors[[3, 0, 4, 1, 2]]), expected[[3, 0, 4, 1, 2]])
+    assert torch.equal(maps_of(descriptors.repeat(2, 1, 1, 1)), expected.repeat(2, 1, 1, 1))
+    assert torch.equal(maps_of(descriptors[:1]), expected[:1])
+    torch.testing.assert_close(maps_of(descriptors.half()), expected, atol=0.02, rtol=0)
 
 
 @pytest.mark.parametrize('level', [0.0, 0.6, 1.0])
 def test_nothing_stands_out(level):
-    codes = saliency_maps(2)
-    codes[1] = level
-    shifts = maps_of(codes)
+    descriptors = saliency_maps(2)
+    descriptors[1] = level
+    shifts = maps_of(descriptors)
     assert shifts[1].max() == 0
     assert torch.equal(shifts[0], maps_of(saliency_maps(2))[0])
 

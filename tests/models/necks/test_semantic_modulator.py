@@ -14,12 +14,12 @@ def feats(n):
     return (torch.randn(n, 6, 5, 3, dtype=torch.float64),)
 
 
-@pytest.mark.parametrize('centred', [True, False])
-def test_second_order_pooling_is_the_literal_definition(centred):
-    pool = SecondOrderPooling(6, 4, 10, centred).double()
+@pytest.mark.parametrize('centered', [True, False])
+def test_second_order_pooling_is_the_literal_definition(centered):
+    pool = SecondOrderPooling(6, 4, 10, centered).double()
     x = torch.randn(1, 6, 15, dtype=torch.float64)
     reduced = pool.reduce.weight[:, :, 0] @ x[0]
-    if centred:
+    if centered:
         reduced = reduced - reduced.mean(dim=1, keepdim=True)
     else:
         reduced = reduced + pool.reduce.bias[:, None]
@@ -64,8 +64,8 @@ def test_gamma_of_equal_images_depends_on_what_they_show(modulator, size):
     assert relative > 0.1
 
 
-def test_group_centred_pooling_removes_what_equal_images_show():
-    modulator = SemanticModulator(6, channels=10, reduced_channels=4, group_centred=True).double()
+def test_group_centered_pooling_removes_what_equal_images_show():
+    modulator = SemanticModulator(6, channels=10, reduced_channels=4, group_centered=True).double()
     gamma = modulator((feats(1)[0].expand(5, -1, -1, -1),), [5]).scale[0]
     torch.testing.assert_close(gamma, modulator.group_pooling.fc.bias)
 

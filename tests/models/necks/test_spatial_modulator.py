@@ -91,7 +91,7 @@ def test_descriptors_have_the_length_1_of_float32_under_autocast(modulator, dtyp
     modulator = modulator.float()
     levels = tuple(level.float() for level in feats())
     with torch.autocast('cpu', dtype=dtype):
-        codes = modulator.encode(levels)
+        descriptors = modulator.encode(levels)
         maps = modulator(levels, [5]).shift
-    assert codes.dtype == maps.dtype == torch.float32
-    torch.testing.assert_close(codes.norm(dim=1), torch.ones(5, 4, 4))
+    assert descriptors.dtype == maps.dtype == torch.float32
+    torch.testing.assert_close(descriptors.norm(dim=1), torch.ones(5, 4, 4))

@@ -13,10 +13,10 @@ CUES = {
     'dff': dict(type='DFFModulator'),
     'dff otsu': dict(type='DFFModulator', threshold='otsu'),
     'kmeans': dict(type='KMeansModulator', num_clusters=3),
-    'spectral': dict(type='SpectralModulator', normalise=False),
-    'spectral centred': dict(type='SpectralModulator', affinity='centred', threshold='otsu'),
+    'spectral': dict(type='SpectralModulator', normalize=False),
+    'spectral centered': dict(type='SpectralModulator', affinity='centered', threshold='otsu'),
     'spectral landmarks': dict(
-        type='SpectralModulator', affinity='landmarks', normalise=False, threshold='otsu',
+        type='SpectralModulator', affinity='landmarks', normalize=False, threshold='otsu',
         num_landmarks=40,
     ),
 }  # fmt: skip
@@ -44,8 +44,8 @@ def scene(num_images, size=13, seed=0):
 
 
 def maps_of(cue, features, sizes):
-    codes = cue.encode((features[:, :2], features)).half()
-    shift = cue.modulate_group(codes, sizes, Modulation()).shift
+    descriptors = cue.encode((features[:, :2], features)).half()
+    shift = cue.modulate_group(descriptors, sizes, Modulation()).shift
     assert shift.shape == (len(features), 1, *features.shape[2:])
     assert shift.isfinite().all() and shift.min() >= 0 and shift.max() <= 1
     return shift[:, 0]

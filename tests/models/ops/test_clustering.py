@@ -9,14 +9,14 @@ from mmcoseg.models.ops.clustering import _least_at_border
 def scene(num_images=4, size=13, dim=12, seed=0):
     """Features in which one object stands in the middle before two kinds of surroundings."""
     rng = torch.Generator().manual_seed(seed)
-    centres = torch.randn(3, dim, generator=rng)
+    centers = torch.randn(3, dim, generator=rng)
     truth = torch.zeros(num_images, size, size, dtype=torch.long)
     truth[:, size // 2 :] = 1
     for image in truth:
         top, left = torch.randint(3, 6, (2,), generator=rng).tolist()
         image[top : top + 5, left : left + 5] = 2
     noise = 0.2 * torch.randn(num_images, size, size, dim, generator=rng)
-    return (centres[truth] + noise).permute(0, 3, 1, 2), truth == 2
+    return (centers[truth] + noise).permute(0, 3, 1, 2), truth == 2
 
 
 def test_border_ring():
@@ -31,10 +31,10 @@ def test_border_ring():
 
 def test_principal_components_are_those_of_numpy():
     x = torch.randn(50, 6, dtype=torch.float64)
-    centred = x.numpy() - x.numpy().mean(axis=0)
-    _, _, axes = np.linalg.svd(centred, full_matrices=False)
+    centered = x.numpy() - x.numpy().mean(axis=0)
+    _, _, axes = np.linalg.svd(centered, full_matrices=False)
     ours = principal_components(x, 3).numpy()
-    np.testing.assert_allclose(np.abs(ours), np.abs(centred @ axes[:3].T), atol=1e-9)
+    np.testing.assert_allclose(np.abs(ours), np.abs(centered @ axes[:3].T), atol=1e-9)
     shuffled = principal_components(x.flip(0), 3).flip(0)
     torch.testing.assert_close(shuffled, principal_components(x, 3))
     assert principal_components(x, 10).shape == (50, 6)
@@ -42,12 +42,12 @@ def test_principal_components_are_those_of_numpy():
 
 def test_principal_components_are_worked_out_in_parts(monkeypatch):
     x = torch.randn(50, 6).double() + 1
-    whole = principal_components(x, 4, normalise=True)
+    whole = principal_components(x, 4, normalize=True)
     monkeypatch.setattr('mmcoseg.models.ops.spectral.CHUNK', 7)
-    torch.testing.assert_close(principal_components(x, 4, normalise=True), whole)
+    torch.testing.assert_close(principal_components(x, 4, normalize=True), whole)
     unit = x / x.norm(dim=1, keepdim=True)
     torch.testing.assert_close(principal_components(unit, 4), whole)
-    half = principal_components(x.half(), 4, normalise=True)
+    half = principal_components(x.half(), 4, normalize=True)
     assert half.dtype == torch.float32
     torch.testing.assert_close(half.double(), whole, atol=5e-3, rtol=0)
 
@@ -88,9 +88,9 @@ def two_things(num_images=4, size=15, dim=8, width=9):
     truth = torch.zeros(num_images, size, size, dtype=torch.long)
     truth[:, 3:7, 2 : 2 + width] = 1
     truth[:, 8:12, 3:12] = 2
-    centres = 2 * torch.randn(3, dim, generator=rng)
+    centers = 2 * torch.randn(3, dim, generator=rng)
     noise = 0.2 * torch.randn(num_images, size, size, dim, generator=rng)
-    return (centres[truth] + noise).permute(0, 3, 1, 2), truth
+    return (centers[truth] + noise).permute(0, 3, 1, 2), truth
 
 
 @pytest.mark.parametrize(('width', 'chosen'), [(5, 2), (12, 1)])
@@ -103,7 +103,7 @@ def test_of_things_off_the_border_the_largest_is_chosen(width, chosen):
 @pytest.mark.parametrize('kind', [1, 2])
 def test_a_prior_decides_between_things_off_the_border(kind):
     features, truth = two_things()
-    prior = torch.where(truth == kind, 0.5, 0.3)  # a slight favour
+    prior = torch.where(truth == kind, 0.5, 0.3)  # a slight favor
     votes = consensus_foreground(features, num_clusters=(3,), prior=prior)
     assert votes[truth == kind].mean() > 0.99 and votes[truth != kind].mean() < 0.01
     # One image's prior can be wrong: it is that of the whole group that counts.
@@ -181,6 +181,6 @@ def test_choice_of_clusters_is_the_literal_one(exponent, k, seed):
     expected = [0.0] * k
     expected[best] = 1.0
     expected[second] = float(k >= 6 and scores[second] < 0.8)
-    favour = None if exponent is None else (torch.from_numpy(prior).float(), exponent)
-    chosen = _least_at_border(torch.from_numpy(labels), torch.from_numpy(on_border), k, favour)
+    favor = None if exponent is None else (torch.from_numpy(prior).float(), exponent)
+    chosen = _least_at_border(torch.from_numpy(labels), torch.from_numpy(on_border), k, favor)
     assert chosen.tolist() == expected

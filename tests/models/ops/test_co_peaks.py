@@ -34,7 +34,7 @@ THRESHOLDS = ['positive', 'median', 'none']
 
 
 def literal_peaks(scores, threshold):
-    """The set M of Eq. 3, by looking at every neighbour."""
+    """The set M of Eq. 3, by looking at every neighbor."""
     least = dict(positive=0, none=-math.inf, median=np.median(scores.numpy()))[threshold]
     peaks = []
     for place in product(*map(range, scores.shape)):
@@ -95,7 +95,7 @@ def test_gradient(threshold):
     assert torch.autograd.gradcheck(lambda x, s: co_peak_means(x, s, PAIRS, threshold), (x, s))
 
 
-def test_features_are_normalised_here():
+def test_features_are_normalized_here():
     x, s = inputs()
     scale = torch.rand(3, 1, 4, 5, dtype=torch.float64) + 0.1
     torch.testing.assert_close(co_peak_means(x * scale, s, PAIRS), co_peak_means(x, s, PAIRS))

@@ -9,9 +9,9 @@ def literal(features):
     """Wei et al., section 3.2, by numpy: mean, covariance, first eigenvector, projections."""
     n, d, height, width = features.shape
     x = features.permute(0, 2, 3, 1).reshape(-1, d).double().numpy()
-    centred = x - x.mean(axis=0)
-    values, vectors = np.linalg.eigh(centred.T @ centred / len(x))
-    return torch.from_numpy(centred @ vectors[:, -1]).view(n, height, width)
+    centered = x - x.mean(axis=0)
+    values, vectors = np.linalg.eigh(centered.T @ centered / len(x))
+    return torch.from_numpy(centered @ vectors[:, -1]).view(n, height, width)
 
 
 @pytest.mark.parametrize('dtype', [torch.float64, torch.float32, torch.float16])

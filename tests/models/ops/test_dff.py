@@ -4,7 +4,7 @@ import torch
 from scipy.optimize import nnls
 
 from mmcoseg.models.ops.dff import (
-    deep_feature_factorisation,
+    deep_feature_factorization,
     factor_off_border,
     nonnegative_coefficients,
 )
@@ -39,7 +39,7 @@ def test_coefficients_are_the_best_non_negative_ones():
 def test_product_approximates_the_features_as_well_as_literal_updates_do():
     features, _ = scene()
     rows = features.permute(0, 2, 3, 1).flatten(0, 2).double()
-    maps, factors = deep_feature_factorisation(features.double(), num_factors=3)
+    maps, factors = deep_feature_factorization(features.double(), num_factors=3)
     assert maps.min() >= 0 and factors.min() >= 0
     torch.testing.assert_close(factors.norm(dim=1), torch.ones(3).double())
     ours = (rows - maps.permute(0, 2, 3, 1).flatten(0, 2) @ factors).square().sum()
@@ -58,7 +58,7 @@ def test_product_approximates_the_features_as_well_as_literal_updates_do():
 
 def test_the_factor_in_the_middle_is_the_object():
     features, truth = scene()
-    maps, _ = deep_feature_factorisation(features, num_factors=3)
+    maps, _ = deep_feature_factorization(features, num_factors=3)
     chosen = maps[:, factor_off_border(maps)]
     assert chosen[truth].min() > 3 * chosen[~truth].max()
 
@@ -76,9 +76,9 @@ def test_factor_off_border_by_hand():
 
 def test_order_of_images_changes_nothing():
     features, _ = scene(num_images=5)
-    maps, factors = deep_feature_factorisation(features)
+    maps, factors = deep_feature_factorization(features)
     order = [3, 0, 4, 1, 2]
-    other_maps, other_factors = deep_feature_factorisation(features[order])
+    other_maps, other_factors = deep_feature_factorization(features[order])
     torch.testing.assert_close(other_factors, factors)
     torch.testing.assert_close(other_maps, maps[order], atol=1e-4, rtol=1e-4)
 
@@ -86,7 +86,7 @@ def test_order_of_images_changes_nothing():
 def test_only_a_part_of_many_locations_decides(monkeypatch):
     features, truth = scene(num_images=6)
     monkeypatch.setattr('mmcoseg.models.ops.dff.FIT_LOCATIONS', 100)
-    maps, _ = deep_feature_factorisation(features, num_factors=3)
+    maps, _ = deep_feature_factorization(features, num_factors=3)
     chosen = maps[:, factor_off_border(maps)]
     assert maps.shape == (6, 3, 11, 11)
     assert chosen[truth].min() > chosen[~truth].max()
@@ -102,7 +102,7 @@ def test_only_a_part_of_many_locations_decides(monkeypatch):
     ],
 )
 def test_features_that_do_not_differ(features):
-    maps, factors = deep_feature_factorisation(features, num_factors=3)
+    maps, factors = deep_feature_factorization(features, num_factors=3)
     assert maps.shape == (len(features), 3, *features.shape[2:])
     assert factors.shape == (3, features.shape[1])
     assert maps.isfinite().all() and factors.isfinite().all()

@@ -29,7 +29,7 @@ def test_affinity_is_the_literal_one():
 
 
 def test_is_the_second_eigenvector_of_the_whole_graph(monkeypatch):
-    """Against W, degrees and the normalised Laplacian, all n x n of them."""
+    """Against W, degrees and the normalized Laplacian, all n x n of them."""
     seen = []
     original = landmark_affinity
 
@@ -39,7 +39,7 @@ def test_is_the_second_eigenvector_of_the_whole_graph(monkeypatch):
 
     monkeypatch.setattr('mmcoseg.models.ops.landmarks.landmark_affinity', recorded)
     points, _ = two_moons()
-    s, eigenvalue = landmark_bipartition(points, num_landmarks=40, num_neighbours=4)
+    s, eigenvalue = landmark_bipartition(points, num_landmarks=40, num_neighbors=4)
     z = seen[0].numpy()
     w = z @ np.diag(1 / z.sum(axis=0)) @ z.T
     degrees = w.sum(axis=1)
@@ -52,7 +52,7 @@ def test_is_the_second_eigenvector_of_the_whole_graph(monkeypatch):
 
 def test_parts_what_no_plane_can_part():
     points, first = two_moons()
-    s, eigenvalue = landmark_bipartition(points, num_landmarks=60, num_neighbours=4)
+    s, eigenvalue = landmark_bipartition(points, num_landmarks=60, num_neighbors=4)
     side = (s > 0) == (s[0] > 0)
     assert (side == first).double().mean() > 0.97
     assert 0.9 < eigenvalue <= 1 + 1e-9
@@ -62,8 +62,8 @@ def test_parts_what_no_plane_can_part():
 def test_order_changes_nothing():
     points, _ = two_moons()
     order = torch.randperm(len(points), generator=torch.Generator().manual_seed(1))
-    s, _ = landmark_bipartition(points, num_landmarks=50, num_neighbours=5)
-    shuffled, _ = landmark_bipartition(points[order], num_landmarks=50, num_neighbours=5)
+    s, _ = landmark_bipartition(points, num_landmarks=50, num_neighbors=5)
+    shuffled, _ = landmark_bipartition(points[order], num_landmarks=50, num_neighbors=5)
     sign = (shuffled @ s[order]).sign()
     torch.testing.assert_close(sign * shuffled, s[order])
 

@@ -65,7 +65,7 @@ def test_maps_at_pixels_are_bilinear(shape, size):
     full = maps_at_pixels(maps, size)
     assert full.shape == (2, 3, *size)
 
-    def neighbours(pixel, axis):
+    def neighbors(pixel, axis):
         if corners_aligned(size, shape):
             place = pixel * (shape[axis] - 1) / (size[axis] - 1)
         else:
@@ -77,7 +77,7 @@ def test_maps_at_pixels_are_bilinear(shape, size):
     for y in range(size[0]):
         for x in range(size[1]):
             expected = sum(
-                a * b * maps[:, :, i, j] for i, a in neighbours(y, 0) for j, b in neighbours(x, 1)
+                a * b * maps[:, :, i, j] for i, a in neighbors(y, 0) for j, b in neighbors(x, 1)
             )
             torch.testing.assert_close(full[:, :, y, x], expected)
 

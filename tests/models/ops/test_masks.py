@@ -1,6 +1,6 @@
 import torch
 
-from mmcoseg.evaluation.functional import binarise_adaptive
+from mmcoseg.evaluation.functional import binarize_adaptive
 from mmcoseg.models.ops import mask_of_prob
 
 
@@ -27,7 +27,7 @@ def test_adaptive_threshold_is_the_rule_of_the_published_protocol():
     ]
     maps += [torch.full((1, 9, 7), value) for value in (0.0, 0.1, 0.9)]
     for prob in maps:
-        expected = binarise_adaptive(prob[0].numpy())
+        expected = binarize_adaptive(prob[0].numpy())
         mask = mask_of_prob(prob, (9, 7), threshold='adaptive')
         assert mask.shape == (1, 9, 7) and mask.dtype == torch.uint8
         assert (mask[0].numpy().astype(bool) == expected).all()

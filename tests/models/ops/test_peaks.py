@@ -12,7 +12,7 @@ from mmcoseg.models.ops import peaks as peaks_module
 
 
 def literal_peaks(values):
-    """Plateaus without a higher neighbour, above the median, found by flooding."""
+    """Plateaus without a higher neighbor, above the median, found by flooding."""
     height, width = values.shape
     seen, peaks = set(), []
     for start in [(i, j) for i in range(height) for j in range(width)]:
@@ -147,7 +147,7 @@ class Residual(nn.Module):
         return x + self.body(x)
 
 
-def randomise(model):
+def randomize(model):
     torch.manual_seed(0)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -168,11 +168,11 @@ def vgg_like():
     layers = []
     for i, o in ((3, 6), (6, 8), (8, 8)):
         layers += [nn.Conv2d(i, o, 3, padding=1), nn.ReLU(inplace=True), nn.MaxPool2d(2)]
-    return randomise(nn.Sequential(*layers, nn.Conv2d(8, 1, 1)))
+    return randomize(nn.Sequential(*layers, nn.Conv2d(8, 1, 1)))
 
 
 def efficient_like():
-    return randomise(
+    return randomize(
         nn.Sequential(
             nn.Conv2d(3, 6, 3, stride=2, padding=1, bias=False),
             nn.BatchNorm2d(6),
@@ -187,7 +187,7 @@ def efficient_like():
 
 
 def odd_geometry():
-    return randomise(
+    return randomize(
         nn.Sequential(
             nn.Conv2d(3, 4, (3, 2), stride=(2, 1), padding=(1, 0)),
             nn.ReLU(),
@@ -204,7 +204,7 @@ def odd_geometry():
 
 
 def fused(model):
-    """The same function with every normalisation behind a convolution in its weights."""
+    """The same function with every normalization behind a convolution in its weights."""
     model = copy.deepcopy(model)
     for parent in list(model.modules()):
         if isinstance(parent, nn.Sequential):
@@ -355,7 +355,7 @@ def test_windows_are_searched_for_only_where_sums_hide_them(monkeypatch):
         assert 1 <= len(searched) <= most
 
 
-def test_normalisation_that_stands_alone_passes_what_it_does_not_turn_over():
+def test_normalization_that_stands_alone_passes_what_it_does_not_turn_over():
     norm = nn.BatchNorm2d(2).eval()
     with torch.no_grad():
         norm.weight.copy_(torch.tensor([3.0, -2.0]))

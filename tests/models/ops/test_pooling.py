@@ -13,7 +13,7 @@ def test_equals_numpy():
 def test_second_moment_is_the_mean_outer_product():
     x = torch.randn(4, 6, dtype=torch.float64)
     expected = sum(torch.outer(column, column) for column in x.t()) / 6
-    torch.testing.assert_close(channel_covariance(x, centred=False), expected)
+    torch.testing.assert_close(channel_covariance(x, centered=False), expected)
 
 
 def test_one_position_and_repeated_positions():
@@ -25,4 +25,4 @@ def test_one_position_and_repeated_positions():
 
 def test_half_precision_does_not_overflow():
     x = torch.full((2, 3), 1000.0, dtype=torch.float16)
-    assert channel_covariance(x, centred=False).isfinite().all()
+    assert channel_covariance(x, centered=False).isfinite().all()

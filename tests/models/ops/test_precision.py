@@ -12,7 +12,7 @@ from mmcoseg.models.ops import (
     consensus_foreground,
     count_classes,
     deep_descriptor_transform,
-    deep_feature_factorisation,
+    deep_feature_factorization,
     group_discriminant,
     landmark_bipartition,
     mask_overlaps,
@@ -56,16 +56,16 @@ OPS = {
     'consensus_foreground': lambda: consensus_foreground(features(), num_seeds=1),
     'count_classes': lambda: torch.tensor(count_classes(features(), foreground()).shares),
     'ddt': lambda: deep_descriptor_transform(features()),
-    'dff': lambda: deep_feature_factorisation(features(), 3)[0],
+    'dff': lambda: deep_feature_factorization(features(), 3)[0],
     'group_discriminant': lambda: group_discriminant(features(), foreground())[0],
     'landmark_bipartition': lambda: landmark_bipartition(rows(), 20, 5)[0],
     # More than bfloat16 tells apart.
     'mask_overlaps': lambda: mask_overlaps(torch.ones(2, 1001, dtype=torch.bool)),
     'principal_components': lambda: principal_components(rows(), 4),
     'spatial_clustering_loss': lambda: spatial_clustering_loss(rows(), rows()[:, 0]),
-    'centred_clustering_loss': lambda: spatial_clustering_loss(rows(), rows()[:, 0], centre=True),
+    'centered_clustering_loss': lambda: spatial_clustering_loss(rows(), rows()[:, 0], center=True),
     'spectral_bipartition': lambda: spectral_bipartition(rows())[0],
-    'centred_bipartition': lambda: spectral_bipartition(rows(), centre=True)[0],
+    'centered_bipartition': lambda: spectral_bipartition(rows(), center=True)[0],
     'channel_covariance': lambda: channel_covariance(features().flatten(2)),
 }
 

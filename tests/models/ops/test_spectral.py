@@ -10,21 +10,21 @@ def descriptors(n, d, dtype=torch.float64, seed=0):
     return F.normalize(x.abs(), dim=1)
 
 
-def dense(x, centre):
+def dense(x, center):
     """G built, and its top eigenpair by the dense solver, in float64."""
     x = x.double()
-    gram = (x - x.mean(dim=0)) @ (x - x.mean(dim=0)).t() if centre else x @ x.t() - 1
+    gram = (x - x.mean(dim=0)) @ (x - x.mean(dim=0)).t() if center else x @ x.t() - 1
     values, vectors = torch.linalg.eigh(gram)
     return gram, values[-1], vectors[:, -1]
 
 
-@pytest.mark.parametrize('centre', [False, True])
+@pytest.mark.parametrize('center', [False, True])
 @pytest.mark.parametrize(('n', 'd'), [(40, 7), (6, 20), (2, 3), (300, 16)])
 @pytest.mark.parametrize('dtype', [torch.float64, torch.float32])
-def test_equals_the_dense_eigenvector(n, d, dtype, centre):
+def test_equals_the_dense_eigenvector(n, d, dtype, center):
     x = descriptors(n, d, dtype)
-    s, eigenvalue = spectral_bipartition(x, centre)
-    gram, expected_value, expected = dense(x, centre)
+    s, eigenvalue = spectral_bipartition(x, center)
+    gram, expected_value, expected = dense(x, center)
     tolerance = 1e-9 if dtype == torch.float64 else 1e-4
     assert s.dtype == dtype
     assert s.norm().item() == pytest.approx(1, abs=1e-6)
@@ -66,19 +66,19 @@ def test_the_solution_is_the_minimum():
     assert all(spatial_clustering_loss(x, other) >= best for other in others)
 
 
-@pytest.mark.parametrize('centre', [False, True])
-def test_loss_is_the_dense_quadratic_form(centre):
+@pytest.mark.parametrize('center', [False, True])
+def test_loss_is_the_dense_quadratic_form(center):
     x, s = descriptors(20, 6), F.normalize(torch.randn(20, dtype=torch.float64), dim=0)
-    gram, _, _ = dense(x, centre)
+    gram, _, _ = dense(x, center)
     expected = -(s @ gram @ s) / 20
-    torch.testing.assert_close(spatial_clustering_loss(x, s, centre), expected)
+    torch.testing.assert_close(spatial_clustering_loss(x, s, center), expected)
 
 
-@pytest.mark.parametrize('centre', [False, True])
-def test_gradient_of_the_loss(centre):
+@pytest.mark.parametrize('center', [False, True])
+def test_gradient_of_the_loss(center):
     x = descriptors(8, 3).requires_grad_()
     s = F.normalize(torch.randn(8, dtype=torch.float64), dim=0)
-    assert torch.autograd.gradcheck(lambda x: spatial_clustering_loss(x, s, centre), x)
+    assert torch.autograd.gradcheck(lambda x: spatial_clustering_loss(x, s, center), x)
 
 
 def test_envelope_theorem():
@@ -104,21 +104,21 @@ def test_order_of_rows_and_duplicates():
 
 
 @pytest.mark.parametrize('x', [torch.ones(5, 3) / 3**0.5, torch.zeros(4, 3), torch.ones(1, 3)])
-@pytest.mark.parametrize('centre', [False, True])
-def test_descriptors_that_do_not_differ(x, centre):
-    s, value = spectral_bipartition(x, centre)
+@pytest.mark.parametrize('center', [False, True])
+def test_descriptors_that_do_not_differ(x, center):
+    s, value = spectral_bipartition(x, center)
     assert s.isfinite().all() and s.norm().item() == pytest.approx(1)
     assert value >= 0
 
 
 @pytest.mark.parametrize('size', [1e-4, 1e4])
-@pytest.mark.parametrize('centre', [False, True])
-def test_descriptors_of_any_size(size, centre):
+@pytest.mark.parametrize('center', [False, True])
+def test_descriptors_of_any_size(size, center):
     x = size * torch.rand(200, 6, generator=torch.Generator().manual_seed(0))
-    if not centre and size < 1:
+    if not center and size < 1:
         x = x.double()  # G is then -1 1^T up to 1e-8
-    s, value = spectral_bipartition(x, centre)
-    _, expected_value, expected = dense(x, centre)
+    s, value = spectral_bipartition(x, center)
+    _, expected_value, expected = dense(x, center)
     assert value.item() == pytest.approx(expected_value.item(), rel=1e-3)
     assert (s.double() @ expected).abs().item() == pytest.approx(1, abs=1e-3)
 

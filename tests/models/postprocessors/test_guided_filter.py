@@ -20,11 +20,11 @@ def literal(image, prob, radius, eps):
 
     for y in range(height):
         for x in range(width):
-            colours = guide[window(y, x)].reshape(-1, 3)
+            colors = guide[window(y, x)].reshape(-1, 3)
             values = prob[window(y, x)].ravel()
-            mean = colours.mean(axis=0)
-            sigma = (colours - mean).T @ (colours - mean) / len(colours)
-            covariance = (colours.T @ values) / len(values) - mean * values.mean()
+            mean = colors.mean(axis=0)
+            sigma = (colors - mean).T @ (colors - mean) / len(colors)
+            covariance = (colors.T @ values) / len(values) - mean * values.mean()
             slopes[y, x] = np.linalg.solve(sigma + eps * np.eye(3), covariance)
             offsets[y, x] = values.mean() - slopes[y, x] @ mean
     result = np.zeros_like(prob)

@@ -42,8 +42,8 @@ def test_by_hand():
     assert torch.equal(found.masks[1], mask & (prob > 0.8))
     torch.testing.assert_close(found.scores, torch.tensor([0.6 * 4 / 6, 0.9 * 2 / 6]))
     assert found.labels.tolist() == [3, 3] and found.labels.dtype == torch.int64
-    (unlabelled,) = instances(sample_of(mask, prob), labels=())
-    assert unlabelled.labels.tolist() == [0, 0]
+    (unlabeled,) = instances(sample_of(mask, prob), labels=())
+    assert unlabeled.labels.tolist() == [0, 0]
     assert len(instances(sample_of(mask, prob), min_share=0.4)[0]) == 1
 
 
@@ -101,8 +101,8 @@ def test_a_box_stands_for_the_proposal_that_fits_it_best():
 
 def test_proposals_in_little_memory_are_the_same():
     proposals = random_proposals(4)
-    codes = (proposals.long() << torch.arange(4)[:, None, None]).sum(0)
-    values, atoms = codes.unique(return_inverse=True)
+    descriptors = (proposals.long() << torch.arange(4)[:, None, None]).sum(0)
+    values, atoms = descriptors.unique(return_inverse=True)
     packed = ProposalData(metainfo=dict(atoms=atoms.numpy().astype(np.int32)))
     packed.members = (values[None].numpy() >> np.arange(4)[:, None]) & 1 == 1
     packed.scores = torch.ones(4)

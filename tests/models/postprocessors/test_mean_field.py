@@ -8,7 +8,7 @@ from mmcoseg.models.postprocessors.mean_field import dense_crf, import_pydensecr
 RNG = np.random.default_rng(0)
 
 
-def two_colours(seed=0):
+def two_colors(seed=0):
     """A noisy image of 10 x 12 pixels with a rectangle, and a soft map that knows nothing."""
     rng = np.random.default_rng(seed)
     image = np.full((10, 12, 3), 60.0)
@@ -17,13 +17,13 @@ def two_colours(seed=0):
     return image.clip(0, 255).astype(np.uint8), rng.random((1, 10, 12))
 
 
-def mean_field(image, prob, iterations, bilateral, gaussian, clip=(0.03, 0.97), normalised=True):
+def mean_field(image, prob, iterations, bilateral, gaussian, clip=(0.03, 0.97), normalized=True):
     """The definition, with all kernels written out, in float64."""
     y, x = np.mgrid[: image.shape[0], : image.shape[1]]
     places = np.stack([x, y], axis=-1).reshape(-1, 2).astype(float)
-    colours = image.reshape(-1, 3).astype(float)
+    colors = image.reshape(-1, 3).astype(float)
     distance = ((places[:, None] - places) ** 2).sum(-1)
-    contrast = ((colours[:, None] - colours) ** 2).sum(-1)
+    contrast = ((colors[:, None] - colors) ** 2).sum(-1)
     kernels = []
     if gaussian:
         kernels.append((gaussian[1], np.exp(-distance / (2 * gaussian[0] ** 2))))
@@ -31,7 +31,7 @@ def mean_field(image, prob, iterations, bilateral, gaussian, clip=(0.03, 0.97), 
         sxy, srgb, weight = bilateral
         exponent = -distance / (2 * sxy**2) - contrast / (2 * srgb**2)
         kernels.append((weight, np.exp(exponent)))
-    if normalised:
+    if normalized:
         kernels = [(w, k / np.sqrt(np.outer(k.sum(axis=0), k.sum(axis=0)))) for w, k in kernels]
     labels = (np.concatenate([1 - prob, prob]) if len(prob) == 1 else prob).clip(*clip)
     unary = -np.log(labels.reshape(len(labels), -1))
@@ -53,7 +53,7 @@ def scaled(kernel, width, weight):
 )
 @pytest.mark.parametrize('seed', range(3))
 def test_agrees_with_the_definition(seed, iterations, bilateral, gaussian):
-    image, prob = two_colours(seed)
+    image, prob = two_colors(seed)
     found = dense_crf(image, prob, iterations, bilateral, gaussian, reference_side=None)
     assert found.dtype == np.float32 and found.shape == prob.shape
 
@@ -71,13 +71,13 @@ def test_agrees_with_the_definition(seed, iterations, bilateral, gaussian):
         error(width=0.5),
         error(weight=2),
         error(weight=0.5),
-        error(normalised=False),
+        error(normalized=False),
     ]
     assert np.square(error()).mean() < 0.8 * min(np.square(o).mean() for o in others)
 
 
 def test_agrees_with_the_definition_for_several_labels():
-    image, _ = two_colours()
+    image, _ = two_colors()
     prob = RNG.dirichlet(np.ones(4), (10, 12)).transpose(2, 0, 1)
     options = dict(iterations=5, bilateral=(5, 20, 3), gaussian=(2, 2))
     # Within the clip's limits.
@@ -90,7 +90,7 @@ def test_agrees_with_the_definition_for_several_labels():
 
 
 def test_one_object_is_two_labels():
-    image, prob = two_colours()
+    image, prob = two_colors()
     both = dense_crf(image, np.concatenate([1 - prob, prob]))
     np.testing.assert_allclose(both[1:], dense_crf(image, prob), atol=1e-5)
     np.testing.assert_allclose(both.sum(axis=0), 1, atol=1e-5)
@@ -102,15 +102,15 @@ def test_one_object_is_two_labels():
 
 @pytest.mark.parametrize('axis', [0, 1])
 def test_follows_a_mirrored_image(axis):
-    image, prob = two_colours()
+    image, prob = two_colors()
     options = dict(bilateral=(5, 20, 3), gaussian=(2, 2), reference_side=None)
     mirrored = dense_crf(np.flip(image, axis), np.flip(prob, axis + 1), **options)
     straight = dense_crf(image, prob, **options)
     assert np.abs(np.flip(mirrored, axis + 1) - straight).mean() < 0.02
 
 
-def test_order_of_colours_does_not_matter():
-    image, prob = two_colours()
+def test_order_of_colors_does_not_matter():
+    image, prob = two_colors()
     options = dict(bilateral=(5, 20, 3), gaussian=(2, 2), reference_side=None)
     swapped = dense_crf(image[:, :, ::-1], prob, **options)
     # Up to where the lattice's cells happen to lie.
@@ -165,7 +165,7 @@ def test_tiny_images(size):
 
 
 def test_no_kernels_and_no_iterations_leave_what_the_crf_starts_from():
-    image, prob = two_colours()
+    image, prob = two_colors()
     start = prob.clip(0.1, 0.9)
     for options in (dict(iterations=0), dict(bilateral=None, gaussian=None)):
         np.testing.assert_allclose(
@@ -178,7 +178,7 @@ def test_no_kernels_and_no_iterations_leave_what_the_crf_starts_from():
 
 
 def test_logit_shift_is_added_to_the_objects():
-    image, prob = two_colours()
+    image, prob = two_colors()
     shifted = 1 / (1 + np.exp(-(np.log(prob) - np.log(1 - prob) + 0.7)))
     np.testing.assert_allclose(
         dense_crf(image, prob, logit_shift=0.7), dense_crf(image, shifted), atol=1e-5
@@ -195,7 +195,7 @@ def test_logit_shift_is_added_to_the_objects():
 
 
 def test_inputs_stay_as_they_are_and_may_be_read_only():
-    image, prob = two_colours()
+    image, prob = two_colors()
     image.setflags(write=False)
     prob.setflags(write=False)
     before = dense_crf(image, prob)
@@ -222,11 +222,11 @@ def test_inputs_stay_as_they_are_and_may_be_read_only():
 )
 def test_options_out_of_range_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
-        dense_crf(*two_colours(), **options)
+        dense_crf(*two_colors(), **options)
 
 
 def test_arrays_of_other_kinds_are_refused():
-    image, prob = two_colours()
+    image, prob = two_colors()
     with pytest.raises(ValueError, match=r'\(H, W, 3\) uint8, got float64'):
         dense_crf(image / 255, prob)
     with pytest.raises(ValueError, match=r'size of the image, \(10, 12\), got \(1, 5, 6\)'):

@@ -12,19 +12,19 @@ def scene(num_images=6, size=12, dim=16, foreign=(), seed=0):
     """Codes and soft maps of objects of one kind; in the foreign images of another kind each."""
     rng = torch.Generator().manual_seed(seed)
     kinds = torch.randn(2 + num_images, dim, generator=rng)
-    codes = kinds[0] + 0.3 * torch.randn(num_images, size, size, dim, generator=rng)
+    descriptors = kinds[0] + 0.3 * torch.randn(num_images, size, size, dim, generator=rng)
     prob = torch.full((num_images, 1, size, size), 0.1)
     for number in range(num_images):
         top, left = torch.randint(1, size - 6, (2,), generator=rng).tolist()
         there = (number, slice(top, top + 5), slice(left, left + 5))
-        codes[there] += kinds[2 + number if number in foreign else 1] - kinds[0]
+        descriptors[there] += kinds[2 + number if number in foreign else 1] - kinds[0]
         prob[:, 0][there] = 0.8
-    return PrototypePresence().encode((codes.permute(0, 3, 1, 2),)), prob
+    return PrototypePresence().encode((descriptors.permute(0, 3, 1, 2),)), prob
 
 
-def presence_of(codes, prob):
-    presence = PrototypePresence()(prob, GroupContext([], GroupDataSample([]), own=codes))
-    assert presence.shape == (len(codes),) and presence.dtype == torch.float32
+def presence_of(descriptors, prob):
+    presence = PrototypePresence()(prob, GroupContext([], GroupDataSample([]), own=descriptors))
+    assert presence.shape == (len(descriptors),) and presence.dtype == torch.float32
     assert presence.isfinite().all() and presence.min() >= 0 and presence.max() <= 1
     return presence
 
@@ -45,31 +45,31 @@ def test_a_group_of_one_shows_what_it_shows():
 
 
 def test_order_changes_nothing():
-    codes, prob = scene(foreign=(1,))
-    expected = presence_of(codes, prob)
-    assert torch.equal(presence_of(codes, prob), expected)
+    descriptors, prob = scene(foreign=(1,))
+    expected = presence_of(descriptors, prob)
+    assert torch.equal(presence_of(descriptors, prob), expected)
     order = [3, 0, 5, 1, 2, 4]
-    torch.testing.assert_close(presence_of(codes[order], prob[order]), expected[order])
+    torch.testing.assert_close(presence_of(descriptors[order], prob[order]), expected[order])
 
 
 def test_half_precision_and_finer_maps():
-    codes, prob = scene(foreign=(1,))
+    descriptors, prob = scene(foreign=(1,))
     finer = prob.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
-    expected = presence_of(codes, prob)
-    torch.testing.assert_close(presence_of(codes.half(), finer), expected, atol=0.01, rtol=0)
+    expected = presence_of(descriptors, prob)
+    torch.testing.assert_close(presence_of(descriptors.half(), finer), expected, atol=0.01, rtol=0)
 
 
 @pytest.mark.parametrize('level', [0.0, 1.0])
 @pytest.mark.parametrize('flat', [False, True])
 def test_nothing_or_all_is_found(level, flat):
-    codes, prob = scene(3)
+    descriptors, prob = scene(3)
     if flat:
-        codes = torch.full_like(codes, 0.25)
-    presence_of(codes, torch.full_like(prob, level))
+        descriptors = torch.full_like(descriptors, 0.25)
+    presence_of(descriptors, torch.full_like(prob, level))
 
 
 def test_two_of_the_same_image():
-    codes, prob = (x[:1].repeat(2, 1, 1, 1) for x in scene())
-    presence = presence_of(codes, prob)
+    descriptors, prob = (x[:1].repeat(2, 1, 1, 1) for x in scene())
+    presence = presence_of(descriptors, prob)
     assert presence.min() > 0.5
     torch.testing.assert_close(presence[0], presence[1])

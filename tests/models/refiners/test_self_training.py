@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from mmcoseg.config_files import METHODS, find_config
 from mmcoseg.datasets import CoSegDataset
+from mmcoseg.errors import MMCosegError
 from mmcoseg.models import SelfTraining
 from mmcoseg.models.ops import class_discriminants
 from mmcoseg.models.postprocessors.edge_refiner import EdgeRefiner
@@ -40,22 +41,22 @@ def scene(num_images=4, shape=(9, 7), dim=6, seed=0):
         top, left = (int(torch.randint(1, side - 3, (), generator=rng)) for side in shape)
         image[top : top + 3, left : left + 3] = 2
     noise = 0.3 * torch.randn(num_images, *shape, dim, generator=rng)
-    codes = (kinds[truth] + noise).permute(0, 3, 1, 2)
+    descriptors = (kinds[truth] + noise).permute(0, 3, 1, 2)
     prob = 0.35 + 0.3 * (truth == 2) + 0.4 * torch.rand(truth.shape, generator=rng) - 0.2
-    return codes, prob[:, None].float(), truth == 2
+    return descriptors, prob[:, None].float(), truth == 2
 
 
-def context_of(codes, images=(), size=SIZE):
-    return GroupContext(images, GroupDataSample([]), own=codes, size=size)
+def context_of(descriptors, images=(), size=SIZE):
+    return GroupContext(images, GroupDataSample([]), own=descriptors, size=size)
 
 
 def logistic(x):
     return 1 / (1 + np.exp(-x))
 
 
-def literal_round(codes, target, ridge, slope, area):
+def literal_round(descriptors, target, ridge, slope, area):
     """Targets to probabilities, in float64: Fisher's discriminant, its scale, and a threshold."""
-    x = codes.double().permute(0, 2, 3, 1).reshape(-1, codes.shape[1]).numpy()
+    x = descriptors.double().permute(0, 2, 3, 1).reshape(-1, descriptors.shape[1]).numpy()
     p = np.clip(target.reshape(-1), 0.02, 0.98)
     share = area * target.mean()
     means, covariances = [], []
@@ -82,7 +83,7 @@ def literal_round(codes, target, ridge, slope, area):
 
 @pytest.mark.parametrize('rounds', [1, 2, 3])
 def test_is_the_literal_one(rounds):
-    codes, prob, _ = scene()
+    descriptors, prob, _ = scene()
     refiner = SelfTraining(
         rounds=rounds, ridge=0.5, slope=3.0, area=1.2, keep=(0.45, 0.25), targets=None
     )
@@ -90,17 +91,17 @@ def test_is_the_literal_one(rounds):
     expected = given
     for number in range(rounds):
         last = number == rounds - 1
-        learned = literal_round(codes, expected, 0.5, 3.0, 1.2 if last else 1.0)
+        learned = literal_round(descriptors, expected, 0.5, 3.0, 1.2 if last else 1.0)
         weight = 0.25 if last else 0.45
         expected = weight * given + (1 - weight) * learned
-    result = refiner(prob, context_of(codes))
+    result = refiner(prob, context_of(descriptors))
     assert result.shape == prob.shape
     np.testing.assert_allclose(result.numpy(), expected, atol=2e-4)
 
 
 def test_learns_what_the_object_is():
-    codes, prob, truth = scene()
-    result = SelfTraining(targets=None)(prob, context_of(codes.half()))[:, 0]
+    descriptors, prob, truth = scene()
+    result = SelfTraining(targets=None)(prob, context_of(descriptors.half()))[:, 0]
     assert result[truth].mean() - result[~truth].mean() > 0.5  # from a difference of 0.3
     assert result[truth].min() > result[~truth].max()  # as they were not
     rough = prob[:, 0]
@@ -117,10 +118,10 @@ def images_of(truth, size=SIZE):
 
 
 def test_targets_are_drawn_on_the_images():
-    codes, prob, truth = scene()
+    descriptors, prob, truth = scene()
     images = images_of(truth)
     refiner = SelfTraining(rounds=1, keep=(0, 0), targets=TARGETS)
-    refiner(prob, context_of(codes, images))
+    refiner(prob, context_of(descriptors, images))
     given, maps = refiner.targets.images, refiner.targets.probs
     assert len(given) == len(maps) == 4
     for image, one, original, soft in zip(given, maps, images, prob):
@@ -133,18 +134,18 @@ def test_targets_are_drawn_on_the_images():
 
 def test_targets_of_padded_images():
     """Each is drawn on its own part of the map, and nothing is object in the padding."""
-    codes, prob, truth = scene()
+    descriptors, prob, truth = scene()
     whole = images_of(truth)
     parts = [(65, 49), (33, 49), (65, 25), (33, 25)]
     images = [image[:, :height, :width] for image, (height, width) in zip(whole, parts)]
     refiner = SelfTraining(rounds=1, keep=(0, 0), targets=TARGETS)
-    drawn = refiner._draw(prob, context_of(codes, images))
+    drawn = refiner._draw(prob, context_of(descriptors, images))
     full = F.interpolate(prob, size=SIZE, mode='bilinear', align_corners=True)
     for soft, one, (height, width) in zip(full, refiner.targets.probs, parts):
         shape = (-(-height // 4), -(-width // 4))
         expected = F.adaptive_avg_pool2d(soft[:, :height, :width], shape)
         np.testing.assert_allclose(one, expected, atol=1e-6)
-    expected = refiner._draw(prob, context_of(codes, whole))
+    expected = refiner._draw(prob, context_of(descriptors, whole))
     inside = torch.zeros(4, 1, 9, 7, dtype=torch.bool)
     for one, (height, width) in zip(inside, parts):
         one[:, : height // 8, : width // 8] = True
@@ -153,58 +154,58 @@ def test_targets_of_padded_images():
 
 
 def test_targets_are_what_is_learned():
-    codes, _, truth = scene()
+    descriptors, _, truth = scene()
     images = images_of(truth)
     refiner = SelfTraining(keep=(0, 0), targets=TARGETS)
     # The maps that come in say nothing, or the opposite: only the targets know.
     for prob in (torch.full((4, 1, 9, 7), 0.3), 0.9 - 0.8 * truth[:, None].float()):
-        result = refiner(prob, context_of(codes, images))[:, 0]
+        result = refiner(prob, context_of(descriptors, images))[:, 0]
         assert result[truth].mean() > result[~truth].mean() + 0.5
 
 
 @pytest.mark.parametrize('area', [0.7, 1.0, 1.3])
 def test_area_is_that_of_the_targets(area):
-    codes, prob, _ = scene()
+    descriptors, prob, _ = scene()
     refiner = SelfTraining(rounds=1, area=area, keep=(0, 0), targets=None)
-    result = refiner(prob, context_of(codes))
+    result = refiner(prob, context_of(descriptors))
     assert float(result.mean() / prob.mean()) == pytest.approx(area, abs=1e-4)
 
 
 def test_maps_of_another_resolution():
-    codes, prob, truth = scene()
+    descriptors, prob, truth = scene()
     finer = F.interpolate(prob, size=(33, 25), mode='bilinear', align_corners=True)
-    result = SelfTraining(targets=None)(finer, context_of(codes))
+    result = SelfTraining(targets=None)(finer, context_of(descriptors))
     assert result.shape == (4, 1, 9, 7)
     assert result[:, 0][truth].mean() > result[:, 0][~truth].mean() + 0.4
 
 
 @pytest.mark.parametrize('targets', [None, TARGETS])
 def test_order_changes_nothing(targets):
-    codes, prob, truth = scene(5)
+    descriptors, prob, truth = scene(5)
     images = images_of(truth)
     refiner = SelfTraining(targets=targets)
-    expected = refiner(prob, context_of(codes, images))
-    assert torch.equal(refiner(prob, context_of(codes, images)), expected)
+    expected = refiner(prob, context_of(descriptors, images))
+    assert torch.equal(refiner(prob, context_of(descriptors, images)), expected)
     order = [3, 0, 4, 1, 2]
-    shuffled = refiner(prob[order], context_of(codes[order], [images[i] for i in order]))
+    shuffled = refiner(prob[order], context_of(descriptors[order], [images[i] for i in order]))
     torch.testing.assert_close(shuffled, expected[order], atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize('targets', [None, TARGETS])
 def test_duplicates_change_nothing(targets):
-    codes, prob, truth = scene(3)
+    descriptors, prob, truth = scene(3)
     images = images_of(truth)
     refiner = SelfTraining(targets=targets)
-    expected = refiner(prob, context_of(codes, images))
+    expected = refiner(prob, context_of(descriptors, images))
     twice = refiner(
-        prob.repeat(2, 1, 1, 1), context_of(codes.repeat(2, 1, 1, 1), [*images, *images])
+        prob.repeat(2, 1, 1, 1), context_of(descriptors.repeat(2, 1, 1, 1), [*images, *images])
     )
     torch.testing.assert_close(twice, expected.repeat(2, 1, 1, 1), atol=1e-4, rtol=0)
 
 
 def test_a_group_of_one():
-    codes, prob, truth = scene(1)
-    result = SelfTraining(targets=None)(prob, context_of(codes))
+    descriptors, prob, truth = scene(1)
+    result = SelfTraining(targets=None)(prob, context_of(descriptors))
     assert result.shape == (1, 1, 9, 7)
     assert result[:, 0][truth].mean() > result[:, 0][~truth].mean() + 0.4
 
@@ -212,25 +213,25 @@ def test_a_group_of_one():
 @pytest.mark.parametrize('level', [0.0, 0.5, 1.0])
 @pytest.mark.parametrize('flat', [False, True])
 def test_nothing_to_learn(level, flat):
-    codes, _, _ = scene(2)
-    codes = torch.ones_like(codes) if flat else codes
-    result = SelfTraining(targets=None)(torch.full((2, 1, 9, 7), level), context_of(codes))
+    descriptors, _, _ = scene(2)
+    descriptors = torch.ones_like(descriptors) if flat else descriptors
+    result = SelfTraining(targets=None)(torch.full((2, 1, 9, 7), level), context_of(descriptors))
     assert result.isfinite().all() and result.min() >= 0 and result.max() <= 1
     assert float(result.mean()) == pytest.approx(level, abs=0.1)
 
 
 def test_the_input_is_left_alone():
-    codes, prob, _ = scene()
-    before = codes.clone(), prob.clone()
-    SelfTraining(targets=None)(prob, context_of(codes))
-    assert torch.equal(codes, before[0]) and torch.equal(prob, before[1])
+    descriptors, prob, _ = scene()
+    before = descriptors.clone(), prob.clone()
+    SelfTraining(targets=None)(prob, context_of(descriptors))
+    assert torch.equal(descriptors, before[0]) and torch.equal(prob, before[1])
 
 
 def test_codes_are_levels_of_one_length():
     feats = tuple(torch.randn(2, d, 4, 5) for d in (3, 6, 8))
-    codes = SelfTraining(levels=[0, -1], targets=None).encode(feats)
-    assert codes.shape == (2, 11, 4, 5)
-    for part, level in zip(codes.split([3, 8], dim=1), (feats[0], feats[2])):
+    descriptors = SelfTraining(levels=[0, -1], targets=None).encode(feats)
+    assert descriptors.shape == (2, 11, 4, 5)
+    for part, level in zip(descriptors.split([3, 8], dim=1), (feats[0], feats[2])):
         torch.testing.assert_close(part.norm(dim=1), torch.ones(2, 4, 5))
         torch.testing.assert_close(part * level.norm(dim=1, keepdim=True), level)
 
@@ -250,11 +251,11 @@ def test_areas_that_cannot_be():
     torch.testing.assert_close(match_area(logits, 1.5), logits + 30)
 
 
-def test_images_that_were_normalised():
-    codes, prob, truth = scene(2)
+def test_images_that_were_normalized():
+    descriptors, prob, truth = scene(2)
     images = [image.float() for image in images_of(truth)]
-    with pytest.raises(TypeError, match=r'data_preprocessor\.defer=True.*or targets=None'):
-        SelfTraining(targets=TARGETS)(prob, context_of(codes, images))
+    with pytest.raises(MMCosegError, match=r'data_preprocessor\.defer=True.*or targets=None'):
+        SelfTraining(targets=TARGETS)(prob, context_of(descriptors, images))
 
 
 @pytest.mark.parametrize(
@@ -299,9 +300,9 @@ def test_photographs(coseg_data):
 
     refiner = SelfTraining(levels=[-1], keep=(0.4, 0))
     with torch.no_grad():
-        batch = model.data_preprocessor.normalise(images, (257, 257))
-        codes = refiner.encode(tuple(model.backbone(batch)))
-    result = refiner(prob, context_of(codes, images, (257, 257)))
+        batch = model.data_preprocessor.normalize(images, (257, 257))
+        descriptors = refiner.encode(tuple(model.backbone(batch)))
+    result = refiner(prob, context_of(descriptors, images, (257, 257)))
     # How often a location of the car has more than one beside it, in the photographs that had no
     # map of it.
     ranks = [
@@ -310,7 +311,7 @@ def test_photographs(coseg_data):
     ]
     assert np.mean(ranks) > 0.8
     order = list(reversed(range(len(images))))
-    context = context_of(codes[order], [images[i] for i in order], (257, 257))
+    context = context_of(descriptors[order], [images[i] for i in order], (257, 257))
     torch.testing.assert_close(refiner(prob[order], context), result[order], atol=2e-3, rtol=0)
 
 
@@ -322,18 +323,18 @@ def class_maps(truth, noise=1.5):
 
 
 def test_several_classes_against_the_definition():
-    codes, _, square = scene()
+    descriptors, _, square = scene()
     truth = torch.where(square, 2, torch.zeros_like(square, dtype=torch.long))
     truth[:, 5:][truth[:, 5:] == 0] = 1
     maps = class_maps(truth)
     found = SelfTraining(rounds=2, ridge=0.5, area=1.2, keep=(0.4, 0.3), targets=None)(
-        maps, context_of(codes)
+        maps, context_of(descriptors)
     )
     torch.testing.assert_close(found.sum(dim=1), torch.ones(found[:, 0].shape))
     current = maps
     for keep, area in ((0.4, 1.0), (0.3, 1.2)):
         soft = current.clamp(0.02, 0.98)
-        learned = class_discriminants(codes, soft / soft.sum(1, keepdim=True), 0.5)
+        learned = class_discriminants(descriptors, soft / soft.sum(1, keepdim=True), 0.5)
         shares = current.mean((0, 2, 3)) * torch.tensor([1, area, area])
         learned = match_areas(learned, (shares / shares.sum()).double())
         current = keep * maps + (1 - keep) * learned
@@ -359,11 +360,11 @@ def test_classes_get_their_shares():
 
 
 def test_padding_is_background_where_there_are_classes():
-    codes, _, _ = scene()
+    descriptors, _, _ = scene()
     maps = torch.full((4, 3, 9, 7), 1 / 3)
     image = torch.full((3, 33, 49), 200, dtype=torch.uint8)  # red, and half as high as the batch
     refiner = SelfTraining(rounds=1, targets=dict(type='SelfTrainingTestClassTargets'))
-    drawn = refiner._draw(maps, context_of(codes, [image] * 4, SIZE))
+    drawn = refiner._draw(maps, context_of(descriptors, [image] * 4, SIZE))
     assert drawn.shape == maps.shape
     torch.testing.assert_close(drawn.sum(dim=1), torch.ones(4, 9, 7))
     assert (drawn[:, 0, 6:] > 0.99).all() and (drawn[:, 2, :3] > 0.99).all()

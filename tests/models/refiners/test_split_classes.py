@@ -15,21 +15,21 @@ from mmcoseg.structures import CoSegDataSample, GroupDataSample
 
 def codes_of(n=4, d=6, size=9, seed=0):
     rng = torch.Generator().manual_seed(seed)
-    codes = 0.1 * torch.randn(n, d, size, size, generator=rng)
-    codes[:, 0, 1:4, 1:4] += 1
-    codes[:, 1, 5:8, 4:8] += 1
-    codes[:, 2] += (codes[:, :2].amax(dim=1) < 0.5).float()
-    return codes
+    descriptors = 0.1 * torch.randn(n, d, size, size, generator=rng)
+    descriptors[:, 0, 1:4, 1:4] += 1
+    descriptors[:, 1, 5:8, 4:8] += 1
+    descriptors[:, 2] += (descriptors[:, :2].amax(dim=1) < 0.5).float()
+    return descriptors
 
 
 def test_rounds_of_discriminants_average_with_the_clusters():
-    codes = codes_of()
+    descriptors = codes_of()
     prob = torch.rand(4, 1, 9, 9, generator=torch.Generator().manual_seed(1))
-    context = GroupContext([], GroupDataSample([]), own=codes.half())
-    clusters = cluster_classes(codes.half(), prob[:, 0], 2, num_seeds=5)
+    context = GroupContext([], GroupDataSample([]), own=descriptors.half())
+    clusters = cluster_classes(descriptors.half(), prob[:, 0], 2, num_seeds=5)
     expected = clusters
     for _ in range(2):
-        expected = 0.25 * clusters + 0.75 * class_discriminants(codes.half(), expected, 0.2)
+        expected = 0.25 * clusters + 0.75 * class_discriminants(descriptors.half(), expected, 0.2)
     options = dict(num_seeds=5, ridge=0.2, keep=0.25)
     found = SplitClasses(2, union=False, **options)(prob, context)
     torch.testing.assert_close(found, expected)
@@ -55,11 +55,11 @@ def test_foreground_of_both():
     torch.testing.assert_close(with_foreground(shares, 0 * foreground), shares)
 
 
-def test_levels_are_normalised_each_by_itself():
+def test_levels_are_normalized_each_by_itself():
     feats = (torch.rand(2, 3, 5, 5), 100 * torch.rand(2, 4, 5, 5))
-    codes = SplitClasses(levels=[0, 1]).encode(feats)
+    descriptors = SplitClasses(levels=[0, 1]).encode(feats)
     expected = torch.cat([F.normalize(feats[0], dim=1), F.normalize(feats[1], dim=1)], dim=1)
-    torch.testing.assert_close(codes, expected)
+    torch.testing.assert_close(descriptors, expected)
 
 
 def test_as_many_classes_as_the_data_set_says():
@@ -90,18 +90,18 @@ def test_one_class_is_the_foreground():
 
 
 def test_an_estimate_is_told_to_the_group():
-    codes = 0.01 * torch.randn(6, 6, 9, 9, generator=torch.Generator().manual_seed(0))
+    descriptors = 0.01 * torch.randn(6, 6, 9, 9, generator=torch.Generator().manual_seed(0))
     prob = torch.zeros(6, 1, 9, 9)
     prob[..., 2:6, 2:6] = 1
     for image in range(6):  # each shows one of two objects
-        codes[image, image % 2, 2:6, 2:6] += 1
+        descriptors[image, image % 2, 2:6, 2:6] += 1
     group = GroupDataSample([], metainfo=dict(group='g'))
-    found = SplitClasses('auto')(prob, GroupContext([], group, own=codes))
-    assert group.class_count == count_classes(codes, prob[:, 0])
+    found = SplitClasses('auto')(prob, GroupContext([], group, own=descriptors))
+    assert group.class_count == count_classes(descriptors, prob[:, 0])
     assert group.class_count.num_classes == 2 == len(found[0]) - 1
-    assert torch.equal(found, SplitClasses(2)(prob, GroupContext([], group, own=codes)))
+    assert torch.equal(found, SplitClasses(2)(prob, GroupContext([], group, own=descriptors)))
     limited = GroupDataSample([], metainfo=dict(group='g'))
-    found = SplitClasses('auto', max_classes=1)(prob, GroupContext([], limited, own=codes))
+    found = SplitClasses('auto', max_classes=1)(prob, GroupContext([], limited, own=descriptors))
     assert limited.class_count.shares == (1,) and len(found[0]) == 2
 
 
@@ -130,7 +130,7 @@ def test_options_out_of_range(options):
 
 
 @MODELS.register_module(name='SplitClassesTestBackbone')
-class Colours(torch.nn.Module):
+class Colors(torch.nn.Module):
     def forward(self, x):
         return (F.avg_pool2d(x, 4),)
 
@@ -144,9 +144,9 @@ def test_a_segmentor_gives_one_map_a_class():
     truth[:, 12:28, 12:28], truth[:, 36:56, 32:52] = 1, 2
     for label in (1, 2):
         inside = (truth == label)[:, None].expand(-1, 3, -1, -1)
-        colour = torch.zeros(3)
-        colour[label - 1] = 1.5
-        images[inside] = (images + colour.view(3, 1, 1))[inside]
+        color = torch.zeros(3)
+        color[label - 1] = 1.5
+        images[inside] = (images + color.view(3, 1, 1))[inside]
         images[:, 2][truth == label] -= 1
     model = MODELS.build(
         dict(

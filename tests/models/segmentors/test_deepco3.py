@@ -126,7 +126,7 @@ def test_each_loss_can_be_removed(removed):
         torch.testing.assert_close(part[name], whole[name])
 
 
-def test_optimising_a_group_lowers_the_objective():
+def test_optimizing_a_group_lowers_the_objective():
     model, data = build(), batch((4,))
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     values = []

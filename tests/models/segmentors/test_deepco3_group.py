@@ -21,7 +21,7 @@ from mmcoseg.testing import make_group_batch, write_tiny_dataset
 class TinyStages(StagedBackbone):
     """Stages of strides 1, 2, 4; the last two are the levels."""
 
-    def __init__(self, frozen_stages=0, taps=('fine', 'coarse')):
+    def __init__(self, frozen_stages=0, out_stages=('fine', 'coarse')):
         super().__init__()
         sizes = dict(first=(3, 4, 1), fine=(4, 6, 2), coarse=(6, 8, 2))
         self.stages = nn.ModuleDict(
@@ -30,10 +30,10 @@ class TinyStages(StagedBackbone):
                 for name, (a, b, stride) in sizes.items()
             }
         )
-        self.tap_channels = dict(first=4, fine=6, coarse=8)
-        self.tap_strides = dict(first=1, fine=2, coarse=4)
+        self.stage_channels = dict(first=4, fine=6, coarse=8)
+        self.stage_strides = dict(first=1, fine=2, coarse=4)
         self.calls = 0
-        self.finish(taps, frozen_stages, norm_eval=True)
+        self.finish(out_stages, frozen_stages, norm_eval=True)
 
     def forward(self, x, start=None):
         self.calls += len(x)
@@ -58,7 +58,7 @@ class Brightness(BaseCoSegmentor):
         samples = [sample for group in data_samples for sample in group]
         assert not any('gt_sem_seg' in s or 'proposals' in s for s in samples)
         if self.data_preprocessor.defer:
-            inputs = self.data_preprocessor.normalise(inputs, inputs[0].shape[-2:])
+            inputs = self.data_preprocessor.normalize(inputs, inputs[0].shape[-2:])
         maps = prior_of(inputs)
         for sample, one in zip(samples, maps):
             sample.presence = float(one.mean())
@@ -111,7 +111,7 @@ def build(**kwargs):
     settings = dict(
         data_preprocessor=RAW,
         backbone=dict(type='DeepCO3TestStages'),
-        decode_head=dict(type='CoSaliencyHead', in_channels=[6, 8], strides=[2, 4], normalise=True),
+        decode_head=dict(type='CoSaliencyHead', in_channels=[6, 8], strides=[2, 4], normalize=True),
         losses=LOSSES,
         ranking=dict(type='DeepCO3TestMeanHeat'),
     )
@@ -374,7 +374,7 @@ def test_heat_maps_at_a_stage(stage):
 
 def test_what_arrives_at_a_coarser_stage_is_laid_over_the_image():
     options = dict(
-        backbone=dict(type='DeepCO3TestStages', taps=['coarse']),
+        backbone=dict(type='DeepCO3TestStages', out_stages=['coarse']),
         decode_head=dict(type='CoSaliencyHead', in_channels=[8], strides=[4]),
     )
     model = build(test_cfg=dict(heat_stage='coarse'), **options).eval()
@@ -436,7 +436,7 @@ def test_a_group_of_one_image():
     whole = predictions(build(**EVERYTHING))
     model = build(**EVERYTHING)
     (alone,) = predictions(model, reordered(batch(), [1]))
-    assert_same(alone, whole[1])  # before anything was optimised, images are by themselves
+    assert_same(alone, whole[1])  # before anything was optimized, images are by themselves
     losses = losses_of(model, reordered(batch(), [1]))
     assert losses['loss_co_peak'] == 0
     model.parse_losses(losses)[0].backward()

@@ -40,7 +40,7 @@ def build(modulators=('spatial', 'semantic'), **kwargs):
             channels=16,
             reduced_channels=4,
             num_classes=3,
-            group_centred=False,
+            group_centered=False,
         ),
     )
     return SSNM(
@@ -245,8 +245,8 @@ class LearnedShift(Modulator):
     def encode(self, feats):
         return feats[-1].new_zeros(len(feats[-1]), 1)
 
-    def modulate_group(self, codes, group_sizes, previous):
-        return Modulation(shift=self.shift.expand(len(codes), 1, 1, 1))
+    def modulate_group(self, descriptors, group_sizes, previous):
+        return Modulation(shift=self.shift.expand(len(descriptors), 1, 1, 1))
 
     def loss(self, modulation, group_sizes, labels):
         value = self.factor * self.shift.square().sum()

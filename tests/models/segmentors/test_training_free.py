@@ -47,9 +47,9 @@ class Cue(Modulator):
     def encode(self, feats):
         return feats[self.level]
 
-    def modulate_group(self, codes, group_sizes, previous):
-        self.widths.append(codes.shape[1])
-        norm = codes.float().norm(dim=1, keepdim=True)
+    def modulate_group(self, descriptors, group_sizes, previous):
+        self.widths.append(descriptors.shape[1])
+        norm = descriptors.float().norm(dim=1, keepdim=True)
         return Modulation(shift=norm / norm.max())
 
 
@@ -67,7 +67,7 @@ class Refiner(BaseModule):
 
 @MODELS.register_module(name='TrainingFreeTestPlainRefiner')
 class PlainRefiner(BaseModule):
-    """Has no codes; halves what it is given."""
+    """Has no descriptors; halves what it is given."""
 
     def forward(self, prob, context):
         self.own = context.own
@@ -90,9 +90,9 @@ class Presence(BaseModule):
 class PriorCue(Cue):
     """Remembers what was found before it."""
 
-    def modulate_group(self, codes, group_sizes, previous):
+    def modulate_group(self, descriptors, group_sizes, previous):
         self.previous = previous.shift
-        return super().modulate_group(codes, group_sizes, previous)
+        return super().modulate_group(descriptors, group_sizes, previous)
 
 
 CUES = dict(
@@ -118,7 +118,7 @@ def test_is_the_weighted_mean_of_its_cues():
     model = build(cue_weights=dict(norm=3, ddt=1), test_cfg=dict(flip=False))
     batch = make_group_batch((4,), (65, 65))
     data = model.data_preprocessor(batch)
-    images = model.data_preprocessor.normalise(data['inputs'], (65, 65))
+    images = model.data_preprocessor.normalize(data['inputs'], (65, 65))
     with torch.no_grad():
         feats = model.backbone(images)
         maps = [cue(feats, [4]).shift for cue in model.cues.values()]
@@ -131,7 +131,7 @@ def test_is_the_weighted_mean_of_its_cues():
     torch.testing.assert_close(torch.stack(probabilities(model, batch)[0]), full, atol=2e-3, rtol=0)
 
 
-def test_maps_of_even_sides_are_centred():
+def test_maps_of_even_sides_are_centered():
     model = build(cues=dict(norm=CUES['norm']), test_cfg=dict(flip=False))
     batch = make_group_batch((2,), (64, 64))
     maps = model(**model.data_preprocessor(batch))
@@ -234,7 +234,7 @@ def test_codes_are_reduced_where_allowed_and_shared(monkeypatch):
     model = build(cues, test_cfg=dict(channels=7))
     maps = model(**model.data_preprocessor(make_group_batch((3,), (48, 48))))
     assert [cue.widths for cue in model.cues.values()] == [[7], [7], [20], [7]]
-    assert len(stores) == 3  # a and b have the same codes
+    assert len(stores) == 3  # a and b have the same descriptors
     exact = build(cues)
     full = exact(**exact.data_preprocessor(make_group_batch((3,), (48, 48))))
     assert [cue.widths for cue in exact.cues.values()] == [[20], [20], [20], [12]]
@@ -254,14 +254,14 @@ def test_refiners_see_the_group_and_act_in_order():
         'norm': (3, 1, 9, 9),
         'ddt': (3, 1, 9, 9),
     }
-    assert {name: code.shape[1] for name, code in context.codes.items()} == {
+    assert {name: code.shape[1] for name, code in context.descriptors.items()} == {
         'norm': 20,
         'ddt': 12,
         'first': 12,
     }
 
 
-def test_each_refiner_is_given_its_own_codes():
+def test_each_refiner_is_given_its_own_descriptors():
     model = build(
         refiners=dict(
             first=dict(type='TrainingFreeTestRefiner'),
@@ -274,11 +274,11 @@ def test_each_refiner_is_given_its_own_codes():
     refiner.register_forward_pre_hook(lambda _, args: owns.append(args[1].own))
     data = model.data_preprocessor(make_group_batch((3,), (65, 65)))
     model(**data)
-    codes = refiner.context.codes
-    assert set(codes) == {'norm', 'ddt', 'first', 'presence'}
-    assert owns[0] is codes['first'] and owns[0].shape == (3, 12, 9, 9)
+    descriptors = refiner.context.descriptors
+    assert set(descriptors) == {'norm', 'ddt', 'first', 'presence'}
+    assert owns[0] is descriptors['first'] and owns[0].shape == (3, 12, 9, 9)
     assert model.refiners['plain'].own is None
-    assert model.presence.own is codes['presence'] and model.presence.own.shape[1] == 20
+    assert model.presence.own is descriptors['presence'] and model.presence.own.shape[1] == 20
     assert model.presence.own.dtype == torch.float16
 
 
@@ -410,7 +410,7 @@ BACKBONES = {
         weights=None,
         model_kwargs=dict(img_size=64, depth=2),
     ),
-    'vgg16': dict(type='VGG16Pools', taps=['pool5'], weights=None),
+    'vgg16': dict(type='VGG16Pools', out_stages=['pool5'], weights=None),
     'resnet': dict(
         type='TimmFeatures', model_name='resnet18', out_indices=(-1,), weights=None,
         model_kwargs=dict(output_stride=16),

@@ -9,7 +9,7 @@ from PIL import Image
 from mmcoseg.datasets import MultiClassCoSegDataset, MultiClassVOCDataset
 from mmcoseg.datasets.image_io import BadImageError, read_image, read_mask
 from mmcoseg.datasets.instance_converters import VOC_CLASSES
-from mmcoseg.datasets.multi_class_converters import convert_voc_groups, voc_groups, voc_values
+from mmcoseg.datasets.multiclass_converters import convert_voc_groups, voc_groups, voc_values
 
 #: Classes that each image of the miniature shows.
 IMAGES = {
@@ -24,8 +24,8 @@ IMAGES = {
 
 
 def voc_palette():
-    """The published colours: the bits of a value, spread over the channels from the highest."""
-    colours = np.zeros((256, 3), int)
+    """The published colors: the bits of a value, spread over the channels from the highest."""
+    colors = np.zeros((256, 3), int)
     for value in range(256):
         rest, red, green, blue = value, 0, 0, 0
         for shift in range(7, -1, -1):
@@ -33,8 +33,8 @@ def voc_palette():
             green |= (rest >> 1 & 1) << shift
             blue |= (rest >> 2 & 1) << shift
             rest >>= 3
-        colours[value] = red, green, blue
-    return colours.ravel().tolist()
+        colors[value] = red, green, blue
+    return colors.ravel().tolist()
 
 
 @pytest.fixture(scope='module')
@@ -175,10 +175,10 @@ def test_command(voc, tmp_path, repo, repo_env):
     assert 'Traceback' not in failed.stderr
 
 
-def test_masks_in_colours_are_named(voc, tmp_path):
+def test_masks_in_colors_are_named(voc, tmp_path):
     source = tmp_path / 'VOC2012'
     shutil.copytree(voc, source)
     file = source / 'SegmentationClass' / '2007_000001.png'
     Image.open(file).convert('RGB').save(file)
-    with pytest.raises(BadImageError, match=r'000001\.png is RGB, expected palette or grey'):
+    with pytest.raises(BadImageError, match=r'000001\.png is RGB, expected palette or gray'):
         convert_voc_groups(source, tmp_path / 'out', progress=False)

@@ -10,11 +10,13 @@ import numpy as np
 from PIL import Image
 from rich.progress import track
 
+from ..errors import MMCosegError
+from ..options import one_of
 from ..structures.coseg_data_sample import VOID
 from .base import group_names
 from .image_io import BadImageError, read_image, read_mask
 from .instance_converters import COCO_VOC_CLASSES, VOC_CLASSES, folder_with
-from .multi_class import PUBLISHED_GROUPS, classes_in_name
+from .multiclass import PUBLISHED_GROUPS, classes_in_name
 
 __all__ = ['OtherClasses', 'convert_voc_groups', 'run_voc_converter', 'voc_groups', 'voc_values']
 
@@ -31,7 +33,7 @@ def voc_values(group: str) -> tuple[int, ...]:
     """Values in VOC's class masks of the classes that a group's name ``a+b`` gives, in its order.
 
     Raises:
-        ValueError: if the name does not name each class once, or VOC does not have one.
+        MMCosegError: if the name does not name each class once, or VOC does not have one.
 
     Example:
         >>> voc_values('sofa+dog'), voc_values('airplane+person')
@@ -40,12 +42,12 @@ def voc_values(group: str) -> tuple[int, ...]:
     names = classes_in_name(group)
     unknown = [name for name in names if name not in _VALUES]
     if unknown:
-        raise ValueError(
+        raise MMCosegError(
             f'VOC has no class {unknown} of the group {group!r}; it has {", ".join(VOC_CLASSES)}'
         )
     values = tuple(_VALUES[name] for name in names)
     if len(set(values)) < len(values):
-        raise ValueError(f'the group {group!r} names one class of VOC twice')
+        raise MMCosegError(f'the group {group!r} names one class of VOC twice')
     return values
 
 
@@ -83,13 +85,12 @@ def convert_voc_groups(
 
     Raises:
         FileNotFoundError: if the source or one of its images is not there.
-        ValueError: for another value of ``others``, a group that VOC cannot give, a mask (named)
+        MMCosegError: for another value of ``others``, a group that VOC cannot give, a mask (named)
             that is none of VOC's or of another size than its image, or if no group has enough
             images.
-        TypeError: if ``groups`` is no list of names.
+        MMCosegError: if ``groups`` is no list of names.
     """
-    if others not in get_args(OtherClasses):
-        raise ValueError(f'others must be one of {get_args(OtherClasses)}, got {others!r}')
+    one_of('others', others, OtherClasses)
     names = voc_groups() if groups is None else group_names('groups', groups)
     values = {name: voc_values(name) for name in names}
     source, target = Path(source), Path(target)
@@ -105,7 +106,7 @@ def convert_voc_groups(
                 members[name].append(file)
     enough = {name: found for name, found in members.items() if len(found) >= min_images}
     if not enough:
-        raise ValueError(
+        raise MMCosegError(
             f'{voc}: none of the groups {list(names)} has {min_images} images among the '
             f'{len(files)} masks of SegmentationClass'
         )

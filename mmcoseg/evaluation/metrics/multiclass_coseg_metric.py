@@ -14,7 +14,7 @@ __all__ = ['MultiClassCoSegMetric']
 
 @METRICS.register_module()
 class MultiClassCoSegMetric(GroupMetric):
-    """P (share of pixels labelled right) and J (Jaccard index of the classes), in per cent.
+    """P (share of pixels labeled right) and J (Jaccard index of the classes), in per cent.
 
     ``pred_sem_seg`` is scored against ``gt_sem_seg``, both 0 background and 1..K classes at the
     original size; void pixels are left out. Over each whole group the predicted channels are
@@ -34,7 +34,7 @@ class MultiClassCoSegMetric(GroupMetric):
         format, collect_device, prefix, collect_dir: as in ``CoSegMetric``.
 
     Raises:
-        ValueError: for wrong settings; while scoring, if an image (named) has no ground truth or
+        MMCosegError: for wrong settings; while scoring, if an image (named) has no ground truth or
             prediction, or a mask's size differs from its ground truth's, or if two images have the
             same ``group/stem``.
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..errors import MMCosegError
 from ..registry import DATASETS
 from .base import CoSegDataset, group_names
 from .named import NamedDataset
@@ -40,7 +41,7 @@ def classes_in_name(group: str) -> tuple[str, ...]:
     """The classes that a group's name ``a+b`` gives, in the order of their mask values 1..K.
 
     Raises:
-        ValueError: if a part is empty, or one comes twice.
+        MMCosegError: if a part is empty, or one comes twice.
 
     Example:
         >>> classes_in_name('sofa+dog')
@@ -52,7 +53,7 @@ def classes_in_name(group: str) -> tuple[str, ...]:
 def _checked(names: Sequence[str], where: str) -> tuple[str, ...]:
     names = group_names(where, names, chosen=False)
     if not names or not all(names) or len(set(names)) < len(names):
-        raise ValueError(
+        raise MMCosegError(
             f'{where} must name each class of the masks once, in the order of the mask values '
             f'1, 2, ..., got {names}; rename it, or give the names with class_names or in '
             f'{CLASSES_FILE}'
@@ -88,7 +89,7 @@ class MultiClassCoSegDataset(CoSegDataset):
             is not among them has no category numbers.
 
     Raises:
-        ValueError: as ``CoSegDataset``; for a group whose classes are not each named once; for a
+        MMCosegError: as ``CoSegDataset``; for a group whose classes are not each named once; for a
             ``classes.json`` that is not of this form; for ``class_names`` of groups that are not
             there.
         TypeError, FileNotFoundError: as ``CoSegDataset``.
@@ -126,7 +127,7 @@ class MultiClassCoSegDataset(CoSegDataset):
     def _select(self, available: list[str], where: Path) -> list[str]:
         unknown = sorted(set(self.class_names) - set(available))
         if unknown:
-            raise ValueError(
+            raise MMCosegError(
                 f'class_names names the classes of {unknown}, but {where} has {available}'
             )
         self._names_in_file = read_class_names(Path(self.data_root or '') / CLASSES_FILE)
@@ -159,17 +160,17 @@ def read_class_names(file: Path) -> dict[str, tuple[str, ...]]:
     """Names of classes by group, from :data:`CLASSES_FILE`, where there is one.
 
     Raises:
-        ValueError: if it is not of the form that ``MultiClassCoSegDataset`` says.
-        TypeError: if names are no list of texts.
+        MMCosegError: if it is not of the form that ``MultiClassCoSegDataset`` says.
+        MMCosegError: if names are no list of texts.
     """
     if not file.is_file():
         return {}
     try:
         content = json.loads(file.read_text(encoding='utf-8'))
     except ValueError as error:
-        raise ValueError(f'{file} is no json ({error}); repair or remove it') from error
+        raise MMCosegError(f'{file} is no json ({error}); repair or remove it') from error
     if not isinstance(content, dict):
-        raise ValueError(
+        raise MMCosegError(
             f'{file} must be of the form {{"<group>": ["<class 1>", ...]}}, got '
             f'{type(content).__name__}'
         )

@@ -10,7 +10,7 @@ def levels(shapes, images=2):
     return tuple(torch.randn(images, *shape, generator=rng) for shape in shapes)
 
 
-@pytest.mark.parametrize('options', [{}, dict(normalise=True, align_corners=True)])
+@pytest.mark.parametrize('options', [{}, dict(normalize=True, align_corners=True)])
 @pytest.mark.parametrize('num_classes', [1, 3])
 def test_each_map_is_that_of_a_head_of_one_map(num_classes, options):
     feats = levels([(4, 12, 10), (8, 6, 5)])

@@ -2,6 +2,7 @@
 
 from typing import Literal, get_args
 
+from ..errors import MMCosegError
 from .group_data_sample import GroupDataSample
 
 __all__ = ['NumClasses', 'NumberSource', 'check_num_classes', 'num_classes_of']
@@ -19,12 +20,12 @@ def check_num_classes(num_classes: NumClasses, what: str = 'num_classes') -> Non
         what: its name in messages.
 
     Raises:
-        ValueError: if it is anything else.
+        MMCosegError: if it is anything else.
     """
     if num_classes in get_args(NumberSource):
         return
     if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 1:
-        raise ValueError(
+        raise MMCosegError(
             f"{what} must be a positive whole number, 'data' (what the data set says of each "
             f"group) or 'auto' (estimated), got {num_classes!r}"
         )
@@ -45,7 +46,7 @@ def num_classes_of(
         what: the option's name in messages.
 
     Raises:
-        ValueError: naming the group, if the data set says no positive number, or one beyond the
+        MMCosegError: naming the group, if the data set says no positive number, or one beyond the
             limit.
 
     Example:
@@ -57,14 +58,14 @@ def num_classes_of(
     if num_classes == 'data':
         number = group.get('num_classes')
         if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-            raise ValueError(
+            raise MMCosegError(
                 f"{what}='data', but the data set does not say how many classes the group {name!r} "
                 f'has (its num_classes is {number!r}): use MultiClassCoSegDataset, in which names '
                 f'of groups or classes.json name the classes, or set {what} to a number'
             )
     if max_classes is not None and number > max_classes:
         limit = what.replace('num_classes', 'max_classes')
-        raise ValueError(
+        raise MMCosegError(
             f'the group {name!r} has {number} classes, but {limit} is {max_classes}: set '
             f'{limit}={number}'
         )

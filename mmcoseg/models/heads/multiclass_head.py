@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ...errors import MMCosegError
 from ...registry import MODELS
 from .co_saliency_head import CoSaliencyHead
 
@@ -26,7 +27,7 @@ class MultiClassHead(CoSaliencyHead):
         options: further arguments of :class:`CoSaliencyHead`.
 
     Raises:
-        ValueError: as of :class:`CoSaliencyHead`, and if K is not positive.
+        MMCosegError: as of :class:`CoSaliencyHead`, and if K is not positive.
 
     Example:
         >>> import torch
@@ -44,7 +45,7 @@ class MultiClassHead(CoSaliencyHead):
         **options: Any,
     ) -> None:
         if not isinstance(num_classes, int) or num_classes < 1:
-            raise ValueError(f'num_classes must be a positive whole number, got {num_classes!r}')
+            raise MMCosegError(f'num_classes must be a positive whole number, got {num_classes!r}')
         self.num_maps = num_classes + 1
         super().__init__(in_channels, strides, **options)
 

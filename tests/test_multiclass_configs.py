@@ -131,7 +131,7 @@ def test_pipelines_on_photographs(coseg_data):
     assert {0, 1, 2} <= values <= {0, 1, 2, 255}
 
 
-def test_a_group_is_optimised_predicted_and_scored(tmp_path):
+def test_a_group_is_optimized_predicted_and_scored(tmp_path):
     """Groups of two and of three classes, in one run and one table."""
     root = tmp_path / 'data'
     for number, group in ((2, 'a+b'), (3, 'a+b+c')):
@@ -139,8 +139,8 @@ def test_a_group_is_optimised_predicted_and_scored(tmp_path):
     net = dict(type='EfficientNetLite', arch='lite0', weights=None, output_stride=16)
     cfg = config(
         **{
-            'model.backbone': dict(_delete_=True, **net, taps=['stage3', 'stage5']),
-            'model.extractor': dict(_delete_=True, **net, taps=['stage5']),
+            'model.backbone': dict(_delete_=True, **net, out_stages=['stage3', 'stage5']),
+            'model.extractor': dict(_delete_=True, **net, out_stages=['stage5']),
             'model.decode_head.in_channels': [40, 112],
             'model.attention.in_channels': 112,
             'train_cfg.max_epochs': 2,

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from mmcoseg.models import MultiClassCoSeg
 from mmcoseg.models.ops import class_discriminants, mask_of_prob, min_max_maps
-from mmcoseg.models.segmentors.mc_coseg import PRIOR_RIDGE
+from mmcoseg.models.segmentors.mccoseg import PRIOR_RIDGE
 from mmcoseg.registry import MODELS
 from mmcoseg.structures import split_groups
 from mmcoseg.testing import make_group_batch
@@ -43,7 +43,7 @@ class TinyBackbone(BaseModule):
 
 @MODELS.register_module(name='MultiClassTestPrior')
 class BrightChannels(nn.Module):
-    """Of each image of a group, which of its colours is bright; and how often it was asked."""
+    """Of each image of a group, which of its colors is bright; and how often it was asked."""
 
     def __init__(self, num_classes, wrong=False, max_classes=None):
         super().__init__()
@@ -185,7 +185,7 @@ def test_each_loss_can_be_removed(removed):
 
 @pytest.mark.parametrize('num_classes', [1, 2])
 @pytest.mark.parametrize('attention', [None, dict(type='GatedAttention', in_channels=8)])
-def test_optimising_a_group_lowers_the_objective(num_classes, attention):
+def test_optimizing_a_group_lowers_the_objective(num_classes, attention):
     losses = dict(co_attention=dict(type='CoAttentionLoss', reduction='mean', loss_weight=100.0))
     model = build(num_classes, losses=losses, attention=attention)
     with torch.no_grad():
@@ -404,7 +404,7 @@ def test_the_prior_estimates_the_number_of_classes():
     for group in groups:
         assert {len(sample.pred_prob.data) - 1 for sample in group} == {len(group)}
         assert 'num_classes' not in group
-    # Without optimisation the prior is asked when predicting, and nothing is kept.
+    # Without optimization the prior is asked when predicting, and nothing is kept.
     fresh = build('auto', max_classes=3).eval()
     again = fresh.test_step(batch((3, 2)))
     assert [len(some) for some in fresh.prior.seen] == [3, 2] and not fresh._priors
@@ -518,7 +518,7 @@ def test_the_head_can_begin_with_what_the_prior_says(max_classes):
 
 @pytest.mark.parametrize('was_prepared', [True, False])
 def test_maps_averaged_with_the_priors(was_prepared):
-    """Whether the group was optimised, or the model is only asked to predict."""
+    """Whether the group was optimized, or the model is only asked to predict."""
     found = {}
     for weight in (0.0, 0.25, 1.0):
         model = build(test_cfg=dict(prior_weight=weight, min_max=False)).eval()

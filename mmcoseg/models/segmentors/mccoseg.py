@@ -9,6 +9,7 @@ from mmengine.config import ConfigDict
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...errors import MMCosegError
 from ...registry import MODELS
 from ...structures import (
     CoSegDataSample,
@@ -31,7 +32,7 @@ __all__ = ['MultiClassCoSeg']
 
 #: The losses a config may name, and what each looks at.
 LOSSES = ('co_attention', 'area', 'entropy', 'prior')
-#: Shorter vectors, relative to that of the mean colour, are not stretched to the full length.
+#: Shorter vectors, relative to that of the mean color, are not stretched to the full length.
 LEAST_VECTOR = 0.01
 #: Of the discriminants that the head begins with.
 PRIOR_RIDGE = 1.0
@@ -39,7 +40,7 @@ PRIOR_RIDGE = 1.0
 
 @MODELS.register_module()
 class MultiClassCoSeg(BaseCoSegmentor):
-    """A network optimised on a group's own images until each of its maps cuts out one class.
+    """A network optimized on a group's own images until each of its maps cuts out one class.
 
     The generator (backbone, attention, head) gives each image K + 1 maps that share out its pixels,
     the background first. A frozen extractor turns the image masked by each of them (Eq. 1) into a
@@ -52,7 +53,7 @@ class MultiClassCoSeg(BaseCoSegmentor):
     it; without, they do not depend on any other image.
 
     **The number of classes is a matter of the group.** The head makes maps of ``max_classes``; a
-    group uses the first K + 1 of them, as if there were no others. A group is optimised and
+    group uses the first K + 1 of them, as if there were no others. A group is optimized and
     predicted with the same K.
 
     Args:
@@ -75,12 +76,12 @@ class MultiClassCoSeg(BaseCoSegmentor):
         attention: config of what is called with (features, group sizes) and gives features alike;
             normally ``GatedAttention``. None for none.
         extractor: a backbone; its last level, averaged over the image, is the vector. Frozen, in
-            evaluation mode. Images reach it normalised as they reach ``backbone``, so that a masked
-            pixel has the preprocessor's mean colour. Built only where the co-attention loss is.
+            evaluation mode. Images reach it normalized as they reach ``backbone``, so that a masked
+            pixel has the preprocessor's mean color. Built only where the co-attention loss is.
         extractor_size: height and width at which images and maps meet the extractor and the losses,
             a number for both; None for those of the generator's input.
         vector_length: None for the extractor's vectors as they are, as in the paper. Otherwise that
-            of an image of the mean colour is subtracted, and what is left gets the length
+            of an image of the mean color is subtracted, and what is left gets the length
             ``vector_length * sqrt(c)``, so that what the loss sees depends on what a map shows and
             not on how much it shows; squared distances, divided by c, are then at most
             ``4 vector_length^2``.
@@ -90,7 +91,7 @@ class MultiClassCoSeg(BaseCoSegmentor):
         prior_start: begin with a head whose coarse logits are the linear discriminants of the
             prior's maps (:class:`~mmcoseg.models.ops.ClassDiscriminants`), rather than with a
             random one. Needs the prior; not in the paper.
-        feature_cache: number of images whose features are kept while a group is optimised, for a
+        feature_cache: number of images whose features are kept while a group is optimized, for a
             backbone that is not trained.
         max_classes: the largest K of a group; the head gets it. None for ``num_classes``, if that
             is a number.
@@ -104,7 +105,7 @@ class MultiClassCoSeg(BaseCoSegmentor):
               mean, before they are stretched. Needs the prior; not in the paper.
 
     Raises:
-        ValueError: for a wrong number of classes, ``'data'`` or ``'auto'`` without
+        MMCosegError: for a wrong number of classes, ``'data'`` or ``'auto'`` without
             ``max_classes``, ``'auto'`` without a prior; for unknown losses, none at all, or one
             without what it looks at; for unknown keys or values of ``test_cfg``; for a feature
             cache with a backbone that is trained. While working, naming the group: if it is not
@@ -136,7 +137,7 @@ class MultiClassCoSeg(BaseCoSegmentor):
         self.max_classes = _max_classes(num_classes, max_classes)
         unknown = sorted(set(losses) - set(LOSSES))
         if unknown or not any(losses.values()):
-            raise ValueError(
+            raise MMCosegError(
                 f'model.losses must have at least one of {LOSSES}, and no other; got '
                 f'{ {name: bool(cfg) for name, cfg in losses.items()} }'
             )
@@ -145,12 +146,12 @@ class MultiClassCoSeg(BaseCoSegmentor):
             ('prior', 'prior', prior),
         ):
             if losses.get(name) and not cfg:
-                raise ValueError(
+                raise MMCosegError(
                     f'model.losses.{name} needs model.{part}; give one, or set '
                     f'model.losses.{name}=None'
                 )
         if num_classes == 'auto' and not losses.get('prior'):
-            raise ValueError(
+            raise MMCosegError(
                 "model.num_classes='auto' needs a prior that finds out how many classes a group "
                 'has (model.prior and model.losses.prior), and this model has none: set '
                 'model.num_classes to the number of classes (`mmcoseg segment --classes K`)'
@@ -172,7 +173,9 @@ class MultiClassCoSeg(BaseCoSegmentor):
             self.extractor.requires_grad_(False)
         self.extractor_size = _size(extractor_size)
         if vector_length is not None and not vector_length > 0:
-            raise ValueError(f'model.vector_length must be above 0, or None, got {vector_length!r}')
+            raise MMCosegError(
+                f'model.vector_length must be above 0, or None, got {vector_length!r}'
+            )
         self.vector_length = vector_length
         self.prior = None
         if 'prior' in self.losses:
@@ -181,13 +184,13 @@ class MultiClassCoSeg(BaseCoSegmentor):
                 default.update(max_classes=self.max_classes)
             self.prior = MODELS.build(prior, default_args=default)
         elif prior_start:
-            raise ValueError(
+            raise MMCosegError(
                 'model.prior_start=True begins with the maps of model.prior, which is there only '
                 'with model.losses.prior; give both, or set model.prior_start=False'
             )
         self.prior_start = prior_start
         if self.test_cfg.prior_weight and self.prior is None:
-            raise ValueError(
+            raise MMCosegError(
                 'model.test_cfg.prior_weight takes the maps of model.prior, which is there only '
                 'with model.losses.prior; give both, or set model.test_cfg.prior_weight=0'
             )
@@ -214,7 +217,7 @@ class MultiClassCoSeg(BaseCoSegmentor):
             data_samples: one group.
 
         Raises:
-            ValueError: if it is not known how many classes the group has, or they are too many; if
+            MMCosegError: if it is not known how many classes the group has, or they are too many; if
                 the prior gives another number of maps.
         """
         if self.feature_cache is not None:
@@ -241,7 +244,7 @@ class MultiClassCoSeg(BaseCoSegmentor):
         found = ClassDiscriminants()
         for start in range(0, len(samples), self.test_cfg.chunk_size):
             some = slice(start, start + self.test_cfg.chunk_size)
-            images = self._normalised(inputs[some], size)
+            images = self._normalized(inputs[some], size)
             features = self.decode_head.coarse_features(self._features(images))
             shape = tuple(features.shape[-2:])
             priors = [self._priors[sample.identity] for sample in samples[some]]
@@ -266,7 +269,7 @@ class MultiClassCoSeg(BaseCoSegmentor):
             for sample in group:
                 found = self._priors[sample.identity][0]
                 if found.dim() != 3 or len(found) != maps_wanted or maps_wanted < 2:
-                    raise ValueError(
+                    raise MMCosegError(
                         f'model.prior must give {maps_wanted} maps of each image of '
                         f'{group.get("group")!r}, the background and its {maps_wanted - 1} '
                         f'classes, as (K + 1, h, w); got {tuple(found.shape)} of {sample.identity}'
@@ -276,7 +279,7 @@ class MultiClassCoSeg(BaseCoSegmentor):
         """K of a group, or of a mini-batch of it.
 
         Raises:
-            ValueError: naming the group, if it is not known, or too large.
+            MMCosegError: naming the group, if it is not known, or too large.
         """
         number = self.num_classes
         if number == 'auto':
@@ -303,7 +306,7 @@ class MultiClassCoSeg(BaseCoSegmentor):
         """What the extractor sees in images through maps (Eq. 1).
 
         Args:
-            images: (n, 3, h, w), normalised.
+            images: (n, 3, h, w), normalized.
             maps: (n, k, h, w), in [0, 1].
 
         Returns:
@@ -336,10 +339,10 @@ class MultiClassCoSeg(BaseCoSegmentor):
             data_samples: the mini-batches.
 
         Raises:
-            ValueError: naming an image that is smaller than the others, or whose group the prior
+            MMCosegError: naming an image that is smaller than the others, or whose group the prior
                 has not seen; naming a group, see above.
         """
-        inputs = self._normalised(inputs, self._network_size(inputs))
+        inputs = self._normalized(inputs, self._network_size(inputs))
         group_sizes = group_sizes_of(data_samples)
         require_one_size(data_samples, inputs.shape[-2:])
         feats = self._attended(self._features(inputs), group_sizes)
@@ -392,8 +395,8 @@ class MultiClassCoSeg(BaseCoSegmentor):
     def _prior_of(self, sample: CoSegDataSample) -> Tensor:
         """What the prior found in the upright image, (1, K + 1, h, w)."""
         if sample.identity not in self._priors:
-            raise ValueError(
-                f'{sample.identity} is not of the group that model.prior has seen: optimise by '
+            raise MMCosegError(
+                f'{sample.identity} is not of the group that model.prior has seen: optimize by '
                 'GroupOptimizationLoop, or call prepare_group before'
             )
         return self._priors[sample.identity]
@@ -406,7 +409,7 @@ class MultiClassCoSeg(BaseCoSegmentor):
         K is ``max_classes`` unless ``num_classes`` is a number.
         """
         group_sizes = [len(inputs)] if data_samples is None else group_sizes_of(data_samples)
-        feats = self.extract_feat(self._normalised(inputs, self._network_size(inputs)))
+        feats = self.extract_feat(self._normalized(inputs, self._network_size(inputs)))
         number = self.num_classes if isinstance(self.num_classes, int) else self.max_classes
         return self.decode_head(self._attended(feats, group_sizes), num_classes=number)
 
@@ -467,7 +470,7 @@ class MultiClassCoSeg(BaseCoSegmentor):
     ) -> Iterator[None]:
         """Meanwhile the prior of a whole group is known, where it is asked for.
 
-        It is that by which the group was optimised, if it was. The group is told its count.
+        It is that by which the group was optimized, if it was. The group is told its count.
         """
         before = self._priors, self._counts
         asked = self.num_classes == 'auto' or self.test_cfg.prior_weight
@@ -488,7 +491,7 @@ class MultiClassCoSeg(BaseCoSegmentor):
         for start in range(0, len(images), self.test_cfg.chunk_size):
             some = images[start : start + self.test_cfg.chunk_size]
             if getattr(self.data_preprocessor, 'defer', False):
-                some = self.data_preprocessor.normalise(some, size)
+                some = self.data_preprocessor.normalize(some, size)
             else:
                 some = torch.stack(list(some))
             parts.append(self._features(some))
@@ -510,15 +513,17 @@ def _max_classes(num_classes: NumClasses, max_classes: int | None) -> int:
     check_num_classes(num_classes, 'model.num_classes')
     if max_classes is None:
         if not isinstance(num_classes, int):
-            raise ValueError(
+            raise MMCosegError(
                 f'model.num_classes={num_classes!r} needs model.max_classes, the largest number of '
                 'classes that a group may have'
             )
         return num_classes
     if isinstance(max_classes, bool) or not isinstance(max_classes, int) or max_classes < 1:
-        raise ValueError(f'model.max_classes must be a positive whole number, got {max_classes!r}')
+        raise MMCosegError(
+            f'model.max_classes must be a positive whole number, got {max_classes!r}'
+        )
     if isinstance(num_classes, int) and num_classes > max_classes:
-        raise ValueError(
+        raise MMCosegError(
             f'model.num_classes={num_classes} is more than model.max_classes={max_classes}: set '
             f'model.max_classes={num_classes}'
         )
@@ -530,7 +535,7 @@ def _size(size: int | Sequence[int] | None) -> tuple[int, int] | None:
         return None
     sides = (size, size) if isinstance(size, int) else tuple(size)
     if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
-        raise ValueError(
+        raise MMCosegError(
             f'model.extractor_size must be a side or (height, width) in pixels, or None; got '
             f'{size!r}'
         )
@@ -542,17 +547,17 @@ def complete_test_cfg(test_cfg: dict | None) -> ConfigDict:
     complete = ConfigDict(chunk_size=6, group_size=3, min_max=True, prior_weight=0.0)
     unknown = set(test_cfg or {}) - set(complete)
     if unknown:
-        raise ValueError(
+        raise MMCosegError(
             f'unknown keys in model.test_cfg: {sorted(unknown)}; known: {sorted(complete)}'
         )
     complete.update(test_cfg or {})
     for key in ('chunk_size', 'group_size'):
         if not isinstance(complete[key], int) or complete[key] < 1:
-            raise ValueError(
+            raise MMCosegError(
                 f'model.test_cfg.{key} must be a positive integer, got {complete[key]!r}'
             )
     if not 0 <= complete.prior_weight <= 1:
-        raise ValueError(
+        raise MMCosegError(
             f'model.test_cfg.prior_weight must be from 0 to 1, got {complete.prior_weight!r}'
         )
     return complete
