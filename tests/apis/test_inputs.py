@@ -9,6 +9,7 @@ from PIL import Image
 
 from mmcoseg.apis.inputs import ImageItem, ImageLimits, read_inputs
 from mmcoseg.datasets.image_io import BadImageError
+from mmcoseg.errors import MMCosegError
 
 
 def names(groups):
@@ -312,9 +313,9 @@ def test_dict_of_groups(photos):
 @pytest.mark.parametrize(
     ('wrong', 'error', 'match'),
     [
-        (3, TypeError, 'got int'),
-        ([3], TypeError, 'got int'),
-        (dict(a=dict(b=1)), TypeError, 'got dict'),
+        (3, MMCosegError, 'got int'),
+        ([3], MMCosegError, 'got int'),
+        (dict(a=dict(b=1)), MMCosegError, 'got dict'),
         ([], ValueError, 'without any image'),
         ({}, ValueError, 'without any image'),
         (dict(a=[]), ValueError, r"\['a'\] without any image"),

@@ -102,10 +102,14 @@ def test_groups_can_be_chosen(root):
     [
         (dict(groups=[]), ValueError, 'groups is empty.*None stands for all'),
         (dict(groups=['cat', 'ant', 'cat']), ValueError, r"groups has \['cat'\] more than once"),
-        (dict(groups='cat'), TypeError, r"groups must be a list.*give \['cat'\]"),
-        (dict(groups={'cat', 'ant'}), TypeError, r'groups must be a list.*\(set\)'),
-        (dict(groups=[1]), TypeError, 'groups must be a list'),
-        (dict(exclude_groups='cat'), TypeError, r"exclude_groups must be a list.*give \['cat'\]"),
+        (dict(groups='cat'), MMCosegError, r"groups must be a list.*give \['cat'\]"),
+        (dict(groups={'cat', 'ant'}), MMCosegError, r'groups must be a list.*\(set\)'),
+        (dict(groups=[1]), MMCosegError, 'groups must be a list'),
+        (dict(exclude_groups='cat'), MMCosegError, r"exclude_groups must be a list.*\['cat'\]"),
+            dict(exclude_groups='cat'),
+            MMCosegError,
+            r"exclude_groups must be a list.*give \['cat'\]",
+        ),
     ],
 )
 @pytest.mark.parametrize('kind', ['folders', 'drawn', 'named'])

@@ -57,8 +57,8 @@ def test_an_image_record_without_a_key(key):
     [
         ('group', 'images', [], ValueError, 'has no images; leave the group out'),
         ('group', 'images', None, ValueError, 'has no images; leave the group out'),
-        ('group', 'label_ids', 0, TypeError, 'label_ids must be a tuple of category numbers'),
-        ('image', 'label_ids', None, TypeError, 'image 1: label_ids must be a tuple'),
+        ('group', 'label_ids', 0, MMCosegError, 'label_ids must be a tuple of category numbers'),
+        ('image', 'label_ids', None, MMCosegError, 'image 1: label_ids must be a tuple'),
         ('image', 'img_path', None, ValueError, 'image 1 has no img_path, and no ori_img'),
         ('image', 'stem', 'a', ValueError, "image 1 has the stem 'a', as image 0"),
     ],

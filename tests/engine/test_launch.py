@@ -21,6 +21,7 @@ from mmcoseg.engine.launch import (
     run_training,
     select_data,
 )
+from mmcoseg.errors import MMCosegError
 from mmcoseg.registry import DATASETS, MODELS
 
 
@@ -111,7 +112,7 @@ def test_the_keys_of_data_sets_are_found_in_wrappers():
 @pytest.mark.parametrize(
     ('groups', 'error', 'message'),
     [
-        ('cat', TypeError, '--train-groups must be a list'),
+        ('cat', MMCosegError, '--train-groups must be a list'),
         ([], ValueError, '--train-groups is empty'),
         (['a', 'b', 'a'], ValueError, r"--train-groups has \['a'\] more than once"),
     ],
