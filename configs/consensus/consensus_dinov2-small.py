@@ -1,22 +1,11 @@
 # The default's cues on patch tokens of a self-supervised transformer, which timm downloads (88 MB).
 _base_ = './consensus_efficientnet-lite2.py'
-
-image_size = (392, 392)  # 28 x 28 patches
-test_pipeline = [
-    dict(
-        type='ForEachImage',
-        transforms=[
-            dict(type='LoadCoSegImage'),
-            dict(type='Resize', scale=image_size, keep_ratio=False, interpolation='area'),
-            dict(type='ComputeSaliency'),
-            dict(type='LoadCoSegMask'),
-        ],
-    ),
-    dict(type='PackGroupInputs'),
-]
-test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 model = dict(
-    data_preprocessor=dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375]),
+    data_preprocessor=dict(
+        size=(392, 392),  # 28 x 28 patches
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+    ),
     backbone=dict(
         _delete_=True,
         type='TimmFeatures',
@@ -26,7 +15,9 @@ model = dict(
         frozen=True,
         model_kwargs=dict(dynamic_img_size=True),
     ),
-    cues=dict(consensus=dict(level=0)),
-    refiners=dict(self_training=dict(levels=[0])),
-    presence=dict(level=0),
+    stages=dict(
+        consensus=dict(level=0),
+        self_training=dict(levels=[0]),
+        presence=dict(level=0),
+    ),
 )

@@ -3,5 +3,5 @@ _base_ = [
     '../_base_/models/deepco3_vgg16.py',
     '../_base_/datasets/instances.py',
     '../_base_/schedules/schedule_group_40e.py',
-    '../_base_/group_runtime.py',
+    '../_base_/default_runtime.py',
 ]

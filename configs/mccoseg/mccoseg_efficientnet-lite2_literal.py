@@ -4,7 +4,7 @@ _base_ = [
     '../_base_/models/mccoseg_vgg16.py',
     '../_base_/datasets/multiclass.py',
     '../_base_/schedules/schedule_group_10e.py',
-    '../_base_/group_runtime.py',
+    '../_base_/default_runtime.py',
 ]
 model = dict(
     data_preprocessor=dict(mean=[127.0, 127.0, 127.0], std=[128.0, 128.0, 128.0]),
@@ -16,7 +16,7 @@ model = dict(
         output_stride=16,
         weights='imagenet',
     ),
-    attention=dict(in_channels=208),
+    neck=dict(attention=dict(in_channels=208)),
     decode_head=dict(in_channels=[48, 208]),
     extractor=dict(
         _delete_=True,

@@ -7,34 +7,10 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-image_size = (385, 385)  # sides of 32 k + 1, for which the backbone's padding is symmetric
-train_pipeline = [
-    dict(type='SampleGroup', num_images=5),
-    dict(
-        type='ForEachImage',
-        transforms=[
-            dict(type='LoadCoSegImage'),
-            dict(type='LoadCoSegMask'),
-            dict(type='Resize', scale=image_size, keep_ratio=False, interpolation='area'),
-            dict(type='RandomFlip', prob=0.5),
-        ],
-    ),
-    dict(type='PackGroupInputs'),
-]
-test_pipeline = [
-    dict(
-        type='ForEachImage',
-        transforms=[
-            dict(type='LoadCoSegImage'),
-            dict(type='Resize', scale=image_size, keep_ratio=False, interpolation='area'),
-            dict(type='LoadCoSegMask'),
-        ],
-    ),
-    dict(type='PackGroupInputs'),
-]
 train_groups = ['Aero', 'Bottle', 'Car', 'Cat', 'Chair', 'Monitor', 'Person']
 test_groups = ['Bicycle', 'Horse', 'Plant']
 model = dict(
+    data_preprocessor=dict(size=(385, 385), interpolation='area'),
     backbone=dict(output_stride=16),
     modulators=dict(semantic=dict(num_classes=len(train_groups))),
     decode_head=dict(
@@ -46,8 +22,8 @@ model = dict(
     feature_cache=1000,  # each image and its mirror image; 1.5 GB
     test_cfg=dict(grouping='ssnm', group_size=5, threshold='adaptive'),
 )
-train_dataloader = dict(batch_size=2, dataset=dict(groups=train_groups, pipeline=train_pipeline))
-val_dataloader = dict(dataset=dict(groups=test_groups, pipeline=test_pipeline))
+train_dataloader = dict(batch_size=2, dataset=dict(groups=train_groups))
+val_dataloader = dict(dataset=dict(groups=test_groups))
 test_dataloader = val_dataloader
 val_evaluator = dict(type='CoSegMetric', protocol=['native', 'ssnm-224'])
 test_evaluator = val_evaluator

@@ -7,40 +7,15 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-image_size = (385, 385)  # sides of 32 k + 1, for which the backbone's padding is symmetric
-train_pipeline = [
-    dict(type='SampleGroup', num_images=6),
-    dict(
-        type='ForEachImage',
-        transforms=[
-            dict(type='LoadCoSegImage'),
-            dict(type='LoadCoSegMask'),
-            dict(type='LoadPrior'),
-            dict(type='Resize', scale=image_size, keep_ratio=False, interpolation='area'),
-            dict(type='RandomFlip', prob=0.5),
-        ],
-    ),
-    dict(type='PackGroupInputs'),
-]
-test_pipeline = [
-    dict(
-        type='ForEachImage',
-        transforms=[
-            dict(type='LoadCoSegImage'),
-            dict(type='Resize', scale=image_size, keep_ratio=False, interpolation='area'),
-            dict(type='LoadCoSegMask'),
-        ],
-    ),
-    dict(type='PackGroupInputs'),
-]
+_base_.train_dataloader.dataset.pipeline[0].num_images = 6
 train_groups = ['Aero', 'Bottle', 'Car', 'Cat', 'Chair', 'Monitor', 'Person']
 test_groups = ['Bicycle', 'Horse', 'Plant']
-train_dataloader = dict(batch_size=2, dataset=dict(groups=train_groups, pipeline=train_pipeline))
-val_dataloader = dict(dataset=dict(groups=test_groups, pipeline=test_pipeline))
+train_dataloader = dict(batch_size=2, dataset=dict(groups=train_groups))
+val_dataloader = dict(dataset=dict(groups=test_groups))
 test_dataloader = val_dataloader
 
 custom_hooks = [
     dict(type='IterationSeedHook'),
-    dict(type='GroupPriorHook', image_size=image_size),
+    dict(type='GroupMapHook'),
 ]
 default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=50))

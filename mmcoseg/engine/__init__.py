@@ -1,26 +1,19 @@
 """Hooks, loops and optimizer wrappers; how programs start a run (``launch``)."""
 
-from .group_optimization import (
-    GroupBatches,
-    InitialState,
-    OptimizationSettings,
-    optimize_group,
-)
-from .hooks import GroupPriorHook, GroupVisualizationHook, IterationSeedHook, SaveMasksHook
-from .loops import GroupOptimizationLoop, GroupOptimizationTestLoop, MultiTestLoop
+from .group_optimization import InitialState, OptimizationSettings, optimize_and_segment
+from .hooks import GroupMapHook, GroupVisualizationHook, IterationSeedHook, SaveMasksHook
+from .loops import GroupOptimizationLoop, MultiTestLoop
 from .optim_wrappers import BFloat16OptimWrapper
 
 __all__ = [
     'BFloat16OptimWrapper',
-    'GroupBatches',
+    'GroupMapHook',
     'GroupOptimizationLoop',
-    'GroupOptimizationTestLoop',
-    'GroupPriorHook',
     'GroupVisualizationHook',
     'InitialState',
     'IterationSeedHook',
     'MultiTestLoop',
     'OptimizationSettings',
     'SaveMasksHook',
-    'optimize_group',
+    'optimize_and_segment',
 ]

@@ -1,4 +1,4 @@
-"""From a batch of groups to one tensor."""
+"""From a batch of groups to images that the network can be asked for."""
 
 from collections.abc import Sequence
 
@@ -9,20 +9,23 @@ from torch.nn import functional as F
 
 from ..errors import MMCosegError
 from ..registry import MODELS
-from ..structures import GroupSampleList
+from ..structures import GroupImages
 
 __all__ = ['GroupDataPreprocessor']
 
 
 @MODELS.register_module()
 class GroupDataPreprocessor(BaseDataPreprocessor):
-    """Normalize the images of B groups and flatten them to one batch (sum N, 3, H, W).
+    """Bring the images of B groups to the device, to be normalized some at a time.
 
     Images of different size are padded at the right and the bottom, after normalization and so
     with the mean color, to the largest height and width of the batch. ``img_shape`` of every
     sample keeps the size without padding; segmentors crop to it before they resize back.
 
     Args:
+        size: height and width of the network's input, to which ``ResizeToInput`` in the pipelines
+            resizes images while they are loaded; None for images as they are.
+        interpolation: by which it resizes, one of mmcv's.
         mean: of the channels in the order fed to the network (RGB if ``bgr_to_rgb``), in units
             of 0..255. None: no normalization, floats 0..255 reach the network.
         std: as ``mean``.
@@ -30,9 +33,6 @@ class GroupDataPreprocessor(BaseDataPreprocessor):
         size_divisor: padded height and width are multiples of this.
         channels_last: give the batch in ``torch.channels_last`` memory format, on which
             convolutions on CPUs and recent GPUs run faster.
-        non_blocking: copy to the device without waiting.
-        defer: leave the images as they are, so that groups of any size fit into memory; the
-            segmentor gives some at a time to :meth:`normalize`.
 
     Raises:
         MMCosegError: if only one of mean and std is given, or their lengths differ from 3.
@@ -40,16 +40,17 @@ class GroupDataPreprocessor(BaseDataPreprocessor):
 
     def __init__(
         self,
+        size: Sequence[int] | None = None,
+        interpolation: str = 'area',
         mean: Sequence[float] | None = (123.675, 116.28, 103.53),
         std: Sequence[float] | None = (58.395, 57.12, 57.375),
         bgr_to_rgb: bool = True,
         size_divisor: int = 1,
         channels_last: bool = False,
-        non_blocking: bool = False,
-        defer: bool = False,
     ) -> None:
-        super().__init__(non_blocking)
-        self.defer = defer
+        super().__init__()
+        self.size = size
+        self.interpolation = interpolation
         if (mean is None) != (std is None):
             raise MMCosegError(f'give both mean and std or neither, got mean={mean}, std={std}')
         if mean is not None and not (len(mean) == len(std) == 3):
@@ -66,14 +67,13 @@ class GroupDataPreprocessor(BaseDataPreprocessor):
         """Args: data as :func:`~mmcoseg.datasets.group_collate` makes it; images uint8 or float.
 
         Returns:
-            ``dict(inputs=Tensor (sum N, 3, H, W) float32, data_samples=list[GroupDataSample])``,
-            on the device of the model; with ``defer`` the inputs are the list of the images.
+            ``dict(inputs=GroupImages, data_samples=list[GroupDataSample])`` on the device of the
+            model; the images of all groups stand one after the other.
         """
         data = self.cast_data(data)
         images = [image for group in data['inputs'] for image in group]
-        data_samples: GroupSampleList | None = data.get('data_samples')
-        inputs = images if self.defer else self.normalize(images, self.padded_size(images))
-        return dict(inputs=inputs, data_samples=data_samples)
+        inputs = GroupImages(images, self.padded_size(images), self.normalize)
+        return dict(inputs=inputs, data_samples=data.get('data_samples'))
 
     def padded_size(self, images: Sequence[Tensor]) -> tuple[int, int]:
         """Height and width to which these images (3, h, w) are padded."""

@@ -2,12 +2,14 @@
 
 from .coseg_data_sample import CoSegDataSample
 from .group_data_sample import GroupDataSample, GroupSampleList, group_sizes_of, split_groups
+from .group_images import GroupImages
 from .num_classes import NumClasses, check_num_classes, num_classes_of
 from .proposal_data import ProposalData
 
 __all__ = [
     'CoSegDataSample',
     'GroupDataSample',
+    'GroupImages',
     'GroupSampleList',
     'NumClasses',
     'ProposalData',

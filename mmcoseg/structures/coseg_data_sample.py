@@ -37,6 +37,8 @@ class CoSegDataSample(SegDataSample):
     - ``saliency`` (PixelData): prior, ``data`` of shape (1, h, w), float32 in [0, 1].
     - ``proposals`` (InstanceData): object proposals at ``ori_shape``, ``masks`` (n, H, W) bool,
       ``scores`` (n,); from pipelines a ``ProposalData``, which is small and makes masks on demand.
+    - ``initial_maps`` (PixelData): what an initial segmentor found before the model was optimized on
+      the group, ``data`` as that of ``pred_prob``.
     - ``presence`` (float): how sure the method is that the common object is in this image, 0 to 1.
 
     Example:

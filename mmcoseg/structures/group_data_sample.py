@@ -1,6 +1,6 @@
 """The data element of one group: what flows through the toolbox."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from mmengine.structures import BaseDataElement
@@ -62,6 +62,12 @@ class GroupDataSample(BaseDataElement):
 
     def __iter__(self) -> Iterator[CoSegDataSample]:
         return iter(self._samples)
+
+    def select(self, indices: Iterable[int]) -> 'GroupDataSample':
+        """A group of some of the images, which both then hold."""
+        new = super().new()
+        new.samples = [self._samples[i] for i in indices]
+        return new
 
     # BaseDataElement moves only the tensors that it finds directly among its fields; the images
     # of a group lie one level lower.

@@ -1,6 +1,5 @@
 # SSNM's data: training on COCO-SEG (COCO 2017's instances), testing on the four published sets,
 # each in the canonical layout under data/. Sets that are not there are left out of the test.
-image_size = (224, 224)
 train_pipeline = [
     dict(type='SampleGroup', num_images=5),
     dict(
@@ -8,7 +7,7 @@ train_pipeline = [
         transforms=[
             dict(type='LoadCoSegImage'),
             dict(type='LoadCoSegMask'),
-            dict(type='Resize', scale=image_size, keep_ratio=False),
+            dict(type='ResizeToInput'),
         ],
     ),
     dict(type='PackGroupInputs'),
@@ -18,7 +17,7 @@ test_pipeline = [
         type='ForEachImage',
         transforms=[
             dict(type='LoadCoSegImage'),
-            dict(type='Resize', scale=image_size, keep_ratio=False),
+            dict(type='ResizeToInput'),
             dict(type='LoadCoSegMask'),
         ],
     ),

@@ -1,12 +1,12 @@
 # Any set in the canonical layout (--data-root), for methods that are not trained on it.
 data_root = 'data/pascal_coseg'
-image_size = (385, 385)  # sides of 32 k + 1, for which padding is symmetric
 test_pipeline = [
     dict(
         type='ForEachImage',
         transforms=[
             dict(type='LoadCoSegImage'),
-            dict(type='Resize', scale=image_size, keep_ratio=False, interpolation='area'),
+            dict(type='ResizeToInput'),
+            dict(type='ComputeSaliency'),
             dict(type='LoadCoSegMask'),
         ],
     ),
@@ -20,4 +20,3 @@ test_dataloader = dict(
     dataset=dict(type='CoSegDataset', data_root=data_root, test_mode=True, pipeline=test_pipeline),
 )
 test_evaluator = dict(type='CoSegMetric', protocol='native')
-test_cfg = dict(type='TestLoop')

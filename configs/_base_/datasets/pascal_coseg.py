@@ -1,6 +1,5 @@
 # The PASCAL-VOC co-segmentation set, or any other set in the canonical layout (--data-root).
 data_root = 'data/pascal_coseg'
-image_size = (224, 224)
 train_pipeline = [
     dict(type='SampleGroup', num_images=5),
     dict(
@@ -8,7 +7,8 @@ train_pipeline = [
         transforms=[
             dict(type='LoadCoSegImage'),
             dict(type='LoadCoSegMask'),
-            dict(type='Resize', scale=image_size, keep_ratio=False),
+            dict(type='LoadGroupMap'),
+            dict(type='ResizeToInput'),
             dict(type='RandomFlip', prob=0.5),
         ],
     ),
@@ -19,7 +19,7 @@ test_pipeline = [
         type='ForEachImage',
         transforms=[
             dict(type='LoadCoSegImage'),
-            dict(type='Resize', scale=image_size, keep_ratio=False),
+            dict(type='ResizeToInput'),
             dict(type='LoadCoSegMask'),
         ],
     ),

@@ -1,27 +1,14 @@
-# DeepCO3 where nothing can be downloaded: EfficientNet-Lite2 whose features are kept, so that only
-# the head is optimized. What the group has in common without training takes the place of saliency;
-# instances are proposals or parts of the drawn mask, whichever fits.
-preprocessor = dict(
-    type='GroupDataPreprocessor',
-    mean=[127.0, 127.0, 127.0],
-    std=[128.0, 128.0, 128.0],
-    bgr_to_rgb=True,
-    channels_last=True,
-    defer=True,
-)
-backbone = dict(
-    type='EfficientNetLite',
-    arch='lite2',
-    out_stages=['stage5', 'stage6'],
-    output_stride=16,
-    weights='imagenet',
-    frozen_stages=9,
-)
-crf = dict(type='DenseCRF')
+# DeepCO3 where nothing can be downloaded: the features are kept, so that only the head is
+# optimized. What the group has in common without training takes the place of saliency; instances
+# are proposals or parts of the drawn mask, whichever fits.
+_base_ = './consensus.py'
+consensus = _base_.model
+del _base_.model
 model = dict(
     type='DeepCO3',
-    data_preprocessor=preprocessor,
-    backbone=backbone,
+    data_preprocessor=consensus.data_preprocessor,
+    backbone=consensus.backbone,
+    initial_segmentor=consensus,
     decode_head=dict(
         type='CoSaliencyHead',
         in_channels=[120, 208],
@@ -35,37 +22,11 @@ model = dict(
         affinity=dict(type='AffinityLoss', alpha=4.0, loss_weight=0.1),
         saliency=dict(type='CoSaliencyLoss', loss_weight=1.0),
     ),
-    prior=dict(
-        type='TrainingFreeCoSegmentor',
-        data_preprocessor=preprocessor,
-        backbone=backbone,
-        cues=dict(
-            saliency=dict(type='SaliencyModulator'),
-            consensus=dict(type='ConsensusModulator', level=1, prior_exponent=1.0),
-        ),
-        cue_weights=dict(saliency=0.2, consensus=0.8),
-        refiners=dict(
-            self_training=dict(
-                type='SelfTraining',
-                levels=[0, 1],
-                area=1.1,
-                targets=dict(
-                    type='DenseCRF',
-                    max_side=192,
-                    bilateral=(78, 10, 5),
-                    gaussian=(5, 3),
-                    logit_shift=0.2,
-                ),
-            )
-        ),
-        presence=dict(type='PrototypePresence', level=1),
-        postprocessors=[crf],
-        test_cfg=dict(chunk_size=2, memory_limit=256, flip=True),
-    ),
     feature_cache=1000,
     ranking=dict(type='InstanceRanking', select='soft_iou'),
     nms=dict(type='MaskNMS', iou=0.4),
     regions=dict(type='SalientRegions', min_share=0.1),
-    postprocessors=[crf],
+    postprocessors=[dict(type='DenseCRF')],
     test_cfg=dict(chunk_size=2, max_peaks=8, min_peak=0.3, heat_stage='stage5'),
 )
+del consensus

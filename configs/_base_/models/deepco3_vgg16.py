@@ -3,10 +3,11 @@ model = dict(
     type='DeepCO3',
     data_preprocessor=dict(
         type='GroupDataPreprocessor',
+        size=(448, 448),
+        interpolation='bilinear',
         mean=[123.675, 116.28, 103.53],
         std=[58.395, 57.12, 57.375],
         bgr_to_rgb=True,
-        defer=True,
     ),
     backbone=dict(
         type='VGG16Pools',

@@ -6,10 +6,11 @@ model = dict(
     max_classes=3,
     data_preprocessor=dict(
         type='GroupDataPreprocessor',
+        size=(384, 384),
+        interpolation='bilinear',
         mean=[123.675, 116.28, 103.53],
         std=[58.395, 57.12, 57.375],
         bgr_to_rgb=True,
-        defer=True,
     ),
     backbone=dict(
         type='VGG16Pools',
@@ -18,11 +19,14 @@ model = dict(
         last_pool=False,
         weights='imagenet',
     ),
-    attention=dict(
-        type='GatedAttention',
-        in_channels=512,
-        self_attention=dict(type='SelfAttention'),
-        mutual_attention=dict(type='MutualAttention'),
+    neck=dict(
+        type='AttentionNeck',
+        attention=dict(
+            type='GatedAttention',
+            in_channels=512,
+            self_attention=dict(type='SelfAttention'),
+            mutual_attention=dict(type='MutualAttention'),
+        ),
     ),
     decode_head=dict(type='MultiClassHead', in_channels=[256, 512], strides=[8, 16], lateral=True),
     extractor=dict(

@@ -1,22 +1,10 @@
 # SSNM for classes that training does not show: modulators computed from the group, and a head that
-# sees their maps. The backbone is frozen, its deep stages dilated to stride 16.
+# sees their maps.
+_base_ = './efficientnet-lite2.py'
 model = dict(
     type='ClassAgnosticSSNM',
-    data_preprocessor=dict(
-        type='GroupDataPreprocessor',
-        mean=[127.0, 127.0, 127.0],
-        std=[128.0, 128.0, 128.0],
-        bgr_to_rgb=True,
-        channels_last=True,
-    ),
-    backbone=dict(
-        type='EfficientNetLite',
-        arch='lite2',
-        out_stages=['stage2', 'stage3', 'stage5', 'stage7', 'stage6'],
-        output_stride=16,
-        weights='imagenet',
-        frozen_stages=9,
-    ),
+    data_preprocessor=dict(size=(385, 385)),
+    backbone=dict(out_stages=['stage2', 'stage3', 'stage5', 'stage7', 'stage6']),
     # The last level of the backbone (stage 6) is what the spatial modulator clusters.
     neck=dict(
         type='FeatureWhitening',
@@ -26,7 +14,7 @@ model = dict(
         channels=128,
     ),
     modulators=dict(
-        spatial=dict(type='ConsensusModulator', level=-1),
+        spatial=dict(type='CueModulator', cue=dict(type='ConsensusCue', level=-1)),
         semantic=dict(type='DiscriminantModulator', level=-1),
     ),
     # No semantic channels in the head (bottleneck=0): with 16 of them results on unseen classes

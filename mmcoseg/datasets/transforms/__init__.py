@@ -4,6 +4,7 @@ from .formatting import PackGroupInputs
 from .group import ForEachImage, MixForeignImages, SampleGroup
 from .loading import LoadCoSegImage, LoadCoSegMask, LoadPrior
 from .priors import ComputeProposals, ComputeSaliency, LoadProposals, LoadSaliency
+from .resizing import ResizeToInput
 
 __all__ = [
     'ComputeProposals',
@@ -16,5 +17,6 @@ __all__ = [
     'LoadSaliency',
     'MixForeignImages',
     'PackGroupInputs',
+    'ResizeToInput',
     'SampleGroup',
 ]

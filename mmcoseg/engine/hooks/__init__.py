@@ -2,7 +2,7 @@
 
 from .best_score_hook import BestScoreHook
 from .group_logger_hook import GroupLoggerHook
-from .group_prior_hook import GroupPriorHook
+from .group_map_hook import GroupMapHook
 from .iteration_seed_hook import IterationSeedHook
 from .plain_checkpoint_hook import PlainCheckpointHook
 from .save_masks_hook import SaveMasksHook
@@ -11,7 +11,7 @@ from .visualization_hook import GroupVisualizationHook
 __all__ = [
     'BestScoreHook',
     'GroupLoggerHook',
-    'GroupPriorHook',
+    'GroupMapHook',
     'GroupVisualizationHook',
     'IterationSeedHook',
     'PlainCheckpointHook',

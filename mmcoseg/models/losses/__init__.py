@@ -7,7 +7,7 @@ from .building import build_loss
 from .co_attention_loss import CoAttentionLoss
 from .co_peak_loss import CoPeakLoss
 from .co_saliency_loss import CoSaliencyLoss
-from .map_losses import MapAreaLoss, MapEntropyLoss, PriorMapLoss
+from .initial_map_loss import InitialMapLoss
 from .mask_smooth_l1_loss import MaskSmoothL1Loss
 
 __all__ = [
@@ -17,10 +17,8 @@ __all__ = [
     'CoAttentionLoss',
     'CoPeakLoss',
     'CoSaliencyLoss',
-    'MapAreaLoss',
-    'MapEntropyLoss',
+    'InitialMapLoss',
     'MaskSmoothL1Loss',
-    'PriorMapLoss',
     'balanced_bce_with_logits',
     'build_loss',
 ]

@@ -46,17 +46,19 @@ class AffinityLoss(nn.Module):
         self.loss_weight = loss_weight
         self.loss_name = loss_name
 
-    def forward(self, features: Tensor, maps: Tensor, group_sizes: list[int]) -> Tensor:
+    def forward(self, features: Tensor, coarse_maps: Tensor, group_sizes: list[int]) -> Tensor:
         """The loss, a scalar, the mean over the groups.
 
         Args:
             features: (sum N, d, h, w).
-            maps: coarse co-saliency in [0, 1], (sum N, 1, h, w).
+            coarse_maps: coarse co-saliency in [0, 1], (sum N, 1, h, w).
             group_sizes: number of images of each group.
         """
-        locations = maps.shape[-2] * maps.shape[-1]
+        locations = coarse_maps.shape[-2] * coarse_maps.shape[-1]
         losses = []
-        for x, s in zip(split_groups(features, group_sizes), split_groups(maps, group_sizes)):
+        for x, s in zip(
+            split_groups(features, group_sizes), split_groups(coarse_maps, group_sizes)
+        ):
             affinity = pairwise_affinity(x, s.squeeze(1), self.alpha)
             if self.form == 'released':
                 losses.append(affinity.mean())

@@ -49,16 +49,18 @@ class CoPeakLoss(nn.Module):
         self.loss_weight = loss_weight
         self.loss_name = loss_name
 
-    def forward(self, features: Tensor, maps: Tensor, group_sizes: list[int]) -> Tensor:
+    def forward(self, features: Tensor, coarse_maps: Tensor, group_sizes: list[int]) -> Tensor:
         """The loss, a scalar, the mean over the groups; groups of one image cost 0.
 
         Args:
             features: (sum N, d, h, w).
-            maps: coarse co-saliency in [0, 1], (sum N, 1, h, w).
+            coarse_maps: coarse co-saliency in [0, 1], (sum N, 1, h, w).
             group_sizes: number of images of each group.
         """
         losses = []
-        for x, s in zip(split_groups(features, group_sizes), split_groups(maps, group_sizes)):
+        for x, s in zip(
+            split_groups(features, group_sizes), split_groups(coarse_maps, group_sizes)
+        ):
             group_loss = self._released if self.form == 'released' else self._paper
             losses.append(group_loss(x, s.squeeze(1)))
         return self.loss_weight * mean_over_groups(losses)

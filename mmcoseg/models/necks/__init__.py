@@ -1,34 +1,29 @@
 """Modulators, attention, and what brings features into the form that they act on."""
 
 from .attention import GatedAttention, MutualAttention, SelfAttention
-from .ddt_modulator import DDTModulator
-from .dff_modulator import DFFModulator
+from .cue_modulator import CueModulator
+from .discriminant_modulator import DiscriminantModulator
 from .feature_whitening import FeatureWhitening
-from .group_cues import ConsensusModulator, DiscriminantModulator, KMeansModulator
+from .group_necks import AttentionNeck, ModulationNeck
 from .level_projection import LevelProjection
 from .modulator import Modulation, Modulator, modulate
-from .saliency_modulator import SaliencyModulator
 from .semantic_modulator import SecondOrderPooling, SemanticModulator
 from .spatial_modulator import SpatialModulator
-from .spectral_modulator import SpectralModulator
 
 __all__ = [
-    'ConsensusModulator',
-    'DDTModulator',
-    'DFFModulator',
+    'AttentionNeck',
+    'CueModulator',
     'DiscriminantModulator',
     'FeatureWhitening',
     'GatedAttention',
-    'KMeansModulator',
     'LevelProjection',
     'Modulation',
+    'ModulationNeck',
     'Modulator',
     'MutualAttention',
-    'SaliencyModulator',
     'SecondOrderPooling',
     'SelfAttention',
     'SemanticModulator',
     'SpatialModulator',
-    'SpectralModulator',
     'modulate',
 ]

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor
-from torch.nn import functional as F
 
 from ...errors import MMCosegError
+from ..ops.resize import resize
 
 __all__ = ['Modulation', 'Modulator', 'modulate']
 
@@ -53,13 +53,7 @@ def _combine(a: Tensor | None, b: Tensor | None, operation) -> Tensor | None:
 
 def _add_resized(a: Tensor, b: Tensor) -> Tensor:
     size = max(a.shape[-2:], b.shape[-2:])
-    return _resized(a, size) + _resized(b, size)
-
-
-def _resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    if maps.shape[-2:] == tuple(size):
-        return maps
-    return F.interpolate(maps, size=size, mode='bilinear', align_corners=False)
+    return resize(a, size) + resize(b, size)
 
 
 def modulate(x: Tensor, modulation: Modulation) -> Tensor:
@@ -83,7 +77,7 @@ def modulate(x: Tensor, modulation: Modulation) -> Tensor:
             )
         x = modulation.scale[:, :, None, None].to(x.dtype) * x
     if modulation.shift is not None:
-        x = x + _resized(modulation.shift, x.shape[-2:]).to(x.dtype)
+        x = x + resize(modulation.shift, x.shape[-2:]).to(x.dtype)
     return x
 
 
@@ -96,17 +90,7 @@ class Modulator(BaseModule, metaclass=ABCMeta):
 
     A subclass is registered in ``MODELS`` and named in a config under ``model.modulators``;
     those act in the order of the config, and each sees what the ones before it decided.
-
-    Attributes:
-        rotation_invariant (bool): whether :meth:`modulate_group` depends on descriptors (n, d, h, w)
-            only through the inner products of their locations. They may then be kept in an
-            orthonormal basis of few dimensions.
-        takes_saliency (bool): whether its descriptors are the saliency of the images, (n, 1, h, w) in
-            [0, 1], and :meth:`encode` has no part. Only training-free segmentors take such.
     """
-
-    rotation_invariant = False
-    takes_saliency = False
 
     @abstractmethod
     def encode(self, feats: tuple[Tensor, ...]) -> Tensor:

@@ -8,8 +8,13 @@ from torch.nn import functional as F
 __all__ = ['resize']
 
 
-def resize(maps: Tensor, size: Sequence[int]) -> Tensor:
-    """Maps (N, C, h, w), bilinearly at another height and width; as they are where these fit."""
-    if tuple(maps.shape[-2:]) == tuple(size):
+def resize(maps: Tensor, size: Sequence[int], antialias: bool = False) -> Tensor:
+    """Maps (N, C, h, w), bilinearly at another height and width; as they are where these fit.
+
+    Args:
+        antialias: take means where the maps shrink, rather than samples.
+    """
+    size = tuple(size)
+    if tuple(maps.shape[-2:]) == size:
         return maps
-    return F.interpolate(maps, size=tuple(size), mode='bilinear', align_corners=False)
+    return F.interpolate(maps, size=size, mode='bilinear', align_corners=False, antialias=antialias)

@@ -6,11 +6,17 @@ from collections.abc import Sequence
 import torch
 from mmengine.model import BaseModel
 from mmengine.structures import PixelData
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...errors import MMCosegError
 from ...registry import MODELS, TASK_UTILS
-from ...structures import CoSegDataSample, GroupDataSample, GroupSampleList
+from ...structures import (
+    CoSegDataSample,
+    GroupDataSample,
+    GroupImages,
+    GroupSampleList,
+    group_sizes_of,
+)
 from ..ops import mask_of_prob
 from ..postprocessors import EdgeRefiner
 
@@ -20,19 +26,17 @@ __all__ = ['BaseCoSegmentor']
 class BaseCoSegmentor(BaseModel, metaclass=ABCMeta):
     """Base class of segmentors of groups.
 
+    A group is predicted in two steps: :meth:`segment` looks at all its images and keeps a soft map
+    of each; :meth:`finish` makes masks of soft maps and runs the post-processors.
+
     Args:
         data_preprocessor: config, normally of ``GroupDataPreprocessor``.
-        postprocessors: configs from ``TASK_UTILS``, or None for none; each is called with a
+        postprocessors: configs from ``TASK_UTILS``, or None for none. Each is called with a
             ``GroupDataSample`` that has predictions and changes them in place, in the given order.
             One whose attribute ``by_image`` is true treats each image by itself, and may be given
             a group in parts.
         threshold: probability from which a pixel is object, or ``'adaptive'``; see
             :func:`~mmcoseg.models.ops.mask_of_prob`.
-
-    Attributes:
-        soft_only: :meth:`add_predictions` leaves out masks and post-processors, for the caller to
-            :meth:`complete` the groups some images at a time. Masks of photographs at their
-            original size take megabytes each, soft maps at the network's a few kilobytes.
     """
 
     def __init__(
@@ -42,23 +46,26 @@ class BaseCoSegmentor(BaseModel, metaclass=ABCMeta):
         threshold: float | str = 0.5,
         init_cfg: dict | None = None,
     ) -> None:
-        if data_preprocessor is None:
-            data_preprocessor = dict(type='GroupDataPreprocessor')
-        if isinstance(data_preprocessor, dict):
-            # Built here, because mmengine's BaseModel looks in its own registry.
-            data_preprocessor = MODELS.build(data_preprocessor)
+        # Built here, because mmengine's BaseModel looks in its own registry.
+        if not isinstance(data_preprocessor, nn.Module):
+            data_preprocessor = MODELS.build(
+                data_preprocessor or dict(type='GroupDataPreprocessor')
+            )
         super().__init__(data_preprocessor, init_cfg)
         self.postprocessors = [TASK_UTILS.build(cfg) for cfg in postprocessors or ()]
         self.threshold = threshold
-        self.soft_only = False
 
     def forward(
-        self, inputs: Tensor, data_samples: GroupSampleList | None = None, mode: str = 'tensor'
+        self,
+        inputs: GroupImages | Tensor,
+        data_samples: GroupSampleList | None = None,
+        mode: str = 'tensor',
     ) -> Tensor | dict[str, Tensor] | GroupSampleList:
         """One entry for training and testing.
 
         Args:
-            inputs: images of all groups, (sum N, 3, H, W), as the preprocessor gives them.
+            inputs: images of all groups, as the preprocessor gives them. A tensor (sum N, 3, H, W)
+                is taken as normalized already.
             data_samples: one entry a group. In mode ``tensor`` None means one single group.
             mode: ``'loss'`` for a dict of losses, ``'predict'`` for data samples with
                 predictions, ``'tensor'`` for the network's raw output.
@@ -66,60 +73,67 @@ class BaseCoSegmentor(BaseModel, metaclass=ABCMeta):
         Raises:
             MMCosegError: for any other mode; for a loss whose name keeps it from being trained.
         """
+        images = GroupImages.of(inputs) if isinstance(inputs, Tensor) else inputs
         if mode == 'loss':
-            losses = self.loss(inputs, data_samples)
+            losses = self.loss(images, data_samples)
             _require_trained(losses)
             return losses
         if mode == 'predict':
-            return self.predict(inputs, data_samples)
+            return self.predict(images, data_samples)
         if mode == 'tensor':
-            return self._forward(inputs, data_samples)
+            sizes = [len(images)] if data_samples is None else group_sizes_of(data_samples)
+            return self._forward(images, sizes)
         raise MMCosegError(f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}")
 
     @abstractmethod
-    def loss(self, inputs: Tensor, data_samples: GroupSampleList) -> dict[str, Tensor]:
+    def loss(self, images: GroupImages, data_samples: GroupSampleList) -> dict[str, Tensor]:
         """Named losses; those whose names start with ``loss`` are summed into the objective."""
 
     @abstractmethod
-    def predict(self, inputs: Tensor, data_samples: GroupSampleList) -> GroupSampleList:
-        """Set ``pred_prob`` and ``pred_sem_seg`` of every image and return the groups."""
+    def soft_maps(self, images: GroupImages, group: GroupDataSample) -> Sequence[Tensor]:
+        """Soft maps of the images of one group.
+
+        Args:
+            images: of the group.
+            group: its samples. What else is found of an image, such as ``presence``, is noted
+                there.
+
+        Returns:
+            (C, h, w) of each image in [0, 1]; see ``CoSegDataSample.pred_prob`` for C. Either of
+            the image without its padding, at any resolution up to that of the network's input; or
+            of the whole network input, (C, H, W).
+        """
 
     @abstractmethod
-    def _forward(self, inputs: Tensor, data_samples: GroupSampleList | None = None) -> Tensor:
+    def _forward(self, images: GroupImages, group_sizes: list[int]) -> Tensor:
         """The raw output for all images."""
 
-    def prepare_group(self, inputs: Tensor, data_samples: GroupSampleList) -> None:
-        """Look at a whole group before the model is optimized on mini-batches of it.
-
-        Args:
-            inputs, data_samples: of one group, as for :meth:`predict`; not to be changed.
-        """
-
-    def add_predictions(
-        self, data_samples: GroupSampleList, probs: Tensor | Sequence[Tensor]
-    ) -> GroupSampleList:
-        """Attach soft maps to the samples and, unless ``soft_only``, :meth:`complete` them.
-
-        Args:
-            probs: at the size of the padded inputs, (sum N, C, H, W) float in [0, 1]; see
-                ``CoSegDataSample.pred_prob`` for C. Or one (C, h, w) an image, no larger than its
-                ``img_shape``, of the image without padding.
-        """
-        samples = [sample for group in data_samples for sample in group]
-        for sample, prob in zip(samples, probs):
-            height, width = sample.metainfo.get('img_shape', prob.shape[-2:])[:2]
-            prob = prob[:, :height, :width]
-            sample.pred_prob = PixelData(data=prob)
-        if not self.soft_only:
-            for group in data_samples:
-                self.complete(group)
+    def predict(self, images: GroupImages, data_samples: GroupSampleList) -> GroupSampleList:
+        """Set ``pred_prob``, ``pred_sem_seg`` and what else the method gives, group by group."""
+        for group, part in zip(data_samples, images.split(group_sizes_of(data_samples))):
+            self.segment(part, group)
+            self.finish(group)
         return data_samples
 
-    def complete(self, group: GroupDataSample) -> None:
+    @torch.no_grad()
+    def segment(self, images: GroupImages, group: GroupDataSample) -> None:
+        """Set ``pred_prob`` of the images of one group."""
+        if not len(group):
+            return
+        for sample, prob in zip(group, self.soft_maps(images, group), strict=True):
+            height, width = sample.metainfo.get('img_shape', prob.shape[-2:])[:2]
+            sample.pred_prob = PixelData(data=prob[:, :height, :width])
+
+    @torch.no_grad()
+    def finish(self, group: GroupDataSample) -> None:
         """Make masks of the soft maps of a group's images, and run the post-processors.
 
         Instances are added once the masks fit the edges, and anew behind any later step that
         replaces a mask. So steps that change instances stand behind those that draw masks.
+
+        Args:
+            group: with ``pred_prob``; where all post-processors are :attr:`by_image`, perhaps some
+                of a group's images only.
         """
         for sample in group:
             sample.pred_sem_seg = PixelData(data=self.mask_of(sample))
@@ -141,38 +155,22 @@ class BaseCoSegmentor(BaseModel, metaclass=ABCMeta):
         For methods that give instances; here nothing is done.
         """
 
-    def _network_size(self, images: Tensor | Sequence[Tensor]) -> tuple[int, int]:
-        """Height and width of what goes through the network."""
-        if isinstance(images, Tensor):
-            return tuple(images.shape[-2:])
-        return self.data_preprocessor.padded_size(images)
-
-    def _normalized(self, images: Tensor | Sequence[Tensor], size: tuple[int, int]) -> Tensor:
-        """Images of a preprocessor, deferred or not, as the network takes them."""
-        if isinstance(images, Tensor):
-            return images
-        return self.data_preprocessor.normalize(images, size)
-
     @property
     def by_image(self) -> bool:
-        """Whether :meth:`complete` may be given a group in parts."""
+        """Whether :meth:`finish` may be given a group in parts."""
         return all(getattr(step, 'by_image', False) for step in self.postprocessors)
 
     def mask_of(self, sample: CoSegDataSample) -> Tensor:
         """The mask that ``pred_prob`` stands for: (1, H, W) uint8 at the original size."""
         prob = sample.pred_prob.data
-        return mask_of_prob(
-            prob, sample.metainfo.get('ori_shape', prob.shape[-2:])[:2], self.threshold
-        )
+        size = sample.metainfo.get('ori_shape', prob.shape[-2:])[:2]
+        return mask_of_prob(prob, size, self.threshold)
 
 
 def _require_trained(losses: dict[str, Tensor | Sequence[Tensor]]) -> None:
     """Refuse a loss that training would leave out, since its name does not start with ``loss``.
 
     What has no derivative, or is 0, is a figure for the log.
-
-    Raises:
-        MMCosegError: naming it.
     """
     for name, value in losses.items():
         if name.startswith('loss'):

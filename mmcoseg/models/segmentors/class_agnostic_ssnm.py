@@ -1,23 +1,25 @@
 """SSNM for classes that training has not shown."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...errors import MMCosegError
+from ...options import build_options, known_keys, whole_number
 from ...registry import MODELS
-from ...structures import GroupSampleList, group_sizes_of
+from ...structures import GroupDataSample, GroupImages, GroupSampleList, group_sizes_of
 from ..necks.modulator import Modulation, Modulator
-from .base import ground_truth_of
-from .ssnm import SSNM
+from .base import BaseCoSegmentor, ground_truth_of
+from .feature_cache import FeatureCache
+from .ssnm import SSNMTestOptions
 
 __all__ = ['ClassAgnosticSSNM']
 
 
 @MODELS.register_module()
-class ClassAgnosticSSNM(SSNM):
+class ClassAgnosticSSNM(BaseCoSegmentor):
     """SSNM whose modulators are computed from the group and whose head sees their maps.
 
     With a few training categories, the channels of ``gamma X + S`` teach the head those
@@ -26,16 +28,15 @@ class ClassAgnosticSSNM(SSNM):
     border and the last prediction. The modulators act ``rounds`` times: first from S, then from
     the prediction of the round before, so that gamma gets better with the mask.
 
-    The arguments are those of :class:`SSNM`, where
-
-    - ``neck`` is ``FeatureWhitening``: the levels that it gives go to the head and the semantic
-      modulator, the backbone's own levels to the spatial one;
-    - ``modulators`` may have ``spatial`` and ``semantic``; without ``spatial``, the middle of the
-      images is the first estimate;
-    - ``decode_head`` is ``CueHead``, whose ``num_cues`` is completed here.
-
     Args:
+        backbone: gives levels fine to coarse.
+        neck: ``FeatureWhitening``. The levels that it gives go to the head and the semantic
+            modulator, the backbone's own levels to the spatial one.
+        decode_head: ``CueHead``; its ``num_cues`` is set here.
+        modulators: ``spatial`` and ``semantic``; None removes one. Without ``spatial``, the middle
+            of the images is the first estimate.
         rounds: how often modulators and head act, at least 1.
+        feature_cache, test_cfg: as of :class:`SSNM`.
 
     Raises:
         MMCosegError: for wrong arguments, or modulators with losses of their own, which are not
@@ -44,41 +45,49 @@ class ClassAgnosticSSNM(SSNM):
 
     def __init__(
         self,
-        *args,
+        backbone: dict,
+        neck: dict,
         decode_head: dict,
-        modulators: dict,
+        modulators: dict[str, dict | None],
         rounds: int = 2,
-        **kwargs,
+        feature_cache: int = 0,
+        data_preprocessor: dict | None = None,
+        postprocessors: Sequence[dict] | None = (),
+        test_cfg: dict | None = None,
+        init_cfg: dict | None = None,
     ) -> None:
-        if rounds < 1:
-            raise MMCosegError(f'rounds must be at least 1, got {rounds}')
-        unknown = set(modulators) - {'spatial', 'semantic'}
-        if unknown:
-            raise MMCosegError(
-                f"ClassAgnosticSSNM has the modulators 'spatial' and 'semantic', got {unknown}"
-            )
-        present = sum(cfg is not None for cfg in modulators.values())
+        whole_number('model.rounds', rounds)
+        known_keys('model.modulators of ClassAgnosticSSNM', modulators, ('spatial', 'semantic'))
+        self.test_cfg = build_options(SSNMTestOptions, test_cfg, 'model.test_cfg')
+        super().__init__(data_preprocessor, postprocessors, self.test_cfg.threshold, init_cfg)
+        self.backbone = MODELS.build(backbone)
+        self.neck = MODELS.build(neck)
+        self.modulators = nn.ModuleDict()
+        for name, cfg in modulators.items():
+            if cfg:
+                self.modulators[name] = _without_loss(MODELS.build(cfg), f'model.modulators.{name}')
         # Border distance, last prediction, whether there is one.
-        decode_head = dict(decode_head, num_cues=3 + present)
-        super().__init__(*args, decode_head=decode_head, modulators=modulators, **kwargs)
-        for name, modulator in self.modulators.items():
-            own = type(modulator).loss is not Modulator.loss
-            if own and getattr(modulator, 'loss_weight', None) != 0:
-                raise MMCosegError(
-                    f'model.modulators.{name}: {type(modulator).__name__} has a loss of its own, '
-                    'which ClassAgnosticSSNM does not train; choose a modulator without one, or '
-                    f'set model.modulators.{name}.loss_weight=0'
-                )
+        self.decode_head = MODELS.build(dict(decode_head, num_cues=3 + len(self.modulators)))
+        self.feature_cache = FeatureCache.of_backbone(self.backbone, feature_cache)
         self.rounds = rounds
 
-    def loss(self, inputs: Tensor, data_samples: GroupSampleList) -> dict[str, Tensor]:
+    def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """The backbone's levels, fine to coarse, of images (n, 3, H, W).
+
+        In training those of images seen before come from the cache.
+        """
+        if self.feature_cache is None or not self.training:
+            return tuple(self.backbone(inputs))
+        return self.feature_cache(inputs, lambda images: tuple(self.backbone(images)))
+
+    def loss(self, images: GroupImages, data_samples: GroupSampleList) -> dict[str, Tensor]:
         """Mean of the head's losses over the rounds."""
         group_sizes = group_sizes_of(data_samples)
         target = ground_truth_of(data_samples)
-        feats = self.extract_feat(inputs)
+        feats = self.extract_feat(images.batch())
         levels = self.neck(feats)
-        descriptors = self._encode_both(feats, levels)
-        spatial = self._prior(data_samples, levels[-1])
+        descriptors = self._encode(feats, levels)
+        spatial = self._spatial_of_whole_groups(data_samples, levels[-1])
         if spatial is None:
             spatial = self._spatial(descriptors, group_sizes, levels[-1])
         estimate, losses = None, {}
@@ -90,12 +99,11 @@ class ClassAgnosticSSNM(SSNM):
             estimate = self.decode_head.predict_by_feat(logits, cues.shape[-2:]).detach()
         return losses
 
-    def _forward(self, inputs: Tensor, data_samples: GroupSampleList | None = None) -> Tensor:
+    def _forward(self, images: GroupImages, group_sizes: list[int]) -> Tensor:
         """Logits of the last round, (sum N, 1, h, w)."""
-        group_sizes = [len(inputs)] if data_samples is None else group_sizes_of(data_samples)
-        feats = self.extract_feat(inputs)
+        feats = self.extract_feat(images.batch())
         levels = self.neck(feats)
-        descriptors = self._encode_both(feats, levels)
+        descriptors = self._encode(feats, levels)
         spatial = self._spatial(descriptors, group_sizes, levels[-1])
         estimate = None
         for _ in range(self.rounds):
@@ -114,7 +122,9 @@ class ClassAgnosticSSNM(SSNM):
         middle = border_distance(like) > 0.4
         return 0.1 + 0.8 * middle.to(like.dtype)
 
-    def _prior(self, data_samples: GroupSampleList, like: Tensor) -> Tensor | None:
+    def _spatial_of_whole_groups(
+        self, data_samples: GroupSampleList, like: Tensor
+    ) -> Tensor | None:
         """S as it was computed on the whole groups before training, if it was.
 
         A few images drawn from a group give a much worse S than all of them; the head must learn
@@ -126,9 +136,7 @@ class ClassAgnosticSSNM(SSNM):
         maps = torch.stack([sample.saliency.data for sample in samples])
         return F.adaptive_avg_pool2d(maps, like.shape[-2:])
 
-    def _encode_both(
-        self, feats: tuple[Tensor, ...], levels: tuple[Tensor, ...]
-    ) -> dict[str, Tensor]:
+    def _encode(self, feats: tuple[Tensor, ...], levels: tuple[Tensor, ...]) -> dict[str, Tensor]:
         """The modulators' descriptors: S is found on raw features, gamma on whitened ones."""
         inputs = dict(spatial=feats, semantic=levels)
         return {name: modulator.encode(inputs[name]) for name, modulator in self.modulators.items()}
@@ -157,63 +165,71 @@ class ClassAgnosticSSNM(SSNM):
             )
         return torch.cat(cues, dim=1)
 
-    def spatial_descriptors(self, images: Tensor) -> Tensor:
-        """What S of a group is found on: the mean over the images and their mirror images.
+    @torch.no_grad()
+    def prepare_training(self, groups: Iterable[GroupImages]) -> Iterator[Tensor | None]:
+        """Look at all whole training groups before training on draws from them.
 
-        Args:
-            images: (n, 3, H, W), any part of a group.
+        The statistics of the neck are taken, where it has none yet.
 
-        Returns:
-            (n, d, h, w).
+        Yields:
+            S of each group, (N, 1, h, w), found on the mean over images and mirror images; None
+            without a spatial modulator.
         """
-        encode = self.modulators['spatial'].encode
-        mirrored = encode(self.extract_feat(images.flip(-1))).flip(-1)
-        return (encode(self.extract_feat(images)) + mirrored) / 2
+        samples = []
+        for images in groups:
+            parts = []
+            for indices in images.chunks(self.test_cfg.chunk_size):
+                batch = images.batch(indices)
+                feats = self.extract_feat(batch)
+                if not self.neck.fitted:
+                    samples.append(self.neck.sample(feats))
+                if 'spatial' in self.modulators:
+                    encode = self.modulators['spatial'].encode
+                    mirrored = encode(self.extract_feat(batch.flip(-1))).flip(-1)
+                    parts.append((encode(feats) + mirrored) / 2)
+            if parts:
+                descriptors = dict(spatial=torch.cat(parts))
+                yield self._spatial(descriptors, [len(images)], batch)
+            else:
+                yield None
+        if samples:
+            self.neck.fit(samples)
 
-    def _predict_views(self, images: Tensor) -> Tensor:
+    def soft_maps(self, images: GroupImages, group: GroupDataSample) -> Tensor:
         """Probabilities (N, 1, H, W) of one group; S is shared by both directions with ``flip``."""
-        chunks = images.split(self.test_cfg.chunk_size)
-        # As in SSNM: the features of a large group are computed again rather than kept.
-        keep = len(chunks) <= 4
-        views = [_View(self, chunks, keep)]
+        views = [_View(self, images, mirrored=False)]
         if self.test_cfg.flip:
-            views.append(_View(self, [chunk.flip(-1) for chunk in chunks], keep))
-        members, group_sizes = self._groups_for(len(images))
+            views.append(_View(self, images, mirrored=True))
+        members, group_sizes = self.test_cfg.groups_of(len(images))
         spatial_descriptors = {}
         if 'spatial' in self.modulators:
-            descriptors = [view.descriptors.pop('spatial') for view in views]
-            if len(descriptors) == 2:
-                descriptors = [(descriptors[0] + descriptors[1].flip(-1)) / 2]
-            spatial_descriptors['spatial'] = descriptors[0][members]
-        like = images.new_empty(len(members), 1, *views[0].size)
+            parts = [view.descriptors.pop('spatial') for view in views]
+            if len(parts) == 2:
+                parts = [(parts[0] + parts[1].flip(-1)) / 2]
+            spatial_descriptors['spatial'] = parts[0][members]
+        like = torch.empty(len(members), 1, *views[0].size, device=images.device)
         spatial = self._spatial(spatial_descriptors, group_sizes, like)
-        probs = [
-            self._predict_view(view, members, group_sizes, s, images.shape[-2:])
-            for view, s in zip(views, (spatial, spatial.flip(-1)))
-        ]
-        return probs[0] if len(probs) == 1 else (probs[0] + probs[1].flip(-1)) / 2
+        prob = self._predict_view(views[0], members, group_sizes, spatial)
+        if self.test_cfg.flip:
+            mirrored = self._predict_view(views[1], members, group_sizes, spatial.flip(-1))
+            prob = (prob + mirrored.flip(-1)) / 2
+        return prob
 
     def _predict_view(
-        self,
-        view: '_View',
-        members: list[int],
-        group_sizes: list[int],
-        spatial: Tensor,
-        size: tuple[int, int],
+        self, view: '_View', members: list[int], group_sizes: list[int], spatial: Tensor
     ) -> Tensor:
-        """All rounds on one direction of a group: (N, 1, *size)."""
-        descriptors = {name: code[members] for name, code in view.descriptors.items()}
+        """All rounds on one direction of a group: (N, 1, H, W)."""
+        descriptors = {name: part[members] for name, part in view.descriptors.items()}
         estimate = None
         for number in range(self.rounds):
             last = number == self.rounds - 1
+            cues = self._cues(descriptors, group_sizes, spatial, estimate)
+            size = view.images.size if last else view.size
+            probs = []
             # Members behind the group's own images are fillers, which repeat its first ones.
-            cues = self._cues(descriptors, group_sizes, spatial, estimate)[: view.num_images]
-            probs = [
-                self.decode_head.predict_by_feat(
-                    self.decode_head(levels, part), size if last else view.size
-                )
-                for levels, part in zip(view.levels(), cues.split(self.test_cfg.chunk_size))
-            ]
+            for levels, chunk in zip(view.levels(), view.chunks):
+                logits = self.decode_head(levels, cues[chunk])
+                probs.append(self.decode_head.predict_by_feat(logits, size))
             estimate = torch.cat(probs)
             if not last:
                 estimate = estimate[members]
@@ -221,30 +237,46 @@ class ClassAgnosticSSNM(SSNM):
 
 
 class _View:
-    """One direction of a group in prediction: its modulators' descriptors, and its levels by chunks."""
+    """One direction of a group in prediction: its modulators' descriptors, its levels by chunks."""
 
-    def __init__(self, model: ClassAgnosticSSNM, chunks: Sequence[Tensor], keep: bool) -> None:
-        self.model = model
-        self.chunks = chunks
-        self.num_images = sum(len(chunk) for chunk in chunks)
+    def __init__(self, model: ClassAgnosticSSNM, images: GroupImages, mirrored: bool) -> None:
+        self.model, self.images, self.mirrored = model, images, mirrored
+        self.chunks = list(images.chunks(model.test_cfg.chunk_size))
+        # As in SSNM: the features of a large group are computed again rather than kept.
+        keep = len(self.chunks) <= 4
         self.kept: list[tuple[Tensor, ...]] = []
-        descriptors = []
-        for chunk in chunks:
-            feats = model.extract_feat(chunk)
+        parts = []
+        for chunk in self.chunks:
+            feats = self._features(chunk)
             levels = model.neck(feats)
-            descriptors.append(model._encode_both(feats, levels))
+            parts.append(model._encode(feats, levels))
             if keep:
                 self.kept.append(levels)
         self.size = tuple(levels[-1].shape[-2:])
-        self.descriptors = {
-            name: torch.cat([code[name] for code in descriptors]) for name in descriptors[0]
-        }
+        self.descriptors = {}
+        for name in model.modulators:
+            self.descriptors[name] = torch.cat([part[name] for part in parts])
+
+    def _features(self, chunk: list[int]) -> tuple[Tensor, ...]:
+        batch = self.images.batch(chunk)
+        return self.model.extract_feat(batch.flip(-1) if self.mirrored else batch)
 
     def levels(self) -> Iterator[tuple[Tensor, ...]]:
         """The levels of each chunk."""
         if self.kept:
             return iter(self.kept)
-        return (self.model.neck(self.model.extract_feat(chunk)) for chunk in self.chunks)
+        return (self.model.neck(self._features(chunk)) for chunk in self.chunks)
+
+
+def _without_loss(modulator: Modulator, key: str) -> Modulator:
+    """The modulator, which must have no loss of its own."""
+    own = type(modulator).loss is not Modulator.loss
+    if own and getattr(modulator, 'loss_weight', None) != 0:
+        raise MMCosegError(
+            f'{key}: {type(modulator).__name__} has a loss of its own, which ClassAgnosticSSNM '
+            f'does not train; choose a modulator without one, or set {key}.loss_weight=0'
+        )
+    return modulator
 
 
 def border_distance(like: Tensor) -> Tensor:

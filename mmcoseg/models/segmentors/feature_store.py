@@ -1,4 +1,4 @@
-"""Codes of all images of a group, in half precision, in memory or in a temporary file."""
+"""Descriptors of all images of a group, in half precision, in memory or in a temporary file."""
 
 import mmap
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ _LARGEST = torch.finfo(torch.float16).max
 
 
 class FeatureStore:
-    """Codes (n, d, h, w) of a group's images, put in some at a time and read as one tensor.
+    """Descriptors (n, d, h, w) of a group's images, put in some at a time and read as one tensor.
 
     Beyond the memory limit they lie in a temporary file that is gone as soon as nobody has the
     tensor any more.

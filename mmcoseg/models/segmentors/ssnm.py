@@ -1,17 +1,19 @@
 """SSNM: deep object co-segmentation via spatial-semantic network modulation (AAAI 2020)."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from inspect import signature
 from itertools import chain
 from typing import Literal
 
 import torch
-from mmengine.config import ConfigDict
 from torch import Tensor, nn
 
 from ...errors import MMCosegError
-from ...options import one_of
+from ...options import build_options, in_range, one_of, whole_number
 from ...registry import MODELS
-from ...structures import GroupSampleList, group_sizes_of
+from ...structures import GroupDataSample, GroupImages, GroupSampleList, group_sizes_of
+from ..calling import call_with_offers
 from ..necks.modulator import Modulation, modulate
 from .base import BaseCoSegmentor, ground_truth_of
 from .feature_cache import FeatureCache
@@ -19,6 +21,42 @@ from .feature_cache import FeatureCache
 __all__ = ['SSNM', 'wrap_around_groups']
 
 Grouping = Literal['ssnm', 'whole']
+
+
+@dataclass
+class SSNMTestOptions:
+    """``test_cfg`` of :class:`SSNM`.
+
+    Attributes:
+        grouping: ``'ssnm'`` cuts a group into groups of ``group_size`` and fills the last one up
+            with its first images (section 4.1); ``'whole'`` looks at all images at once.
+        group_size: 5 in the paper.
+        chunk_size: images that go through the network at a time; bounds the memory, the results do
+            not depend on it.
+        flip: average with the prediction for the mirrored images.
+        threshold: probability from which a pixel is object, or ``'adaptive'``: the mean of the map
+            plus its standard deviation, at most 0.8, as the authors' code has it for their
+            objective, under which probabilities come out low.
+    """
+
+    grouping: Grouping = 'ssnm'
+    group_size: int = 5
+    chunk_size: int = 40
+    flip: bool = False
+    threshold: float | str = 0.5
+
+    def __post_init__(self) -> None:
+        one_of('model.test_cfg.grouping', self.grouping, Grouping)
+        whole_number('model.test_cfg.group_size', self.group_size)
+        whole_number('model.test_cfg.chunk_size', self.chunk_size)
+        if self.threshold != 'adaptive':
+            in_range("model.test_cfg.threshold (or 'adaptive')", self.threshold, 0, 1)
+
+    def groups_of(self, num_images: int) -> tuple[list[int], list[int]]:
+        """Indices of the images as modulators see them, and the sizes of their groups."""
+        if self.grouping == 'whole':
+            return list(range(num_images)), [num_images]
+        return wrap_around_groups(num_images, self.group_size)
 
 
 @MODELS.register_module()
@@ -31,23 +69,14 @@ class SSNM(BaseCoSegmentor):
 
     Args:
         backbone: gives levels fine to coarse.
-        neck: brings all levels to one width, normally ``LevelProjection``.
+        neck: brings all levels to one width, normally ``LevelProjection``. If its ``forward`` takes
+            ``group_sizes``, it sees the images of a group together.
         decode_head: from modulated levels to logits, normally ``CoarseToFineHead``.
         modulators: named configs of :class:`Modulator`, in the order in which they act; a value
             of None removes one (the ablations).
         feature_cache: number of training images whose features are kept, for a backbone that is
             frozen; 1,000 images of 385 x 385 pixels take 1.5 GB with EfficientNet-Lite2.
-        test_cfg: how to predict:
-
-            - ``grouping``: ``'ssnm'`` cuts a group into groups of ``group_size`` and fills the last
-              one up with its first images (section 4.1); ``'whole'`` looks at all images at once;
-            - ``group_size``: 5 in the paper;
-            - ``chunk_size``: images that go through the network at a time; bounds the memory,
-              the results do not depend on it;
-            - ``flip``: average with the prediction for the mirrored images;
-            - ``threshold``: probability from which a pixel is object, or ``'adaptive'``: the mean
-              of the map plus its standard deviation, at most 0.8, as the authors' code has it for
-              their objective, under which probabilities come out low.
+        test_cfg: see :class:`SSNMTestOptions`.
 
     Raises:
         MMCosegError: for unknown keys or values of ``test_cfg``, or a feature cache with a backbone
@@ -66,7 +95,7 @@ class SSNM(BaseCoSegmentor):
         test_cfg: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
-        self.test_cfg = complete_test_cfg(test_cfg)
+        self.test_cfg = build_options(SSNMTestOptions, test_cfg, 'model.test_cfg')
         super().__init__(data_preprocessor, postprocessors, self.test_cfg.threshold, init_cfg)
         self.backbone = MODELS.build(backbone)
         self.neck = MODELS.build(neck)
@@ -88,10 +117,13 @@ class SSNM(BaseCoSegmentor):
     def _backbone_levels(self, inputs: Tensor) -> tuple[Tensor, ...]:
         return tuple(self.backbone(inputs))
 
-    def _decode(self, feats: tuple[Tensor, ...], modulation: Modulation) -> Tensor:
+    def _decode(
+        self, feats: tuple[Tensor, ...], modulation: Modulation, group_sizes: list[int]
+    ) -> Tensor:
         """Logits (n, 1, h, w) of images whose modulation is known."""
-        levels = tuple(modulate(level, modulation) for level in self.neck(feats))
-        return self.decode_head(levels)
+        levels = call_with_offers(self.neck, feats, group_sizes=group_sizes)
+        levels = tuple(modulate(level, modulation) for level in levels)
+        return call_with_offers(self.decode_head, levels, group_sizes=group_sizes)
 
     def _modulate(
         self, descriptors: dict[str, Tensor], group_sizes: list[int]
@@ -107,21 +139,21 @@ class SSNM(BaseCoSegmentor):
     def _encode(self, feats: tuple[Tensor, ...]) -> dict[str, Tensor]:
         return {name: modulator.encode(feats) for name, modulator in self.modulators.items()}
 
-    def loss(self, inputs: Tensor, data_samples: GroupSampleList) -> dict[str, Tensor]:
+    def loss(self, images: GroupImages, data_samples: GroupSampleList) -> dict[str, Tensor]:
         """The joint loss (Eq. 14), by its parts.
 
         Args:
-            inputs: (sum N, 3, H, W).
-            data_samples: groups with ``gt_sem_seg`` at (H, W), and ``label_ids`` for the semantic
-                modulator.
+            images: of all groups.
+            data_samples: groups with ``gt_sem_seg`` at the images' size, and ``label_ids`` for the
+                semantic modulator.
         """
         group_sizes = group_sizes_of(data_samples)
-        feats = self.extract_feat(inputs)
+        feats = self.extract_feat(images.batch())
         modulation, parts = self._modulate(self._encode(feats), group_sizes)
         losses = self.decode_head.loss_by_feat(
-            self._decode(feats, modulation), ground_truth_of(data_samples)
+            self._decode(feats, modulation, group_sizes), ground_truth_of(data_samples)
         )
-        labels = multi_hot_labels(data_samples, self._num_classes(), inputs.device)
+        labels = multi_hot_labels(data_samples, self._num_classes(), images.device)
         for name, modulator in self.modulators.items():
             for key, value in modulator.loss(parts[name], group_sizes, labels).items():
                 losses[key] = losses.get(key, 0) + value
@@ -132,56 +164,44 @@ class SSNM(BaseCoSegmentor):
         classifiers = (getattr(m, 'classifier', None) for m in self.modulators.values())
         return max((c.out_features for c in classifiers if c is not None), default=0)
 
-    def _forward(self, inputs: Tensor, data_samples: GroupSampleList | None = None) -> Tensor:
+    def _forward(self, images: GroupImages, group_sizes: list[int]) -> Tensor:
         """Logits (sum N, 1, h, w) at the finest level's resolution."""
-        group_sizes = [len(inputs)] if data_samples is None else group_sizes_of(data_samples)
-        feats = self.extract_feat(inputs)
+        feats = self.extract_feat(images.batch())
         modulation, _ = self._modulate(self._encode(feats), group_sizes)
-        return self._decode(feats, modulation)
+        return self._decode(feats, modulation, group_sizes)
 
-    def predict(self, inputs: Tensor, data_samples: GroupSampleList) -> GroupSampleList:
-        """Predict group by group, in memory that grows only with what modulators keep an image."""
-        groups = inputs.split(group_sizes_of(data_samples))
-        return self.add_predictions(
-            data_samples, torch.cat([self._predict_views(images) for images in groups])
-        )
-
-    def _predict_views(self, images: Tensor) -> Tensor:
+    def soft_maps(self, images: GroupImages, group: GroupDataSample) -> Tensor:
         """Probabilities (N, 1, H, W) of one group; over both directions with ``flip``."""
-        prob = self._predict_group(images)
+        prob = self._predict_view(images, mirrored=False)
         if self.test_cfg.flip:
-            prob = (prob + self._predict_group(images.flip(-1)).flip(-1)) / 2
+            prob = (prob + self._predict_view(images, mirrored=True).flip(-1)) / 2
         return prob
 
-    def _predict_group(self, images: Tensor) -> Tensor:
-        """Probabilities (N, 1, H, W) of the images of one group."""
-        chunks = images.split(self.test_cfg.chunk_size)
+    def _predict_view(self, images: GroupImages, mirrored: bool) -> Tensor:
+        """Probabilities (N, 1, H, W) of the images of one group, upright or mirrored."""
+
+        def features(indices: list[int]) -> tuple[Tensor, ...]:
+            batch = images.batch(indices)
+            return self.extract_feat(batch.flip(-1) if mirrored else batch)
+
+        sees_groups = 'group_sizes' in signature(self.neck.forward).parameters
+        length = len(images) if sees_groups else self.test_cfg.chunk_size
+        chunks = list(images.chunks(length))
         # A group that fits into one chunk goes through the backbone once; a larger one twice,
         # since keeping the features of a thousand images would not fit into memory.
-        kept = [self.extract_feat(chunks[0])] if len(chunks) == 1 else None
-        features = kept or (self.extract_feat(chunk) for chunk in chunks)
-        descriptors = [self._encode(feats) for feats in features]
-        descriptors = {
-            name: torch.cat([code[name] for code in descriptors]) for name in self.modulators
-        }
-
-        members, group_sizes = self._groups_for(len(images))
-        modulation, _ = self._modulate(
-            {name: code[members] for name, code in descriptors.items()}, group_sizes
-        )
+        kept = features(chunks[0]) if len(chunks) == 1 else None
+        encoded = [self._encode(kept or features(chunk)) for chunk in chunks]
+        members, group_sizes = self.test_cfg.groups_of(len(images))
+        descriptors = {}
+        for name in self.modulators:
+            descriptors[name] = torch.cat([part[name] for part in encoded])[members]
+        modulation, _ = self._modulate(descriptors, group_sizes)
+        probs = []
         # Fillers stand behind the group's own images and so are left out here.
-        features = kept or (self.extract_feat(chunk) for chunk in chunks)
-        probs, start = [], 0
-        for feats, chunk in zip(features, chunks):
-            logits = self._decode(feats, modulation[start : start + len(chunk)])
-            probs.append(self.decode_head.predict_by_feat(logits, images.shape[-2:]))
-            start += len(chunk)
+        for chunk in chunks:
+            logits = self._decode(kept or features(chunk), modulation[chunk], [len(chunk)])
+            probs.append(self.decode_head.predict_by_feat(logits, images.size))
         return torch.cat(probs)
-
-    def _groups_for(self, num_images: int) -> tuple[list[int], list[int]]:
-        if self.test_cfg.grouping == 'whole':
-            return list(range(num_images)), [num_images]
-        return wrap_around_groups(num_images, self.test_cfg.group_size)
 
 
 def wrap_around_groups(num_images: int, group_size: int) -> tuple[list[int], list[int]]:
@@ -197,31 +217,6 @@ def wrap_around_groups(num_images: int, group_size: int) -> tuple[list[int], lis
     """
     count = -(-num_images // group_size)
     return [i % num_images for i in range(count * group_size)], [group_size] * count
-
-
-def complete_test_cfg(test_cfg: dict | None) -> ConfigDict:
-    """Defaults filled in and values checked; see :class:`SSNM`."""
-    complete = ConfigDict(grouping='ssnm', group_size=5, chunk_size=40, flip=False, threshold=0.5)
-    unknown = set(test_cfg or {}) - set(complete)
-    if unknown:
-        raise MMCosegError(
-            f'unknown keys in model.test_cfg: {sorted(unknown)}; known: {sorted(complete)}'
-        )
-    complete.update(test_cfg or {})
-    one_of('model.test_cfg.grouping', complete.grouping, Grouping)
-    threshold = complete.threshold
-    if threshold != 'adaptive' and not (
-        isinstance(threshold, (int, float)) and 0 <= threshold <= 1
-    ):
-        raise MMCosegError(
-            f"model.test_cfg.threshold must be from 0 to 1, or 'adaptive', got {threshold!r}"
-        )
-    for key in ('group_size', 'chunk_size'):
-        if not isinstance(complete[key], int) or complete[key] < 1:
-            raise MMCosegError(
-                f'model.test_cfg.{key} must be a positive integer, got {complete[key]!r}'
-            )
-    return complete
 
 
 def multi_hot_labels(

@@ -3,24 +3,23 @@
 from collections.abc import Sequence
 
 import torch
-from mmengine.model import BaseModule
 from torch import Tensor
 from torch.nn import functional as F
 
 from ...errors import MMCosegError
-from ...options import one_of
+from ...options import in_range, one_of, whole_number
 from ...registry import MODELS
 from ...structures import GroupDataSample, NumClasses, check_num_classes, num_classes_of
 from ..ops.class_clustering import ClassMethod, class_discriminants, cluster_classes
 from ..ops.class_count import MOST_CLASSES, count_classes
-from .group_context import GroupContext
+from .group_stage import Descriptors, GroupContext, GroupStage
 
 __all__ = ['SplitClasses']
 
 
 @MODELS.register_module()
-class SplitClasses(BaseModule):
-    """Refiner: K + 1 soft maps, background first, of the soft map of one foreground.
+class SplitClasses(GroupStage):
+    """K + 1 soft maps, background first, of the soft map of one foreground.
 
     The group's locations are clustered (:func:`~mmcoseg.models.ops.cluster_classes`); then, in each
     round, discriminants of the classes are learned from the maps so far, and their posteriors are
@@ -37,7 +36,7 @@ class SplitClasses(BaseModule):
             ``class_count``.
         levels: indices of the backbone's levels that are looked at, of one resolution; locations
             are l2-normalized level by level, so that each level counts the same.
-        method, num_clusters, num_seeds, num_components: of ``cluster_classes``.
+        method, num_clusters, num_seeds: of ``cluster_classes``.
         rounds: of learning; 0 for none.
         ridge: of :func:`~mmcoseg.models.ops.class_discriminants`.
         keep: weight of the clusters in the average.
@@ -49,9 +48,6 @@ class SplitClasses(BaseModule):
             group has, or they are too many for ``num_clusters``.
     """
 
-    # Codes are centered over the group before anything else.
-    rotation_invariant = True
-
     def __init__(
         self,
         num_classes: NumClasses = 2,
@@ -59,7 +55,6 @@ class SplitClasses(BaseModule):
         method: ClassMethod = 'objects',
         num_clusters: int = 8,
         num_seeds: int = 64,
-        num_components: int = 64,
         rounds: int = 2,
         ridge: float = 0.1,
         keep: float = 0.3,
@@ -70,51 +65,56 @@ class SplitClasses(BaseModule):
         super().__init__(init_cfg)
         check_num_classes(num_classes)
         one_of('method', method, ClassMethod)
-        most = dict(data=1, auto=min(max_classes, MOST_CLASSES)).get(num_classes, num_classes)
-        if num_clusters <= most or num_seeds < 1 or rounds < 0 or max_classes < 1:
-            raise MMCosegError(
-                'num_seeds and max_classes must be at least 1, num_clusters more than there may be '
-                f'classes (num_classes={num_classes!r}: {most}), and rounds at least 0; got '
-                f'{num_seeds}, {max_classes}, {num_clusters}, {rounds}'
-            )
-        if not 0 <= keep <= 1 or ridge < 0:
-            raise MMCosegError(f'keep must be from 0 to 1 and ridge from 0, got {keep} and {ridge}')
+        whole_number('num_seeds', num_seeds)
+        whole_number('rounds', rounds, 0)
+        whole_number('max_classes', max_classes)
+        in_range('keep', keep, 0, 1)
+        in_range('ridge', ridge, 0)
         self.num_classes = num_classes
         self.max_classes = max_classes
-        self.levels = tuple(levels)
+        self.descriptors = Descriptors(tuple(levels), normalized=True)
         self.rounds = rounds
         self.ridge = ridge
         self.keep = keep
         self.union = union
-        self.options = dict(
-            method=method,
-            num_clusters=num_clusters,
-            num_seeds=num_seeds,
-            num_components=num_components,
-        )
+        self.method = method
+        self.num_clusters = num_clusters
+        self.num_seeds = num_seeds
+        self.choose_classes(None, None)
 
-    def encode(self, feats: tuple[Tensor, ...]) -> Tensor:
-        """The chosen levels, each location normalized: (n, sum d, h, w)."""
-        return torch.cat([F.normalize(feats[level], dim=1) for level in self.levels], dim=1)
+    def choose_classes(self, num_classes: NumClasses | None, max_classes: int | None) -> None:
+        """Take the model's ``num_classes`` and ``max_classes``, where these are not None."""
+        if num_classes is not None:
+            self.num_classes = num_classes
+        if max_classes is not None:
+            self.max_classes = max_classes
+        most = dict(data=1, auto=min(self.max_classes, MOST_CLASSES))
+        if self.num_clusters <= most.get(self.num_classes, self.num_classes):
+            raise MMCosegError(
+                f'num_clusters={self.num_clusters} of SplitClasses must be more than there may be '
+                f'classes: num_classes={self.num_classes!r}, max_classes={self.max_classes}'
+            )
 
-    def forward(self, prob: Tensor, context: GroupContext) -> Tensor:
-        """Soft maps (N, K + 1, h, w) at the resolution of the descriptors, each location's sum 1.
-
-        Args:
-            prob: of the foreground, (N, 1, h', w').
-            context: with this refiner's descriptors.
-        """
-        descriptors = context.own
+    def forward(self, context: GroupContext) -> Tensor:
+        """Soft maps (N, K + 1, h, w) at the resolution of the descriptors, each location's sum 1."""
+        descriptors = context.descriptors[self.descriptors]
+        foreground = self.maps_before(context).float().cpu()
         shape = tuple(descriptors.shape[-2:])
-        foreground = prob.float().cpu()
-        if tuple(prob.shape[-2:]) != shape:
+        if tuple(foreground.shape[-2:]) != shape:
             foreground = F.interpolate(
                 foreground, size=shape, mode='bilinear', align_corners=False, antialias=True
             )
         num_classes = self._num_classes_of(context.group, descriptors, foreground[:, 0])
-        if num_classes == 1 and self.options['method'] == 'objects':
+        if num_classes == 1 and self.method == 'objects':
             return torch.cat([1 - foreground, foreground], dim=1).to(descriptors.device)
-        clusters = cluster_classes(descriptors, foreground[:, 0], num_classes, **self.options)
+        clusters = cluster_classes(
+            descriptors,
+            foreground[:, 0],
+            num_classes,
+            method=self.method,
+            num_clusters=self.num_clusters,
+            num_seeds=self.num_seeds,
+        )
         current = clusters
         for _ in range(self.rounds):
             learned = class_discriminants(descriptors, current, self.ridge)
@@ -130,10 +130,10 @@ class SplitClasses(BaseModule):
             group.set_metainfo(dict(class_count=count))
             return count.num_classes
         number = num_classes_of(group, self.num_classes)
-        if number >= self.options['num_clusters']:
+        if number >= self.num_clusters:
             raise MMCosegError(
                 f'the group {group.get("group")!r} has {number} classes, too many for '
-                f'num_clusters={self.options["num_clusters"]} of SplitClasses: set it to '
+                f'num_clusters={self.num_clusters} of SplitClasses: set it to '
                 f'{number + 1} or more'
             )
         return number

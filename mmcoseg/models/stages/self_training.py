@@ -4,23 +4,24 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from mmengine.model import BaseModule
 from torch import Tensor
 from torch.nn import functional as F
 
 from ...errors import MMCosegError
 from ...registry import MODELS, TASK_UTILS
+from ...structures import GroupImages
 from ..ops.class_clustering import class_discriminants
 from ..ops.discriminant import group_discriminant
 from ..ops.locations import maps_at_locations, maps_at_pixels, pad_map
-from .group_context import GroupContext
+from ..ops.resize import resize
+from .group_stage import Descriptors, GroupContext, GroupStage
 
 __all__ = ['SelfTraining', 'match_area', 'match_areas']
 
 
 @MODELS.register_module()
-class SelfTraining(BaseModule):
-    """Refiner: rounds of drawing targets at the images' edges and learning from them.
+class SelfTraining(GroupStage):
+    """Rounds of drawing targets at the images' edges and learning from them.
 
     In each round the soft maps are fitted to the images' edges, Fisher's discriminant of the
     group's features is found on the result, and its values become soft maps again that cover as
@@ -50,8 +51,6 @@ class SelfTraining(BaseModule):
         MMCosegError: for options out of range.
     """
 
-    rotation_invariant = True
-
     def __init__(
         self,
         levels: Sequence[int] = (-1,),
@@ -75,7 +74,7 @@ class SelfTraining(BaseModule):
             )
         if len(keep) != 2 or not all(0 <= weight < 1 for weight in keep):
             raise MMCosegError(f'keep must be two weights from 0 to below 1, got {keep!r}')
-        self.levels = tuple(levels)
+        self.descriptors = Descriptors(tuple(levels), normalized=True)
         self.rounds = rounds
         self.ridge = ridge
         self.slope = slope
@@ -83,26 +82,17 @@ class SelfTraining(BaseModule):
         self.keep = tuple(keep)
         self.targets = TASK_UTILS.build(dict(targets)) if targets else None
 
-    def encode(self, feats: tuple[Tensor, ...]) -> Tensor:
-        """The chosen levels, each location normalized: (n, sum d, h, w)."""
-        return torch.cat([F.normalize(feats[level], dim=1) for level in self.levels], dim=1)
-
-    def forward(self, prob: Tensor, context: GroupContext) -> Tensor:
+    def forward(self, context: GroupContext) -> Tensor:
         """Soft maps (N, C, h, w) at the resolution of the descriptors.
 
-        Args:
-            prob: soft maps (N, C, h', w'), of one object (C = 1) or of background and classes.
-            context: with this refiner's descriptors.
+        The maps of the stage before are of one object (C = 1) or of background and classes.
         """
-        descriptors = context.own
-        shape = tuple(descriptors.shape[-2:])
-        given = prob
-        if tuple(prob.shape[-2:]) != shape:
-            given = F.interpolate(prob, size=shape, mode='bilinear', align_corners=False)
+        descriptors = context.descriptors[self.descriptors]
+        given = resize(self.maps_before(context), descriptors.shape[-2:])
         current = given
         for number in range(self.rounds):
             last = number == self.rounds - 1
-            target = self._draw(current, context)
+            target = self._draw(current, context.images)
             learned = self._learn(descriptors, target, self.area if last else 1)
             weight = self.keep[1] if last else self.keep[0]
             current = weight * given + (1 - weight) * learned.to(given.device)
@@ -126,25 +116,20 @@ class SelfTraining(BaseModule):
         shares[1:] *= area
         return match_areas(learned, (shares / shares.sum()).to(learned.device))
 
-    def _draw(self, prob: Tensor, context: GroupContext) -> Tensor:
+    def _draw(self, prob: Tensor, images: GroupImages) -> Tensor:
         """The targets (N, C, h, w) that soft maps stand for."""
         if self.targets is None:
             return prob
-        drawn = self.targets.refine(
-            (_array(image) for image in context.images),
-            (
-                _at_image(one[None], context.size, tuple(image.shape[-2:]))
-                for one, image in zip(prob, context.images)
-            ),
-        )
+        parts = [tuple(image.shape[-2:]) for image in images]
+        maps = (_at_image(one[None], images.size, part) for one, part in zip(prob, parts))
+        drawn = self.targets.refine((_array(image) for image in images), maps)
         shape = tuple(prob.shape[-2:])
         targets = []
-        for one, image in zip(drawn, context.images):
-            target = torch.from_numpy(np.asarray(one))[None]
-            target = pad_map(target, tuple(image.shape[-2:]), context.size)
+        for one, part in zip(drawn, parts):
+            target = pad_map(torch.from_numpy(np.asarray(one))[None], part, images.size)
             if target.shape[1] > 1:  # padding is background
                 target[:, 0] = 1 - target[:, 1:].sum(dim=1)
-            targets.append(maps_at_locations(target, shape, context.size))
+            targets.append(maps_at_locations(target, shape, images.size))
         return torch.cat(targets)
 
 
@@ -193,8 +178,8 @@ def _array(image: Tensor) -> np.ndarray:
     """
     if image.dtype != torch.uint8:
         raise MMCosegError(
-            'SelfTraining draws its targets on the images themselves: set '
-            'model.data_preprocessor.defer=True, so that they arrive as they are, or targets=None'
+            'SelfTraining draws its targets on the images themselves, which must arrive as uint8; '
+            'these were normalized before: leave that to the data preprocessor, or set targets=None'
         )
     return np.ascontiguousarray(image.permute(1, 2, 0).cpu().numpy())
 

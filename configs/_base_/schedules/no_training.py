@@ -1,0 +1,2 @@
+# Nothing to train or to optimize.
+test_cfg = dict(type='TestLoop')

@@ -1,0 +1,51 @@
+"""A loss that keeps maps near what an initial segmentor found."""
+
+import torch
+from torch import Tensor, nn
+
+from ...errors import MMCosegError
+from ...registry import MODELS
+from ...structures import split_groups
+from ..ops.resize import resize
+
+__all__ = ['InitialMapLoss']
+
+
+@MODELS.register_module()
+class InitialMapLoss(nn.Module):
+    """Cross-entropy of soft labels: mean over the pixels of ``-sum_k T_k log S_k``.
+
+    T are the initial segmentor's maps, S those of the model. Not in the multi-class paper.
+
+    Args:
+        loss_weight: factor of the result.
+        loss_name: name in the log; must start with ``loss``.
+    """
+
+    def __init__(self, loss_weight: float = 1.0, loss_name: str = 'loss_initial') -> None:
+        super().__init__()
+        self.loss_weight = loss_weight
+        self.loss_name = loss_name
+
+    def forward(self, maps: Tensor, initial_maps: Tensor, group_sizes: list[int]) -> Tensor:
+        """The loss, a scalar, float32 or float64: the mean over the groups.
+
+        Args:
+            maps: (sum N, K + 1, H, W), each pixel's sum 1.
+            initial_maps: the same of any resolution, (sum N, K + 1, h, w).
+            group_sizes: number of images of each group.
+
+        Raises:
+            MMCosegError: if there is another number of initial maps.
+        """
+        if initial_maps.shape[:2] != maps.shape[:2]:
+            raise MMCosegError(
+                f'maps and initial maps must have the same number of images and of maps, got '
+                f'{tuple(maps.shape)} and {tuple(initial_maps.shape)}'
+            )
+        maps = maps.to(torch.promote_types(maps.dtype, torch.float32))
+        labels = resize(initial_maps.to(maps.dtype), maps.shape[-2:])
+        # Clamped so that the derivative of the logarithm stays finite.
+        costs = -(labels * maps.clamp(min=1e-8).log()).sum(dim=1)
+        means = [group.mean() for group in split_groups(costs, group_sizes)]
+        return self.loss_weight * torch.stack(means).mean()

@@ -1,0 +1,252 @@
+"""What segmentors have in common that are optimized on the very group that they segment."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+from math import ceil
+from typing import Any
+
+import torch
+from mmengine.structures import PixelData
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ...errors import MMCosegError
+from ...registry import MODELS
+from ...structures import (
+    CoSegDataSample,
+    GroupDataSample,
+    GroupImages,
+    GroupSampleList,
+    group_sizes_of,
+)
+from ..calling import call_by_name, call_with_offers
+from ..losses import build_loss
+from ..ops.resize import resize
+from .base import BaseCoSegmentor, require_one_size
+from .feature_cache import FeatureCache
+from .ssnm import wrap_around_groups
+
+__all__ = ['OptimizedOnGroup']
+
+
+class OptimizedOnGroup(BaseCoSegmentor):
+    """Base class of segmentors that ``GroupOptimizationLoop`` optimizes on each group by itself.
+
+    **Losses.** There may be any number of them under any names. The ``forward`` of each is called
+    with what its parameters name:
+
+    - ``features``: the last level behind the neck, (sum N, C, h, w);
+    - ``coarse_maps``: the head's maps at the features' resolution, where the method has some;
+    - ``maps``: the maps at the images' size, (sum N, K or K + 1, H, W) in [0, 1];
+    - ``vectors``: what an extractor sees through the maps, (sum N, K + 1, c), where there is one;
+    - ``saliency``: the images' own, (sum N, 1, h, w) in [0, 1]; with an initial segmentor of one
+      map, that map;
+    - ``initial_maps``: what the initial segmentor found, like ``maps``;
+    - ``images``: normalized, (sum N, 3, H, W);
+    - ``group_sizes``: number of images of each group, list[int].
+
+    **Neck and head** get ``group_sizes``, too, if their ``forward`` has such a parameter. In
+    prediction such a neck sees the group in mini-batches of :attr:`group_size` images in the given
+    order, the last one filled up with the group's first images.
+
+    Args:
+        backbone: gives levels, fine to coarse.
+        decode_head: makes maps of the levels.
+        losses: name -> config; None or a ``loss_weight`` of 0 removes one (the ablations).
+        neck: called with the levels, gives levels; None for none.
+        initial_segmentor: config of a segmentor that needs no training, which looks at the whole
+            group before the optimization: :meth:`prepare_group`. With the same frozen backbone it
+            shares the model's. Not in the papers.
+        feature_cache: number of images whose features are kept while a group is optimized, for a
+            backbone that is not trained.
+
+    Raises:
+        MMCosegError: without any loss, or for a feature cache with a backbone that is trained.
+    """
+
+    #: Images that a neck sees together in prediction.
+    group_size = 6
+
+    def __init__(
+        self,
+        backbone: dict,
+        decode_head: dict,
+        losses: Mapping[str, dict | None],
+        neck: dict | None = None,
+        initial_segmentor: dict | None = None,
+        feature_cache: int = 0,
+        data_preprocessor: dict | None = None,
+        postprocessors: Sequence[dict] | None = (),
+        threshold: float | str = 0.5,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(data_preprocessor, postprocessors, threshold, init_cfg)
+        self.backbone = MODELS.build(backbone)
+        self.neck = MODELS.build(neck) if neck else None
+        self.decode_head = MODELS.build(decode_head)
+        self.losses = nn.ModuleDict()
+        for name, cfg in losses.items():
+            if cfg and not (isinstance(cfg, dict) and cfg.get('loss_weight') == 0):
+                self.losses[name] = build_loss(cfg, f'model.losses.{name}')
+        if not self.losses:
+            raise MMCosegError(f'model.losses has no loss to optimize by, got {dict(losses)}')
+        self.feature_cache = FeatureCache.of_backbone(self.backbone, feature_cache)
+        self.initial_segmentor = None
+        if initial_segmentor:
+            self.initial_segmentor = MODELS.build(self._sharing(initial_segmentor, backbone))
+
+    def _sharing(self, initial_segmentor: dict, backbone: dict) -> dict:
+        """The config of the initial segmentor, with the model's backbone where it is the same."""
+        frozen = not any(parameter.requires_grad for parameter in self.backbone.parameters())
+        if frozen and initial_segmentor.get('backbone') == backbone:
+            return dict(initial_segmentor, backbone=self.backbone)
+        return initial_segmentor
+
+    def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """The backbone's levels, fine to coarse, of images (n, 3, H, W)."""
+        return tuple(self.backbone(inputs))
+
+    def features(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """As :meth:`extract_feat`, of images seen before from the cache."""
+        if self.feature_cache is None:
+            return self.extract_feat(inputs)
+        return self.feature_cache(inputs, self.extract_feat)
+
+    def levels_of(self, feats: tuple[Tensor, ...], group_sizes: list[int]) -> tuple[Tensor, ...]:
+        """What the head gets: the backbone's levels behind the neck."""
+        if self.neck is None:
+            return feats
+        return tuple(call_with_offers(self.neck, feats, group_sizes=group_sizes))
+
+    @torch.no_grad()
+    def prepare_group(self, images: GroupImages, group: GroupDataSample) -> None:
+        """Look at a whole group before the model is optimized on mini-batches of it.
+
+        Forget other groups' features, and let the initial segmentor find ``initial_maps`` and
+        ``presence`` of this one's images.
+
+        Args:
+            images: of the group.
+            group: the samples of which mini-batches are made.
+        """
+        if self.feature_cache is not None:
+            self.feature_cache.clear()
+        if self.initial_segmentor is None or not len(group):
+            return
+        found = _without_predictions(group)
+        self.initial_segmentor.predict(images, [found])
+        if 'class_count' in found:
+            group.set_metainfo(dict(class_count=found.class_count))
+        for sample, initial in zip(group, found):
+            # Full maps of 1,000 images would take gigabytes.
+            size = [ceil(side / 4) for side in sample.metainfo.get('img_shape', images.size)[:2]]
+            maps = F.adaptive_avg_pool2d(initial.pred_prob.data.float(), size)
+            sample.initial_maps = PixelData(data=maps)
+            if 'presence' in initial:
+                sample.presence = initial.presence
+
+    def initial_maps_of(self, sample: CoSegDataSample) -> Tensor:
+        """What the initial segmentor found in an image, (C, h, w)."""
+        if 'initial_maps' not in sample:
+            raise MMCosegError(
+                f'{sample.identity} has no maps of an initial segmentor: set '
+                'model.initial_segmentor, and optimize by GroupOptimizationLoop or call '
+                'prepare_group before'
+            )
+        return sample.initial_maps.data
+
+    def loss(self, images: GroupImages, data_samples: GroupSampleList) -> dict[str, Tensor]:
+        """The objective, by its parts.
+
+        Args:
+            images: of mini-batches of groups, all of one size.
+            data_samples: the mini-batches.
+
+        Raises:
+            MMCosegError: naming an image that is smaller than the others, or lacks what a loss
+                asks for; naming a loss that asks for what there is not.
+        """
+        require_one_size(data_samples, images.size)
+        group_sizes = group_sizes_of(data_samples)
+        batch = images.batch()
+        levels = self.levels_of(self.features(batch), group_sizes)
+        samples = [sample for group in data_samples for sample in group]
+        values: dict[str, Callable[[], Any]] = dict(
+            features=lambda: levels[-1],
+            saliency=lambda: self._saliency_of(samples, batch),
+            images=lambda: batch,
+            group_sizes=lambda: group_sizes,
+            **self.loss_values(batch, levels, data_samples),
+        )
+        values = {name: cache(value) for name, value in values.items()}
+        losses: dict[str, Tensor] = {}
+        for name, loss in self.losses.items():
+            value = call_by_name(loss, values, f'model.losses.{name}')
+            losses[loss.loss_name] = losses.get(loss.loss_name, 0) + value
+        return losses
+
+    @abstractmethod
+    def loss_values(
+        self, batch: Tensor, levels: tuple[Tensor, ...], data_samples: GroupSampleList
+    ) -> dict[str, Callable[[], Any]]:
+        """What losses may ask for beside what every method has; each is made when asked for.
+
+        Args:
+            batch: normalized images, (sum N, 3, H, W).
+            levels: what the head gets.
+            data_samples: the mini-batches.
+        """
+
+    def _saliency_of(self, samples: Sequence[CoSegDataSample], batch: Tensor) -> Tensor:
+        """(sum N, 1, H, W) of all images."""
+        maps = []
+        for sample in samples:
+            if 'initial_maps' in sample and len(sample.initial_maps.data) == 1:
+                one = sample.initial_maps.data
+            elif 'saliency' in sample:
+                one = sample.saliency.data
+            else:
+                raise MMCosegError(
+                    f'{sample.identity} has no saliency: put ComputeSaliency into the pipeline, '
+                    'set model.initial_segmentor, or leave the loss that asks for it out '
+                    '(model.losses.<name>=None)'
+                )
+            maps.append(resize(one[None].to(batch), batch.shape[-2:]))
+        return torch.cat(maps)
+
+    def mini_batches(self, images: GroupImages, chunk_size: int) -> Iterator[tuple[list[int], Any]]:
+        """The images of a group in prediction, some at a time, as the head gets them.
+
+        Args:
+            images: of one group.
+            chunk_size: images that go through the backbone at a time.
+
+        Yields:
+            Indices of the images, and their levels (n, C, h, w) behind the neck.
+        """
+        if self.neck is None:
+            for indices in images.chunks(chunk_size):
+                yield indices, self.features(images.batch(indices))
+            return
+        # An image is never its own reference, so there are no more fillers than images.
+        length = min(self.group_size, len(images))
+        order, _ = wrap_around_groups(len(images), length)
+        for start in range(0, len(order), length):
+            part = images.select(order[start : start + length])
+            chunks = [self.features(part.batch(indices)) for indices in part.chunks(chunk_size)]
+            feats = tuple(torch.cat(level) for level in zip(*chunks))
+            wanted = list(range(start, min(start + length, len(images))))
+            levels = self.levels_of(feats, [length])
+            yield wanted, tuple(level[: len(wanted)] for level in levels)
+
+
+def _without_predictions(group: GroupDataSample) -> GroupDataSample:
+    """The group with nothing but what a method that needs no training looks at."""
+    samples = []
+    for sample in group:
+        bare = CoSegDataSample(metainfo=sample.metainfo)
+        if 'saliency' in sample:
+            bare.saliency = sample.saliency
+        samples.append(bare)
+    return GroupDataSample(samples, metainfo=group.metainfo)

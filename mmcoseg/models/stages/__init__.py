@@ -1,0 +1,25 @@
+"""Stages: what looks at a whole group and gives soft maps, without training."""
+
+from .cues import ConsensusCue, DDTCue, DFFCue, KMeansCue, SaliencyCue, SpectralCue
+from .group_stage import Descriptors, GroupContext, GroupCue, GroupStage
+from .presence import PrototypePresence
+from .self_training import SelfTraining
+from .split_classes import SplitClasses
+from .weighted_mean import WeightedMean
+
+__all__ = [
+    'ConsensusCue',
+    'DDTCue',
+    'DFFCue',
+    'Descriptors',
+    'GroupContext',
+    'GroupCue',
+    'GroupStage',
+    'KMeansCue',
+    'PrototypePresence',
+    'SaliencyCue',
+    'SelfTraining',
+    'SpectralCue',
+    'SplitClasses',
+    'WeightedMean',
+]
