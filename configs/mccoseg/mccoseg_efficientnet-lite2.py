@@ -6,4 +6,4 @@ _base_ = [
     '../_base_/schedules/schedule_group_10e.py',
     '../_base_/default_runtime.py',
 ]
-test_cfg = dict(optim_wrapper=dict(optimizer=dict(lr=5e-3)))
+test_cfg = dict(optim_wrapper=dict(optimizer=dict(lr=5e-2)))

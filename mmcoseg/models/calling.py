@@ -9,13 +9,17 @@ from torch import nn
 from ..errors import MMCosegError
 from ..options import nearest
 
-__all__ = ['call_by_name', 'call_with_offers']
+__all__ = ['asks_for', 'call_by_name', 'call_with_offers']
+
+
+def asks_for(module: nn.Module, name: str) -> bool:
+    """Whether a module's ``forward`` has a parameter of this name."""
+    return name in signature(module.forward).parameters
 
 
 def call_with_offers(module: nn.Module, *args: Any, **offers: Any) -> Any:
     """Call a module with ``args``, and with those of the offers that its ``forward`` takes."""
-    parameters = signature(module.forward).parameters
-    taken = {name: value for name, value in offers.items() if name in parameters}
+    taken = {name: value for name, value in offers.items() if asks_for(module, name)}
     return module(*args, **taken)
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from inspect import signature
 from itertools import chain
 from typing import Literal
 
@@ -13,7 +12,7 @@ from ...errors import MMCosegError
 from ...options import build_options, in_range, one_of, whole_number
 from ...registry import MODELS
 from ...structures import GroupDataSample, GroupImages, GroupSampleList, group_sizes_of
-from ..calling import call_with_offers
+from ..calling import asks_for, call_with_offers
 from ..necks.modulator import Modulation, modulate
 from .base import BaseCoSegmentor, ground_truth_of
 from .feature_cache import FeatureCache
@@ -69,8 +68,8 @@ class SSNM(BaseCoSegmentor):
 
     Args:
         backbone: gives levels fine to coarse.
-        neck: brings all levels to one width, normally ``LevelProjection``. If its ``forward`` takes
-            ``group_sizes``, it sees the images of a group together.
+        neck: brings all levels to one width, normally ``LevelProjection``. If the ``forward`` of
+            this or of the head takes ``group_sizes``, it sees the images of a group together.
         decode_head: from modulated levels to logits, normally ``CoarseToFineHead``.
         modulators: named configs of :class:`Modulator`, in the order in which they act; a value
             of None removes one (the ablations).
@@ -184,7 +183,9 @@ class SSNM(BaseCoSegmentor):
             batch = images.batch(indices)
             return self.extract_feat(batch.flip(-1) if mirrored else batch)
 
-        sees_groups = 'group_sizes' in signature(self.neck.forward).parameters
+        sees_groups = asks_for(self.neck, 'group_sizes') or asks_for(
+            self.decode_head, 'group_sizes'
+        )
         length = len(images) if sees_groups else self.test_cfg.chunk_size
         chunks = list(images.chunks(length))
         # A group that fits into one chunk goes through the backbone once; a larger one twice,

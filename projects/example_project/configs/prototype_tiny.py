@@ -1,5 +1,5 @@
-# SSNM's frame with a modulator and a loss of ours. It stands alone, so that this folder can be
-# copied anywhere; the data are chosen on the command line with --data-root.
+# SSNM's frame with a modulator, a head that attends to the whole group, and a loss of ours, on a
+# type of data set of ours. It stands alone; the data are chosen with --data-root.
 default_scope = 'mmcoseg'
 custom_imports = dict(imports=['example_project'])
 
@@ -7,18 +7,18 @@ channels = [24, 40, 112, 320]
 model = dict(
     type='SSNM',
     data_preprocessor=dict(
-        type='GroupDataPreprocessor', mean=[127.0] * 3, std=[128.0] * 3, bgr_to_rgb=True
+        type='GroupDataPreprocessor', size=(129, 129), mean=[127.0] * 3, std=[128.0] * 3
     ),
     backbone=dict(type='EfficientNetLite', arch='lite0', frozen_stages=7),
     neck=dict(type='LevelProjection', in_channels=channels, channels=32),
     modulators=dict(prototype=dict(type='PrototypeModulator', in_channels=channels[-1])),
     decode_head=dict(
-        type='CoarseToFineHead', in_channels=[32] * 4, loss_decode=dict(type='SoftDiceLoss')
+        type='GroupAttentionHead', in_channels=[32] * 4, loss_decode=dict(type='SoftDiceLoss')
     ),
 )
 
 load_image, load_mask = dict(type='LoadCoSegImage'), dict(type='LoadCoSegMask')
-resize = dict(type='Resize', scale=(129, 129), keep_ratio=False)
+resize = dict(type='ResizeToInput')
 flip = dict(type='RandomFlip', prob=0.5)
 data_root = 'data/my_groups'
 train_dataloader = dict(
@@ -27,7 +27,7 @@ train_dataloader = dict(
     sampler=dict(type='EpisodeSampler', seed=0),
     collate_fn=dict(type='group_collate'),
     dataset=dict(
-        type='CoSegDataset',
+        type='CSVCoSegDataset',
         data_root=data_root,
         pipeline=[
             dict(type='SampleGroup', num_images=4),
@@ -42,7 +42,7 @@ val_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=False),
     collate_fn=dict(type='group_collate'),
     dataset=dict(
-        type='CoSegDataset',
+        type='CSVCoSegDataset',
         data_root=data_root,
         test_mode=True,
         pipeline=[
