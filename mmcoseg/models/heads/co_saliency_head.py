@@ -73,6 +73,33 @@ class FixedBilinearDeconvolution(nn.Module):
         return F.conv_transpose2d(x, kernel, stride=self.factor, padding=self.factor // 2)
 
 
+def _check_strides(
+    head: str, in_channels: Sequence[int], strides: list[int], lateral: bool
+) -> None:
+    powers_of_2 = {1 << exponent for exponent in range(16)}
+    fitting = len(strides) == len(in_channels) and set(strides) <= powers_of_2
+    if not fitting or strides != sorted(strides):
+        raise MMCosegError(
+            f'{head} needs one stride a level, powers of 2, fine to coarse; got '
+            f'in_channels={list(in_channels)}, strides={strides}'
+        )
+    finer = [stride for stride in strides if stride < strides[-1]]
+    if lateral and len(set(finer)) < len(finer):
+        raise MMCosegError(
+            f'lateral=True takes one level of each finer stride, got strides {strides}'
+        )
+
+
+def _check_coarse_levels(coarse_levels: tuple[int, ...], strides: list[int]) -> None:
+    known = range(-len(strides), len(strides))
+    fitting = [level for level in known if strides[level] == strides[-1]]
+    if not coarse_levels or not set(coarse_levels) <= set(fitting):
+        raise MMCosegError(
+            f'coarse_levels must be some of the levels with the stride of the last one, '
+            f'{strides[-1]} (numbers {fitting}), got {coarse_levels} with strides {strides}'
+        )
+
+
 @MODELS.register_module()
 class CoSaliencyHead(BaseModule):
     """Coarse map and learned upsampling (DeepCO3, section 3.2).
@@ -125,26 +152,9 @@ class CoSaliencyHead(BaseModule):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        strides = list(strides)
-        powers = all(isinstance(s, int) and s > 0 and s & (s - 1) == 0 for s in strides)
-        if len(strides) != len(in_channels) or not powers or strides != sorted(strides):
-            raise MMCosegError(
-                f'{type(self).__name__} needs one stride a level, powers of 2, fine to coarse; got '
-                f'in_channels={list(in_channels)}, strides={strides}'
-            )
-        coarse_levels = tuple(coarse_levels)
-        known = range(-len(strides), len(strides))
-        fitting = [level for level in known if strides[level] == strides[-1]]
-        if not coarse_levels or not set(coarse_levels) <= set(fitting):
-            raise MMCosegError(
-                f'coarse_levels must be some of the levels with the stride of the last one, '
-                f'{strides[-1]} (numbers {fitting}), got {coarse_levels} with strides {strides}'
-            )
-        finer = [stride for stride in strides if stride < strides[-1]]
-        if lateral and len(set(finer)) < len(finer):
-            raise MMCosegError(
-                f'lateral=True takes one level of each finer stride, got strides {strides}'
-            )
+        strides, coarse_levels = list(strides), tuple(coarse_levels)
+        _check_strides(type(self).__name__, in_channels, strides, lateral)
+        _check_coarse_levels(coarse_levels, strides)
         self.strides = strides
         self.coarse_levels = coarse_levels
         self.normalize = normalize

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from ...registry import MODELS
 from ..losses import build_loss
+from ..ops.resize import resize
 
 __all__ = ['CoarseToFineHead']
 
@@ -23,8 +24,6 @@ class CoarseToFineHead(BaseModule):
 
     Args:
         in_channels: channels of the levels, fine to coarse.
-        hidden_channels: output channels of the 3x3 convolution; None for those of the finest
-            level.
         loss_decode: config of the loss on (logits (n, H, W), target (n, H, W)), or a list of them;
             ``BalancedBCELoss`` by default.
 
@@ -37,17 +36,15 @@ class CoarseToFineHead(BaseModule):
     def __init__(
         self,
         in_channels: Sequence[int],
-        hidden_channels: int | None = None,
         loss_decode: dict | Sequence[dict] | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        hidden_channels = hidden_channels or in_channels[0]
         self.reduce = nn.ModuleList(
             nn.Conv2d(coarse, fine, 1) for fine, coarse in zip(in_channels, in_channels[1:])
         )
-        self.conv = nn.Conv2d(in_channels[0], hidden_channels, 3, padding=1)
-        self.conv_seg = nn.Conv2d(hidden_channels, 1, 1)
+        self.conv = nn.Conv2d(in_channels[0], in_channels[0], 3, padding=1)
+        self.conv_seg = nn.Conv2d(in_channels[0], 1, 1)
         loss_decode = loss_decode or dict(type='BalancedBCELoss')
         if isinstance(loss_decode, dict):
             loss_decode = [loss_decode]
@@ -60,14 +57,12 @@ class CoarseToFineHead(BaseModule):
         fused = feats[-1]
         for reduce, finer in zip(reversed(self.reduce), reversed(feats[:-1])):
             # 1x1 convolution and bilinear interpolation commute; the cheaper order is this one.
-            fused = finer + F.interpolate(
-                reduce(fused), size=finer.shape[-2:], mode='bilinear', align_corners=False
-            )
+            fused = finer + resize(reduce(fused), finer.shape[-2:])
         return self.conv_seg(F.relu(self.conv(fused)))
 
     def loss_by_feat(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Losses of logits (n, 1, h, w) against targets (n, H, W), at the targets' size."""
-        logits = self._upsample(logits, target.shape[-2:]).squeeze(1)
+        logits = resize(logits.float(), target.shape[-2:]).squeeze(1)
         losses: dict[str, Tensor] = {}
         for loss in self.loss_decode:
             losses[loss.loss_name] = losses.get(loss.loss_name, 0) + loss(logits, target)
@@ -75,8 +70,4 @@ class CoarseToFineHead(BaseModule):
 
     def predict_by_feat(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
         """Probability of the object, (n, 1, *size), float32."""
-        return torch.sigmoid(self._upsample(logits, size))
-
-    @staticmethod
-    def _upsample(logits: Tensor, size: tuple[int, int]) -> Tensor:
-        return F.interpolate(logits.float(), size=size, mode='bilinear', align_corners=False)
+        return torch.sigmoid(resize(logits.float(), size))

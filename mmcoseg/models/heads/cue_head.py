@@ -13,6 +13,11 @@ from ..losses import build_loss
 
 __all__ = ['CueHead']
 
+#: Parts of the bottleneck input, and of channels of fine levels, that are dropped in training.
+BOTTLENECK_DROPOUT, FINE_DROPOUT = 0.5, 0.3
+#: Weight of the loss of the coarse logits.
+COARSE_WEIGHT = 0.3
+
 
 def _block(in_channels: int, out_channels: int) -> nn.Sequential:
     return nn.Sequential(
@@ -42,9 +47,6 @@ class CueHead(BaseModule):
         fine_channels: channels of the finer levels, fine to coarse.
         channels: width of the head; a multiple of 8.
         bottleneck: channels drawn from the coarsest level; 0 for none.
-        bottleneck_dropout: share of its input dropped in training.
-        fine_dropout: probability that a channel of a fine level is dropped in training.
-        aux_weight: weight of the loss of the coarse logits.
         loss_decode: config of the loss on (logits, target, valid), see ``BalancedJaccardLoss``.
     """
 
@@ -55,16 +57,13 @@ class CueHead(BaseModule):
         fine_channels: Sequence[int],
         channels: int = 32,
         bottleneck: int = 0,
-        bottleneck_dropout: float = 0.5,
-        fine_dropout: float = 0.3,
-        aux_weight: float = 0.3,
         loss_decode: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
         width = num_cues + bottleneck
         self.bottleneck = nn.Conv2d(deep_channels, bottleneck, 1) if bottleneck else None
-        self.bottleneck_dropout = nn.Dropout(bottleneck_dropout)
+        self.bottleneck_dropout = nn.Dropout(BOTTLENECK_DROPOUT)
         self.coarse = nn.Sequential(_block(width, channels), _block(channels, channels))
         self.coarse_logits = nn.Conv2d(channels, 1, 1)
         self.lateral = nn.ModuleList(nn.Conv2d(c, channels, 1) for c in fine_channels)
@@ -73,8 +72,7 @@ class CueHead(BaseModule):
         self.fuse[-1] = _block(channels + width, channels)
         self.refine = _block(channels, channels)
         self.logits = nn.Conv2d(channels, 1, 1)
-        self.fine_dropout = nn.Dropout2d(fine_dropout)
-        self.aux_weight = aux_weight
+        self.fine_dropout = nn.Dropout2d(FINE_DROPOUT)
         self.loss_decode = build_loss(
             loss_decode or dict(type='BalancedJaccardLoss'), 'model.decode_head.loss_decode'
         )
@@ -107,7 +105,7 @@ class CueHead(BaseModule):
     def loss_by_feat(self, logits: tuple[Tensor, Tensor], target: Tensor) -> dict[str, Tensor]:
         """Loss of both logits against masks (n, H, W) shrunk to their sizes; void is left out."""
         total = 0
-        for weight, prediction in zip((1.0, self.aux_weight), logits):
+        for weight, prediction in zip((1.0, COARSE_WEIGHT), logits):
             valid, shares = _shrink(target, prediction.shape[-2:])
             total = total + weight * self.loss_decode(prediction.squeeze(1), shares, valid)
         return {self.loss_decode.loss_name: total}

@@ -12,13 +12,16 @@ from ...registry import MODELS
 
 __all__ = ['FeatureWhitening']
 
+#: Part of the largest deviation that is added to every one before the division.
+SOFTNESS = 0.1
+
 
 @MODELS.register_module()
 class FeatureWhitening(BaseModule):
     """Standardize levels; concatenate and whiten the deep ones.
 
     The statistics are those of the training images, taken once before training
-    (``FitStatisticsHook``) and kept in the checkpoint; nothing else in it is learned. The deep
+    (``GroupMapHook``) and kept in the checkpoint; nothing else in it is learned. The deep
     levels, all of one resolution, are concatenated, standardized, l2-normalized at each location,
     and projected to their principal components, each divided by its deviation (softened, so that
     the weakest are not blown up).
@@ -28,7 +31,6 @@ class FeatureWhitening(BaseModule):
         fine: indices of the levels that are only standardized.
         deep: indices of the levels that are concatenated and whitened; they must have one size.
         channels: number of principal components.
-        softness: part of the largest deviation that is added to every one before the division.
 
     Example:
         >>> neck = FeatureWhitening([4, 6, 8], fine=[0], deep=[1, 2], channels=5)
@@ -44,12 +46,10 @@ class FeatureWhitening(BaseModule):
         fine: Sequence[int],
         deep: Sequence[int],
         channels: int = 128,
-        softness: float = 0.1,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
         self.fine, self.deep = list(fine), list(deep)
-        self.softness = softness
         widths = [in_channels[i] for i in self.fine] + [sum(in_channels[i] for i in self.deep)]
         if channels > widths[-1]:
             raise MMCosegError(f'channels must be at most {widths[-1]}, got {channels}')
@@ -112,7 +112,7 @@ class FeatureWhitening(BaseModule):
         values, vectors = torch.linalg.eigh((deep.t() @ deep).double() / len(deep))
         count = self.projection.shape[1]
         deviation = values[-count:].clamp(min=0).sqrt()
-        scale = deviation + self.softness * deviation.max()
+        scale = deviation + SOFTNESS * deviation.max()
         self.projection.copy_(vectors[:, -count:] / scale)
         self.fitted.fill_(True)
 
