@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from mmcoseg.models import PrototypePresence
-from mmcoseg.models.refiners import GroupContext
-from mmcoseg.structures import GroupDataSample
+from mmcoseg.models.stages import GroupContext
+from mmcoseg.structures import CoSegDataSample, GroupDataSample, GroupImages
 
 
 def scene(num_images=6, size=12, dim=16, foreign=(), seed=0):
-    """Codes and soft maps of objects of one kind; in the foreign images of another kind each."""
+    """Descriptors and soft maps of objects of one kind; each foreign image has another kind."""
     rng = torch.Generator().manual_seed(seed)
     kinds = torch.randn(2 + num_images, dim, generator=rng)
     descriptors = kinds[0] + 0.3 * torch.randn(num_images, size, size, dim, generator=rng)
@@ -19,11 +19,11 @@ def scene(num_images=6, size=12, dim=16, foreign=(), seed=0):
         there = (number, slice(top, top + 5), slice(left, left + 5))
         descriptors[there] += kinds[2 + number if number in foreign else 1] - kinds[0]
         prob[:, 0][there] = 0.8
-    return PrototypePresence().encode((descriptors.permute(0, 3, 1, 2),)), prob
+    return descriptors.permute(0, 3, 1, 2), prob
 
 
 def presence_of(descriptors, prob):
-    presence = PrototypePresence()(prob, GroupContext([], GroupDataSample([]), own=descriptors))
+    presence = PrototypePresence().presence(prob, descriptors)
     assert presence.shape == (len(descriptors),) and presence.dtype == torch.float32
     assert presence.isfinite().all() and presence.min() >= 0 and presence.max() <= 1
     return presence
@@ -73,3 +73,26 @@ def test_two_of_the_same_image():
     presence = presence_of(descriptors, prob)
     assert presence.min() > 0.5
     torch.testing.assert_close(presence[0], presence[1])
+
+
+@pytest.mark.parametrize('num_classes', [1, 2])
+def test_as_a_stage_it_tells_the_samples_and_leaves_the_maps(num_classes):
+    descriptors, prob = scene(foreign=(1,))
+    stage = PrototypePresence()
+    maps = prob
+    if num_classes == 2:
+        maps = torch.cat([1 - prob, 0.25 * prob, 0.75 * prob], dim=1)
+    group = GroupDataSample([CoSegDataSample() for _ in prob])
+    images = GroupImages.of(torch.zeros(6, 3, 8, 8))
+    context = GroupContext(images, group, {stage.descriptors: descriptors}, prob=maps)
+    assert stage(context) is maps
+    assert all(type(sample.presence) is float for sample in group)
+    found = torch.tensor([sample.presence for sample in group])
+    torch.testing.assert_close(found, presence_of(descriptors, prob))
+
+
+def test_there_must_be_maps_before_it():
+    stage = PrototypePresence()
+    context = GroupContext(GroupImages.of(torch.zeros(6, 3, 8, 8)), GroupDataSample([]))
+    with pytest.raises(ValueError, match='PrototypePresence refines .* put a cue such as'):
+        stage(context)

@@ -11,10 +11,10 @@ from mmcoseg.errors import MMCosegError
 from mmcoseg.models import SelfTraining
 from mmcoseg.models.ops import class_discriminants
 from mmcoseg.models.postprocessors.edge_refiner import EdgeRefiner
-from mmcoseg.models.refiners import GroupContext
-from mmcoseg.models.refiners.self_training import match_area, match_areas
+from mmcoseg.models.stages import GroupContext
+from mmcoseg.models.stages.self_training import match_area, match_areas
 from mmcoseg.registry import MODELS, TASK_UTILS, TRANSFORMS
-from mmcoseg.structures import GroupDataSample
+from mmcoseg.structures import GroupDataSample, GroupImages
 
 
 @TASK_UTILS.register_module(name='SelfTrainingTestTargets')
@@ -32,7 +32,7 @@ SIZE = (65, 49)
 
 
 def scene(num_images=4, shape=(9, 7), dim=6, seed=0):
-    """Codes in which one kind of location is the object, rough maps of it, and the truth."""
+    """Descriptors in which one kind of location is the object, rough maps of it, and the truth."""
     rng = torch.Generator().manual_seed(seed)
     kinds = torch.randn(3, dim, generator=rng)
     truth = torch.zeros(num_images, *shape, dtype=torch.long)
@@ -46,8 +46,15 @@ def scene(num_images=4, shape=(9, 7), dim=6, seed=0):
     return descriptors, prob[:, None].float(), truth == 2
 
 
-def context_of(descriptors, images=(), size=SIZE):
-    return GroupContext(images, GroupDataSample([]), own=descriptors, size=size)
+def group_of(images, size=SIZE):
+    return GroupImages(images, size, normalize=None)
+
+
+def refine(stage, prob, descriptors, images=(), size=SIZE):
+    """What the stage makes of the maps ``prob`` of a group."""
+    described = {stage.descriptors: descriptors}
+    context = GroupContext(group_of(images, size), GroupDataSample([]), described, prob=prob)
+    return stage(context)
 
 
 def logistic(x):
@@ -84,7 +91,7 @@ def literal_round(descriptors, target, ridge, slope, area):
 @pytest.mark.parametrize('rounds', [1, 2, 3])
 def test_is_the_literal_one(rounds):
     descriptors, prob, _ = scene()
-    refiner = SelfTraining(
+    stage = SelfTraining(
         rounds=rounds, ridge=0.5, slope=3.0, area=1.2, keep=(0.45, 0.25), targets=None
     )
     given = prob.double().numpy()
@@ -94,14 +101,14 @@ def test_is_the_literal_one(rounds):
         learned = literal_round(descriptors, expected, 0.5, 3.0, 1.2 if last else 1.0)
         weight = 0.25 if last else 0.45
         expected = weight * given + (1 - weight) * learned
-    result = refiner(prob, context_of(descriptors))
+    result = refine(stage, prob, descriptors)
     assert result.shape == prob.shape
     np.testing.assert_allclose(result.numpy(), expected, atol=2e-4)
 
 
 def test_learns_what_the_object_is():
     descriptors, prob, truth = scene()
-    result = SelfTraining(targets=None)(prob, context_of(descriptors.half()))[:, 0]
+    result = refine(SelfTraining(targets=None), prob, descriptors.half())[:, 0]
     assert result[truth].mean() - result[~truth].mean() > 0.5  # from a difference of 0.3
     assert result[truth].min() > result[~truth].max()  # as they were not
     rough = prob[:, 0]
@@ -120,9 +127,9 @@ def images_of(truth, size=SIZE):
 def test_targets_are_drawn_on_the_images():
     descriptors, prob, truth = scene()
     images = images_of(truth)
-    refiner = SelfTraining(rounds=1, keep=(0, 0), targets=TARGETS)
-    refiner(prob, context_of(descriptors, images))
-    given, maps = refiner.targets.images, refiner.targets.probs
+    stage = SelfTraining(rounds=1, keep=(0, 0), targets=TARGETS)
+    refine(stage, prob, descriptors, images)
+    given, maps = stage.targets.images, stage.targets.probs
     assert len(given) == len(maps) == 4
     for image, one, original, soft in zip(given, maps, images, prob):
         assert image.dtype == np.uint8 and image.flags.c_contiguous
@@ -138,14 +145,14 @@ def test_targets_of_padded_images():
     whole = images_of(truth)
     parts = [(65, 49), (33, 49), (65, 25), (33, 25)]
     images = [image[:, :height, :width] for image, (height, width) in zip(whole, parts)]
-    refiner = SelfTraining(rounds=1, keep=(0, 0), targets=TARGETS)
-    drawn = refiner._draw(prob, context_of(descriptors, images))
+    stage = SelfTraining(rounds=1, keep=(0, 0), targets=TARGETS)
+    drawn = stage._draw(prob, group_of(images))
     full = F.interpolate(prob, size=SIZE, mode='bilinear', align_corners=True)
-    for soft, one, (height, width) in zip(full, refiner.targets.probs, parts):
+    for soft, one, (height, width) in zip(full, stage.targets.probs, parts):
         shape = (-(-height // 4), -(-width // 4))
         expected = F.adaptive_avg_pool2d(soft[:, :height, :width], shape)
         np.testing.assert_allclose(one, expected, atol=1e-6)
-    expected = refiner._draw(prob, context_of(descriptors, whole))
+    expected = stage._draw(prob, group_of(whole))
     inside = torch.zeros(4, 1, 9, 7, dtype=torch.bool)
     for one, (height, width) in zip(inside, parts):
         one[:, : height // 8, : width // 8] = True
@@ -156,25 +163,25 @@ def test_targets_of_padded_images():
 def test_targets_are_what_is_learned():
     descriptors, _, truth = scene()
     images = images_of(truth)
-    refiner = SelfTraining(keep=(0, 0), targets=TARGETS)
+    stage = SelfTraining(keep=(0, 0), targets=TARGETS)
     # The maps that come in say nothing, or the opposite: only the targets know.
     for prob in (torch.full((4, 1, 9, 7), 0.3), 0.9 - 0.8 * truth[:, None].float()):
-        result = refiner(prob, context_of(descriptors, images))[:, 0]
+        result = refine(stage, prob, descriptors, images)[:, 0]
         assert result[truth].mean() > result[~truth].mean() + 0.5
 
 
 @pytest.mark.parametrize('area', [0.7, 1.0, 1.3])
 def test_area_is_that_of_the_targets(area):
     descriptors, prob, _ = scene()
-    refiner = SelfTraining(rounds=1, area=area, keep=(0, 0), targets=None)
-    result = refiner(prob, context_of(descriptors))
+    stage = SelfTraining(rounds=1, area=area, keep=(0, 0), targets=None)
+    result = refine(stage, prob, descriptors)
     assert float(result.mean() / prob.mean()) == pytest.approx(area, abs=1e-4)
 
 
 def test_maps_of_another_resolution():
     descriptors, prob, truth = scene()
     finer = F.interpolate(prob, size=(33, 25), mode='bilinear', align_corners=True)
-    result = SelfTraining(targets=None)(finer, context_of(descriptors))
+    result = refine(SelfTraining(targets=None), finer, descriptors)
     assert result.shape == (4, 1, 9, 7)
     assert result[:, 0][truth].mean() > result[:, 0][~truth].mean() + 0.4
 
@@ -183,11 +190,11 @@ def test_maps_of_another_resolution():
 def test_order_changes_nothing(targets):
     descriptors, prob, truth = scene(5)
     images = images_of(truth)
-    refiner = SelfTraining(targets=targets)
-    expected = refiner(prob, context_of(descriptors, images))
-    assert torch.equal(refiner(prob, context_of(descriptors, images)), expected)
+    stage = SelfTraining(targets=targets)
+    expected = refine(stage, prob, descriptors, images)
+    assert torch.equal(refine(stage, prob, descriptors, images), expected)
     order = [3, 0, 4, 1, 2]
-    shuffled = refiner(prob[order], context_of(descriptors[order], [images[i] for i in order]))
+    shuffled = refine(stage, prob[order], descriptors[order], [images[i] for i in order])
     torch.testing.assert_close(shuffled, expected[order], atol=1e-4, rtol=0)
 
 
@@ -195,17 +202,16 @@ def test_order_changes_nothing(targets):
 def test_duplicates_change_nothing(targets):
     descriptors, prob, truth = scene(3)
     images = images_of(truth)
-    refiner = SelfTraining(targets=targets)
-    expected = refiner(prob, context_of(descriptors, images))
-    twice = refiner(
-        prob.repeat(2, 1, 1, 1), context_of(descriptors.repeat(2, 1, 1, 1), [*images, *images])
-    )
+    stage = SelfTraining(targets=targets)
+    expected = refine(stage, prob, descriptors, images)
+    doubled = (x.repeat(2, 1, 1, 1) for x in (prob, descriptors))
+    twice = refine(stage, *doubled, [*images, *images])
     torch.testing.assert_close(twice, expected.repeat(2, 1, 1, 1), atol=1e-4, rtol=0)
 
 
 def test_a_group_of_one():
     descriptors, prob, truth = scene(1)
-    result = SelfTraining(targets=None)(prob, context_of(descriptors))
+    result = refine(SelfTraining(targets=None), prob, descriptors)
     assert result.shape == (1, 1, 9, 7)
     assert result[:, 0][truth].mean() > result[:, 0][~truth].mean() + 0.4
 
@@ -215,7 +221,7 @@ def test_a_group_of_one():
 def test_nothing_to_learn(level, flat):
     descriptors, _, _ = scene(2)
     descriptors = torch.ones_like(descriptors) if flat else descriptors
-    result = SelfTraining(targets=None)(torch.full((2, 1, 9, 7), level), context_of(descriptors))
+    result = refine(SelfTraining(targets=None), torch.full((2, 1, 9, 7), level), descriptors)
     assert result.isfinite().all() and result.min() >= 0 and result.max() <= 1
     assert float(result.mean()) == pytest.approx(level, abs=0.1)
 
@@ -223,13 +229,13 @@ def test_nothing_to_learn(level, flat):
 def test_the_input_is_left_alone():
     descriptors, prob, _ = scene()
     before = descriptors.clone(), prob.clone()
-    SelfTraining(targets=None)(prob, context_of(descriptors))
+    refine(SelfTraining(targets=None), prob, descriptors)
     assert torch.equal(descriptors, before[0]) and torch.equal(prob, before[1])
 
 
-def test_codes_are_levels_of_one_length():
+def test_descriptors_are_levels_of_one_length():
     feats = tuple(torch.randn(2, d, 4, 5) for d in (3, 6, 8))
-    descriptors = SelfTraining(levels=[0, -1], targets=None).encode(feats)
+    descriptors = SelfTraining(levels=[0, -1], targets=None).descriptors(feats)
     assert descriptors.shape == (2, 11, 4, 5)
     for part, level in zip(descriptors.split([3, 8], dim=1), (feats[0], feats[2])):
         torch.testing.assert_close(part.norm(dim=1), torch.ones(2, 4, 5))
@@ -254,8 +260,8 @@ def test_areas_that_cannot_be():
 def test_images_that_were_normalized():
     descriptors, prob, truth = scene(2)
     images = [image.float() for image in images_of(truth)]
-    with pytest.raises(MMCosegError, match=r'data_preprocessor\.defer=True.*or targets=None'):
-        SelfTraining(targets=TARGETS)(prob, context_of(descriptors, images))
+    with pytest.raises(MMCosegError, match='data preprocessor, or set targets=None'):
+        refine(SelfTraining(targets=TARGETS), prob, descriptors, images)
 
 
 @pytest.mark.parametrize(
@@ -298,11 +304,11 @@ def test_photographs(coseg_data):
     prob = 0.2 + 0.6 * truth.float()
     prob[::2] = 0.25  # unknown
 
-    refiner = SelfTraining(levels=[-1], keep=(0.4, 0))
+    stage = SelfTraining(levels=[-1], keep=(0.4, 0))
     with torch.no_grad():
         batch = model.data_preprocessor.normalize(images, (257, 257))
-        descriptors = refiner.encode(tuple(model.backbone(batch)))
-    result = refiner(prob, context_of(descriptors, images, (257, 257)))
+        descriptors = stage.descriptors(tuple(model.backbone(batch)))
+    result = refine(stage, prob, descriptors, images, (257, 257))
     # How often a location of the car has more than one beside it, in the photographs that had no
     # map of it.
     ranks = [
@@ -311,8 +317,9 @@ def test_photographs(coseg_data):
     ]
     assert np.mean(ranks) > 0.8
     order = list(reversed(range(len(images))))
-    context = context_of(descriptors[order], [images[i] for i in order], (257, 257))
-    torch.testing.assert_close(refiner(prob[order], context), result[order], atol=2e-3, rtol=0)
+    shuffled = [images[i] for i in order]
+    other = refine(stage, prob[order], descriptors[order], shuffled, (257, 257))
+    torch.testing.assert_close(other, result[order], atol=2e-3, rtol=0)
 
 
 def class_maps(truth, noise=1.5):
@@ -327,9 +334,8 @@ def test_several_classes_against_the_definition():
     truth = torch.where(square, 2, torch.zeros_like(square, dtype=torch.long))
     truth[:, 5:][truth[:, 5:] == 0] = 1
     maps = class_maps(truth)
-    found = SelfTraining(rounds=2, ridge=0.5, area=1.2, keep=(0.4, 0.3), targets=None)(
-        maps, context_of(descriptors)
-    )
+    stage = SelfTraining(rounds=2, ridge=0.5, area=1.2, keep=(0.4, 0.3), targets=None)
+    found = refine(stage, maps, descriptors)
     torch.testing.assert_close(found.sum(dim=1), torch.ones(found[:, 0].shape))
     current = maps
     for keep, area in ((0.4, 1.0), (0.3, 1.2)):
@@ -363,8 +369,8 @@ def test_padding_is_background_where_there_are_classes():
     descriptors, _, _ = scene()
     maps = torch.full((4, 3, 9, 7), 1 / 3)
     image = torch.full((3, 33, 49), 200, dtype=torch.uint8)  # red, and half as high as the batch
-    refiner = SelfTraining(rounds=1, targets=dict(type='SelfTrainingTestClassTargets'))
-    drawn = refiner._draw(maps, context_of(descriptors, [image] * 4, SIZE))
+    stage = SelfTraining(rounds=1, targets=dict(type='SelfTrainingTestClassTargets'))
+    drawn = stage._draw(maps, group_of([image] * 4))
     assert drawn.shape == maps.shape
     torch.testing.assert_close(drawn.sum(dim=1), torch.ones(4, 9, 7))
     assert (drawn[:, 0, 6:] > 0.99).all() and (drawn[:, 2, :3] > 0.99).all()

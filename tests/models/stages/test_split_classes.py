@@ -1,4 +1,4 @@
-"""The refiner that makes several classes of one foreground."""
+"""The stage that makes several classes of one foreground."""
 
 import numpy as np
 import pytest
@@ -7,13 +7,13 @@ from mmengine.structures import PixelData
 from torch.nn import functional as F
 
 from mmcoseg.models.ops import class_discriminants, cluster_classes, count_classes
-from mmcoseg.models.refiners import GroupContext, SplitClasses
-from mmcoseg.models.refiners.split_classes import with_foreground
+from mmcoseg.models.stages import GroupContext, SplitClasses
+from mmcoseg.models.stages.split_classes import with_foreground
 from mmcoseg.registry import MODELS
-from mmcoseg.structures import CoSegDataSample, GroupDataSample
+from mmcoseg.structures import CoSegDataSample, GroupDataSample, GroupImages
 
 
-def codes_of(n=4, d=6, size=9, seed=0):
+def descriptors_of(n=4, d=6, size=9, seed=0):
     rng = torch.Generator().manual_seed(seed)
     descriptors = 0.1 * torch.randn(n, d, size, size, generator=rng)
     descriptors[:, 0, 1:4, 1:4] += 1
@@ -22,21 +22,30 @@ def codes_of(n=4, d=6, size=9, seed=0):
     return descriptors
 
 
+def split(stage, prob, descriptors, group=None):
+    """The maps of K + 1 classes that the stage makes of one object's."""
+    images = GroupImages.of(torch.zeros(len(prob), 3, 8, 8))
+    described = {stage.descriptors: descriptors}
+    group = GroupDataSample([]) if group is None else group
+    return stage(GroupContext(images, group, described, prob=prob))
+
+
 def test_rounds_of_discriminants_average_with_the_clusters():
-    descriptors = codes_of()
+    descriptors = descriptors_of()
     prob = torch.rand(4, 1, 9, 9, generator=torch.Generator().manual_seed(1))
-    context = GroupContext([], GroupDataSample([]), own=descriptors.half())
-    clusters = cluster_classes(descriptors.half(), prob[:, 0], 2, num_seeds=5)
+    descriptors = descriptors.half()
+    clusters = cluster_classes(descriptors, prob[:, 0], 2, num_seeds=5)
     expected = clusters
     for _ in range(2):
-        expected = 0.25 * clusters + 0.75 * class_discriminants(descriptors.half(), expected, 0.2)
+        expected = 0.25 * clusters + 0.75 * class_discriminants(descriptors, expected, 0.2)
     options = dict(num_seeds=5, ridge=0.2, keep=0.25)
-    found = SplitClasses(2, union=False, **options)(prob, context)
+    found = split(SplitClasses(2, union=False, **options), prob, descriptors)
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(found.sum(dim=1), torch.ones(4, 9, 9))
-    untouched = SplitClasses(2, num_seeds=5, rounds=0, union=False)(prob, context)
+    stage = SplitClasses(2, num_seeds=5, rounds=0, union=False)
+    untouched = split(stage, prob, descriptors)
     torch.testing.assert_close(untouched, clusters)
-    union = SplitClasses(2, **options)(prob, context)
+    union = split(SplitClasses(2, **options), prob, descriptors)
     torch.testing.assert_close(union, with_foreground(expected, prob))
 
 
@@ -57,7 +66,7 @@ def test_foreground_of_both():
 
 def test_levels_are_normalized_each_by_itself():
     feats = (torch.rand(2, 3, 5, 5), 100 * torch.rand(2, 4, 5, 5))
-    descriptors = SplitClasses(levels=[0, 1]).encode(feats)
+    descriptors = SplitClasses(levels=[0, 1]).descriptors(feats)
     expected = torch.cat([F.normalize(feats[0], dim=1), F.normalize(feats[1], dim=1)], dim=1)
     torch.testing.assert_close(descriptors, expected)
 
@@ -65,28 +74,29 @@ def test_levels_are_normalized_each_by_itself():
 def test_as_many_classes_as_the_data_set_says():
     prob = torch.rand(4, 1, 9, 9, generator=torch.Generator().manual_seed(1))
 
-    def maps(refiner, **metainfo):
+    def maps(stage, **metainfo):
         group = GroupDataSample([], metainfo=dict(group='g', **metainfo))
-        return refiner(prob, GroupContext([], group, own=codes_of()))
+        return split(stage, prob, descriptors_of(), group)
 
-    refiner = SplitClasses('data', num_clusters=4)
+    stage = SplitClasses('data', num_clusters=4)
     for number in (2, 3):
-        found = maps(refiner, num_classes=number)
+        found = maps(stage, num_classes=number)
         assert torch.equal(found, maps(SplitClasses(number, num_clusters=4)))
     with pytest.raises(ValueError, match="how many classes the group 'g' has"):
-        maps(refiner)
+        maps(stage)
     message = "'g' has 4 classes, too many for num_clusters=4 .* set it to 5 or more"
     with pytest.raises(ValueError, match=message):
-        maps(refiner, num_classes=4)
+        maps(stage, num_classes=4)
 
 
 def test_one_class_is_the_foreground():
     prob = torch.rand(4, 1, 9, 9, generator=torch.Generator().manual_seed(1))
-    context = GroupContext([], GroupDataSample([]), own=codes_of())
-    assert torch.equal(SplitClasses(1)(prob, context), torch.cat([1 - prob, prob], dim=1))
+    found = split(SplitClasses(1), prob, descriptors_of())
+    assert torch.equal(found, torch.cat([1 - prob, prob], dim=1))
     # What clusters everything does not look at it.
-    assert len(SplitClasses(1, method='all')(prob, context)[0]) == 2
-    assert not torch.equal(SplitClasses(1, method='all')(prob, context)[:, 1:], prob)
+    clustered = split(SplitClasses(1, method='all'), prob, descriptors_of())
+    assert len(clustered[0]) == 2
+    assert not torch.equal(clustered[:, 1:], prob)
 
 
 def test_an_estimate_is_told_to_the_group():
@@ -96,18 +106,28 @@ def test_an_estimate_is_told_to_the_group():
     for image in range(6):  # each shows one of two objects
         descriptors[image, image % 2, 2:6, 2:6] += 1
     group = GroupDataSample([], metainfo=dict(group='g'))
-    found = SplitClasses('auto')(prob, GroupContext([], group, own=descriptors))
+    found = split(SplitClasses('auto'), prob, descriptors, group)
     assert group.class_count == count_classes(descriptors, prob[:, 0])
     assert group.class_count.num_classes == 2 == len(found[0]) - 1
-    assert torch.equal(found, SplitClasses(2)(prob, GroupContext([], group, own=descriptors)))
+    assert torch.equal(found, split(SplitClasses(2), prob, descriptors, group))
     limited = GroupDataSample([], metainfo=dict(group='g'))
-    found = SplitClasses('auto', max_classes=1)(prob, GroupContext([], limited, own=descriptors))
+    found = split(SplitClasses('auto', max_classes=1), prob, descriptors, limited)
     assert limited.class_count.shares == (1,) and len(found[0]) == 2
 
 
 def test_maps_of_another_resolution():
-    context = GroupContext([], GroupDataSample([]), own=codes_of())
-    assert SplitClasses(3)(torch.rand(4, 1, 36, 36), context).shape == (4, 4, 9, 9)
+    found = split(SplitClasses(3), torch.rand(4, 1, 36, 36), descriptors_of())
+    assert found.shape == (4, 4, 9, 9)
+
+
+def test_the_models_numbers_replace_its_own():
+    stage = SplitClasses(2, num_clusters=4)
+    stage.choose_classes(None, 3)
+    assert (stage.num_classes, stage.max_classes) == (2, 3)
+    stage.choose_classes('auto', None)
+    assert (stage.num_classes, stage.max_classes) == ('auto', 3)
+    with pytest.raises(ValueError, match='num_clusters=4 of SplitClasses must be more .*auto'):
+        stage.choose_classes(None, 4)
 
 
 @pytest.mark.parametrize(
@@ -153,9 +173,11 @@ def test_a_segmentor_gives_one_map_a_class():
             type='TrainingFreeCoSegmentor',
             data_preprocessor=dict(type='GroupDataPreprocessor', mean=None, std=None),
             backbone=dict(type='SplitClassesTestBackbone'),
-            cues=dict(saliency=dict(type='SaliencyModulator')),
-            refiners=dict(classes=dict(type='SplitClasses', num_classes=7)),
-            presence=dict(type='PrototypePresence'),
+            stages=dict(
+                saliency=dict(type='SaliencyCue'),
+                classes=dict(type='SplitClasses', num_classes=7),
+                presence=dict(type='PrototypePresence'),
+            ),
             num_classes=2,
         )
     )
@@ -167,8 +189,10 @@ def test_a_segmentor_gives_one_map_a_class():
         sample.saliency = PixelData(data=saliency)
         samples.append(sample)
     group = GroupDataSample(samples, metainfo=dict(group='g'))
-    maps = model.predict_maps(images, [group])
-    assert len(maps) == 5 and all(len(one) == 3 for one in maps)
+    images = GroupImages.of(images)
+    model.segment(images, group)
+    assert all(len(sample.pred_prob.data) == 3 for sample in group)
+    assert 'pred_sem_seg' not in group[0]
     (found,) = model.predict(images, [group])
     masks = torch.stack([sample.pred_sem_seg.data[0].long() for sample in found])
     swapped = torch.tensor([0, 2, 1])[masks]
