@@ -81,8 +81,8 @@ class BaseCoSegmentor(BaseModel, metaclass=ABCMeta):
         if mode == 'predict':
             return self.predict(images, data_samples)
         if mode == 'tensor':
-            sizes = [len(images)] if data_samples is None else group_sizes_of(data_samples)
-            return self._forward(images, sizes)
+            one_group = [GroupDataSample([CoSegDataSample() for _ in images])]
+            return self._forward(images, one_group if data_samples is None else data_samples)
         raise MMCosegError(f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}")
 
     @abstractmethod
@@ -105,8 +105,8 @@ class BaseCoSegmentor(BaseModel, metaclass=ABCMeta):
         """
 
     @abstractmethod
-    def _forward(self, images: GroupImages, group_sizes: list[int]) -> Tensor:
-        """The raw output for all images."""
+    def _forward(self, images: GroupImages, data_samples: GroupSampleList) -> Tensor:
+        """The raw output for the images of all groups."""
 
     def predict(self, images: GroupImages, data_samples: GroupSampleList) -> GroupSampleList:
         """Set ``pred_prob``, ``pred_sem_seg`` and what else the method gives, group by group."""

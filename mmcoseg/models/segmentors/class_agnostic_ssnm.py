@@ -99,8 +99,9 @@ class ClassAgnosticSSNM(BaseCoSegmentor):
             estimate = self.decode_head.predict_by_feat(logits, cues.shape[-2:]).detach()
         return losses
 
-    def _forward(self, images: GroupImages, group_sizes: list[int]) -> Tensor:
+    def _forward(self, images: GroupImages, data_samples: GroupSampleList) -> Tensor:
         """Logits of the last round, (sum N, 1, h, w)."""
+        group_sizes = group_sizes_of(data_samples)
         feats = self.extract_feat(images.batch())
         levels = self.neck(feats)
         descriptors = self._encode(feats, levels)

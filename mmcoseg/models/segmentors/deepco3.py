@@ -13,7 +13,13 @@ from torch.nn import functional as F
 from ...errors import MMCosegError
 from ...options import build_options, whole_number
 from ...registry import MODELS, TASK_UTILS
-from ...structures import CoSegDataSample, GroupDataSample, GroupImages, GroupSampleList
+from ...structures import (
+    CoSegDataSample,
+    GroupDataSample,
+    GroupImages,
+    GroupSampleList,
+    group_sizes_of,
+)
 from ..calling import call_with_offers
 from ..ops import find_peaks, peak_response_maps
 from ..ops.resize import resize
@@ -140,8 +146,9 @@ class DeepCO3(OptimizedOnGroup):
             maps=lambda: self._maps(levels, coarse, sizes, batch.shape[-2:]),
         )
 
-    def _forward(self, images: GroupImages, group_sizes: list[int]) -> Tensor:
+    def _forward(self, images: GroupImages, data_samples: GroupSampleList) -> Tensor:
         """Logits (sum N, 1, H', W') at about the images' size."""
+        group_sizes = group_sizes_of(data_samples)
         levels = self.levels_of(self.extract_feat(images.batch()), group_sizes)
         coarse = self.decode_head.coarse_logits(levels)
         return call_with_offers(self.decode_head, levels, coarse, group_sizes=group_sizes)

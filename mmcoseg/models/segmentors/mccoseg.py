@@ -18,6 +18,7 @@ from ...structures import (
     GroupSampleList,
     NumClasses,
     check_num_classes,
+    group_sizes_of,
     num_classes_of,
 )
 from ..calling import call_with_offers
@@ -238,11 +239,12 @@ class MultiClassCoSeg(OptimizedOnGroup):
             self.decode_head, levels, num_classes=num_classes, group_sizes=group_sizes
         )
 
-    def _forward(self, images: GroupImages, group_sizes: list[int]) -> Tensor:
+    def _forward(self, images: GroupImages, data_samples: GroupSampleList) -> Tensor:
         """Logits (sum N, K + 1, H', W') at about the images' size, each group a mini-batch.
 
         K is ``max_classes`` unless ``num_classes`` is a number.
         """
+        group_sizes = group_sizes_of(data_samples)
         levels = self.levels_of(self.extract_feat(images.batch()), group_sizes)
         number = self.num_classes if isinstance(self.num_classes, int) else self.max_classes
         return self._logits(levels, group_sizes, number)

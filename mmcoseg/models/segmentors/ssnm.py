@@ -163,8 +163,9 @@ class SSNM(BaseCoSegmentor):
         classifiers = (getattr(m, 'classifier', None) for m in self.modulators.values())
         return max((c.out_features for c in classifiers if c is not None), default=0)
 
-    def _forward(self, images: GroupImages, group_sizes: list[int]) -> Tensor:
+    def _forward(self, images: GroupImages, data_samples: GroupSampleList) -> Tensor:
         """Logits (sum N, 1, h, w) at the finest level's resolution."""
+        group_sizes = group_sizes_of(data_samples)
         feats = self.extract_feat(images.batch())
         modulation, _ = self._modulate(self._encode(feats), group_sizes)
         return self._decode(feats, modulation, group_sizes)

@@ -17,6 +17,7 @@ from ...structures import (
     GroupSampleList,
     NumClasses,
     check_num_classes,
+    group_sizes_of,
 )
 from ..ops.locations import maps_at_pixels, pad_map
 from ..ops.precision import without_autocast
@@ -129,10 +130,10 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
         return list(_at_images(self._run_stages(images, group), images.size, group))
 
     @torch.no_grad()
-    def _forward(self, images: GroupImages, group_sizes: list[int]) -> Tensor:
+    def _forward(self, images: GroupImages, data_samples: GroupSampleList) -> Tensor:
         """Soft maps before the post-processors, (sum N, C, h, w)."""
-        groups = [self._run_stages(part, GroupDataSample([])) for part in images.split(group_sizes)]
-        return torch.cat(groups)
+        parts = images.split(group_sizes_of(data_samples))
+        return torch.cat([self._run_stages(*pair) for pair in zip(parts, data_samples)])
 
     def _run_stages(self, images: GroupImages, group: GroupDataSample) -> Tensor:
         """Soft maps (N, C, h, w) of one group, on the device of the images."""

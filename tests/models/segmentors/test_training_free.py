@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 from mmengine.config import Config
@@ -9,9 +11,10 @@ from torch.nn import functional as F
 from mmcoseg.config_files import METHODS, find_config
 from mmcoseg.datasets import CoSegDataset
 from mmcoseg.models import TrainingFreeCoSegmentor
-from mmcoseg.models.necks import Modulation, Modulator
 from mmcoseg.models.segmentors import training_free
+from mmcoseg.models.stages import Descriptors, GroupCue, GroupStage
 from mmcoseg.registry import MODELS, TRANSFORMS
+from mmcoseg.structures import GroupDataSample
 from mmcoseg.testing import make_group_batch
 
 
@@ -35,77 +38,53 @@ class Backbone(BaseModule):
 
 
 @MODELS.register_module(name='TrainingFreeTestCue')
-class Cue(Modulator):
-    """The norm of a level over the group's largest."""
+class Cue(GroupCue):
+    """The norm of a level over the group's largest; remembers what it was given."""
 
     def __init__(self, level=-1, rotation_invariant=True):
         super().__init__()
-        self.level = level
-        self.rotation_invariant = rotation_invariant
+        self.descriptors = Descriptors((level,), rotation_invariant=rotation_invariant)
         self.widths = []
 
-    def encode(self, feats):
-        return feats[self.level]
-
-    def modulate_group(self, descriptors, group_sizes, previous):
+    def group_maps(self, descriptors, saliency):
         self.widths.append(descriptors.shape[1])
-        norm = descriptors.float().norm(dim=1, keepdim=True)
-        return Modulation(shift=norm / norm.max())
+        self.saliency = saliency
+        norm = descriptors.float().norm(dim=1)
+        return norm / norm.max()
 
 
 @MODELS.register_module(name='TrainingFreeTestRefiner')
-class Refiner(BaseModule):
+class Refiner(GroupStage):
     """Doubles the resolution and remembers what it was given."""
 
-    def encode(self, feats):
-        return feats[0]
+    descriptors = Descriptors((0,))
 
-    def forward(self, prob, context):
-        self.context = context
-        return F.interpolate(prob, scale_factor=2)
+    def forward(self, context):
+        self.context, self.given = context, context.prob
+        return F.interpolate(context.prob, scale_factor=2)
 
 
 @MODELS.register_module(name='TrainingFreeTestPlainRefiner')
-class PlainRefiner(BaseModule):
-    """Has no descriptors; halves what it is given."""
+class PlainRefiner(GroupStage):
+    """Looks at no descriptors; halves what it is given."""
 
-    def forward(self, prob, context):
-        self.own = context.own
-        return prob / 2
-
-
-@MODELS.register_module(name='TrainingFreeTestPresence')
-class Presence(BaseModule):
-    """The mean of each map."""
-
-    def encode(self, feats):
-        return feats[1]
-
-    def forward(self, prob, context):
-        self.own, self.prob = context.own, prob
-        return prob.mean(dim=(1, 2, 3))
-
-
-@MODELS.register_module(name='TrainingFreeTestPriorCue')
-class PriorCue(Cue):
-    """Remembers what was found before it."""
-
-    def modulate_group(self, descriptors, group_sizes, previous):
-        self.previous = previous.shift
-        return super().modulate_group(descriptors, group_sizes, previous)
+    def forward(self, context):
+        return self.maps_before(context) / 2
 
 
 CUES = dict(
     norm=dict(type='TrainingFreeTestCue'),
-    ddt=dict(type='DDTModulator', level=0, threshold='otsu'),
+    ddt=dict(type='DDTCue', level=0, threshold='otsu'),
 )
+MEAN = dict(type='WeightedMean', weights=dict(norm=1, ddt=1))
+STAGES = dict(**CUES, mean=MEAN)
 
 
-def build(cues=CUES, defer=True, **kwargs):
+def build(stages=STAGES, **kwargs):
     return TrainingFreeCoSegmentor(
         backbone=dict(type='TrainingFreeTestBackbone'),
-        cues=cues,
-        data_preprocessor=dict(type='GroupDataPreprocessor', defer=defer),
+        stages=stages,
+        data_preprocessor=dict(type='GroupDataPreprocessor'),
         **kwargs,
     )
 
@@ -114,14 +93,17 @@ def probabilities(model, batch):
     return [[s.pred_prob.data for s in group] for group in model.test_step(batch)]
 
 
-def test_is_the_weighted_mean_of_its_cues():
-    model = build(cue_weights=dict(norm=3, ddt=1), test_cfg=dict(flip=False))
+def test_is_what_its_last_stage_gives():
+    mean = dict(type='WeightedMean', weights=dict(norm=3, ddt=1))
+    model = build(dict(**CUES, mean=mean), test_cfg=dict(flip=False))
     batch = make_group_batch((4,), (65, 65))
     data = model.data_preprocessor(batch)
-    images = model.data_preprocessor.normalize(data['inputs'], (65, 65))
     with torch.no_grad():
-        feats = model.backbone(images)
-        maps = [cue(feats, [4]).shift for cue in model.cues.values()]
+        feats = model.backbone(data['inputs'].batch())
+    maps = []
+    for name in ('norm', 'ddt'):
+        cue = model.stages[name]
+        maps.append(cue.group_maps(cue.descriptors(feats), None)[:, None])
     expected = 0.75 * maps[0] + 0.25 * maps[1]
     assert expected.shape == (4, 1, 9, 9)
     torch.testing.assert_close(model(**data), expected, atol=2e-3, rtol=0)
@@ -132,7 +114,7 @@ def test_is_the_weighted_mean_of_its_cues():
 
 
 def test_maps_of_even_sides_are_centered():
-    model = build(cues=dict(norm=CUES['norm']), test_cfg=dict(flip=False))
+    model = build(dict(norm=CUES['norm']), test_cfg=dict(flip=False))
     batch = make_group_batch((2,), (64, 64))
     maps = model(**model.data_preprocessor(batch))
     assert maps.shape == (2, 1, 8, 8)
@@ -169,18 +151,22 @@ def test_streaming_changes_nothing(flip, monkeypatch):
     assert sum(streamed.backbone.seen) == 2 * 11 * (1 + flip)
 
 
-def test_deferred_and_stacked_images_give_the_same():
-    batch = make_group_batch((3, 2), (48, 64))
-    deferred, stacked = (probabilities(build(defer=defer), batch) for defer in (True, False))
-    for one, other in zip(deferred, stacked):
-        torch.testing.assert_close(torch.stack(one), torch.stack(other))
+def test_images_and_a_normalized_batch_give_the_same():
+    model = build()
+    data = model.data_preprocessor(make_group_batch((3, 2), (48, 64)))
+    maps = model(**data)
+    assert maps.shape == (5, 1, 6, 8)
+    torch.testing.assert_close(model(data['inputs'].batch(), data['data_samples']), maps)
+    # Without samples they are one group.
+    first = data['inputs'].batch(range(3))
+    torch.testing.assert_close(model(first), maps[:3])
 
 
 def test_padding_is_cut_off():
     batch = make_group_batch((2,), (48, 64))
     batch['inputs'][0][1] = batch['inputs'][0][1][:, :40, :32]
     batch['data_samples'][0][1].set_metainfo(dict(img_shape=(40, 32), ori_shape=(80, 64)))
-    model = build(test_cfg=dict(flip=False), cues=dict(norm=CUES['norm']))
+    model = build(dict(norm=CUES['norm']), test_cfg=dict(flip=False))
     first, second = model.test_step(batch)[0]
     assert first.pred_prob.data.shape == (1, 12, 16)
     assert second.pred_prob.data.shape == (1, 10, 8)
@@ -216,7 +202,7 @@ def test_groups_and_their_order_do_not_matter():
         torch.testing.assert_close(prob, together[0][i], atol=2e-3, rtol=0)
 
 
-def test_codes_are_reduced_where_allowed_and_shared(monkeypatch):
+def test_descriptors_are_reduced_where_allowed_and_shared(monkeypatch):
     stores = []
     original = training_free.FeatureStore
 
@@ -225,76 +211,82 @@ def test_codes_are_reduced_where_allowed_and_shared(monkeypatch):
         return stores[-1]
 
     monkeypatch.setattr(training_free, 'FeatureStore', counted)
-    cues = dict(
+    stages = dict(
         a=dict(type='TrainingFreeTestCue', level=1),
         b=dict(type='TrainingFreeTestCue', level=1),
         c=dict(type='TrainingFreeTestCue', level=1, rotation_invariant=False),
         d=dict(type='TrainingFreeTestCue', level=0),
+        mean=dict(type='WeightedMean', weights=dict(a=1, b=1, c=1, d=1)),
     )
-    model = build(cues, test_cfg=dict(channels=7))
+    model = build(stages, test_cfg=dict(channels=7))
     maps = model(**model.data_preprocessor(make_group_batch((3,), (48, 48))))
-    assert [cue.widths for cue in model.cues.values()] == [[7], [7], [20], [7]]
+    assert [model.stages[name].widths for name in 'abcd'] == [[7], [7], [20], [7]]
     assert len(stores) == 3  # a and b have the same descriptors
-    exact = build(cues)
+    exact = build(stages)
     full = exact(**exact.data_preprocessor(make_group_batch((3,), (48, 48))))
-    assert [cue.widths for cue in exact.cues.values()] == [[20], [20], [20], [12]]
+    assert [exact.stages[name].widths for name in 'abcd'] == [[20], [20], [20], [12]]
     assert (maps - full).abs().mean() < 0.04  # of 20 random channels, 7 are kept
 
 
-def test_refiners_see_the_group_and_act_in_order():
-    model = build(refiners=dict(first=dict(type='TrainingFreeTestRefiner'), no=None))
+def test_stages_see_the_group_and_act_in_order():
+    model = build(dict(**STAGES, first=dict(type='TrainingFreeTestRefiner'), no=None))
     batch = make_group_batch((3,), (65, 65))
     data = model.data_preprocessor(batch)
     maps = model(**data)
-    assert maps.shape == (3, 1, 18, 18)
-    context = model.refiners['first'].context
-    assert context.images[0].dtype == torch.uint8 and len(context.images) == 3
+    assert list(model.stages) == ['norm', 'ddt', 'mean', 'first']
+    stage = model.stages['first']
+    context = stage.context
+    images = list(context.images)
+    assert len(images) == 3 and images[0].dtype == torch.uint8
+    assert context.images.size == (65, 65)
     assert context.group is data['data_samples'][0]
-    assert {name: tuple(cue.shape) for name, cue in context.cues.items()} == {
-        'norm': (3, 1, 9, 9),
-        'ddt': (3, 1, 9, 9),
-    }
-    assert {name: code.shape[1] for name, code in context.descriptors.items()} == {
-        'norm': 20,
-        'ddt': 12,
-        'first': 12,
-    }
+    shapes = {name: tuple(found.shape) for name, found in context.maps.items()}
+    coarse = (3, 1, 9, 9)
+    assert shapes == dict(norm=coarse, ddt=coarse, mean=coarse, first=(3, 1, 18, 18))
+    assert stage.given is context.maps['mean']
+    assert torch.equal(maps, context.maps['first'])
+    # What the first stage looks at is what the second cue looks at.
+    channels = {kind.levels: found.shape[1] for kind, found in context.descriptors.items()}
+    assert channels == {(-1,): 20, (0,): 12}
+    assert context.descriptors[stage.descriptors].dtype == torch.float16
 
 
-def test_each_refiner_is_given_its_own_descriptors():
-    model = build(
-        refiners=dict(
-            first=dict(type='TrainingFreeTestRefiner'),
-            plain=dict(type='TrainingFreeTestPlainRefiner'),
-        ),
-        presence=dict(type='TrainingFreeTestPresence'),
-    )
-    owns = []
-    refiner = model.refiners['first']
-    refiner.register_forward_pre_hook(lambda _, args: owns.append(args[1].own))
-    data = model.data_preprocessor(make_group_batch((3,), (65, 65)))
-    model(**data)
-    descriptors = refiner.context.descriptors
-    assert set(descriptors) == {'norm', 'ddt', 'first', 'presence'}
-    assert owns[0] is descriptors['first'] and owns[0].shape == (3, 12, 9, 9)
-    assert model.refiners['plain'].own is None
-    assert model.presence.own is descriptors['presence'] and model.presence.own.shape[1] == 20
-    assert model.presence.own.dtype == torch.float16
+def test_the_first_stage_needs_no_descriptors():
+    model = build(dict(salient=dict(type='SaliencyCue')))
+    batch = make_group_batch((3,), (65, 65))
+    with_saliency(batch)
+    assert [len(prob) for prob in probabilities(model, batch)] == [3]
+    assert model.stages['salient'].descriptors is None
 
 
-def test_presence_is_judged_last():
-    refiners = dict(plain=dict(type='TrainingFreeTestPlainRefiner'))
+def test_a_stage_that_refines_must_have_maps_before_it():
+    model = build(dict(plain=dict(type='TrainingFreeTestPlainRefiner'), **STAGES))
+    with pytest.raises(ValueError, match='PlainRefiner refines the maps of the stage before it'):
+        model(**model.data_preprocessor(make_group_batch((3,), (65, 65))))
+
+
+def test_presence_is_judged_where_it_stands():
+    stages = dict(**STAGES, plain=dict(type='TrainingFreeTestPlainRefiner'))
     batch = make_group_batch((3, 1), (65, 65))
-    without = build(refiners=refiners)
-    maps = without(**without.data_preprocessor(batch))
+    without = build(stages)
+    expected = without(**without.data_preprocessor(batch))
     assert not any('presence' in sample for group in batch['data_samples'] for sample in group)
-    model = build(refiners=refiners, presence=dict(type='TrainingFreeTestPresence'))
+    model = build(dict(**stages, presence=dict(type='PrototypePresence')))
+    presence = model.stages['presence']
+    seen = []
+
+    def remember(prob, descriptors):
+        seen.append(prob)
+        return prob.mean(dim=(1, 2, 3))
+
+    presence.presence = remember
     groups = model.test_step(batch)
+    torch.testing.assert_close(torch.cat(seen), expected)  # the halved maps
     samples = [sample for group in groups for sample in group]
     assert all(type(sample.presence) is float for sample in samples)
-    presence = torch.tensor([sample.presence for sample in samples])
-    torch.testing.assert_close(presence, maps.mean(dim=(1, 2, 3)))
-    assert presence.max() < 0.5  # of the halved maps
+    found = torch.tensor([sample.presence for sample in samples])
+    torch.testing.assert_close(found, expected.mean(dim=(1, 2, 3)))
+    torch.testing.assert_close(model(**model.data_preprocessor(batch)), expected)
 
 
 def with_saliency(batch, sizes=((13, 13),)):
@@ -307,39 +299,41 @@ def with_saliency(batch, sizes=((13, 13),)):
     return samples
 
 
-SALIENT = dict(salient=dict(type='SaliencyModulator'))
-
-
-def test_cues_see_the_saliency_of_the_images():
-    cues = dict(prior=dict(type='TrainingFreeTestPriorCue'))
-    model = build(cues, refiners=dict(first=dict(type='TrainingFreeTestRefiner')))
+def test_stages_see_the_saliency_of_the_images():
+    model = build(dict(**STAGES, first=dict(type='TrainingFreeTestRefiner')))
     data = model.data_preprocessor(make_group_batch((3,), (65, 65)))
+    cue = model.stages['norm']
     model(**data)
-    assert model.cues['prior'].previous is None
+    assert cue.saliency is None
     samples = with_saliency(data)
     model(**data)
     expected = torch.stack([sample.saliency.data for sample in samples])
-    assert torch.equal(model.cues['prior'].previous, expected)
-    context = model.refiners['first'].context
-    assert torch.equal(context.saliency, expected) and context.size == (65, 65)
+    assert torch.equal(cue.saliency, expected)
+    assert torch.equal(model.stages['first'].context.saliency, expected)
     # Of any sizes; if one has none, there is none.
     samples = with_saliency(data, sizes=((13, 13), (26, 39)))
     model(**data)
-    seen = model.cues['prior'].previous
-    assert seen.shape == (3, 1, 26, 39) and torch.equal(seen[1], samples[1].saliency.data)
+    assert cue.saliency.shape == (3, 1, 26, 39)
+    assert torch.equal(cue.saliency[1], samples[1].saliency.data)
     del samples[1].saliency
     model(**data)
-    assert model.cues['prior'].previous is None
+    assert cue.saliency is None
 
 
 def test_saliency_as_a_cue():
     batch = make_group_batch((3, 2), (65, 65))
     samples = with_saliency(batch)
-    model = build(dict(**CUES, **SALIENT), cue_weights=dict(norm=0, ddt=0, salient=1))
+    weights = dict(norm=0, ddt=0, salient=1)
+    stages = dict(
+        **CUES,
+        salient=dict(type='SaliencyCue'),
+        mean=dict(type='WeightedMean', weights=weights),
+    )
+    model = build(stages)
     maps = model(**model.data_preprocessor(batch))
     saliency = torch.stack([sample.saliency.data for sample in samples])
-    expected = model.cues['salient'].modulate_group(saliency, [3, 2], Modulation()).shift
-    torch.testing.assert_close(maps, expected)
+    context = SimpleNamespace(saliency=saliency)
+    torch.testing.assert_close(maps, model.stages['salient'](context))
 
 
 def test_saliency_of_padded_images():
@@ -347,11 +341,11 @@ def test_saliency_of_padded_images():
     batch['inputs'][0][1] = batch['inputs'][0][1][:, :24, :32]
     batch['data_samples'][0][1].set_metainfo(dict(img_shape=(24, 32)))
     samples = with_saliency(batch, sizes=((12, 16),))
-    cues = dict(prior=dict(type='TrainingFreeTestPriorCue'))
-    for defer in (True, False):
-        model = build(cues, defer=defer)
-        model(**model.data_preprocessor(batch))
-        first, second = model.cues['prior'].previous
+    model = build()
+    data = model.data_preprocessor(batch)
+    for inputs in (data['inputs'], data['inputs'].batch()):
+        model(inputs, data['data_samples'])
+        first, second = model.stages['norm'].saliency
         assert torch.equal(first, samples[0].saliency.data)
         halved = F.avg_pool2d(samples[1].saliency.data, 2)
         torch.testing.assert_close(second[:, :6, :8], halved, atol=0.12, rtol=0)
@@ -359,14 +353,21 @@ def test_saliency_of_padded_images():
 
 
 def test_saliency_that_is_missing_is_named():
-    model = build(dict(**CUES, **SALIENT))
+    model = build(dict(**CUES, salient=dict(type='SaliencyCue')))
     data = model.data_preprocessor(make_group_batch((3,), (65, 65)))
-    message = "the cue 'salient' needs the saliency of all images: put ComputeSaliency"
+    message = 'SaliencyCue needs the saliency of all images: put ComputeSaliency'
     with pytest.raises(ValueError, match=message):
         model(**data)
     del with_saliency(data)[2].saliency
     with pytest.raises(ValueError, match=message):
         model(**data)
+
+
+def test_a_group_without_images_is_left_as_it_is():
+    batch = make_group_batch((3,), (48, 48))
+    batch['inputs'].append([])
+    batch['data_samples'].append(GroupDataSample([], metainfo=dict(group='empty')))
+    assert [len(group) for group in build().test_step(batch)] == [3, 0]
 
 
 def test_nothing_is_trained():
@@ -381,20 +382,16 @@ def test_nothing_is_trained():
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(cues={}), 'no cue'),
-        (dict(cues=dict(a=None)), 'no cue'),
-        (dict(cue_weights=dict(other=1)), r"names \['other'\], but the cues are \['norm', 'ddt'\]"),
-        (dict(cue_weights=dict(norm=-1)), 'at least 0'),
-        (dict(cue_weights=dict(norm=0, ddt=0)), 'not all 0'),
-        (dict(refiners=dict(ddt=dict(type='TrainingFreeTestRefiner'))), r"rename \['ddt'\]"),
-        (dict(cues=dict(presence=CUES['norm'])), r"and from 'presence'; rename \['presence'\]"),
-        (dict(refiners=dict(presence=CUES['norm'])), r"rename \['presence'\]"),
-        (dict(cues=dict(half=CUES['norm'])), "may not be called 'half'"),
-        (dict(cues={'a.b': CUES['norm']}), "may not be called 'a.b'"),
-        (dict(test_cfg=dict(chunks=3)), r"unknown keys in model.test_cfg: \['chunks'\]"),
-        (dict(test_cfg=dict(chunk_size=0)), 'chunk_size must be a positive integer, got 0'),
-        (dict(test_cfg=dict(channels=1.5)), 'channels must be a positive integer, got 1.5'),
-        (dict(test_cfg=dict(memory_limit=-1)), 'at least 0; got -1'),
+        (dict(stages={}), 'model.stages has no stage'),
+        (dict(stages=dict(a=None)), 'model.stages has no stage'),
+        (dict(stages=dict(half=CUES['norm'])), "may not be called 'half'"),
+        (dict(stages={'a.b': CUES['norm']}), "may not be called 'a.b'"),
+        (dict(stages={'': CUES['norm']}), "may not be called ''"),
+        (dict(num_classes='many'), "model.num_classes .*'many'"),
+        (dict(test_cfg=dict(chunks=3)), r"model.test_cfg has no 'chunks'.*'chunk_size'"),
+        (dict(test_cfg=dict(chunk_size=0)), 'model.test_cfg.chunk_size must be .*least 1, got 0'),
+        (dict(test_cfg=dict(channels=1.5)), 'model.test_cfg.channels must be .*least 1, got 1.5'),
+        (dict(test_cfg=dict(memory_limit=-1)), 'memory_limit .*at least 0, got -1'),
     ],
 )
 def test_wrong_options(options, message):
@@ -422,8 +419,11 @@ BACKBONES = {
 def test_any_backbone(backbone):
     model = TrainingFreeCoSegmentor(
         backbone=backbone,
-        cues=dict(consensus=dict(type='ConsensusModulator', num_clusters=(2,)), ddt=CUES['ddt']),
-        data_preprocessor=dict(type='GroupDataPreprocessor', defer=True),
+        stages=dict(
+            consensus=dict(type='ConsensusCue', num_clusters=(2,)),
+            ddt=CUES['ddt'],
+            mean=dict(type='WeightedMean', weights=dict(consensus=1, ddt=1)),
+        ),
     )
     groups = model.test_step(make_group_batch((3, 1), (64, 64), ori_shape=(70, 50)))
     for sample in (sample for group in groups for sample in group):
@@ -439,7 +439,8 @@ def test_finds_what_photographs_share(coseg_data):
     model = MODELS.build(dict(cfg.model, postprocessors=[], test_cfg=dict(flip=False)))
     dataset = CoSegDataset(coseg_data / 'pascal_coseg', groups=['Car'], pipeline=[], test_mode=True)
     record = dataset.get_data_info(0)
-    record['images'] = record['images'][::6]
+    resizing = dict(input_size=cfg.model.data_preprocessor.size, interpolation='area')
+    record['images'] = [dict(image, **resizing) for image in record['images'][::6]]
     for step in cfg.test_pipeline:
         record = TRANSFORMS.build(step)(record)
     batch = dict(inputs=[record['inputs']], data_samples=[record['data_samples']])
