@@ -178,7 +178,7 @@ def test_order_of_the_images_does_not_matter_for_whole_groups():
 def test_protocol_ssnm_is_groups_of_five_filled_up_with_the_first_images():
     model = build(test_cfg=dict(grouping='ssnm')).eval()
     data = batch(group_sizes=(7,))
-    images = model.data_preprocessor(data)['inputs']
+    images = model.data_preprocessor(data)['inputs'].batch()
     with torch.no_grad():
         first = model(images[:5], mode='tensor')
         second = model(images[[5, 6, 0, 1, 2]], mode='tensor')
@@ -213,13 +213,17 @@ def test_flip_averages_both_directions():
 
 
 def test_errors_name_the_cause():
-    with pytest.raises(ValueError, match=r"unknown keys in model.test_cfg: \['group'\]"):
+    with pytest.raises(
+        ValueError, match="model.test_cfg has no 'group' .*'grouping'"
+    ):
         build(test_cfg=dict(group=3))
     with pytest.raises(ValueError, match="grouping must be one of .*'pairs'"):
         build(test_cfg=dict(grouping='pairs'))
-    with pytest.raises(ValueError, match='group_size must be a positive integer, got 0'):
+    with pytest.raises(ValueError, match='model.test_cfg.group_size must be .* at least 1, got 0'):
         build(test_cfg=dict(group_size=0))
-    with pytest.raises(ValueError, match=r"threshold must be from 0 to 1, or 'adaptive', got 2"):
+    with pytest.raises(
+        ValueError, match="threshold .*'adaptive'.* from 0 to 1, got 2"
+    ):
         build(test_cfg=dict(threshold=2))
     model = build()
     data = model.data_preprocessor(batch(), training=True)
@@ -231,6 +235,57 @@ def test_errors_name_the_cause():
     del data['data_samples'][1][0].gt_sem_seg
     with pytest.raises(ValueError, match='g1/0 has no ground truth'):
         model(**data, mode='loss')
+
+
+@MODELS.register_module(name='SegmentorTestGroupHead')
+class GroupHead(BaseModule):
+    """The mean of a group's coarsest level, for each of its images."""
+
+    def forward(self, levels, group_sizes):
+        means = [part.mean(0, True).expand_as(part) for part in levels[-1].split(group_sizes)]
+        return torch.cat(means).mean(1, keepdim=True)
+
+    def predict_by_feat(self, logits, size):
+        return nn.functional.interpolate(logits.sigmoid(), size=size)
+
+
+@MODELS.register_module(name='SegmentorTestGroupNeck')
+class GroupNeck(BaseModule):
+    """Takes the mean of the other images away from all levels."""
+
+    def forward(self, feats, group_sizes):
+        levels = []
+        for level in feats:
+            parts = [part - part.mean(0, True) for part in level.split(group_sizes)]
+            levels.append(torch.cat(parts)[:, :6])
+        return tuple(levels)
+
+
+LEVEL_NECK = dict(type='LevelProjection', in_channels=[6, 8, 10, 12], channels=6)
+GROUP_PARTS = {
+    'neck': dict(
+        neck=dict(type='SegmentorTestGroupNeck'),
+        decode_head=dict(type='CoarseToFineHead', in_channels=[6] * 4),
+    ),
+    'head': dict(neck=LEVEL_NECK, decode_head=dict(type='SegmentorTestGroupHead')),
+}
+
+
+@pytest.mark.parametrize('parts', GROUP_PARTS.values(), ids=GROUP_PARTS)
+def test_a_neck_or_head_that_asks_for_it_sees_the_whole_group(parts):
+    data = batch(group_sizes=(7, 2))
+    expected = None
+    for chunk_size in (1, 3, 100):
+        torch.manual_seed(0)
+        test_cfg = dict(grouping='whole', chunk_size=chunk_size)
+        model = SSNM(dict(type='SegmentorTestBackbone'), **parts, test_cfg=test_cfg).eval()
+        found = probabilities(model, data)
+        if expected is None:
+            with torch.no_grad():
+                logits = model(**model.data_preprocessor(data))
+            expected = model.decode_head.predict_by_feat(logits, (32, 32)).split([7, 2])
+        for ours, theirs in zip(found, expected, strict=True):
+            torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
 
 
 @MODELS.register_module(name='SegmentorTestModulator')
