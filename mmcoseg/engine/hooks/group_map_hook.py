@@ -42,21 +42,23 @@ class GroupMapHook(Hook):
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         dataset = runner.train_dataloader.dataset
         print_log('looking at the whole training groups', 'current')
-        # Of the set that the group is in, where several are joined.
-        records = (dataset.get_data_info(i) for i in range(len(dataset)))
-        records = list(track(records, 'training groups', total=len(dataset)))
-        self._identities: list[str] = []
-        for record, maps in zip(records, model.prepare_training(self._groups(model, records))):
-            if maps is not None:
-                maps = (255 * maps[:, 0]).round().byte().cpu().numpy()
-                named = zip(self._identities, np.ascontiguousarray(maps))
-                record['dataset'].group_maps.update(named)
+        shown = []
 
-    def _groups(self, model, records: list[dict]) -> Iterator[GroupImages]:
-        """The images of each group, as the preprocessor gives them."""
-        for record in records:
-            for step in self.pipeline:
-                record = step(record)
-            data = model.data_preprocessor(group_collate([record]), training=False)
-            self._identities = [sample.identity for sample in data['data_samples'][0]]
-            yield data['inputs']
+        def groups() -> Iterator[GroupImages]:
+            """Each group's images as the preprocessor gives them; note in ``shown`` which."""
+            for index in track(range(len(dataset)), 'training groups'):
+                record = dataset.get_data_info(index)
+                item = dict(record)
+                for step in self.pipeline:
+                    item = step(item)
+                data = model.data_preprocessor(group_collate([item]), training=False)
+                identities = [sample.identity for sample in data['data_samples'][0]]
+                # Of the set that the group is in, where several are joined.
+                shown.append((record['dataset'], identities))
+                yield data['inputs']
+
+        for maps in model.prepare_training(groups()):
+            if maps is not None:
+                owner, identities = shown[-1]
+                maps = (255 * maps[:, 0]).round().byte().cpu().numpy()
+                owner.priors.update(zip(identities, np.ascontiguousarray(maps)))

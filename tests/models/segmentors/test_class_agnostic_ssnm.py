@@ -1,10 +1,12 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 from mmengine.model import BaseModule
 from torch import nn
 
 from mmcoseg.datasets import CoSegDataset
-from mmcoseg.engine.hooks import GroupPriorHook
+from mmcoseg.engine.hooks import GroupMapHook
 from mmcoseg.models import ClassAgnosticSSNM
 from mmcoseg.models.segmentors.feature_cache import FeatureCache
 from mmcoseg.registry import MODELS
@@ -35,7 +37,10 @@ class FrozenBackbone(BaseModule):
 
 def build(modulators=('spatial', 'semantic'), frozen=True, **kwargs):
     configs = dict(
-        spatial=dict(type='ConsensusModulator', level=-1, num_clusters=(2, 3), num_seeds=2),
+        spatial=dict(
+            type='CueModulator',
+            cue=dict(type='ConsensusCue', level=-1, num_clusters=(2, 3), num_seeds=2),
+        ),
         semantic=dict(type='DiscriminantModulator', level=-1),
     )
     torch.manual_seed(0)
@@ -53,7 +58,7 @@ def build(modulators=('spatial', 'semantic'), frozen=True, **kwargs):
     )  # fmt: skip
     data = model.data_preprocessor(make_group_batch((4, 4), (48, 48)))
     with torch.no_grad():
-        model.neck.fit([model.neck.sample(model.extract_feat(data['inputs']), stride=1)])
+        model.neck.fit([model.neck.sample(model.extract_feat(data['inputs'].batch()), stride=1)])
     return model
 
 
@@ -64,7 +69,7 @@ def probabilities(model, data):
 def test_whitened_features_have_the_promised_statistics():
     model = build()
     data = model.data_preprocessor(make_group_batch((4, 4), (48, 48)))
-    feats = model.extract_feat(data['inputs'])
+    feats = model.extract_feat(data['inputs'].batch())
     *fine, deep = model.neck(feats)
     for level in fine:
         assert level.mean((0, 2, 3)).abs().max() < 0.01
@@ -178,7 +183,7 @@ def test_cache_knows_images_by_content_and_its_capacity():
     torch.testing.assert_close(cache(changed, compute)[1], changed[:, :1], atol=1e-3, rtol=1e-3)
 
 
-def test_hook_fits_the_neck_and_finds_priors_of_whole_groups(tmp_path):
+def test_hook_fits_the_neck_and_finds_maps_of_whole_groups(tmp_path):
     write_tiny_dataset(tmp_path, groups=dict(a=4, b=3), size=(40, 56))
     dataset = CoSegDataset(
         str(tmp_path),
@@ -198,17 +203,11 @@ def test_hook_fits_the_neck_and_finds_priors_of_whole_groups(tmp_path):
         ],
     )
 
-    class Runner:
-        model = build().train()
-
-        class train_dataloader:
-            pass
-
-    Runner.train_dataloader.dataset = dataset
-    model = Runner.model
+    model = build(test_cfg=dict(chunk_size=3)).train()
+    runner = SimpleNamespace(model=model, train_dataloader=SimpleNamespace(dataset=dataset))
     model.neck.fitted.fill_(False)
     before = model.neck.projection.clone()
-    GroupPriorHook(image_size=(48, 48), chunk_size=3).before_train(Runner)
+    GroupMapHook(image_size=(48, 48)).before_train(runner)
     assert model.neck.fitted and not torch.equal(model.neck.projection, before)
     assert len(dataset.priors) == 7
     samples = dataset[0, 1]['data_samples']
@@ -216,15 +215,15 @@ def test_hook_fits_the_neck_and_finds_priors_of_whole_groups(tmp_path):
 
     fitted = model.neck.projection.clone()
     dataset.priors.clear()
-    GroupPriorHook(image_size=(48, 48)).before_train(Runner)  # as on resuming
+    GroupMapHook(image_size=(48, 48)).before_train(runner)  # as on resuming
     assert torch.equal(model.neck.projection, fitted) and len(dataset.priors) == 7
 
 
 def test_errors_name_the_cause():
-    with pytest.raises(ValueError, match='rounds must be at least 1, got 0'):
+    with pytest.raises(ValueError, match='model.rounds must be .* at least 1, got 0'):
         build(rounds=0)
-    with pytest.raises(ValueError, match="has the modulators 'spatial' and 'semantic'"):
-        ClassAgnosticSSNM(decode_head={}, modulators=dict(other=None))
+    with pytest.raises(ValueError, match="ClassAgnosticSSNM has no 'other'.*'semantic', 'spatial'"):
+        ClassAgnosticSSNM({}, {}, decode_head={}, modulators=dict(other=None))
 
 
 def test_modulators_whose_own_loss_it_would_not_train_are_refused():

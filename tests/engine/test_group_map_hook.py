@@ -1,0 +1,59 @@
+"""Where the maps of whole training groups go."""
+
+from types import SimpleNamespace
+
+import torch
+
+from mmcoseg.datasets import ConcatCoSegDataset
+from mmcoseg.engine.hooks import GroupMapHook
+from mmcoseg.models import GroupDataPreprocessor
+from mmcoseg.testing import write_tiny_dataset
+
+
+class NumberOfImages:
+    """A model whose maps are the share of ten that a group has images."""
+
+    def __init__(self, gives_maps=True):
+        self.data_preprocessor = GroupDataPreprocessor()
+        self.gives_maps = gives_maps
+        self.sizes = []
+        self.finished = False
+
+    def prepare_training(self, groups):
+        for images in groups:
+            self.sizes.append(images.size)
+            maps = torch.full((len(images), 1, 2, 2), len(images) / 10)
+            yield maps if self.gives_maps else None
+        self.finished = True
+
+
+def show(model, dataset, **options):
+    runner = SimpleNamespace(model=model, train_dataloader=SimpleNamespace(dataset=dataset))
+    GroupMapHook(**options).before_train(runner)
+    assert model.finished
+
+
+def joined_sets(path):
+    roots = [
+        write_tiny_dataset(path / str(count), dict(bee=count), size=(20, 30)) for count in (2, 3)
+    ]
+    return ConcatCoSegDataset([dict(type='CoSegDataset', data_root=str(root)) for root in roots])
+
+
+def test_joined_sets_keep_the_maps_of_groups_of_one_name_apart(tmp_path):
+    joined = joined_sets(tmp_path)
+    model = NumberOfImages()
+    show(model, joined, image_size=(24, 16))
+    assert model.sizes == [(16, 24)] * 2
+    for dataset, count in zip(joined.datasets, (2, 3)):
+        assert set(dataset.priors) == {f'bee/{number:03}' for number in range(count)}
+        values = {value for found in dataset.priors.values() for value in found.flat}
+        assert values == {round(25.5 * count)}
+
+
+def test_a_model_may_look_at_the_groups_and_give_no_maps(tmp_path):
+    joined = joined_sets(tmp_path)
+    model = NumberOfImages(gives_maps=False)
+    show(model, joined, image_size=(16, 16))
+    assert len(model.sizes) == 2
+    assert not any(dataset.priors for dataset in joined.datasets)
