@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from mmcoseg.models import GroupDataPreprocessor
+from mmcoseg.structures import GroupImages
 from mmcoseg.testing import make_group_batch
 
 
@@ -11,24 +12,24 @@ def unequal_batch():
     return batch
 
 
-@pytest.mark.parametrize('divisor', [1, 16])
-def test_deferred_normalization_gives_the_same_in_parts(divisor):
-    options = dict(size_divisor=divisor, channels_last=True)
-    whole = GroupDataPreprocessor(**options)(unequal_batch())['inputs']
-    deferring = GroupDataPreprocessor(**options, defer=True)
-    data = deferring(unequal_batch())
+@pytest.mark.parametrize(('divisor', 'size'), [(1, (20, 28)), (16, (32, 32))])
+def test_batches_are_the_same_in_parts(divisor, size):
+    preprocessor = GroupDataPreprocessor(size_divisor=divisor, channels_last=True)
+    data = preprocessor(unequal_batch())
     images = data['inputs']
+    assert isinstance(images, GroupImages) and images.size == size
     assert [image.dtype for image in images] == [torch.uint8] * 3
     assert len(data['data_samples']) == 2
-    size = deferring.padded_size(images)
-    assert size == tuple(whole.shape[-2:])
-    parts = torch.cat([deferring.normalize([image], size) for image in images])
+    whole = images.batch()
+    assert whole.shape == (3, 3, *size) and whole.dtype == torch.float32
+    assert whole.is_contiguous(memory_format=torch.channels_last)
+    parts = torch.cat([images.batch([number]) for number in range(3)])
     assert torch.equal(parts, whole)
 
 
 def test_images_are_not_copied():
     batch = unequal_batch()
-    images = GroupDataPreprocessor(defer=True)(batch)['inputs']
+    images = list(GroupDataPreprocessor()(batch)['inputs'])
     assert images[0].data_ptr() == batch['inputs'][0][0].data_ptr()
 
 
@@ -39,3 +40,22 @@ def test_normalizes_channel_by_channel_and_pads_with_the_mean():
     assert result.shape == (1, 3, 2, 3)
     assert result[0, :, 0, 0].tolist() == [9, 9, 6.75]  # RGB of a BGR image
     assert (result[0, :, :, 2] == 0).all()
+
+
+def test_without_normalization_values_stay():
+    preprocessor = GroupDataPreprocessor(mean=None, std=None, bgr_to_rgb=False)
+    batch = unequal_batch()
+    found = preprocessor(batch)['inputs'].batch([0])
+    assert torch.equal(found[0], batch['inputs'][0][0].float())
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(mean=None), 'both mean and std or neither, got mean=None'),
+        (dict(std=(1, 2)), 'need 3 values each'),
+    ],
+)
+def test_wrong_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        GroupDataPreprocessor(**options)
