@@ -69,7 +69,7 @@ class FeatureStore:
             self._file = TemporaryFile(prefix='mmcoseg-')
 
     def descriptors(self) -> Tensor:
-        """All descriptors, (N, d, h, w) float16; a file's pages are read when they are looked at."""
+        """All descriptors, (N, d, h, w) float16; a file's pages are read on first use."""
         if self._memory is None:
             if self._mapped is None:
                 self._file.flush()
@@ -94,7 +94,7 @@ def uncentered_basis(descriptors: Tensor, channels: int, max_rows: int = 16_384)
     Uncentered, so that lengths and angles of descriptors are kept as well as they can be.
 
     Args:
-        descriptors: (n, d, h, w); of more locations than ``max_rows``, an evenly strided part is used.
+        descriptors: (n, d, h, w); of more locations than ``max_rows``, an even part is used.
         channels: at most d.
     """
     rows = descriptors.permute(0, 2, 3, 1).flatten(0, 2)

@@ -96,7 +96,7 @@ class SplitClasses(GroupStage):
             )
 
     def forward(self, context: GroupContext) -> Tensor:
-        """Soft maps (N, K + 1, h, w) at the resolution of the descriptors, each location's sum 1."""
+        """Soft maps (N, K + 1, h, w) at the descriptors' resolution; each location sums to 1."""
         descriptors = context.descriptors[self.descriptors]
         foreground = self.maps_before(context).float().cpu()
         shape = tuple(descriptors.shape[-2:])
