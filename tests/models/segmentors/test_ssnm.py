@@ -213,17 +213,13 @@ def test_flip_averages_both_directions():
 
 
 def test_errors_name_the_cause():
-    with pytest.raises(
-        ValueError, match="model.test_cfg has no 'group' .*'grouping'"
-    ):
+    with pytest.raises(ValueError, match="model.test_cfg has no 'group' .*'grouping'"):
         build(test_cfg=dict(group=3))
     with pytest.raises(ValueError, match="grouping must be one of .*'pairs'"):
         build(test_cfg=dict(grouping='pairs'))
     with pytest.raises(ValueError, match='model.test_cfg.group_size must be .* at least 1, got 0'):
         build(test_cfg=dict(group_size=0))
-    with pytest.raises(
-        ValueError, match="threshold .*'adaptive'.* from 0 to 1, got 2"
-    ):
+    with pytest.raises(ValueError, match="threshold .*'adaptive'.* from 0 to 1, got 2"):
         build(test_cfg=dict(threshold=2))
     model = build()
     data = model.data_preprocessor(batch(), training=True)
