@@ -10,7 +10,7 @@ __all__ = ['ResizeToInput']
 
 @TRANSFORMS.register_module()
 class ResizeToInput(BaseTransform):
-    """Resize an image, and what belongs to it, to the network's input.
+    """Resize an image, its masks and its group map to the network's input.
 
     The size is ``model.data_preprocessor.size`` of the config; programs hand it to data sets, whose
     records carry it as ``input_size`` (height, width) and ``interpolation``. Where it is None the
@@ -34,7 +34,7 @@ class ResizeToInput(BaseTransform):
         if key not in self._resizers:
             self._resizers[key] = TRANSFORMS.build(
                 dict(
-                    type='mmcv.Resize',
+                    type='mmseg.Resize',
                     scale=key[:2],
                     keep_ratio=False,
                     interpolation=key[2],
