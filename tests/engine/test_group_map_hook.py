@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import pytest
 import torch
 
 from mmcoseg.datasets import ConcatCoSegDataset
@@ -13,8 +14,8 @@ from mmcoseg.testing import write_tiny_dataset
 class NumberOfImages:
     """A model whose maps are the share of ten that a group has images."""
 
-    def __init__(self, gives_maps=True):
-        self.data_preprocessor = GroupDataPreprocessor()
+    def __init__(self, size=(16, 24), gives_maps=True):
+        self.data_preprocessor = GroupDataPreprocessor(size=size)
         self.gives_maps = gives_maps
         self.sizes = []
         self.finished = False
@@ -27,9 +28,9 @@ class NumberOfImages:
         self.finished = True
 
 
-def show(model, dataset, **options):
+def show(model, dataset):
     runner = SimpleNamespace(model=model, train_dataloader=SimpleNamespace(dataset=dataset))
-    GroupMapHook(**options).before_train(runner)
+    GroupMapHook().before_train(runner)
     assert model.finished
 
 
@@ -43,7 +44,7 @@ def joined_sets(path):
 def test_joined_sets_keep_the_maps_of_groups_of_one_name_apart(tmp_path):
     joined = joined_sets(tmp_path)
     model = NumberOfImages()
-    show(model, joined, image_size=(24, 16))
+    show(model, joined)
     assert model.sizes == [(16, 24)] * 2
     for dataset, count in zip(joined.datasets, (2, 3)):
         assert set(dataset.priors) == {f'bee/{number:03}' for number in range(count)}
@@ -54,6 +55,11 @@ def test_joined_sets_keep_the_maps_of_groups_of_one_name_apart(tmp_path):
 def test_a_model_may_look_at_the_groups_and_give_no_maps(tmp_path):
     joined = joined_sets(tmp_path)
     model = NumberOfImages(gives_maps=False)
-    show(model, joined, image_size=(16, 16))
+    show(model, joined)
     assert len(model.sizes) == 2
     assert not any(dataset.priors for dataset in joined.datasets)
+
+
+def test_the_size_must_be_known(tmp_path):
+    with pytest.raises(ValueError, match=r'set model\.data_preprocessor\.size'):
+        show(NumberOfImages(size=None), joined_sets(tmp_path))

@@ -10,6 +10,7 @@ from mmengine.model import is_model_wrapper
 from rich.progress import track
 
 from ...datasets import ForEachImage, PackGroupInputs, group_collate
+from ...errors import MMCosegError
 from ...registry import HOOKS
 from ...structures import GroupImages
 
@@ -24,23 +25,25 @@ class GroupMapHook(Hook):
     ``LoadGroupMap`` takes through the pipeline. So workers must start after this hook, as those of
     mmengine's iteration based loop do. All processes of a distributed run compute the same.
 
-    Args:
-        image_size: (width, height) that the images are resized to, with the interpolation 'area'.
+    Raises:
+        MMCosegError: before training, if ``model.data_preprocessor`` has no ``size``.
     """
 
-    def __init__(self, image_size: tuple[int, int]) -> None:
-        resize = dict(
-            type='mmcv.Resize', scale=tuple(image_size), keep_ratio=False, interpolation='area'
-        )
-        self.pipeline = [
-            ForEachImage([dict(type='LoadCoSegImage'), resize]),
-            PackGroupInputs(),
-        ]
+    def __init__(self) -> None:
+        steps = [dict(type='LoadCoSegImage'), dict(type='ResizeToInput')]
+        self.pipeline = [ForEachImage(steps), PackGroupInputs()]
 
     @torch.no_grad()
     def before_train(self, runner) -> None:
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         dataset = runner.train_dataloader.dataset
+        preprocessor = model.data_preprocessor
+        if preprocessor.size is None:
+            raise MMCosegError(
+                'GroupMapHook needs the size that images are resized to: set '
+                'model.data_preprocessor.size'
+            )
+        resizing = dict(input_size=preprocessor.size, interpolation=preprocessor.interpolation)
         print_log('looking at the whole training groups', 'current')
         shown = []
 
@@ -48,10 +51,10 @@ class GroupMapHook(Hook):
             """Each group's images as the preprocessor gives them; note in ``shown`` which."""
             for index in track(range(len(dataset)), 'training groups'):
                 record = dataset.get_data_info(index)
-                item = dict(record)
+                item = dict(record, images=[dict(image, **resizing) for image in record['images']])
                 for step in self.pipeline:
                     item = step(item)
-                data = model.data_preprocessor(group_collate([item]), training=False)
+                data = preprocessor(group_collate([item]), training=False)
                 identities = [sample.identity for sample in data['data_samples'][0]]
                 # Of the set that the group is in, where several are joined.
                 shown.append((record['dataset'], identities))

@@ -203,11 +203,12 @@ def test_hook_fits_the_neck_and_finds_maps_of_whole_groups(tmp_path):
         ],
     )
 
-    model = build(test_cfg=dict(chunk_size=3)).train()
+    preprocessor = dict(type='GroupDataPreprocessor', size=(48, 48))
+    model = build(test_cfg=dict(chunk_size=3), data_preprocessor=preprocessor).train()
     runner = SimpleNamespace(model=model, train_dataloader=SimpleNamespace(dataset=dataset))
     model.neck.fitted.fill_(False)
     before = model.neck.projection.clone()
-    GroupMapHook(image_size=(48, 48)).before_train(runner)
+    GroupMapHook().before_train(runner)
     assert model.neck.fitted and not torch.equal(model.neck.projection, before)
     assert len(dataset.priors) == 7
     samples = dataset[0, 1]['data_samples']
@@ -215,7 +216,7 @@ def test_hook_fits_the_neck_and_finds_maps_of_whole_groups(tmp_path):
 
     fitted = model.neck.projection.clone()
     dataset.priors.clear()
-    GroupMapHook(image_size=(48, 48)).before_train(runner)  # as on resuming
+    GroupMapHook().before_train(runner)  # as on resuming
     assert torch.equal(model.neck.projection, fitted) and len(dataset.priors) == 7
 
 
