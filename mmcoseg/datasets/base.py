@@ -1,5 +1,8 @@
 """Data sets of groups in the canonical layout."""
 
+import operator
+import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +17,15 @@ from ..seeding import random_state
 from .image_io import IMAGE_SUFFIXES
 from .records import check_records
 
-__all__ = ['CoSegDataset', 'group_names', 'image_files', 'select_groups']
+__all__ = [
+    'CoSegDataset',
+    'download_hint',
+    'group_names',
+    'image_files',
+    'is_image_name',
+    'select_groups',
+    'visible_folders',
+]
 
 MissingMasks = Literal['auto', 'error', 'keep']
 
@@ -112,11 +123,7 @@ class CoSegDataset(BaseDataset):
             raise FileNotFoundError(
                 f'{type(self).__name__}: there is no folder {image_root}. {self.HINT}.'
             )
-        available = sorted(
-            path.name
-            for path in image_root.iterdir()
-            if path.is_dir() and not path.name.startswith('.')
-        )
+        available = [folder.name for folder in visible_folders(image_root)]
         names = self._select(available, image_root)
         self._set_classes(names)
         return [self._group_record(name, image_root / name) for name in names]
@@ -161,37 +168,31 @@ class CoSegDataset(BaseDataset):
                 f'{folder} holds no image ({", ".join(IMAGE_SUFFIXES)}); add some, or leave the '
                 f'group out with exclude_groups=[{group!r}]'
             )
-        masks = self._masks_of(group, files)
         label_ids = self.label_ids_of(group)
-        images = [
-            dict(
-                img_path=str(file),
-                seg_map_path=mask,
-                group=group,
-                stem=file.stem,
-                label_ids=label_ids,
-            )
-            for file, mask in zip(files, masks)
-        ]
+        images = []
+        for file, mask in zip(files, self._masks_of(group, files)):
+            image = dict(img_path=str(file), seg_map_path=mask, group=group, stem=file.stem)
+            images.append(dict(image, label_ids=label_ids))
         return dict(group=group, category=group, label_ids=label_ids, images=images)
 
     def _masks_of(self, group: str, files: list[Path]) -> list[str | None]:
         root = self.data_prefix.get('seg_map_path')
         if not root:
             return [None] * len(files)
-        masks = [Path(root) / group / f'{file.stem}.png' for file in files]
-        present = [mask.is_file() for mask in masks]
-        keep = self.missing_masks == 'keep' or (
-            self.missing_masks == 'auto' and self.test_mode and not Path(root).is_dir()
-        )
-        if not all(present) and not keep:
-            missing = [str(mask) for mask, there in zip(masks, present) if not there]
+        masks = [str(Path(root) / group / f'{file.stem}.png') for file in files]
+        missing = [mask for mask in masks if not os.path.isfile(mask)]
+        if missing and not self._may_lack_masks(Path(root)):
             raise MMCosegError(
                 f'group {group!r} has {len(missing)} images without a mask: '
                 f'{", ".join(missing[:5])}{", ..." if len(missing) > 5 else ""}; add them, remove '
                 "the images, or set missing_masks='keep' to predict only"
             )
-        return [str(mask) if there else None for mask, there in zip(masks, present)]
+        return [None if mask in missing else mask for mask in masks]
+
+    def _may_lack_masks(self, root: Path) -> bool:
+        if self.missing_masks == 'auto':
+            return self.test_mode and not root.is_dir()
+        return self.missing_masks == 'keep'
 
     def filter_data(self) -> list[dict]:
         """The group records with the images of the fold only; they are checked first.
@@ -204,7 +205,7 @@ class CoSegDataset(BaseDataset):
         index, count = self.fold
         for record in self.data_list:
             chosen = record['images'][index::count]
-            if not len(chosen):
+            if len(chosen) == 0:
                 raise MMCosegError(
                     f'{type(self).__name__}: group {record["group"]!r} has {len(record["images"])} '
                     f'images, none of them in the fold {self.fold}; leave the group out with '
@@ -249,13 +250,34 @@ def checked_fold(fold: Sequence[int]) -> tuple[int, int]:
     Raises:
         MMCosegError: if it is not two integers with 0 <= index < count.
     """
-    integers = isinstance(fold, Sequence) and all(isinstance(n, int) for n in fold)
-    if not integers or len(fold) != 2 or not 0 <= fold[0] < fold[1]:
-        raise MMCosegError(
-            f'fold must be (index, count) with 0 <= index < count, such as (0, 2) for one half of '
-            f'the images; got {fold!r}'
-        )
-    return tuple(fold)
+    try:
+        index, count = map(operator.index, fold)
+        if 0 <= index < count:
+            return index, count
+    except (TypeError, ValueError):
+        pass
+    raise MMCosegError(
+        f'fold must be (index, count) with 0 <= index < count, such as (0, 2) for one half of the '
+        f'images; got {fold!r}'
+    )
+
+
+def download_hint(source: str, converter: str) -> str:
+    """How to get a published set: ``converter`` is a program under tools/dataset_converters."""
+    return (
+        f'Download {source} and run `python tools/dataset_converters/{converter}.py DOWNLOAD '
+        f'data/{converter}`; then set data_root'
+    )
+
+
+def visible_folders(root: Path) -> list[Path]:
+    """The folders in a folder, sorted by name, without hidden ones."""
+    return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith('.'))
+
+
+def is_image_name(path: Path) -> bool:
+    """Whether a file is taken for an image: by its suffix, unless it is hidden."""
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith('.')
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -264,21 +286,15 @@ def image_files(folder: Path) -> list[Path]:
     Raises:
         MMCosegError: if two of them differ only in their suffix, since masks go by the stem.
     """
-    files = sorted(
-        file
-        for file in folder.iterdir()
-        if file.suffix.lower() in IMAGE_SUFFIXES
-        and not file.name.startswith('.')
-        and file.is_file()
-    )
+    files = sorted(file for file in folder.iterdir() if is_image_name(file) and file.is_file())
     by_stem: dict[str, Path] = {}
     for file in files:
-        if file.stem in by_stem:
+        first = by_stem.setdefault(file.stem, file)
+        if first is not file:
             raise MMCosegError(
-                f'{by_stem[file.stem]} and {file} have one stem, so that a mask '
-                f'{file.stem}.png could belong to either; rename one'
+                f'{first} and {file} have one stem, so that a mask {file.stem}.png could belong to '
+                'either; rename one'
             )
-        by_stem[file.stem] = file
     return files
 
 
@@ -302,7 +318,7 @@ def group_names(option: str, names: Sequence[str], chosen: bool = True) -> list[
         )
     if chosen and not names:
         raise MMCosegError(f'{option} is empty, which leaves no group; None stands for all groups')
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if chosen and twice:
         raise MMCosegError(f'{option} has {twice} more than once; name each group once')
     return list(names)
@@ -321,13 +337,11 @@ def select_groups(
         MMCosegError: if one asked for or excluded is not there, with those that are; or if none is
             left.
     """
-    if groups is not None:
-        groups = group_names('groups', groups)
-    unknown = sorted((set(groups or ()) | set(exclude_groups)) - set(available))
+    wanted = available if groups is None else group_names('groups', groups)
+    unknown = sorted({*wanted, *exclude_groups}.difference(available))
     if unknown:
         raise MMCosegError(f'{where} has no group {unknown}; it has {list(available)}')
-    wanted = available if groups is None else groups
-    names = [name for name in wanted if name not in set(exclude_groups)]
+    names = [name for name in wanted if name not in exclude_groups]
     if not names:
         raise MMCosegError(f'{where} has no group to use (excluded: {list(exclude_groups)})')
     return names

@@ -53,6 +53,13 @@ class CocoFile(NamedTuple):
     annotations: list[dict]
     names: dict[Any, str]
 
+    def annotations_by_image(self) -> dict[Any, list[dict]]:
+        """The annotations of each image, by its id; an empty list for an image without any."""
+        found = defaultdict(list)
+        for annotation in self.annotations:
+            found[annotation['image_id']].append(annotation)
+        return found
+
 
 def read_coco(
     file: str | Path, who: str = '', hint: str = '', report: Report | None = None

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import MMCosegError
 from ..registry import DATASETS
-from .base import CoSegDataset, group_names
+from .base import CoSegDataset, download_hint, group_names
 from .named import NamedDataset
 
 __all__ = [
@@ -23,17 +23,9 @@ __all__ = [
 CLASSES_FILE = 'classes.json'
 
 #: The ten groups of the thesis' test set (section 4.1), as it names them.
-PUBLISHED_GROUPS = (
-    'airplane+person',
-    'bicycle+person',
-    'boat+person',
-    'ball+dog',
-    'car+person',
-    'cow+person',
-    'horse+person',
-    'sofa+dog',
-    'car+dog+person',
-    'boat+dog+person',
+PUBLISHED_GROUPS = tuple(
+    'airplane+person bicycle+person boat+person ball+dog car+person cow+person horse+person '
+    'sofa+dog car+dog+person boat+dog+person'.split()
 )
 
 
@@ -74,10 +66,10 @@ class MultiClassCoSegDataset(CoSegDataset):
 
     A group's name ``a+b`` names its classes in the order of the mask values, ``a`` is 1; groups
     with other names have theirs in ``class_names`` or in ``classes.json``. One without ``+`` is of
-    a single class. The group record has the numbers of all its classes in ``label_ids``, again in
-    the order of the mask values; so have its image records, since images without one of the classes
-    are only known from their masks. ``metainfo['classes']`` are all names, sorted, each once.
-    The record's ``num_classes`` is K, also where ``label_ids`` is empty.
+    a single class. ``label_ids`` of a group record are the numbers of all its classes, in the order
+    of the mask values, and ``num_classes`` is K, also where ``label_ids`` is empty. Image records
+    have the same ``label_ids``, since only the masks tell which image lacks a class.
+    ``metainfo['classes']`` are all names, sorted, each once.
 
     In pipelines masks are loaded with ``LoadCoSegMask(binary=False, values='label')``, which keeps
     the classes apart.
@@ -135,10 +127,8 @@ class MultiClassCoSegDataset(CoSegDataset):
 
     def classes_of(self, group: str) -> tuple[str, ...]:
         """Names of a group's classes, in the order of the mask values 1..K."""
-        for names in (self.class_names, self._names_in_file):
-            if group in names:
-                return names[group]
-        return classes_in_name(group)
+        named = {**self._names_in_file, **self.class_names}
+        return named[group] if group in named else classes_in_name(group)
 
     def _set_classes(self, names: Sequence[str]) -> None:
         classes = {name for group in names for name in self.classes_of(group)}
@@ -151,9 +141,11 @@ class MultiClassCoSegDataset(CoSegDataset):
     def label_ids_of(self, category: str) -> tuple[int, ...]:
         """Numbers of a group's classes among ``metainfo['classes']``, in the order of the mask
         values; empty if one of them is not among these."""
-        numbers = {name: i for i, name in enumerate(self._metainfo['classes'])}
-        names = self.classes_of(category)
-        return tuple(numbers[name] for name in names) if set(names) <= set(numbers) else ()
+        classes = list(self._metainfo['classes'])
+        try:
+            return tuple(classes.index(name) for name in self.classes_of(category))
+        except ValueError:
+            return ()
 
 
 def read_class_names(file: Path) -> dict[str, tuple[str, ...]]:
@@ -161,7 +153,6 @@ def read_class_names(file: Path) -> dict[str, tuple[str, ...]]:
 
     Raises:
         MMCosegError: if it is not of the form that ``MultiClassCoSegDataset`` says.
-        MMCosegError: if names are no list of texts.
     """
     if not file.is_file():
         return {}
@@ -189,7 +180,10 @@ class MultiClassVOCDataset(NamedDataset, MultiClassCoSegDataset):
 
     CONVERTER = 'voc_multiclass'
     GENERAL = 'MultiClassCoSegDataset'
-    SOURCE = 'http://host.robots.ox.ac.uk/pascal/VOC/voc2012/ (training and validation data)'
+    HINT = download_hint(
+        'it from http://host.robots.ox.ac.uk/pascal/VOC/voc2012/ (training and validation data)',
+        CONVERTER,
+    )
     METAINFO = dict(
         groups=PUBLISHED_GROUPS,
         classes=tuple(sorted({name for group in PUBLISHED_GROUPS for name in group.split('+')})),
