@@ -73,12 +73,8 @@ def _checks(c, v, x, y):
 
 
 def _plaid(c, v, x, y):
-    angle, f, g, share = (
-        c.uniform(0, 1.5),
-        c.uniform(1.5, 3.5),
-        c.uniform(1.5, 3.5),
-        c.uniform(0.4, 0.7),
-    )
+    angle, f, g = c.uniform(0, 1.5), c.uniform(1.5, 3.5), c.uniform(1.5, 3.5)
+    share = c.uniform(0.4, 0.7)
     a, b = _rotate(x, y, angle + v.normal(0, 0.06))
     return share * _wave(f * a + v.uniform(), 5) + (1 - share) * _wave(g * b + v.uniform(), 5)
 
