@@ -141,31 +141,25 @@ def open_index(file: str | Path, who: str = '', hint: str = '') -> CocoIndex:
     name = f'{file.name}.{_digest(key)}'
     places = _places(file)
     for place in places:
-        if (place / name).is_dir() and _is_sound(place / name):
+        if _is_sound(place / name):
             return _load(place / name)
     content = None
     refused = []
     for place in places:
         try:
-            lock = _lock(place, file)
+            with _lock(place, file):
+                if not _is_sound(place / name):  # nobody made it while this process waited
+                    content = content or _read(file)
+                    _write(place / name, file, *content)
         except (OSError, NotImplementedError) as error:
             refused.append(f'{place} ({error})')
             continue
-        with lock:
-            folder = place / name
-            if not _is_sound(folder):  # nobody made it while this process waited
-                content = content or _read(file)
-                try:
-                    _write(folder, file, *content)
-                except OSError as error:
-                    refused.append(f'{place} ({error})')
-                    continue
         content = None
         return_freed_memory()
         if refused:
             elsewhere = ', '.join(refused)
             print_log(f'the index of {file} is in {place}, not in {elsewhere}', 'current')
-        return _load(folder)
+        return _load(place / name)
     warnings.warn(
         f'each process keeps the index of {file} in its own memory: there was no place for it in '
         f'{", ".join(refused)}',
@@ -213,19 +207,15 @@ def _read(file: Path) -> tuple[dict[str, np.ndarray], list[str], list[str]]:
     images = sorted(coco.images, key=lambda image: (isinstance(image['id'], str), image['id']))
     position_of = {image['id']: position for position, image in enumerate(images)}
     names = list(dict.fromkeys(coco.names.values()))
-    number_of = {name: number for number, name in enumerate(names)}
-    annotations = coco.annotations
-    owners = np.array([position_of[a['image_id']] for a in annotations], np.int64)
-    order = np.argsort(owners, kind='stable')
-    categories = [number_of[coco.names[a['category_id']]] for a in annotations]
-    try:
-        areas = [area_of(a) for a in annotations]
-    except ValueError as error:
-        raise MMCosegError(f'{file}: {error}') from error
-    crowds = [bool(a.get('iscrowd')) for a in annotations]
-    shapes, shape_ends = bytearray(), []
-    for number in order:
-        annotation = annotations[number]
+    number_of = {key: names.index(name) for key, name in coco.names.items()}
+    annotations = sorted(coco.annotations, key=lambda a: position_of[a['image_id']])
+    owners = [position_of[a['image_id']] for a in annotations]
+    shapes, shape_ends, areas = bytearray(), [], []
+    for annotation in annotations:
+        try:
+            areas.append(area_of(annotation))
+        except ValueError as error:
+            raise MMCosegError(f'{file}: {error}') from error
         shape = [f'annotation {annotation["id"]}', annotation.pop('segmentation', None)]
         shapes += json.dumps(shape, separators=(',', ':')).encode()
         shape_ends.append(len(shapes))
@@ -236,10 +226,12 @@ def _read(file: Path) -> tuple[dict[str, np.ndarray], list[str], list[str]]:
         file_ends=np.cumsum([len(name) for name in files], dtype=np.int64),
         shapes=np.frombuffer(shapes, np.uint8),
         shape_ends=np.array(shape_ends, np.int64),
-        categories=np.array(categories, np.int32)[order],
-        annotation_ends=np.cumsum(np.bincount(owners, minlength=len(images)), dtype=np.int64),
-        areas=np.array(areas, np.float64)[order],
-        crowds=np.array(crowds, bool)[order],
+        categories=np.array([number_of[a['category_id']] for a in annotations], np.int32),
+        annotation_ends=np.searchsorted(owners, np.arange(len(images)), side='right').astype(
+            np.int64
+        ),
+        areas=np.array(areas, np.float64),
+        crowds=np.array([bool(a.get('iscrowd')) for a in annotations], bool),
         sizes=np.array(sizes, np.int64).reshape(-1, 2),
     )
     return arrays, names, notes

@@ -70,31 +70,28 @@ class COCOSEGDataset(CoSegDataset):
     def load_data_list(self) -> list[dict]:
         """One record a category; its ``images`` are positions in the index."""
         index = open_index(self.ann_file, f'{type(self).__name__}: ', f' {self.HINT}.')
-        members = {
-            name: index.images_with(category, self.min_area)
-            for category, name in enumerate(index.names)
-        }
-        enough = [name for name in members if len(members[name]) >= self.min_images]
-        if not enough:
+        members, numbers = {}, {}
+        for number, name in enumerate(index.names):
+            images = index.images_with(number, self.min_area)
+            if len(images) >= self.min_images:
+                members[name], numbers[name] = images[: self.max_images], number
+        if not members:
             raise MMCosegError(
                 f'{self.ann_file}: no category has {self.min_images} images with an instance above '
                 f'{self.min_area} pixels; lower min_images or min_area'
             )
         # The numbering is that of all categories that stay, also where only some groups are used.
-        self._metainfo.setdefault('classes', tuple(enough))
+        self._metainfo.setdefault('classes', tuple(members))
         self._index = index
-        self._label_of = {
-            index.names.index(name): label for name in enough for label in self.label_ids_of(name)
-        }
-        return [
-            dict(
-                group=name,
-                category=name,
-                label_ids=self.label_ids_of(name),
-                images=members[name][: self.max_images],
-            )
-            for name in self._select(enough, Path(self.ann_file))
-        ]
+        # Label by number in the index; a user's classes may lack some.
+        self._label_of = {}
+        for name, number in numbers.items():
+            self._label_of.update((number, label) for label in self.label_ids_of(name))
+        records = []
+        for name in self._select(list(members), Path(self.ann_file)):
+            record = dict(group=name, category=name, label_ids=self.label_ids_of(name))
+            records.append(dict(record, images=members[name]))
+        return records
 
     def _images_of(self, info: dict) -> Sequence[dict]:
         return _ImageRecords(self, info)

@@ -24,11 +24,12 @@ def group_collate(batch: list[dict]) -> dict:
     Raises:
         MMCosegError: if an item does not have that form, with what it has instead.
     """
+    keys = ('inputs', 'data_samples')
     for item in batch:
-        if not isinstance(item, dict) or not {'inputs', 'data_samples'} <= set(item):
+        if not isinstance(item, dict) or not set(keys) <= set(item):
             what = sorted(item) if isinstance(item, dict) else type(item).__name__
             raise MMCosegError(
                 'group_collate takes items with the keys inputs and data_samples, got '
                 f"{what}: does the data set's pipeline end with PackGroupInputs?"
             )
-    return {key: [item[key] for item in batch] for key in ('inputs', 'data_samples')}
+    return {key: [item[key] for item in batch] for key in keys}

@@ -51,6 +51,9 @@ _HEIF_HEADS = (b'ftypheic', b'ftypheix', b'ftypheim', b'ftypheis', b'ftypmif1', 
 _AVIF_HEADS = (b'ftypavif', b'ftypavis')
 
 _PNG_HEAD = b'\x89PNG\r\n\x1a\n'
+#: Modes of images that are converted before their values are a mask -> what to.
+_MASK_MODES = dict.fromkeys(('RGBA', 'CMYK', 'YCbCr', 'LAB', 'HSV', 'RGBX', 'RGBa'), 'RGB')
+_MASK_MODES |= dict(LA='L', La='L')
 #: Alpha from which a pixel of a mask is not transparent.
 _OPAQUE = 128
 
@@ -78,26 +81,32 @@ def open_image(path: str | Path, load: bool = False) -> Image.Image:
         raise BadImageError(f'{path} {_RAW_CURE}')
     try:
         return _opened(path, load)
+    except _DamagedError as damage:
+        bare = _bare_png(path)
+        error = damage.__cause__
+    if bare is not None:
+        try:
+            return _opened(bare, load)
+        except _DamagedError as damage:
+            error = damage.__cause__
+    raise _unread(path, error) from error
+
+
+class _DamagedError(Exception):
+    """Pillow cannot read an image."""
+
+
+def _opened(source: str | Path | BytesIO, load: bool) -> Image.Image:
+    try:
+        image = Image.open(source)
+        if load:
+            image.load()
+        return image
     except (FileNotFoundError, Image.DecompressionBombError):
         raise
     # Pillow's readers raise anything on damaged files: struct.error, EOFError, KeyError, ...
     except Exception as error:
-        bare = _bare_png(path)
-        if bare is None:
-            raise _unread(path, error) from error
-    try:
-        return _opened(bare, load)
-    except Image.DecompressionBombError:
-        raise
-    except Exception as error:
-        raise _unread(path, error) from error
-
-
-def _opened(source: str | Path | BytesIO, load: bool) -> Image.Image:
-    image = Image.open(source)
-    if load:
-        image.load()
-    return image
+        raise _DamagedError from error
 
 
 def _bare_png(path: str | Path) -> BytesIO | None:
@@ -229,23 +238,20 @@ def read_mask(path: str | Path) -> np.ndarray:
     """
     image = _open(path)
     mode = image.mode
-    with_alpha = mode in ('LA', 'RGBA')
-    if with_alpha:
+    if mode in ('LA', 'RGBA'):
         mask = _mask_in_alpha(np.asarray(image))
         if mask is not None:
             return mask
-    if image.mode in ('LA', 'RGBA', 'CMYK', 'YCbCr', 'LAB', 'HSV', 'RGBX', 'RGBa', 'La'):
-        image = image.convert('L' if image.mode in ('LA', 'La') else 'RGB')
-    values = np.asarray(image)
-    if values.ndim == 3:
-        if (values != values[:, :, :1]).any():
-            hint = '; if its transparency is the mask, save that alone' if with_alpha else ''
-            raise BadImageError(
-                f'{path} is {mode}, expected palette or gray: it is a color image, not a mask; '
-                'save one value a pixel (0 background, 1 or 255 object, or 1..K object classes)'
-                f'{hint}'
-            )
-        values = values[:, :, 0]
+    if mode in _MASK_MODES:
+        image = image.convert(_MASK_MODES[mode])
+    values = np.atleast_3d(np.asarray(image))
+    if (values[:, :, 1:] != values[:, :, :1]).any():
+        hint = '; if its transparency is the mask, save that alone' if mode == 'RGBA' else ''
+        raise BadImageError(
+            f'{path} is {mode}, expected palette or gray: it is a color image, not a mask; '
+            f'save one value a pixel (0 background, 1 or 255 object, or 1..K object classes){hint}'
+        )
+    values = values[:, :, 0]
     if values.dtype != bool and (values.min(initial=0) < 0 or values.max(initial=0) > 255):
         raise BadImageError(
             f'{path} has mask values from {values.min()} to {values.max()}; masks hold 0..255'
@@ -305,6 +311,6 @@ def image_of(sample: CoSegDataSample) -> np.ndarray:
     if sample.get('img_path'):
         return read_image(sample.get('img_path'))
     raise MMCosegError(
-        f"the sample {sample.get('group')}/{sample.get('stem')} names no image; put 'img_path' "
-        "(or 'ori_img') into the meta_keys of PackGroupInputs"
+        f'the sample {sample.get("group")}/{sample.get("stem")} names no image: its metainfo has '
+        "neither 'img_path' nor 'ori_img'"
     )
