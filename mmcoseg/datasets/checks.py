@@ -2,10 +2,12 @@
 
 import hashlib
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from io import StringIO
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +78,14 @@ class DataReport:
         """Take down a problem."""
         self.problems.append(Problem(severity, str(path), message))
 
+    @contextmanager
+    def collect(self, path: Path, before: str = 'cannot be used: ') -> Iterator[None]:
+        """Take down an error in a user's file instead of raising it."""
+        try:
+            yield
+        except (ValueError, OSError) as error:
+            self.add('error', path, f'{before}{error}')
+
 
 def check_data(root: str | Path, progress: bool = True) -> DataReport:
     """Look at every file of a data set in the canonical layout.
@@ -111,11 +121,10 @@ def check_data(root: str | Path, progress: bool = True) -> DataReport:
 
 @dataclass
 class _Pair:
-    """What was found out about an image and its mask.
+    """What was found out about an image and its mask; nothing of what cannot be read.
 
     Attributes:
         image, mask: the files.
-        error, mask_error: why they cannot be read.
         digest: of the image's bytes.
         size, mask_size: height and width.
         values: those of the mask's pixels.
@@ -124,8 +133,6 @@ class _Pair:
 
     image: Path
     mask: Path
-    error: str = ''
-    mask_error: str = ''
     digest: str = ''
     size: tuple[int, int] | None = None
     mask_size: tuple[int, int] | None = None
@@ -158,9 +165,14 @@ def _check_layout(root: Path, folders: list[Path], report: DataReport) -> None:
         report.add('warning', entry, 'lies beside the groups and is not used')
     if not folders:
         report.add('error', images, 'holds no group')
-    for entry in visible_folders(masks) if masks.is_dir() else ():
-        if not (images / entry.name).is_dir():
+    for entry in _entries(masks):
+        if entry.is_dir() and not (images / entry.name).is_dir():
             report.add('error', entry, 'is a folder of masks without a folder of images')
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What is in a folder, sorted by name; nothing if there is no such folder."""
+    return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
 def _read_group(
@@ -173,11 +185,11 @@ def _read_group(
         return []
     if len(images) == 1:
         report.add('warning', folder, 'has one image: nothing is common to a group of one')
-    masks = [mask_folder / f'{stem}.png' for stem in images]
-    for file in sorted(mask_folder.iterdir()) if mask_folder.is_dir() else ():
-        if file not in masks:
-            report.add('error', file, 'is the mask of no image (masks are <stem>.png)')
-    return list(pool.map(_read_pair, images.values(), masks))
+    pairs = [_Pair(image, mask_folder / f'{stem}.png') for stem, image in images.items()]
+    for file in sorted(set(_entries(mask_folder)).difference(pair.mask for pair in pairs)):
+        report.add('error', file, 'is the mask of no image (masks are <stem>.png)')
+    list(pool.map(partial(_read_pair, report=report), pairs))
+    return pairs
 
 
 def _usable_images(folder: Path, report: DataReport) -> dict[str, Path]:
@@ -197,53 +209,45 @@ def _usable_images(folder: Path, report: DataReport) -> dict[str, Path]:
     return images
 
 
-def _read_pair(image: Path, mask: Path) -> _Pair:
-    pair = _Pair(image, mask)
-    try:
-        pair.digest = hashlib.sha256(image.read_bytes()).hexdigest()
-        pair.size = read_image(image).shape[:2]
-    except (ValueError, OSError) as error:
-        pair.error = str(error)
-    if not mask.is_file():
-        return pair
-    try:
-        content = read_mask(mask)
-    except (ValueError, OSError) as error:
-        pair.mask_error = str(error)
-        return pair
-    pair.mask_size = content.shape
-    pair.values = set(np.unique(content).tolist())
-    objects = [255] if pair.convention == '0/255' else sorted(pair.values - {0, 255})
-    pair.share = float(np.isin(content, objects).mean())
-    return pair
+def _read_pair(pair: _Pair, report: DataReport) -> None:
+    """Read an image and its mask; threads may share the report."""
+    with report.collect(pair.image):
+        pair.digest = hashlib.sha256(pair.image.read_bytes()).hexdigest()
+        pair.size = read_image(pair.image).shape[:2]
+    if not pair.mask.is_file():
+        return
+    with report.collect(pair.mask):
+        content = read_mask(pair.mask)
+        pair.mask_size = content.shape
+        pair.values = set(np.unique(content).tolist())
+        objects = [255] if pair.convention == '0/255' else sorted(pair.values - {0, 255})
+        pair.share = float(np.isin(content, objects).mean())
 
 
 def _facts_of(pairs: list[_Pair]) -> GroupFacts:
     facts = GroupFacts(images=len(pairs))
-    sizes = [pair.size for pair in pairs if pair.size]
-    if sizes:
-        heights, widths = zip(*sizes)
-        facts.heights, facts.widths = (min(heights), max(heights)), (min(widths), max(widths))
     shares = [pair.share for pair in pairs if pair.mask_size]
     facts.masks = len(shares)
-    if shares:
-        facts.without_object = shares.count(0)
-        facts.object_share = float(np.mean(shares))
-    counts = Counter(chain.from_iterable(p.values - {0, 255} for p in pairs if not p.doubt))
-    if max(counts, default=0) > 1:
-        facts.class_images = {value: counts[value] for value in range(1, max(counts) + 1)}
+    facts.without_object = shares.count(0)
+    facts.object_share = float(np.mean(shares or [0]))
+    sizes = [pair.size for pair in pairs if pair.size]
+    if sizes:
+        facts.heights, facts.widths = ((min(sides), max(sides)) for sides in zip(*sizes))
+    counts = Counter()
+    for pair in pairs:
+        if not pair.doubt:
+            counts.update(pair.values - {0, 255})
+    highest = max(counts, default=0)
+    if highest > 1:
+        facts.class_images = {value: counts[value] for value in range(1, highest + 1)}
     return facts
 
 
 def _check_pairs(root: Path, pairs: list[_Pair], report: DataReport) -> None:
-    """Whether images and masks can be read and fit together."""
+    """Whether images have masks that fit them."""
     with_masks = (root / 'masks').is_dir()
     for pair in pairs:
-        if pair.error:
-            report.add('error', pair.image, f'cannot be used: {pair.error}')
-        if pair.mask_error:
-            report.add('error', pair.mask, f'cannot be used: {pair.mask_error}')
-        elif not pair.mask_size and with_masks:
+        if with_masks and not pair.mask.is_file():
             report.add('error', pair.mask, f'is missing: {pair.image.name} has no mask')
         if pair.doubt:
             report.add('error', pair.mask, f'{pair.doubt}, in LoadCoSegMask')
@@ -282,17 +286,15 @@ def _check_conventions(root: Path, pairs: list[_Pair], report: DataReport) -> No
 def _check_classes(root: Path, report: DataReport) -> None:
     """Whether the values of masks that tell classes apart are those that have a name."""
     file = root / CLASSES_FILE
-    try:
+    listed: dict[str, tuple[str, ...]] = {}
+    with report.collect(file):
         listed = read_class_names(file)
-    except (ValueError, OSError) as error:
-        report.add('error', file, f'cannot be used: {error}')
-        listed = {}
     for group in sorted(set(listed) - set(report.groups)):
         report.add('warning', file, f'names the classes of {group!r}, which is no group')
     for group, facts in report.groups.items():
+        folder = root / 'masks' / group
         if not facts.class_images:
             continue
-        folder = root / 'masks' / group
         try:
             names = listed.get(group) or classes_in_name(group)
         except ValueError as error:
@@ -338,13 +340,9 @@ def _check_instances(root: Path, sizes: dict[Path, tuple[int, int]], report: Dat
     stems: dict[tuple[str, str], str] = {}
     listed: dict[object, _ListedImage] = {}
     for entry in coco.images:
-        try:
-            image = _listed_image(entry, file, stems)
-        except ValueError as error:
-            report.add('error', file, f'image {entry["id"]}: {error}')
-            continue
-        listed[entry['id']] = image
-        _check_file(root / 'images' / image.name, image.size, sizes, file, report)
+        with report.collect(file, f'image {entry["id"]}: '):
+            image = listed[entry['id']] = _listed_image(entry, file, stems)
+            _check_file(root / 'images' / image.name, image.size, sizes, file, report)
     _check_annotations(coco, listed, file, report)
     by_group: dict[str, list[_ListedImage]] = defaultdict(list)
     for image in listed.values():
@@ -392,17 +390,14 @@ def _check_annotations(
         image = listed.get(annotation['image_id'])
         if image is None:
             continue  # its image is wrong already
-        try:
+        with report.collect(file, ''):
             if 'area' in annotation:
                 area_of(annotation)
             rle = rle_of(annotation, image.size)
-        except ValueError as error:
-            report.add('error', file, str(error))
-            continue
-        _check_pixels(annotation, rle, file, report)
-        if not annotation.get('iscrowd'):
-            image.masks.append(rle)
-            image.categories.add(coco.names[annotation['category_id']])
+            _check_pixels(annotation, rle, file, report)
+            if not annotation.get('iscrowd'):
+                image.masks.append(rle)
+                image.categories.add(coco.names[annotation['category_id']])
 
 
 def _check_pixels(annotation: dict, rle: dict, file: Path, report: DataReport) -> None:
@@ -427,14 +422,15 @@ def _check_instance_group(
         facts.masks = len(images)
         facts.without_object = sum(not image.masks for image in images)
         facts.object_share = float(np.mean([_object_share(image) for image in images]))
-    present = set().union(*(image.categories for image in images))
-    if len(present) > 1 and group not in present:
-        report.add('warning', file, f'the group {group!r} has instances of {sorted(present)}')
+    present: set[str] = set()
     for image in images:
+        present |= image.categories
         if not image.masks:
             report.add('warning', file, f'{image.name} has no instance')
         elif len({mask['counts'] for mask in image.masks}) < len(image.masks):
             report.add('warning', file, f'{image.name} has the same instance twice')
+    if len(present) > 1 and group not in present:
+        report.add('warning', file, f'the group {group!r} has instances of {sorted(present)}')
 
 
 def _object_share(image: _ListedImage) -> float:
@@ -445,19 +441,11 @@ def _object_share(image: _ListedImage) -> float:
 
 def format_report(report: DataReport, width: int = 120) -> str:
     """The report as text: a table of the groups, then the problems, errors first."""
-    rows = [_row(name, facts) for name, facts in report.groups.items()]
-    instances = sum(facts.instances for facts in report.groups.values())
-    hidden = set() if instances else {'instances'}
-    if not any(facts.class_images for facts in report.groups.values()):
-        hidden.add(_CLASS_COLUMN)
-    table = Table(title=report.root)
-    for name in _row('', GroupFacts()):
-        if name not in hidden:
-            table.add_column(name, justify='left' if name == 'group' else 'right')
-    for row in rows:
-        table.add_row(*(text for name, text in row.items() if name not in hidden))
+    console = Console(width=width, file=StringIO(), highlight=False)
+    console.print(_table_of(report))
     images = sum(facts.images for facts in report.groups.values())
-    found = f'{len(rows)} groups, {images} images'
+    instances = sum(facts.instances for facts in report.groups.values())
+    found = f'{len(report.groups)} groups, {images} images'
     lines = [f'{found}, {instances} instances' if instances else found]
     for convention, count in sorted(report.mask_values.items()):
         lines.append(f'{count} masks: {convention}')
@@ -465,10 +453,22 @@ def format_report(report: DataReport, width: int = 120) -> str:
         lines.append(f'{problem.severity}: {problem.path} {problem.message}')
     warnings = len(report.problems) - len(report.errors)
     lines.append(f'{len(report.errors)} errors, {warnings} warnings')
-    console = Console(width=width, file=StringIO(), highlight=False)
-    console.print(table)
     console.print('\n'.join(lines), markup=False, soft_wrap=True)
     return console.file.getvalue()
+
+
+def _table_of(report: DataReport) -> Table:
+    table = Table(title=report.root)
+    titles = list(_row('', GroupFacts()))
+    if not any(facts.instances for facts in report.groups.values()):
+        titles.remove('instances')
+    if not any(facts.class_images for facts in report.groups.values()):
+        titles.remove(_CLASS_COLUMN)
+    for title in titles:
+        table.add_column(title, justify='left' if title == 'group' else 'right')
+    for name, facts in report.groups.items():
+        table.add_row(*map(_row(name, facts).get, titles))
+    return table
 
 
 def _row(name: str, facts: GroupFacts) -> dict[str, str]:
