@@ -49,25 +49,21 @@ class CoSegDataset(BaseDataset):
         groups: names of the groups to use, in this order; None for all.
         exclude_groups: names of groups to leave out.
         pipeline: transforms of group records.
-        metainfo: may give ``classes``, the names that category numbers stand for; without it they
-            are the sorted names of the groups used. A group whose name is not among the classes
-            has no category number.
+        metainfo: may give ``classes``, the names that category numbers stand for; by default the
+            sorted names of the groups used. A group with another name has no category number.
         missing_masks: ``'error'`` names the images without a mask; ``'keep'`` uses them without
-            ground truth; ``'auto'`` keeps them in test mode if the set has no folder of masks at
-            all, and is an error otherwise.
+            ground truth; ``'auto'`` keeps them in test mode if there is no folder of masks at all.
         fold: (index, count): use only every ``count``-th image of each group, from number
-            ``index`` on. (0, 2) and (1, 2) are halves that share no image, so that the classes of
-            a test can be seen in training while its images are not. None for all images.
+            ``index`` on. (0, 2) and (1, 2) are halves that share no image, so that training can
+            see the classes of a test but not its images. None for all images.
         seed: of everything random about the items that ``EpisodeSampler`` draws; None for the
-            sampler's, which is that of the run.
+            sampler's.
         test_mode, lazy_init, indices, serialize_data, max_refetch: as in mmengine.
 
     Raises:
         FileNotFoundError: if the folder or one of its parts is not there, with what is expected.
-        MMCosegError: if ``groups``, ``exclude_groups`` or the classes are no list.
-        MMCosegError: if a subclass gives records that lack something.
-        MMCosegError: for unknown groups, names that come twice or none at all, an empty group, two
-            images of one stem, missing masks, a fold that is none or leaves a group empty.
+        MMCosegError: for unknown or repeated names of groups, an empty group, two images of one
+            stem, missing masks, a wrong fold, or records of a subclass that lack something.
     """
 
     METAINFO: dict = dict()
@@ -139,8 +135,7 @@ class CoSegDataset(BaseDataset):
         """Number the categories by these names from now on.
 
         Raises:
-            MMCosegError: if groups were taken out after the data set was read, which it would not
-                know any more.
+            MMCosegError: if groups were taken out by ``get_subset_``, which reading would undo.
         """
         classes = tuple(classes)
         before = tuple(self._metainfo.get('classes', ()))
@@ -195,10 +190,7 @@ class CoSegDataset(BaseDataset):
         return self.missing_masks == 'keep'
 
     def filter_data(self) -> list[dict]:
-        """The group records with the images of the fold only; they are checked first.
-
-        See :func:`check_records`.
-        """
+        """The group records, checked by :func:`check_records`, with the images of the fold only."""
         check_records(self.data_list, type(self).__name__)
         if self.fold is None:
             return self.data_list
@@ -299,7 +291,7 @@ def image_files(folder: Path) -> list[Path]:
 
 
 def group_names(option: str, names: Sequence[str], chosen: bool = True) -> list[str]:
-    """The names that a user gave for groups, checked.
+    """The names that a user gave for groups, as a list.
 
     Args:
         option: what they were given for, for messages.
@@ -307,8 +299,7 @@ def group_names(option: str, names: Sequence[str], chosen: bool = True) -> list[
         chosen: they are the groups to use: there must be some, and none twice.
 
     Raises:
-        MMCosegError: if they are a single text, or anything else than a list of texts.
-        MMCosegError: if there are none, or one comes twice, where that matters.
+        MMCosegError: if they are no list of texts, or not as ``chosen`` says.
     """
     if isinstance(names, str):
         raise MMCosegError(f'{option} must be a list of names, got {names!r}; give [{names!r}]')
@@ -333,9 +324,7 @@ def select_groups(
     """The groups to use, in the order asked for, or else as they come.
 
     Raises:
-        MMCosegError: as :func:`group_names`.
-        MMCosegError: if one asked for or excluded is not there, with those that are; or if none is
-            left.
+        MMCosegError: as :func:`group_names`; for a name that is not there; if no group is left.
     """
     wanted = available if groups is None else group_names('groups', groups)
     unknown = sorted({*wanted, *exclude_groups}.difference(available))

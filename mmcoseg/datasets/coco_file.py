@@ -204,16 +204,13 @@ def refuse_moved_polygons(
 ) -> None:
     """Refuse polygons that were drawn on an image of another size.
 
-    They would lie beside their objects, without a word; an RLE tells its size itself. Images are
-    of another size where they were scaled or turned after they were annotated.
+    This happens where images were scaled or turned after they were annotated. The polygons would
+    silently lie beside their objects; an RLE tells its size itself.
 
     Args:
         shapes: any ``segmentation``.
         listed: height and width of the image that they are of; None where they are not known.
         size: height and width of the image that they are to be drawn on.
-
-    Raises:
-        MMCosegError: if there are such polygons.
     """
     moved = listed is not None and listed != size
     if moved and any(isinstance(shape, list) for shape in shapes):

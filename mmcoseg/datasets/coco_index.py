@@ -120,8 +120,8 @@ def open_index(file: str | Path, who: str = '', hint: str = '') -> CocoIndex:
     """The index of a file of COCO instances, made where there is none yet.
 
     It lies in a folder ``.mmcoseg_index`` beside the file or, where that cannot be written, in the
-    user's folder of caches or that of temporary files, which a message says. It holds for as long
-    as the file keeps its size and its time of change. One process makes it, others wait.
+    user's folder of caches or that of temporary files, which a message says. It is valid as long
+    as the file keeps its size and modification time. One process makes it, others wait.
 
     Args:
         file: its path.
@@ -129,8 +129,8 @@ def open_index(file: str | Path, who: str = '', hint: str = '') -> CocoIndex:
 
     Raises:
         FileNotFoundError: if it is not there.
-        MMCosegError: if it is no file of COCO instances, one of its entries is not sound, or an
-            annotation has no ``area``.
+        MMCosegError: if an entry is not sound or has no ``area``, or it is no file of COCO
+            instances.
     """
     file = Path(file)
     try:

@@ -16,17 +16,16 @@ __all__ = ['COCOSEGDataset']
 class COCOSEGDataset(CoSegDataset):
     """SSNM's training set, made of COCO 2017 instances on the fly.
 
-    A category's group are the images with a non-crowd instance of it above ``min_area``;
-    categories with fewer than ``min_images`` such images are left out (78 stay with COCO 2017's
+    A category's group has the images with a non-crowd instance of it above ``min_area``;
+    categories with fewer than ``min_images`` such images are left out (78 stay of COCO 2017's
     training images). The co-categories of a drawn group are all categories that have such an
-    instance in every one of its images. Its masks are the union of all that is annotated of those
-    categories, small instances and crowds as well, drawn by ``LoadCoSegMask``; a crowd is one
-    instance there.
+    instance in each of its images. Its masks are the union of all annotations of those categories,
+    also small ones and crowds; ``LoadCoSegMask`` draws them, a crowd as one instance.
 
-    The annotations are in files that all processes share (:func:`open_index`), made at the first
-    start, and an image's are read when it is drawn: drawing from the 45,000 images with persons
-    costs what drawing from 100 does. An image with an annotation whose ``segmentation`` cannot be
-    read is left out then, with a warning that names the annotation.
+    All processes share the annotations in files (:func:`open_index`), made at the first start, and
+    an image's are read when it is drawn: drawing from the 45,000 images with persons costs what
+    drawing from 100 does. An image with an unreadable ``segmentation`` is left out then, with a
+    warning that names the annotation.
 
     Args:
         data_root: folder of COCO.

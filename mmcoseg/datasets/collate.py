@@ -11,8 +11,8 @@ __all__ = ['group_collate']
 def group_collate(batch: list[dict]) -> dict:
     """Put groups of any size into one batch, one list entry a group.
 
-    mmengine's ``pseudo_collate`` transposes the image lists of groups of equal size and fails on
-    unequal ones; nothing is stacked here, stacking is ``GroupDataPreprocessor``'s business.
+    mmengine's ``pseudo_collate`` would transpose the image lists. Nothing is stacked here:
+    ``GroupDataPreprocessor`` does that.
 
     Args:
         batch: items of a data set, each ``dict(inputs=list[Tensor (3, H, W)],

@@ -181,11 +181,10 @@ def read_image(path: str | Path) -> np.ndarray:
 def from_pil(image: Image.Image) -> np.ndarray:
     """A Pillow image of any kind as 8-bit color, upright.
 
-    Gray becomes three equal channels, a palette its colors, CMYK is converted; 16-bit values are
-    scaled (divided by 257), not cut off; so are floats, where they lie within [0, 1] from there,
-    and values outside of 0..65535 from their own range; transparency is laid over white; a
-    rotation noted in the EXIF data is carried out; of an animation the current (first) frame is
-    taken.
+    Gray becomes three equal channels, palettes and CMYK are converted. 16-bit values are divided
+    by 257; floats within [0, 1] are scaled from there, values outside of 0..65535 from their own
+    range. Transparency is laid over white, a rotation noted in the EXIF data is carried out, and an
+    animation gives its current (first) frame.
 
     Returns:
         (H, W, 3) uint8, BGR.
@@ -224,10 +223,10 @@ def _to_255(values: np.ndarray) -> np.ndarray:
 def read_mask(path: str | Path) -> np.ndarray:
     """Read a mask's values as they stand in the file.
 
-    Palette images give their indices; color images must be gray in all pixels; 1-bit images give
-    0 and 1; EXIF rotations are ignored. Transparency is ignored, too, unless it is all that there
-    is: where all opaque pixels have one color, these are the object, with the color's value if it
-    is gray and not black, and 255 otherwise, and the transparent ones are 0.
+    Palette images give their indices, 1-bit images 0 and 1; color images must be gray in all
+    pixels. EXIF rotations are ignored. Transparency counts only where all opaque pixels have one
+    color: they are the object then, with that color's value if it is gray and not black and 255
+    otherwise, and transparent pixels are 0.
 
     Returns:
         (H, W) uint8.
@@ -283,16 +282,14 @@ def _mask_in_alpha(values: np.ndarray) -> np.ndarray | None:
 def image_of(sample: CoSegDataSample) -> np.ndarray:
     """The original image that a sample stands for.
 
-    Looked for in the sample's metainfo, in this order: ``ori_img``, the image itself where it came
-    as an array; ``render``, which draws it again (``SyntheticCoSegDataset``); ``img_path``, its
-    file.
+    Looks in the sample's metainfo, in this order, for ``ori_img``, the image as an array;
+    ``render``, which draws it again (``SyntheticCoSegDataset``); and ``img_path``, its file.
 
     Returns:
-        (H, W, 3) uint8 BGR, upright. Not to be written into: it may be the sample's own array.
+        (H, W, 3) uint8 BGR, upright. Do not write into it: it may be the sample's own array.
 
     Raises:
-        MMCosegError: if the sample names no image.
-        MMCosegError: if ``ori_img`` is no such array.
+        MMCosegError: if the sample names no image, or ``ori_img`` is no such array.
         FileNotFoundError, BadImageError: as :func:`read_image`.
 
     Example:

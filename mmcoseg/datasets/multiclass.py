@@ -81,19 +81,9 @@ class MultiClassCoSegDataset(CoSegDataset):
             is not among them has no category numbers.
 
     Raises:
-        MMCosegError: as ``CoSegDataset``; for a group whose classes are not each named once; for a
-            ``classes.json`` that is not of this form; for ``class_names`` of groups that are not
-            there.
-        TypeError, FileNotFoundError: as ``CoSegDataset``.
-
-    Example:
-        >>> dataset = MultiClassCoSegDataset(
-        ...     'data/voc_multiclass', groups=['sofa+dog', 'car+dog+person']
-        ... )  # doctest: +SKIP
-        >>> dataset.metainfo['classes']  # doctest: +SKIP
-        ('car', 'dog', 'person', 'sofa')
-        >>> dataset.get_data_info(0)['label_ids']  # doctest: +SKIP
-        (3, 1)
+        MMCosegError: for a group with classes that are not each named once, a ``classes.json`` of
+            another form, ``class_names`` of groups that are not there; and as ``CoSegDataset``.
+        FileNotFoundError: as ``CoSegDataset``.
     """
 
     HINT = (

@@ -16,7 +16,6 @@ __all__ = [
     'VOC_CLASSES',
     'converter_parser',
     'copy_file',
-    'existing_folder',
     'folder_with',
     'print_counts',
     'run_command',
@@ -56,10 +55,16 @@ def converter_parser(
     return parser
 
 
-def run_command(parser: argparse.ArgumentParser, convert: Callable[[], None]) -> int:
+def run_command(
+    parser: argparse.ArgumentParser,
+    arguments: argparse.Namespace,
+    convert: Callable[[argparse.Namespace], None],
+) -> int:
     """Run a command; it ends with status 1 and a message if the user must mend something."""
     try:
-        convert()
+        if not Path(arguments.source).is_dir():
+            raise FileNotFoundError(f'there is no folder {arguments.source} to convert')
+        convert(arguments)
     except (ValueError, OSError) as error:
         parser.exit(1, f'{parser.prog}: error: {error}\n')
     return 0
@@ -70,18 +75,6 @@ def print_counts(lines: list[tuple[str, int, str]], total: int, where: str) -> N
     width = max(len(name) for name, _, _ in [*lines, ('total', 0, '')])
     for name, count, note in [*lines, ('total', total, f' in {where}')]:
         print(f'{name:>{width}} {count:5d} images{note}')
-
-
-def existing_folder(source: str | Path) -> Path:
-    """The folder to convert.
-
-    Raises:
-        FileNotFoundError: if it is not there.
-    """
-    source = Path(source)
-    if not source.is_dir():
-        raise FileNotFoundError(f'there is no folder {source} to convert')
-    return source
 
 
 def folder_with(root: Path, name: str, what: str) -> Path:
@@ -101,12 +94,7 @@ def folder_with(root: Path, name: str, what: str) -> Path:
 def write_pair(target: Path, group: str, image: Path, mask: np.ndarray, mask_file: Path) -> None:
     """Write an image and its mask, (H, W) uint8, in the canonical layout.
 
-    Args:
-        target: the data set's folder.
-        group: name of the group.
-        image: the published image.
-        mask: values to write.
-        mask_file: where they come from, for messages.
+    ``mask_file`` is where the mask comes from, for messages.
 
     Raises:
         BadImageError: if the image cannot be read, or the mask has another size.

@@ -1,5 +1,6 @@
 """Data sets with one folder of images and one of masks for each group."""
 
+import argparse
 import itertools
 import re
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from rich.progress import track
 from ...errors import MMCosegError
 from ..base import image_files
 from ..image_io import IMAGE_SUFFIXES, BadImageError, read_image, read_mask
-from .common import converter_parser, existing_folder, print_counts, run_command, write_pair
+from .common import converter_parser, print_counts, run_command, write_pair
 
 __all__ = ['Layout', 'convert', 'run_folder_converter']
 
@@ -60,11 +61,9 @@ def convert(
         Number of images of each group.
 
     Raises:
-        FileNotFoundError: if the source is not there.
-        MMCosegError: naming groups that were not found, images without a mask, or a wrong
-            ``rename``.
+        MMCosegError: naming groups without a folder, images without a mask, a wrong ``rename``.
     """
-    source, target = existing_folder(source), Path(target)
+    source, target = Path(source), Path(target)
     found = _find_groups(source, layout, rename or {})
     missing = sorted(set(layout.groups) - set(found))
     if missing:
@@ -207,14 +206,14 @@ def run_folder_converter(
             parser.error(f'--rename takes FOLDER=GROUP with GROUP of {list(layout.groups)}: {pair}')
         rename[folder] = group
 
-    def work() -> None:
+    def work(arguments: argparse.Namespace) -> None:
         counts = convert(arguments.source, arguments.target, layout, rename)
         published = layout.images_per_group
         lines = [(group, n, _unlike(n, published)) for group, n in counts.items()]
         total = sum(counts.values())
         print_counts(lines, total, f'{arguments.target}{_unlike(total, layout.total)}')
 
-    return run_command(parser, work)
+    return run_command(parser, arguments, work)
 
 
 def _unlike(count: int, published: int | None) -> str:

@@ -18,7 +18,7 @@ from ...errors import MMCosegError
 from ...files import relative_path, write_atomically
 from ..image_io import BadImageError, read_image
 from ..instances import PublishedCounts
-from .common import converter_parser, copy_file, existing_folder, run_command
+from .common import converter_parser, copy_file, run_command
 from .sources import SourceImage, is_published_layout, read_published
 
 __all__ = ['run_instance_converter', 'select_images', 'write_instances']
@@ -34,12 +34,9 @@ def select_images(
 ) -> dict[str, list[SourceImage]]:
     """The paper's rules: images with objects of one category only, categories of enough images.
 
-    Args:
-        images: of a source.
-        min_images: categories with fewer images are left out.
-        min_instances: images with fewer instances are left out (2 for COCO).
-        categories: take only these; None for all.
-        exclude_categories: and not these.
+    Images with fewer than ``min_instances`` instances and categories with fewer than ``min_images``
+    images are left out; only ``categories`` are taken (None for all), without
+    ``exclude_categories``.
 
     Returns:
         The images of each category, by name.
@@ -76,8 +73,7 @@ def write_instances(
 
     Raises:
         FileNotFoundError: naming an image that is not there.
-        MMCosegError: naming an image with masks of another size, or a category that cannot be the
-            name of a folder.
+        MMCosegError: naming masks of another size, or a category that no folder can be called.
     """
     for name in groups:
         if name in ('', '.', '..') or '/' in name or '\0' in name:
@@ -166,9 +162,6 @@ def run_instance_converter(
         original: what ``source`` is, where it is not the published layout.
         min_instances, categories, exclude_categories: see :func:`select_images`.
         add_arguments: adds arguments of the program's own.
-
-    Returns:
-        The exit status.
     """
     parser = converter_parser(
         description,
@@ -193,8 +186,8 @@ def run_instance_converter(
     add_arguments(parser)
     arguments = parser.parse_args(argv)
 
-    def work() -> None:
-        if is_published_layout(existing_folder(arguments.source)):
+    def work(arguments: argparse.Namespace) -> None:
+        if is_published_layout(arguments.source):
             groups = select_images(read_published(arguments.source), min_images=1)
         else:
             groups = select_images(
@@ -210,7 +203,7 @@ def run_instance_converter(
             )
         _print(write_instances(arguments.target, groups), published, arguments.target)
 
-    return run_command(parser, work)
+    return run_command(parser, arguments, work)
 
 
 def _print(counts: dict[str, tuple[int, int]], published: PublishedCounts, target: str) -> None:

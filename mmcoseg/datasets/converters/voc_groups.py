@@ -1,5 +1,6 @@
 """Groups of several classes from the class masks of PASCAL VOC."""
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, get_args
@@ -17,7 +18,6 @@ from .common import (
     COCO_VOC_CLASSES,
     VOC_CLASSES,
     converter_parser,
-    existing_folder,
     folder_with,
     print_counts,
     run_command,
@@ -87,22 +87,15 @@ def convert_voc_groups(
 
     Raises:
         FileNotFoundError: if the source or one of its images is not there.
-        MMCosegError: for another value of ``others``, a group that VOC cannot give, a mask (named)
-            that is none of VOC's or of another size than its image, or if no group has enough
-            images.
-        MMCosegError: if ``groups`` is no list of names.
+        MMCosegError: for ``groups`` that VOC cannot give, a mask (named) that is none of VOC's or
+            of another size than its image, or if no group has enough images.
     """
     one_of('others', others, OtherClasses)
     names = voc_groups() if groups is None else group_names('groups', groups)
     values = {name: voc_values(name) for name in names}
-    voc = folder_with(existing_folder(source), 'SegmentationClass', 'the folder that holds VOC2012')
+    voc = folder_with(Path(source), 'SegmentationClass', 'the folder that holds VOC2012')
     files = sorted((voc / 'SegmentationClass').glob('*.png'))
-    members: dict[str, list[Path]] = {name: [] for name in names}
-    for file in track(files, 'reading masks'):
-        shown = _classes_shown(file)
-        for name, wanted in values.items():
-            if shown == set(wanted) or (others != 'leave-out' and shown > set(wanted)):
-                members[name].append(file)
+    members = _members(files, values, others)
     counts = {name: len(found) for name, found in members.items()}
     if max(counts.values()) < min_images:
         raise MMCosegError(
@@ -117,6 +110,20 @@ def convert_voc_groups(
             image = voc / 'JPEGImages' / f'{mask.stem}.jpg'
             write_pair(Path(target), name, image, table[read_mask(mask)], mask)
     return counts
+
+
+def _members(
+    files: list[Path], values: dict[str, tuple[int, ...]], others: OtherClasses
+) -> dict[str, list[Path]]:
+    """The masks that each group takes, by the values of its classes."""
+    members: dict[str, list[Path]] = {name: [] for name in values}
+    for file in track(files, 'reading masks'):
+        shown = _classes_shown(file)
+        for name, wanted in values.items():
+            further = shown.difference(wanted)
+            if shown.issuperset(wanted) and not (further and others == 'leave-out'):
+                members[name].append(file)
+    return members
 
 
 def _classes_shown(file: Path) -> set[int]:
@@ -164,7 +171,7 @@ def run_voc_converter(description: str, argv: Sequence[str] | None = None) -> in
     )
     arguments = parser.parse_args(argv)
 
-    def work() -> None:
+    def work(arguments: argparse.Namespace) -> None:
         lines, total = [], 0
         for name, count in convert_voc_groups(**vars(arguments)).items():
             written = count >= arguments.min_images
@@ -172,4 +179,4 @@ def run_voc_converter(description: str, argv: Sequence[str] | None = None) -> in
             total += count if written else 0
         print_counts(lines, total, arguments.target)
 
-    return run_command(parser, work)
+    return run_command(parser, arguments, work)

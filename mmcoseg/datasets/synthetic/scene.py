@@ -115,10 +115,10 @@ def render_scene(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Paint one picture.
 
-    The result is a function of the arguments alone: nothing is drawn from global generators.
+    The result depends on the arguments alone, not on global generators.
 
     Args:
-        key: non-negative integers that identify the picture; they seed everything random.
+        key: non-negative integers that seed everything random.
         size: height and width.
         objects: what it shows; each may hide a quarter of what is still visible of earlier ones,
             and clutter in front a third; in a crowd they shrink.

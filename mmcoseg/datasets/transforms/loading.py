@@ -210,9 +210,9 @@ def instance_field(number: int) -> str:
 def mask_doubt(present: Collection[int], void: int = VOID) -> str | None:
     """What speaks against guessing the meaning of a mask from its values, and what to do.
 
-    Beside 255, which is the object or void, classes are small numbers. Values in between are edges
-    that were smoothed, or the band of a trimap: taken for classes they would make 255 void, and the
-    object would be lost without a word. A mask of very many values was saved lossily.
+    Beside 255, which is the object or void, classes are small numbers. Values in between are
+    smoothed edges or the band of a trimap: taken for classes they would make 255 void, and the
+    object would be lost. A mask of very many values was saved lossily.
 
     Args:
         present: the values that the mask has.
