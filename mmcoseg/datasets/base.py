@@ -2,7 +2,6 @@
 
 import operator
 import os
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -175,14 +174,15 @@ class CoSegDataset(BaseDataset):
         if not root:
             return [None] * len(files)
         masks = [str(Path(root) / group / f'{file.stem}.png') for file in files]
-        missing = [mask for mask in masks if not os.path.isfile(mask)]
+        present = {mask: os.path.isfile(mask) for mask in masks}
+        missing = [mask for mask in masks if not present[mask]]
         if missing and not self._may_lack_masks(Path(root)):
             raise MMCosegError(
                 f'group {group!r} has {len(missing)} images without a mask: '
                 f'{", ".join(missing[:5])}{", ..." if len(missing) > 5 else ""}; add them, remove '
                 "the images, or set missing_masks='keep' to predict only"
             )
-        return [None if mask in missing else mask for mask in masks]
+        return [mask if present[mask] else None for mask in masks]
 
     def _may_lack_masks(self, root: Path) -> bool:
         if self.missing_masks == 'auto':
@@ -307,10 +307,12 @@ def group_names(option: str, names: Sequence[str], chosen: bool = True) -> list[
         raise MMCosegError(
             f'{option} must be a list of names (texts), got {names!r} ({type(names).__name__})'
         )
-    if chosen and not names:
+    if not chosen:
+        return list(names)
+    if not names:
         raise MMCosegError(f'{option} is empty, which leaves no group; None stands for all groups')
-    twice = sorted(name for name, count in Counter(names).items() if count > 1)
-    if chosen and twice:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
         raise MMCosegError(f'{option} has {twice} more than once; name each group once')
     return list(names)
 

@@ -33,8 +33,6 @@ class COCOSEGDataset(CoSegDataset):
         data_prefix: folder of the images, ``img_path``.
         min_area: in pixels, exclusive.
         min_images: least number of images of a category.
-        max_images: None, or how many images of a category to use at most (the first by id), for
-            trials.
 
     Raises:
         FileNotFoundError: if the annotations are not there.
@@ -53,12 +51,10 @@ class COCOSEGDataset(CoSegDataset):
         data_prefix: dict | None = None,
         min_area: float = 4000,
         min_images: int = 100,
-        max_images: int | None = None,
         **kwargs: Any,
     ) -> None:
         self.min_area = min_area
         self.min_images = min_images
-        self.max_images = max_images
         super().__init__(
             data_root=data_root,
             ann_file=ann_file,
@@ -73,7 +69,7 @@ class COCOSEGDataset(CoSegDataset):
         for number, name in enumerate(index.names):
             images = index.images_with(number, self.min_area)
             if len(images) >= self.min_images:
-                members[name], numbers[name] = images[: self.max_images], number
+                members[name], numbers[name] = images, number
         if not members:
             raise MMCosegError(
                 f'{self.ann_file}: no category has {self.min_images} images with an instance above '

@@ -3,6 +3,7 @@
 import zlib
 from io import BytesIO
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -22,33 +23,53 @@ __all__ = [
     'read_mask',
 ]
 
-_HEIF_SUFFIXES = ('.heic', '.heif', '.hif')
-_AVIF_SUFFIXES = ('.avif',)
+
+class _Photos(NamedTuple):
+    """A format of photographs that only some installations read.
+
+    Attributes:
+        is_read: whether this one does.
+        suffixes: of its files, in lower case.
+        heads: how its files begin after four bytes, whatever they are called.
+        cure: what helps where it is not read.
+    """
+
+    is_read: bool
+    suffixes: tuple[str, ...]
+    heads: tuple[bytes, ...]
+    cure: str
+
+
+_PHOTOS = (
+    _Photos(
+        pillow_reads_heif(),
+        ('.heic', '.heif', '.hif'),
+        (b'ftypheic', b'ftypheix', b'ftypheim', b'ftypheis', b'ftypmif1', b'ftypmsf1'),
+        'is a HEIC photo: `pip install pillow-heif` and it is read',
+    ),
+    _Photos(
+        pillow_reads_avif(),
+        ('.avif',),
+        (b'ftypavif', b'ftypavis'),
+        'is an AVIF image: `pip install --upgrade pillow` (11.3 or later) and it is read',
+    ),
+)
 _RAW_SUFFIXES = tuple(
     '.3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .fff .gpr .iiq .k25 .kdc .mef .mos .mrw .nef .nrw '
     '.orf .pef .raf .raw .rw2 .rwl .sr2 .srf .srw .x3f'.split()
 )
-_HEIF_CURE = 'is a HEIC photo: `pip install pillow-heif` and it is read'
-_AVIF_CURE = 'is an AVIF image: `pip install --upgrade pillow` (11.3 or later) and it is read'
-_JXL_CURE = 'is a JPEG XL image, which is not read: save it as JPEG or PNG'
 _RAW_CURE = "is a camera's raw file, which is not read: develop it to JPEG or TIFF"
 
 #: Suffixes, in lower case, of the files that are taken for images.
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.gif')
 #: Suffixes of photographs that cannot be read here -> what they are, and what helps.
-UNREAD_SUFFIXES = dict.fromkeys(_RAW_SUFFIXES, _RAW_CURE) | {'.jxl': _JXL_CURE}
-if pillow_reads_heif():
-    IMAGE_SUFFIXES += _HEIF_SUFFIXES
-else:
-    UNREAD_SUFFIXES |= dict.fromkeys(_HEIF_SUFFIXES, _HEIF_CURE)
-if pillow_reads_avif():
-    IMAGE_SUFFIXES += _AVIF_SUFFIXES
-else:
-    UNREAD_SUFFIXES |= dict.fromkeys(_AVIF_SUFFIXES, _AVIF_CURE)
-
-#: How files of these kinds begin, after four bytes, whatever they are called.
-_HEIF_HEADS = (b'ftypheic', b'ftypheix', b'ftypheim', b'ftypheis', b'ftypmif1', b'ftypmsf1')
-_AVIF_HEADS = (b'ftypavif', b'ftypavis')
+UNREAD_SUFFIXES = dict.fromkeys(_RAW_SUFFIXES, _RAW_CURE)
+UNREAD_SUFFIXES['.jxl'] = 'is a JPEG XL image, which is not read: save it as JPEG or PNG'
+for _photos in _PHOTOS:
+    if _photos.is_read:
+        IMAGE_SUFFIXES += _photos.suffixes
+    else:
+        UNREAD_SUFFIXES |= dict.fromkeys(_photos.suffixes, _photos.cure)
 
 _PNG_HEAD = b'\x89PNG\r\n\x1a\n'
 #: Modes of images that are converted before their values are a mask -> what to.
@@ -81,32 +102,26 @@ def open_image(path: str | Path, load: bool = False) -> Image.Image:
         raise BadImageError(f'{path} {_RAW_CURE}')
     try:
         return _opened(path, load)
-    except _DamagedError as damage:
-        bare = _bare_png(path)
-        error = damage.__cause__
-    if bare is not None:
-        try:
-            return _opened(bare, load)
-        except _DamagedError as damage:
-            error = damage.__cause__
-    raise _unread(path, error) from error
-
-
-class _DamagedError(Exception):
-    """Pillow cannot read an image."""
-
-
-def _opened(source: str | Path | BytesIO, load: bool) -> Image.Image:
-    try:
-        image = Image.open(source)
-        if load:
-            image.load()
-        return image
     except (FileNotFoundError, Image.DecompressionBombError):
         raise
     # Pillow's readers raise anything on damaged files: struct.error, EOFError, KeyError, ...
     except Exception as error:
-        raise _DamagedError from error
+        bare = _bare_png(path)
+        if bare is None:
+            raise _unread(path, error) from error
+    try:
+        return _opened(bare, load)
+    except Image.DecompressionBombError:
+        raise
+    except Exception as error:
+        raise _unread(path, error) from error
+
+
+def _opened(source: str | Path | BytesIO, load: bool) -> Image.Image:
+    image = Image.open(source)
+    if load:
+        image.load()
+    return image
 
 
 def _bare_png(path: str | Path) -> BytesIO | None:
@@ -151,10 +166,9 @@ def _cure_of(path: str | Path) -> str | None:
             kind = file.read(12)[4:]
     except OSError:
         return None
-    if kind in _HEIF_HEADS and '.heic' in UNREAD_SUFFIXES:
-        return _HEIF_CURE
-    if kind in _AVIF_HEADS and '.avif' in UNREAD_SUFFIXES:
-        return _AVIF_CURE
+    for photos in _PHOTOS:
+        if kind in photos.heads and not photos.is_read:
+            return photos.cure
     return UNREAD_SUFFIXES.get(Path(path).suffix.lower())
 
 
@@ -251,7 +265,7 @@ def read_mask(path: str | Path) -> np.ndarray:
             f'save one value a pixel (0 background, 1 or 255 object, or 1..K object classes){hint}'
         )
     values = values[:, :, 0]
-    if values.dtype != bool and (values.min(initial=0) < 0 or values.max(initial=0) > 255):
+    if values.min(initial=0) < 0 or values.max(initial=0) > 255:
         raise BadImageError(
             f'{path} has mask values from {values.min()} to {values.max()}; masks hold 0..255'
         )

@@ -1,9 +1,8 @@
 """Groups whose images show objects of several classes, told apart by their masks."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ..errors import MMCosegError
 from ..registry import DATASETS
@@ -47,8 +46,7 @@ def _checked(names: Sequence[str], where: str) -> tuple[str, ...]:
     if not names or not all(names) or len(set(names)) < len(names):
         raise MMCosegError(
             f'{where} must name each class of the masks once, in the order of the mask values '
-            f'1, 2, ..., got {names}; rename it, or give the names with class_names or in '
-            f'{CLASSES_FILE}'
+            f'1, 2, ..., got {names}; rename it, or give the names in {CLASSES_FILE}'
         )
     return tuple(names)
 
@@ -65,24 +63,23 @@ class MultiClassCoSegDataset(CoSegDataset):
             classes.json              optional: {"<group>": ["<class 1>", "<class 2>", ...]}
 
     A group's name ``a+b`` names its classes in the order of the mask values, ``a`` is 1; groups
-    with other names have theirs in ``class_names`` or in ``classes.json``. One without ``+`` is of
-    a single class. ``label_ids`` of a group record are the numbers of all its classes, in the order
-    of the mask values, and ``num_classes`` is K, also where ``label_ids`` is empty. Image records
-    have the same ``label_ids``, since only the masks tell which image lacks a class.
-    ``metainfo['classes']`` are all names, sorted, each once.
+    with other names have theirs in ``classes.json``. One without ``+`` is of a single class.
+    ``label_ids`` of a group record are the numbers of all its classes, in the order of the mask
+    values, and ``num_classes`` is K, also where ``label_ids`` is empty. Image records have the same
+    ``label_ids``, since only the masks tell which image lacks a class. ``metainfo['classes']`` are
+    all names, sorted, each once.
 
     In pipelines masks are loaded with ``LoadCoSegMask(binary=False, values='label')``, which keeps
     the classes apart.
 
     Args:
         data_root: folder of the data set.
-        class_names: names of the classes of groups, by group; goes before ``classes.json``.
         **kwargs: as in ``CoSegDataset``. With ``metainfo['classes']``, a group of which one class
             is not among them has no category numbers.
 
     Raises:
-        MMCosegError: for a group with classes that are not each named once, a ``classes.json`` of
-            another form, ``class_names`` of groups that are not there; and as ``CoSegDataset``.
+        MMCosegError: for a group with classes that are not each named once, or a ``classes.json``
+            of another form; and as ``CoSegDataset``.
         FileNotFoundError: as ``CoSegDataset``.
     """
 
@@ -93,32 +90,13 @@ class MultiClassCoSegDataset(CoSegDataset):
 
     BY_CATEGORY = False
 
-    def __init__(
-        self,
-        data_root: str | None = '',
-        class_names: Mapping[str, Sequence[str]] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        self.class_names = {
-            group: _checked(names, f'class_names[{group!r}]')
-            for group, names in (class_names or {}).items()
-        }
-        self._names_in_file: dict[str, tuple[str, ...]] = {}
-        super().__init__(data_root, **kwargs)
-
     def _select(self, available: list[str], where: Path) -> list[str]:
-        unknown = sorted(set(self.class_names) - set(available))
-        if unknown:
-            raise MMCosegError(
-                f'class_names names the classes of {unknown}, but {where} has {available}'
-            )
         self._names_in_file = read_class_names(Path(self.data_root or '') / CLASSES_FILE)
         return super()._select(available, where)
 
     def classes_of(self, group: str) -> tuple[str, ...]:
         """Names of a group's classes, in the order of the mask values 1..K."""
-        named = {**self._names_in_file, **self.class_names}
-        return named[group] if group in named else classes_in_name(group)
+        return self._names_in_file.get(group) or classes_in_name(group)
 
     def _set_classes(self, names: Sequence[str]) -> None:
         classes = {name for group in names for name in self.classes_of(group)}
