@@ -43,10 +43,10 @@ class CocoFile(NamedTuple):
 
     Attributes:
         images: entries with an ``id`` of their own and a ``file_name``.
-        annotations: entries whose ``image_id`` is that of an image and whose ``category_id`` is in
-            ``names``. All have an ``id``, if only their place in the file, as ``[3]``. Nothing is
-            known of their ``segmentation``; see :func:`mmcoseg.structures.rle.as_rle`.
-        names: of the categories, by their ids. Several may have one name, and are one then.
+        annotations: entries with the ``image_id`` of an image and a ``category_id`` of ``names``.
+            All have an ``id``, if only their place in the file, as ``[3]``. Their ``segmentation``
+            is not checked; see :func:`mmcoseg.structures.rle.as_rle`.
+        names: of the categories, by their ids; categories of one name are one.
     """
 
     images: list[dict]
@@ -69,8 +69,8 @@ def read_coco(
     Args:
         file: its path.
         who, hint: before and after the message if it is not there.
-        report: is told everything that is wrong with single entries, which are left out then; by
-            default the first such error is raised, and warnings are given.
+        report: is told all that is wrong with single entries, which are left out then; by default
+            the first error is raised, and warnings are given.
 
     Raises:
         FileNotFoundError: if it is not there.

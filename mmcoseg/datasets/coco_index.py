@@ -55,12 +55,11 @@ class CocoIndex:
     Args:
         arrays: ``files`` and ``shapes``, uint8: names of the images' files, and name and
             segmentation of annotations as json, one after the other; ``file_ends`` and
-            ``shape_ends``, int64, where they end. Of annotations, sorted by image, ``categories``
-            int32, ``areas`` float64 and ``crowds`` bool; ``annotation_ends`` int64, where those of
-            an image end. ``sizes`` (n, 2) int64: height and width of the images, 0 where the file
-            does not say.
+            ``shape_ends``, int64: where they end. Of annotations, sorted by image, ``categories``
+            int32, ``areas`` float64, ``crowds`` bool; ``annotation_ends`` int64: where those of an
+            image end. ``sizes`` (n, 2) int64: height and width of images, 0 where unknown.
         names: of the categories, each once, in the order of the file.
-        folder: where the arrays are files. Then this is all that is pickled.
+        folder: where the arrays are files; then only this is pickled.
     """
 
     def __init__(

@@ -86,8 +86,8 @@ class BadImageError(MMCosegError):
 def open_image(path: str | Path, load: bool = False) -> Image.Image:
     """Open an image file as ``PIL.Image.open`` does.
 
-    A PNG whose pixels are sound is opened even if what stands beside them (texts, dates, color
-    profiles) is damaged or absurdly large, as browsers do.
+    As browsers do, it opens a PNG with sound pixels even if what stands beside them (texts, dates,
+    color profiles) is damaged or absurdly large.
 
     Args:
         path: of the file.
@@ -125,10 +125,10 @@ def _opened(source: str | Path | BytesIO, load: bool) -> Image.Image:
 
 
 def _bare_png(path: str | Path) -> BytesIO | None:
-    """A PNG without the chunks that say nothing of its pixels; None for other files.
+    """A PNG without the chunks that do not concern its pixels; None for other files.
 
-    Transparency and EXIF data, which may hold a rotation, stay where their checksum is right.
-    What is left out is not read, however large it is.
+    Transparency and EXIF data, which may hold a rotation, stay if their checksum is right. What is
+    left out is not read, however large it is.
     """
     try:
         with open(path, 'rb') as file:

@@ -43,24 +43,22 @@ class InstanceCoSegDataset(CoSegDataset):
             images/<group>/*.jpg
             instances.json        COCO instances; file_name is <group>/<file>
 
-    ``segmentation`` may be RLE or polygons; an image with one that is neither is left out when it
-    is loaded, with a warning that names the annotation. Annotations with ``iscrowd`` are void:
-    where no instance lies on them, nothing is scored. ``mmcoseg check-data`` tells what a folder
-    has.
+    ``segmentation`` is RLE or polygons. An image with another one is left out when it is loaded,
+    with a warning that names the annotation. Annotations with ``iscrowd`` are void where no
+    instance lies on them. ``mmcoseg check-data`` tells what a folder has.
 
-    A group's category is the one of its name, where it has instances of that; otherwise all
-    categories of its instances. Other categories' instances are not loaded. With
-    ``LoadCoSegMask(with_instances=True)`` samples have ``gt_instances``.
+    A group's category is the one of its name if it has instances of that, or else all categories of
+    its instances; instances of others are not loaded. With ``LoadCoSegMask(with_instances=True)``
+    samples have ``gt_instances``.
 
-    Image entries may have ``saliency_file`` and ``proposals_file``, published results of other
-    methods, as paths from ``data_root``; they are the image records' ``saliency_path`` and
-    ``proposals_path``.
+    Image entries may have ``saliency_file`` and ``proposals_file``, paths from ``data_root`` to
+    published results of other methods: ``saliency_path`` and ``proposals_path`` of image records.
 
     Args:
         data_root: folder of the data set.
         ann_file: below ``data_root``.
-        metainfo: may give ``classes``; without it they are the file's categories, by their ids.
-        data_prefix, groups, exclude_groups, pipeline, seed and others: as in ``CoSegDataset``.
+        metainfo: may give ``classes``; by default the file's categories, by their ids.
+        data_prefix, **kwargs: as in ``CoSegDataset``.
 
     Raises:
         FileNotFoundError: if ``ann_file`` or images are not there.

@@ -140,10 +140,10 @@ def read_class_names(file: Path) -> dict[str, tuple[str, ...]]:
 class MultiClassVOCDataset(NamedDataset, MultiClassCoSegDataset):
     """The thesis' test set: ten groups of about 80 images, two or three classes each (section 4.1).
 
-    Its images are partly from PASCAL VOC 2012, partly from the web; the latter were not published.
-    The converter gives the nine groups whose classes VOC has (all but ball+dog), from VOC alone: so
-    figures on them are not comparable with the published ones. Some of the groups may be missing;
-    for others use ``MultiClassCoSegDataset``.
+    Its images are from PASCAL VOC 2012 and from the web; the latter were not published. The
+    converter makes the nine groups with classes of VOC (all but ball+dog) from VOC alone: figures
+    are not comparable with published ones. Groups may be missing; for others use
+    ``MultiClassCoSegDataset``.
     """
 
     CONVERTER = 'voc_multiclass'

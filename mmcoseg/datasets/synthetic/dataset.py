@@ -59,15 +59,14 @@ class RenderedImage:
 class SyntheticCoSegDataset(CoSegDataset):
     """Groups of rendered images: textured objects among clutter on natural-statistics backgrounds.
 
-    It needs no files, and pipelines treat it as any other set. A category is a parametric shape
-    (animals, vehicles, vessels, plants, tools, abstract outlines, ...) with a texture and colors;
-    the catalogue of categories is endless and the same for every data set. Instances vary in pose,
-    size, proportions, light, color and occlusion. So training on ``category_offset=0`` and
-    testing on ``category_offset=100`` tests on categories never seen, and a group is known only by
-    what recurs in it: the same category is the object of one group and a distractor in others.
+    A category is a parametric shape (animals, vehicles, vessels, plants, tools, abstract outlines,
+    ...) with a texture and colors; the catalogue of categories is endless and the same for every
+    data set. Instances vary in pose, size, proportions, light, color and occlusion. A group is
+    known only by what recurs in it: a category is the object of one group and a distractor in
+    others. Training with ``category_offset=0`` and testing with ``category_offset=100`` tests on
+    unseen categories.
 
-    An image is a function of (seed, split, group, number of the image) and of the options below
-    alone: neither what was rendered before nor which process renders it matters.
+    An image is a function of (seed, split, group, number of the image) and the options below alone.
 
     Args:
         num_categories: number of categories, and of groups.

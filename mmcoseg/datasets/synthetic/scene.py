@@ -20,18 +20,18 @@ _CATEGORY_STREAM = 0xC05E6
 
 @dataclass(frozen=True)
 class Category:
-    """What all instances of a category share. ``category(index)`` makes one.
+    """What all instances of a category share; ``category(index)`` makes one.
 
-    Neighboring numbers never share a family of shapes or textures, nor a hue, so that a data set
+    Neighboring numbers share neither a family of shapes or textures nor a hue, so that a data set
     of a few categories is varied; far apart, families return with other proportions.
 
     Attributes:
         index: number in the endless catalogue; it alone determines the category.
         shape: key of ``SHAPES``.
         texture: key of ``TEXTURES``.
-        colors: (hue, saturation, value) in [0, 1] of the two colors of the pattern for each of
-            the three color slots of parts.
-        any_hue: instances have any hue, as cars have; shape and texture must do.
+        colors: for each of the three color slots of parts, the two colors of the pattern as (hue,
+            saturation, value) in [0, 1].
+        any_hue: instances have any hue, as cars have.
     """
 
     index: int

@@ -1,9 +1,9 @@
 """Parametric shape families: outlines and objects put together from parts.
 
-A family is a function of two generators. ``c`` is the category's: it is in the same state for
-every instance, and fixes proportions and which parts there are. ``v`` is the instance's: it moves
-limbs and wobbles outlines. The result is a list of parts, painted in order; x points right, y down,
-and any scale will do, since :func:`make_shape` normalizes.
+A family is a function of two generators. ``c`` is the category's: it starts alike for every
+instance, and fixes proportions and which parts there are. ``v`` is the instance's: it moves limbs
+and wobbles outlines. The result is a list of parts, painted in order; x points right, y down, and
+:func:`make_shape` normalizes the scale.
 """
 
 from collections.abc import Callable
@@ -443,8 +443,8 @@ def make_shape(
 
     Returns:
         The parts in the order of painting, centered; the geometric mean of the half sides of their
-        bounding box is 1, the longer one at most 1.6. And the pose, a (2, 2) matrix, by whose
-        inverse textures are looked up so that they turn with the object.
+        bounding box is 1, the longer one at most 1.6. And the pose, a (2, 2) matrix; its inverse
+        turns textures with the object.
     """
     parts = SHAPES[family](category_rng, instance_rng)
     turn = instance_rng.normal(0, 0.15) if family in UPRIGHT else instance_rng.uniform(0, 2 * np.pi)

@@ -34,9 +34,8 @@ MAX_CLASS_BESIDE_255 = 50
 class LoadCoSegImage(BaseTransform):
     """Read the image of an image record, whatever its format; see :func:`read_image`.
 
-    A record with the key ``render`` is rendered instead (``SyntheticCoSegDataset``), and gets its
-    ``instances`` with the image, so that one pipeline serves files and synthetic groups; one with
-    ``ori_img``, (H, W, 3) uint8 BGR, has its image already.
+    A record with ``ori_img``, (H, W, 3) uint8 BGR, has its image already; one with ``render`` is
+    drawn, and gets its ``instances`` with the image (``SyntheticCoSegDataset``).
 
     Required keys: ``img_path``, ``render`` or ``ori_img``. Added keys: ``img`` (H, W, 3) uint8 BGR,
     ``img_shape``, ``ori_shape`` (H, W), and ``seg_fields`` (empty), ``reduce_zero_label``
@@ -60,13 +59,13 @@ class LoadCoSegImage(BaseTransform):
 class LoadCoSegMask(BaseTransform):
     """Read or draw the mask of an image record.
 
-    A record without a mask file and without ``instances`` stays without ground truth, except that
-    a foreign image (``foreign=True``, see ``MixForeignImages``) has an empty mask.
+    A record without a mask file and without ``instances`` stays without ground truth; a foreign
+    image (``foreign=True``, see ``MixForeignImages``) has an empty mask.
 
     Required keys: ``ori_shape``, and ``seg_map_path`` or ``instances``. Added keys:
-    ``gt_seg_map`` (H, W) uint8 and its name in ``seg_fields``; with instances also
-    ``gt_instance_labels`` (n,) int64 and ``gt_instance_0``, ..., (H, W) uint8 0/1, whose names are
-    in ``seg_fields``, too, so that mmsegmentation's transforms treat them like the mask.
+    ``gt_seg_map`` (H, W) uint8; with instances also ``gt_instance_labels`` (n,) int64 and
+    ``gt_instance_0``, ..., (H, W) uint8 0/1. The names of all maps are added to ``seg_fields``, so
+    that mmsegmentation's transforms treat them alike.
 
     Args:
         values: what the values of mask files mean.
@@ -77,12 +76,11 @@ class LoadCoSegMask(BaseTransform):
             - ``'auto'``: ``'0-255'`` for a file that has no other values than these two,
               ``'label'`` otherwise, unless :func:`mask_doubt` sees that it is neither.
         binary: one object class: all but background and void become 1. False keeps the classes;
-            of instances the k-th of the group's co-categories, in the order of their numbers, is k.
+            instances of the k-th of the group's co-categories, by number, become k.
         void: the value of void pixels in files, 1 to 255; becomes 255.
-        with_instances: also keep the masks of single instances, of records that have
-            ``instances``; a foreign image has none. They become the sample's ``gt_instances``.
-            Crowds (instances with a true ``crowd``) are not among them; where nothing else is,
-            they are void.
+        with_instances: also keep the masks of single instances; they become ``gt_instances`` of the
+            sample. Crowds (a true ``crowd``) are not among them: they are void where no instance
+            lies.
 
     Raises:
         BadImageError: if a mask is unreadable, of another size than its image, or (``'auto'``)
@@ -208,7 +206,7 @@ def instance_field(number: int) -> str:
 
 
 def mask_doubt(present: Collection[int], void: int = VOID) -> str | None:
-    """What speaks against guessing the meaning of a mask from its values, and what to do.
+    """Why the meaning of a mask cannot be guessed from its values, and what to do.
 
     Beside 255, which is the object or void, classes are small numbers. Values in between are
     smoothed edges or the band of a trimap: taken for classes they would make 255 void, and the
@@ -219,7 +217,7 @@ def mask_doubt(present: Collection[int], void: int = VOID) -> str | None:
         void: the value that is known to be void.
 
     Returns:
-        The end of a message that begins with the mask, or None if there is no doubt.
+        The end of a message that begins with the mask; None if there is no doubt.
     """
     between = sorted(set(present) - {0, 255, void})
     smoothed = 255 in present and bool(between) and between[-1] > MAX_CLASS_BESIDE_255
