@@ -208,11 +208,15 @@ def _read(file: Path) -> tuple[dict[str, np.ndarray], list[str], list[str]]:
     names = list(dict.fromkeys(coco.names.values()))
     number_of = {key: names.index(name) for key, name in coco.names.items()}
     annotations = sorted(coco.annotations, key=lambda a: position_of[a['image_id']])
-    owners = [position_of[a['image_id']] for a in annotations]
-    try:
-        areas = [area_of(annotation) for annotation in annotations]
-    except ValueError as error:
-        raise MMCosegError(f'{file}: {error}') from error
+    owners, categories, areas, crowds = [], [], [], []
+    for annotation in annotations:
+        owners.append(position_of[annotation['image_id']])
+        categories.append(number_of[annotation['category_id']])
+        crowds.append(bool(annotation.get('iscrowd')))
+        try:
+            areas.append(area_of(annotation))
+        except ValueError as error:
+            raise MMCosegError(f'{file}: {error}') from error
     shapes, shape_ends = _take_shapes(annotations)
     sizes = [listed_size(image) or (0, 0) for image in images]
     files = [image['file_name'].encode('utf-8', 'surrogatepass') for image in images]
@@ -221,12 +225,10 @@ def _read(file: Path) -> tuple[dict[str, np.ndarray], list[str], list[str]]:
         file_ends=np.cumsum([len(name) for name in files], dtype=np.int64),
         shapes=np.frombuffer(shapes, np.uint8),
         shape_ends=np.array(shape_ends, np.int64),
-        categories=np.array([number_of[a['category_id']] for a in annotations], np.int32),
-        annotation_ends=np.searchsorted(owners, np.arange(len(images)), side='right').astype(
-            np.int64
-        ),
+        categories=np.array(categories, np.int32),
+        annotation_ends=np.searchsorted(owners, np.arange(len(images)), side='right'),
         areas=np.array(areas, np.float64),
-        crowds=np.array([bool(a.get('iscrowd')) for a in annotations], bool),
+        crowds=np.array(crowds, bool),
         sizes=np.array(sizes, np.int64).reshape(-1, 2),
     )
     return arrays, names, notes
