@@ -10,7 +10,8 @@ from scipy.io import savemat
 
 from mmcoseg.config_files import find_config, list_configs
 from mmcoseg.datasets import COCONonVOCDataset, COCOVOCDataset, SOCDataset, VOC12Dataset
-from mmcoseg.datasets.instance_converters import read_published, select_images, write_instances
+from mmcoseg.datasets.converters.instances import select_images, write_instances
+from mmcoseg.datasets.converters.sources import read_published
 from mmcoseg.registry import DATASETS, METRICS, MODELS
 
 SETS = {
@@ -76,7 +77,7 @@ def test_the_release_from_its_files_to_the_networks_inputs(tmp_path):
     init_default_scope('mmcoseg')
     write_release(tmp_path / 'release')
     images = select_images(read_published(tmp_path / 'release'), min_images=2)
-    write_instances(tmp_path / 'data', images, progress=False)
+    write_instances(tmp_path / 'data', images)
     cfg = config('vgg16-fc6_published')
     root = str(tmp_path / 'data')
     test = DATASETS.build(dict(cfg.test_dataloader.dataset, data_root=root))[0]

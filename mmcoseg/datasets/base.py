@@ -1,5 +1,7 @@
 """Data sets of groups in the canonical layout."""
 
+import operator
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +16,15 @@ from ..seeding import random_state
 from .image_io import IMAGE_SUFFIXES
 from .records import check_records
 
-__all__ = ['CoSegDataset', 'group_names', 'image_files', 'select_groups']
+__all__ = [
+    'CoSegDataset',
+    'download_hint',
+    'group_names',
+    'image_files',
+    'is_image_name',
+    'select_groups',
+    'visible_folders',
+]
 
 MissingMasks = Literal['auto', 'error', 'keep']
 
@@ -38,25 +48,21 @@ class CoSegDataset(BaseDataset):
         groups: names of the groups to use, in this order; None for all.
         exclude_groups: names of groups to leave out.
         pipeline: transforms of group records.
-        metainfo: may give ``classes``, the names that category numbers stand for; without it they
-            are the sorted names of the groups used. A group whose name is not among the classes
-            has no category number.
+        metainfo: may give ``classes``, the names that category numbers stand for; by default the
+            sorted names of the groups used. A group with another name has no category number.
         missing_masks: ``'error'`` names the images without a mask; ``'keep'`` uses them without
-            ground truth; ``'auto'`` keeps them in test mode if the set has no folder of masks at
-            all, and is an error otherwise.
+            ground truth; ``'auto'`` keeps them in test mode if there is no folder of masks at all.
         fold: (index, count): use only every ``count``-th image of each group, from number
-            ``index`` on. (0, 2) and (1, 2) are halves that share no image, so that the classes of
-            a test can be seen in training while its images are not. None for all images.
+            ``index`` on. (0, 2) and (1, 2) are halves that share no image, so that training can
+            see the classes of a test but not its images. None for all images.
         seed: of everything random about the items that ``EpisodeSampler`` draws; None for the
-            sampler's, which is that of the run.
+            sampler's.
         test_mode, lazy_init, indices, serialize_data, max_refetch: as in mmengine.
 
     Raises:
         FileNotFoundError: if the folder or one of its parts is not there, with what is expected.
-        MMCosegError: if ``groups``, ``exclude_groups`` or the classes are no list.
-        MMCosegError: if a subclass gives records that lack something.
-        MMCosegError: for unknown groups, names that come twice or none at all, an empty group, two
-            images of one stem, missing masks, a fold that is none or leaves a group empty.
+        MMCosegError: for unknown or repeated names of groups, an empty group, two images of one
+            stem, missing masks, a wrong fold, or records of a subclass that lack something.
     """
 
     METAINFO: dict = dict()
@@ -112,11 +118,7 @@ class CoSegDataset(BaseDataset):
             raise FileNotFoundError(
                 f'{type(self).__name__}: there is no folder {image_root}. {self.HINT}.'
             )
-        available = sorted(
-            path.name
-            for path in image_root.iterdir()
-            if path.is_dir() and not path.name.startswith('.')
-        )
+        available = [folder.name for folder in visible_folders(image_root)]
         names = self._select(available, image_root)
         self._set_classes(names)
         return [self._group_record(name, image_root / name) for name in names]
@@ -132,8 +134,7 @@ class CoSegDataset(BaseDataset):
         """Number the categories by these names from now on.
 
         Raises:
-            MMCosegError: if groups were taken out after the data set was read, which it would not
-                know any more.
+            MMCosegError: if groups were taken out by ``get_subset_``, which reading would undo.
         """
         classes = tuple(classes)
         before = tuple(self._metainfo.get('classes', ()))
@@ -161,50 +162,42 @@ class CoSegDataset(BaseDataset):
                 f'{folder} holds no image ({", ".join(IMAGE_SUFFIXES)}); add some, or leave the '
                 f'group out with exclude_groups=[{group!r}]'
             )
-        masks = self._masks_of(group, files)
         label_ids = self.label_ids_of(group)
-        images = [
-            dict(
-                img_path=str(file),
-                seg_map_path=mask,
-                group=group,
-                stem=file.stem,
-                label_ids=label_ids,
-            )
-            for file, mask in zip(files, masks)
-        ]
+        images = []
+        for file, mask in zip(files, self._masks_of(group, files)):
+            image = dict(img_path=str(file), seg_map_path=mask, group=group, stem=file.stem)
+            images.append(dict(image, label_ids=label_ids))
         return dict(group=group, category=group, label_ids=label_ids, images=images)
 
     def _masks_of(self, group: str, files: list[Path]) -> list[str | None]:
         root = self.data_prefix.get('seg_map_path')
         if not root:
             return [None] * len(files)
-        masks = [Path(root) / group / f'{file.stem}.png' for file in files]
-        present = [mask.is_file() for mask in masks]
-        keep = self.missing_masks == 'keep' or (
-            self.missing_masks == 'auto' and self.test_mode and not Path(root).is_dir()
-        )
-        if not all(present) and not keep:
-            missing = [str(mask) for mask, there in zip(masks, present) if not there]
+        masks = [str(Path(root) / group / f'{file.stem}.png') for file in files]
+        present = {mask: os.path.isfile(mask) for mask in masks}
+        missing = [mask for mask in masks if not present[mask]]
+        if missing and not self._may_lack_masks(Path(root)):
             raise MMCosegError(
                 f'group {group!r} has {len(missing)} images without a mask: '
                 f'{", ".join(missing[:5])}{", ..." if len(missing) > 5 else ""}; add them, remove '
                 "the images, or set missing_masks='keep' to predict only"
             )
-        return [str(mask) if there else None for mask, there in zip(masks, present)]
+        return [mask if present[mask] else None for mask in masks]
+
+    def _may_lack_masks(self, root: Path) -> bool:
+        if self.missing_masks == 'auto':
+            return self.test_mode and not root.is_dir()
+        return self.missing_masks == 'keep'
 
     def filter_data(self) -> list[dict]:
-        """The group records with the images of the fold only; they are checked first.
-
-        See :func:`check_records`.
-        """
+        """The group records, checked by :func:`check_records`, with the images of the fold only."""
         check_records(self.data_list, type(self).__name__)
         if self.fold is None:
             return self.data_list
         index, count = self.fold
         for record in self.data_list:
             chosen = record['images'][index::count]
-            if not len(chosen):
+            if len(chosen) == 0:
                 raise MMCosegError(
                     f'{type(self).__name__}: group {record["group"]!r} has {len(record["images"])} '
                     f'images, none of them in the fold {self.fold}; leave the group out with '
@@ -249,13 +242,34 @@ def checked_fold(fold: Sequence[int]) -> tuple[int, int]:
     Raises:
         MMCosegError: if it is not two integers with 0 <= index < count.
     """
-    integers = isinstance(fold, Sequence) and all(isinstance(n, int) for n in fold)
-    if not integers or len(fold) != 2 or not 0 <= fold[0] < fold[1]:
-        raise MMCosegError(
-            f'fold must be (index, count) with 0 <= index < count, such as (0, 2) for one half of '
-            f'the images; got {fold!r}'
-        )
-    return tuple(fold)
+    try:
+        index, count = map(operator.index, fold)
+        if 0 <= index < count:
+            return index, count
+    except (TypeError, ValueError):
+        pass
+    raise MMCosegError(
+        f'fold must be (index, count) with 0 <= index < count, such as (0, 2) for one half of the '
+        f'images; got {fold!r}'
+    )
+
+
+def download_hint(source: str, converter: str) -> str:
+    """How to get a published set: ``converter`` is a program under tools/dataset_converters."""
+    return (
+        f'Download {source} and run `python tools/dataset_converters/{converter}.py DOWNLOAD '
+        f'data/{converter}`; then set data_root'
+    )
+
+
+def visible_folders(root: Path) -> list[Path]:
+    """The folders in a folder, sorted by name, without hidden ones."""
+    return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith('.'))
+
+
+def is_image_name(path: Path) -> bool:
+    """Whether a file is taken for an image: by its suffix, unless it is hidden."""
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith('.')
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -264,26 +278,20 @@ def image_files(folder: Path) -> list[Path]:
     Raises:
         MMCosegError: if two of them differ only in their suffix, since masks go by the stem.
     """
-    files = sorted(
-        file
-        for file in folder.iterdir()
-        if file.suffix.lower() in IMAGE_SUFFIXES
-        and not file.name.startswith('.')
-        and file.is_file()
-    )
+    files = sorted(file for file in folder.iterdir() if is_image_name(file) and file.is_file())
     by_stem: dict[str, Path] = {}
     for file in files:
-        if file.stem in by_stem:
+        first = by_stem.setdefault(file.stem, file)
+        if first is not file:
             raise MMCosegError(
-                f'{by_stem[file.stem]} and {file} have one stem, so that a mask '
-                f'{file.stem}.png could belong to either; rename one'
+                f'{first} and {file} have one stem, so that a mask {file.stem}.png could belong to '
+                'either; rename one'
             )
-        by_stem[file.stem] = file
     return files
 
 
 def group_names(option: str, names: Sequence[str], chosen: bool = True) -> list[str]:
-    """The names that a user gave for groups, checked.
+    """The names that a user gave for groups, as a list.
 
     Args:
         option: what they were given for, for messages.
@@ -291,8 +299,7 @@ def group_names(option: str, names: Sequence[str], chosen: bool = True) -> list[
         chosen: they are the groups to use: there must be some, and none twice.
 
     Raises:
-        MMCosegError: if they are a single text, or anything else than a list of texts.
-        MMCosegError: if there are none, or one comes twice, where that matters.
+        MMCosegError: if they are no list of texts, or not as ``chosen`` says.
     """
     if isinstance(names, str):
         raise MMCosegError(f'{option} must be a list of names, got {names!r}; give [{names!r}]')
@@ -300,10 +307,12 @@ def group_names(option: str, names: Sequence[str], chosen: bool = True) -> list[
         raise MMCosegError(
             f'{option} must be a list of names (texts), got {names!r} ({type(names).__name__})'
         )
-    if chosen and not names:
+    if not chosen:
+        return list(names)
+    if not names:
         raise MMCosegError(f'{option} is empty, which leaves no group; None stands for all groups')
     twice = sorted({name for name in names if names.count(name) > 1})
-    if chosen and twice:
+    if twice:
         raise MMCosegError(f'{option} has {twice} more than once; name each group once')
     return list(names)
 
@@ -317,17 +326,13 @@ def select_groups(
     """The groups to use, in the order asked for, or else as they come.
 
     Raises:
-        MMCosegError: as :func:`group_names`.
-        MMCosegError: if one asked for or excluded is not there, with those that are; or if none is
-            left.
+        MMCosegError: as :func:`group_names`; for a name that is not there; if no group is left.
     """
-    if groups is not None:
-        groups = group_names('groups', groups)
-    unknown = sorted((set(groups or ()) | set(exclude_groups)) - set(available))
+    wanted = available if groups is None else group_names('groups', groups)
+    unknown = sorted({*wanted, *exclude_groups}.difference(available))
     if unknown:
         raise MMCosegError(f'{where} has no group {unknown}; it has {list(available)}')
-    wanted = available if groups is None else groups
-    names = [name for name in wanted if name not in set(exclude_groups)]
+    names = [name for name in wanted if name not in exclude_groups]
     if not names:
         raise MMCosegError(f'{where} has no group to use (excluded: {list(exclude_groups)})')
     return names

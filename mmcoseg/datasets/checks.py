@@ -2,8 +2,11 @@
 
 import hashlib
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from io import StringIO
 from pathlib import Path
 
@@ -15,14 +18,20 @@ from rich.table import Table
 
 from ..errors import MMCosegError
 from ..structures.rle import polygons_with_area
-from .base import CoSegDataset
+from .base import CoSegDataset, is_image_name, visible_folders
 from .coco_file import CocoFile, area_of, image_size, read_coco, rle_of
-from .image_io import IMAGE_SUFFIXES, read_image, read_mask
+from .image_io import read_image, read_mask
 from .instances import split_file_name
 from .multiclass import CLASSES_FILE, classes_in_name, read_class_names
 from .transforms.loading import mask_doubt
 
 __all__ = ['DataReport', 'Problem', 'check_data', 'format_report']
+
+
+#: Threads that read images.
+_NUM_READERS = 4
+#: Title of the column that is there if masks tell classes apart.
+_CLASS_COLUMN = 'images of class 1, 2, ...'
 
 
 @dataclass(frozen=True, order=True)
@@ -65,356 +74,413 @@ class DataReport:
         """The problems that training or testing would stumble over."""
         return [problem for problem in self.problems if problem.severity == 'error']
 
+    def add(self, severity: str, path: Path, message: str) -> None:
+        """Take down a problem."""
+        self.problems.append(Problem(severity, str(path), message))
 
-def check_data(root: str | Path, num_workers: int = 4, progress: bool = True) -> DataReport:
+    @contextmanager
+    def collect(self, path: Path, before: str = 'cannot be used: ') -> Iterator[None]:
+        """Take down an error in a user's file instead of raising it."""
+        try:
+            yield
+        except (ValueError, OSError) as error:
+            self.add('error', path, f'{before}{error}')
+
+
+def check_data(root: str | Path, progress: bool = True) -> DataReport:
     """Look at every file of a data set in the canonical layout.
 
     Nothing stops the check: everything that is wrong is collected.
 
     Args:
         root: folder with ``images/``, and ``masks/`` or ``instances.json``.
-        num_workers: threads that read.
         progress: show a progress bar.
 
     Raises:
         FileNotFoundError: if there is no folder ``images`` below ``root``.
     """
     root = Path(root)
-    image_root, mask_root = root / 'images', root / 'masks'
-    if not image_root.is_dir():
-        raise FileNotFoundError(f'there is no folder {image_root}. {CoSegDataset.HINT}.')
+    if not (root / 'images').is_dir():
+        raise FileNotFoundError(f'there is no folder {root / "images"}. {CoSegDataset.HINT}.')
     report = DataReport(str(root))
-    say = _Collector(report)
-    listed = root / 'instances.json'
-    if not mask_root.is_dir() and not listed.is_file():
-        say('warning', mask_root, 'there are no masks: the set can be segmented, not scored')
-    digests: dict[str, list[Path]] = defaultdict(list)
-    sizes: dict[Path, tuple[int, int]] = {}
-    folders = []
-    for entry in sorted(image_root.iterdir()):
-        if entry.is_dir() and not entry.name.startswith('.'):
-            folders.append(entry)
-        else:
-            say('warning', entry, 'lies beside the groups and is not used')
-    if not folders:
-        say('error', image_root, 'holds no group')
-    with ThreadPoolExecutor(num_workers) as pool:
+    folders = visible_folders(root / 'images')
+    _check_layout(root, folders, report)
+    pairs: list[_Pair] = []
+    with ThreadPoolExecutor(_NUM_READERS) as pool:
         for folder in track(folders, 'checking', disable=not progress):
-            sizes |= _check_group(folder, mask_root, report, say, digests, pool)
-    _check_classes(root, report, say)
-    if listed.is_file():
-        _check_instances(listed, image_root, sizes, report, say)
-    for files in digests.values():
-        if len(files) > 1:
-            others = ', '.join(str(file) for file in files[1:])
-            say('warning', files[0], f'has the same content as {others}')
-    for entry in sorted(mask_root.iterdir()) if mask_root.is_dir() else ():
-        if entry.is_dir() and not (image_root / entry.name).is_dir():
-            say('error', entry, 'is a folder of masks without a folder of images')
-    labels = sorted(set(report.mask_values) - {'empty', '0/255'})
-    if labels and '0/255' in report.mask_values:
-        say(
-            'warning',
-            mask_root,
-            f'has masks of 0/255 and masks of {", ".join(labels)}: is 255 the object or void? Say '
-            'it with values= in LoadCoSegMask',
-        )
+            found = _read_group(folder, root / 'masks' / folder.name, pool, report)
+            report.groups[folder.name] = _facts_of(found)
+            pairs += found
+    for rule in (_check_pairs, _check_copies, _check_conventions):
+        rule(root, pairs, report)
+    _check_classes(root, report)
+    _check_instances(root, {pair.image: pair.size for pair in pairs if pair.size}, report)
     report.problems.sort()
     return report
 
 
-class _Collector:
-    """Takes down what is wrong."""
+@dataclass
+class _Pair:
+    """What was found out about an image and its mask; nothing of what cannot be read.
 
-    def __init__(self, report: DataReport) -> None:
-        self.report = report
+    Attributes:
+        image, mask: the files.
+        digest: of the image's bytes.
+        size, mask_size: height and width.
+        values: those of the mask's pixels.
+        share: of the mask that is object.
+    """
 
-    def __call__(self, severity: str, path: Path, message: str) -> None:
-        self.report.problems.append(Problem(severity, str(path), message))
+    image: Path
+    mask: Path
+    digest: str = ''
+    size: tuple[int, int] | None = None
+    mask_size: tuple[int, int] | None = None
+    values: set[int] = field(default_factory=set)
+    share: float = 0.0
+
+    @property
+    def convention(self) -> str:
+        """What the values of the mask look like."""
+        if self.values <= {0}:
+            return 'empty'
+        if self.values <= {0, 255}:
+            return '0/255'
+        if self.values <= {0, 1}:
+            return '0/1'
+        return 'classes and void' if 255 in self.values else 'classes'
+
+    @property
+    def doubt(self) -> str | None:
+        """Why the meaning of the mask's values cannot be guessed."""
+        return mask_doubt(self.values)
 
 
-def _check_group(
-    folder: Path,
-    mask_root: Path,
-    report: DataReport,
-    say: _Collector,
-    digests: dict[str, list[Path]],
-    pool: ThreadPoolExecutor,
-) -> dict[Path, tuple[int, int]]:
-    """Look at a group; the sizes (height, width) of its images that can be read."""
+def _check_layout(root: Path, folders: list[Path], report: DataReport) -> None:
+    """Whether the folders of images and masks belong together."""
+    images, masks = root / 'images', root / 'masks'
+    if not masks.is_dir() and not (root / 'instances.json').is_file():
+        report.add('warning', masks, 'there are no masks: the set can be segmented, not scored')
+    for entry in sorted(set(images.iterdir()) - set(folders)):
+        report.add('warning', entry, 'lies beside the groups and is not used')
+    if not folders:
+        report.add('error', images, 'holds no group')
+    for entry in _entries(masks):
+        if entry.is_dir() and not (images / entry.name).is_dir():
+            report.add('error', entry, 'is a folder of masks without a folder of images')
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What is in a folder, sorted by name; nothing if there is no such folder."""
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _read_group(
+    folder: Path, mask_folder: Path, pool: ThreadPoolExecutor, report: DataReport
+) -> list[_Pair]:
+    """Look at the files of a group, and read its images with their masks."""
+    images = _usable_images(folder, report)
+    if not images:
+        report.add('error', folder, 'holds no image')
+        return []
+    if len(images) == 1:
+        report.add('warning', folder, 'has one image: nothing is common to a group of one')
+    pairs = [_Pair(image, mask_folder / f'{stem}.png') for stem, image in images.items()]
+    for file in sorted(set(_entries(mask_folder)).difference(pair.mask for pair in pairs)):
+        report.add('error', file, 'is the mask of no image (masks are <stem>.png)')
+    list(pool.map(partial(_read_pair, report=report), pairs))
+    return pairs
+
+
+def _usable_images(folder: Path, report: DataReport) -> dict[str, Path]:
+    """The images of a group, by their stems."""
     images: dict[str, Path] = {}
     for file in sorted(folder.iterdir()):
         if file.is_symlink() and not file.exists():
-            say('error', file, 'is a link to nothing, or to itself')
-        elif file.suffix.lower() not in IMAGE_SUFFIXES or file.name.startswith('.'):
-            say('warning', file, 'is no image and not used')
+            report.add('error', file, 'is a link to nothing, or to itself')
+        elif not is_image_name(file):
+            report.add('warning', file, 'is no image and not used')
         elif not file.is_file():
-            say('warning', file, 'is no file and not used')
+            report.add('warning', file, 'is no file and not used')
         elif file.stem in images:
-            say('error', file, f'has the stem of {images[file.stem]}: whose is the mask?')
+            report.add('error', file, f'has the stem of {images[file.stem]}: whose is the mask?')
         else:
             images[file.stem] = file
-    mask_folder = mask_root / folder.name
-    facts = report.groups[folder.name] = GroupFacts(images=len(images))
-    if not images:
-        say('error', folder, 'holds no image')
-        return {}
-    if len(images) == 1:
-        say('warning', folder, 'has one image: nothing is common to a group of one')
-    expected = {f'{stem}.png' for stem in images}
-    for file in sorted(mask_folder.iterdir()) if mask_folder.is_dir() else ():
-        if file.name not in expected:
-            say('error', file, 'is the mask of no image (masks are <stem>.png)')
+    return images
 
-    masks = [mask_folder / f'{stem}.png' for stem in images]
-    shares: list[float] = []
-    sizes: dict[Path, tuple[int, int]] = {}
-    counts: Counter[int] = Counter()
-    for file, mask, result in zip(
-        images.values(), masks, pool.map(_read_pair, images.values(), masks)
-    ):
-        digest, size, values, problems = result
-        for severity, path, message in problems:
-            say(severity, path, message)
-        if digest:
-            digests[digest].append(file)
-        if size:
-            sizes[file] = size
-        if values is not None:
-            facts.masks += 1
-            convention, share, classes = values
-            counts.update(classes)
-            report.mask_values[convention] += 1
-            facts.without_object += share == 0
-            shares.append(share)
-        elif mask_root.is_dir() and not mask.is_file():
-            say('error', mask, f'is missing: {file.name} has no mask')
+
+def _read_pair(pair: _Pair, report: DataReport) -> None:
+    """Read an image and its mask; threads may share the report."""
+    with report.collect(pair.image):
+        pair.digest = hashlib.sha256(pair.image.read_bytes()).hexdigest()
+        pair.size = read_image(pair.image).shape[:2]
+    if not pair.mask.is_file():
+        return
+    with report.collect(pair.mask):
+        content = read_mask(pair.mask)
+        pair.mask_size = content.shape
+        pair.values = set(np.unique(content).tolist())
+        objects = [255] if pair.convention == '0/255' else sorted(pair.values - {0, 255})
+        pair.share = float(np.isin(content, objects).mean())
+
+
+def _facts_of(pairs: list[_Pair]) -> GroupFacts:
+    facts = GroupFacts(images=len(pairs))
+    shares = [pair.share for pair in pairs if pair.mask_size]
+    facts.masks = len(shares)
+    facts.without_object = shares.count(0)
+    facts.object_share = float(np.mean(shares or [0]))
+    sizes = [pair.size for pair in pairs if pair.size]
     if sizes:
-        heights, widths = zip(*sizes.values())
-        facts.heights, facts.widths = (min(heights), max(heights)), (min(widths), max(widths))
-    facts.object_share = float(np.mean(shares)) if shares else 0.0
-    if max(counts, default=0) > 1:
-        facts.class_images = {value: counts[value] for value in range(1, max(counts) + 1)}
-    return sizes
+        facts.heights, facts.widths = ((min(sides), max(sides)) for sides in zip(*sizes))
+    counts = Counter()
+    for pair in pairs:
+        if not pair.doubt:
+            counts.update(pair.values - {0, 255})
+    highest = max(counts, default=0)
+    if highest > 1:
+        facts.class_images = {value: counts[value] for value in range(1, highest + 1)}
+    return facts
 
 
-def _check_classes(root: Path, report: DataReport, say: _Collector) -> None:
+def _check_pairs(root: Path, pairs: list[_Pair], report: DataReport) -> None:
+    """Whether images have masks that fit them."""
+    with_masks = (root / 'masks').is_dir()
+    for pair in pairs:
+        if with_masks and not pair.mask.is_file():
+            report.add('error', pair.mask, f'is missing: {pair.image.name} has no mask')
+        if pair.doubt:
+            report.add('error', pair.mask, f'{pair.doubt}, in LoadCoSegMask')
+        if pair.size and pair.mask_size and pair.size != pair.mask_size:
+            message = (
+                f'is {pair.mask_size} (height, width), its image {pair.image.name} {pair.size}'
+            )
+            report.add('error', pair.mask, message)
+
+
+def _check_copies(root: Path, pairs: list[_Pair], report: DataReport) -> None:
+    """Whether two images have the same content."""
+    by_digest: dict[str, list[Path]] = defaultdict(list)
+    for pair in pairs:
+        if pair.digest:
+            by_digest[pair.digest].append(pair.image)
+    for first, *others in by_digest.values():
+        if others:
+            names = ', '.join(map(str, others))
+            report.add('warning', first, f'has the same content as {names}')
+
+
+def _check_conventions(root: Path, pairs: list[_Pair], report: DataReport) -> None:
+    """Whether 255 means the same in all masks."""
+    report.mask_values.update(pair.convention for pair in pairs if pair.mask_size)
+    labels = sorted(set(report.mask_values) - {'empty', '0/255'})
+    if labels and '0/255' in report.mask_values:
+        report.add(
+            'warning',
+            root / 'masks',
+            f'has masks of 0/255 and masks of {", ".join(labels)}: is 255 the object or void? Say '
+            'it with values= in LoadCoSegMask',
+        )
+
+
+def _check_classes(root: Path, report: DataReport) -> None:
     """Whether the values of masks that tell classes apart are those that have a name."""
     file = root / CLASSES_FILE
-    try:
+    listed: dict[str, tuple[str, ...]] = {}
+    with report.collect(file):
         listed = read_class_names(file)
-    except (ValueError, TypeError, OSError) as error:
-        say('error', file, f'cannot be used: {error}')
-        listed = {}
     for group in sorted(set(listed) - set(report.groups)):
-        say('warning', file, f'names the classes of {group!r}, which is no group')
+        report.add('warning', file, f'names the classes of {group!r}, which is no group')
     for group, facts in report.groups.items():
+        folder = root / 'masks' / group
         if not facts.class_images:
             continue
-        folder = root / 'masks' / group
         try:
             names = listed.get(group) or classes_in_name(group)
         except ValueError as error:
-            say('warning', folder, f'tells classes apart, but {error}')
+            report.add('warning', folder, f'tells classes apart, but {error}')
             continue
         highest = max(facts.class_images)
         if highest > len(names):
             message = f'has mask values up to {highest}, but names of {len(names)}: '
             advice = f'rename the group to a+b, or name them in {CLASSES_FILE}'
-            say('warning', folder, f'{message}{", ".join(names)}; {advice}')
+            report.add('warning', folder, f'{message}{", ".join(names)}; {advice}')
         for value, name in enumerate(names, 1):
             if not facts.class_images.get(value):
-                say('warning', folder, f'has no mask with {value}, {name!r}')
+                report.add('warning', folder, f'has no mask with {value}, {name!r}')
 
 
-def _check_instances(
-    file: Path,
-    image_root: Path,
-    sizes: dict[Path, tuple[int, int]],
-    report: DataReport,
-    say: _Collector,
-) -> None:
-    """Look at every entry of ``instances.json``; see ``InstanceCoSegDataset`` for its form."""
-    try:
-        coco = read_coco(file, report=lambda severity, message: say(severity, file, message))
-    except (ValueError, OSError) as error:
-        say('error', file, f'cannot be used: {error}')
+@dataclass
+class _ListedImage:
+    """An image entry of ``instances.json``, and the sound masks and categories of its objects."""
+
+    name: str
+    group: str
+    size: tuple[int, int]
+    masks: list[dict] = field(default_factory=list)
+    categories: set[str] = field(default_factory=set)
+
+
+def _check_instances(root: Path, sizes: dict[Path, tuple[int, int]], report: DataReport) -> None:
+    """Look at every entry of ``instances.json``; see ``InstanceCoSegDataset`` for its form.
+
+    Args:
+        root: folder of the data set.
+        sizes: height and width of the images that can be read.
+        report: is told what is wrong.
+    """
+    file = root / 'instances.json'
+    if not file.is_file():
         return
-    facts_of = report.groups
-    entries: dict[object, dict] = {}
-    seen: dict[tuple[str, str], str] = {}
-    for image in coco.images:
-        try:
-            group, name = split_file_name(image, file)
-            identity = (group, Path(name).stem)
-            if identity in seen:
-                raise MMCosegError(f'{seen[identity]} and {image["file_name"]} have one stem')
-            seen[identity] = image['file_name']
-            path = image_root / group / name
-            if not _is_there(path):
-                say('error', path, f'is missing, but in {file.name}')
-            size = image_size(image)
-            entries[image['id']] = dict(image, size=size, group=group, masks=[], categories=set())
-            if sizes.get(path, size) != size:
-                say('error', path, f'is {sizes[path]} (height, width), in {file.name} {size}')
-        except ValueError as error:
-            say('error', file, f'image {image["id"]}: {error}')
+    try:
+        coco = read_coco(file, report=lambda severity, message: report.add(severity, file, message))
+    except (ValueError, OSError) as error:
+        report.add('error', file, f'cannot be used: {error}')
+        return
+    stems: dict[tuple[str, str], str] = {}
+    listed: dict[object, _ListedImage] = {}
+    for entry in coco.images:
+        with report.collect(file, f'image {entry["id"]}: '):
+            image = listed[entry['id']] = _listed_image(entry, file, stems)
+            _check_file(root / 'images' / image.name, image.size, sizes, file, report)
+    _check_annotations(coco, listed, file, report)
+    by_group: dict[str, list[_ListedImage]] = defaultdict(list)
+    for image in listed.values():
+        by_group[image.group].append(image)
+    for group in sorted(set(by_group) & set(report.groups)):  # others lack all of their images
+        _check_instance_group(group, by_group[group], file, report)
+    for group in report.groups:
+        for path in sorted((root / 'images' / group).iterdir()):
+            if is_image_name(path) and (group, path.stem) not in stems:
+                report.add('warning', path, f'is not in {file.name} and not used')
+
+
+def _listed_image(entry: dict, file: Path, stems: dict[tuple[str, str], str]) -> _ListedImage:
+    group, name = split_file_name(entry, file)
+    identity = (group, Path(name).stem)
+    if identity in stems:
+        raise MMCosegError(f'{stems[identity]} and {entry["file_name"]} have one stem')
+    stems[identity] = entry['file_name']
+    return _ListedImage(entry['file_name'], group, image_size(entry))
+
+
+def _check_file(
+    path: Path, size: tuple[int, int], sizes: dict, file: Path, report: DataReport
+) -> None:
+    """Whether the file of an image entry is there, and of the size that is listed."""
+    try:
+        there = path.is_file()
+    except OSError:  # the name is too long
+        there = False
+    if not there:
+        report.add('error', path, f'is missing, but in {file.name}')
+    if sizes.get(path, size) != size:
+        report.add('error', path, f'is {sizes[path]} (height, width), in {file.name} {size}')
+
+
+def _check_annotations(
+    coco: CocoFile, listed: dict[object, _ListedImage], file: Path, report: DataReport
+) -> None:
+    """Whether all annotations have masks that can be used."""
     ids = Counter(annotation['id'] for annotation in coco.annotations)
     for number, count in ids.items():
         if count > 1:
-            say('warning', file, f'{count} annotations have the id {number!r}')
+            report.add('warning', file, f'{count} annotations have the id {number!r}')
     for annotation in coco.annotations:
-        entry = entries.get(annotation['image_id'])
-        if entry is not None:  # else its image is wrong already
-            _check_annotation(annotation, entry, coco, file, say)
-    by_group: dict[str, list[dict]] = defaultdict(list)
-    for entry in entries.values():
-        by_group[entry['group']].append(entry)
-    for group, members in sorted(by_group.items()):
-        if group not in facts_of:
-            continue  # all its images were missing
-        facts = facts_of[group]
-        shares = [share for share, _ in (_object_share(entry) for entry in members)]
-        facts.instances = sum(len(entry['masks']) for entry in members)
-        if not facts.masks:  # of a folder of masks
-            facts.masks = len(members)
-            facts.without_object = sum(not entry['masks'] for entry in members)
-            facts.object_share = float(np.mean(shares))
-        present = sorted(set().union(*(entry['categories'] for entry in members)))
-        if len(present) > 1 and group not in present:
-            say('warning', file, f'the group {group!r} has instances of {present}')
-        for entry in members:
-            if not entry['masks']:
-                say('warning', file, f'{entry["file_name"]} has no instance')
-            elif _object_share(entry)[1]:
-                say('warning', file, f'{entry["file_name"]} has the same instance twice')
-    for group in sorted(facts_of):
-        listed = {stem for name, stem in seen if name == group}
-        for path in sorted((image_root / group).iterdir()):
-            usable = path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith('.')
-            if usable and path.stem not in listed:
-                say('warning', path, f'is not in {file.name} and not used')
+        image = listed.get(annotation['image_id'])
+        if image is None:
+            continue  # its image is wrong already
+        with report.collect(file, ''):
+            if 'area' in annotation:
+                area_of(annotation)
+            rle = rle_of(annotation, image.size)
+            _check_pixels(annotation, rle, file, report)
+            if not annotation.get('iscrowd'):
+                image.masks.append(rle)
+                image.categories.add(coco.names[annotation['category_id']])
 
 
-def _is_there(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # the name is too long
-        return False
-
-
-def _check_annotation(
-    annotation: dict, entry: dict, coco: CocoFile, file: Path, say: _Collector
-) -> None:
-    try:
-        if 'area' in annotation:
-            area_of(annotation)
-        rle = rle_of(annotation, entry['size'])
-    except ValueError as error:
-        say('error', file, str(error))
-        return
+def _check_pixels(annotation: dict, rle: dict, file: Path, report: DataReport) -> None:
+    """Whether all parts of an annotation cover some of the image."""
     name = f'annotation {annotation["id"]}'
     if isinstance(annotation['segmentation'], list):
         polygons, without_area = polygons_with_area(annotation['segmentation'])
         if without_area:
             parts = f'{without_area} of its {without_area + len(polygons)} polygons'
-            say('warning', file, f'{name}: {parts} have no area and count for nothing')
+            report.add('warning', file, f'{name}: {parts} have no area and count for nothing')
     if not coco_mask.area(rle):
-        say('warning', file, f'{name} has no pixel')
-    if not annotation.get('iscrowd'):
-        entry['masks'].append(rle)
-        entry['categories'].add(coco.names[annotation['category_id']])
+        report.add('warning', file, f'{name} has no pixel')
 
 
-def _object_share(entry: dict) -> tuple[float, bool]:
-    """Share of the image that is object, and whether two of its masks are the same."""
-    masks = entry['masks']
-    if not masks:
-        return 0.0, False
-    area = float(coco_mask.area(coco_mask.merge(masks)))
-    same = len({mask['counts'] for mask in masks}) < len(masks)
-    height, width = entry['size']
-    return area / (height * width), same
+def _check_instance_group(
+    group: str, images: list[_ListedImage], file: Path, report: DataReport
+) -> None:
+    """Count the instances of a group; see whether its images share a category."""
+    facts = report.groups[group]
+    facts.instances = sum(len(image.masks) for image in images)
+    if not facts.masks:  # of a folder of masks
+        facts.masks = len(images)
+        facts.without_object = sum(not image.masks for image in images)
+        facts.object_share = float(np.mean([_object_share(image) for image in images]))
+    present: set[str] = set()
+    for image in images:
+        present |= image.categories
+        if not image.masks:
+            report.add('warning', file, f'{image.name} has no instance')
+        elif len({mask['counts'] for mask in image.masks}) < len(image.masks):
+            report.add('warning', file, f'{image.name} has the same instance twice')
+    if len(present) > 1 and group not in present:
+        report.add('warning', file, f'the group {group!r} has instances of {sorted(present)}')
 
 
-def _read_pair(file: Path, mask: Path):
-    """Digest and size of an image; of its mask convention, object share and classes; problems."""
-    problems: list[tuple[str, Path, str]] = []
-    digest = size = values = None
-    try:
-        digest = hashlib.sha256(file.read_bytes()).hexdigest()
-        size = read_image(file).shape[:2]
-    except (ValueError, OSError) as error:
-        problems.append(('error', file, f'cannot be used: {error}'))
-    if mask.is_file():
-        try:
-            content = read_mask(mask)
-        except (ValueError, OSError) as error:
-            problems.append(('error', mask, f'cannot be used: {error}'))
-        else:
-            present = set(np.unique(content).tolist())
-            convention, objects = _convention(present), present - {0, 255}
-            object_values = [255] if convention == '0/255' else sorted(objects)
-            share = float(np.isin(content, object_values).mean())
-            doubt = mask_doubt(present)
-            values = convention, share, set() if doubt else objects
-            if doubt:
-                problems.append(('error', mask, f'{doubt}, in LoadCoSegMask'))
-            if size and content.shape != size:
-                message = f'is {content.shape} (height, width), its image {file.name} {size}'
-                problems.append(('error', mask, message))
-    return digest, size, values, problems
-
-
-def _convention(present: set[int]) -> str:
-    if present <= {0}:
-        return 'empty'
-    if present <= {0, 255}:
-        return '0/255'
-    if present <= {0, 1}:
-        return '0/1'
-    return 'classes' + (' and void' if 255 in present else '')
+def _object_share(image: _ListedImage) -> float:
+    """Share of the image that is object."""
+    height, width = image.size
+    return float(coco_mask.area(coco_mask.merge(image.masks))) / (height * width)
 
 
 def format_report(report: DataReport, width: int = 120) -> str:
     """The report as text: a table of the groups, then the problems, errors first."""
-    table = Table(title=report.root)
-    with_instances = any(facts.instances for facts in report.groups.values())
-    with_classes = any(facts.class_images for facts in report.groups.values())
-    optional = {'instances': with_instances, 'images of class 1, 2, ...': with_classes}
-    for name in (
-        *('group', 'images', 'images of class 1, 2, ...', 'masks', 'instances'),
-        *('without object', 'object share', 'width', 'height'),
-    ):
-        if optional.get(name, True):
-            table.add_column(name, justify='left' if name == 'group' else 'right')
-    for name, facts in report.groups.items():
-        table.add_row(
-            name,
-            str(facts.images),
-            *([', '.join(map(str, facts.class_images.values())) or '-'] if with_classes else []),
-            str(facts.masks),
-            *([str(facts.instances)] if with_instances else []),
-            str(facts.without_object),
-            f'{100 * facts.object_share:.1f} %' if facts.masks else '-',
-            '{}-{}'.format(*facts.widths),
-            '{}-{}'.format(*facts.heights),
-        )
     console = Console(width=width, file=StringIO(), highlight=False)
-    console.print(table)
+    console.print(_table_of(report))
     images = sum(facts.images for facts in report.groups.values())
     instances = sum(facts.instances for facts in report.groups.values())
-    console.print(
-        f'{len(report.groups)} groups, {images} images'
-        + (f', {instances} instances' if with_instances else ''),
-        markup=False,
-    )
+    found = f'{len(report.groups)} groups, {images} images'
+    lines = [f'{found}, {instances} instances' if instances else found]
     for convention, count in sorted(report.mask_values.items()):
-        console.print(f'{count} masks: {convention}', markup=False)
+        lines.append(f'{count} masks: {convention}')
     for problem in report.problems:
-        console.print(
-            f'{problem.severity}: {problem.path} {problem.message}', markup=False, soft_wrap=True
-        )
+        lines.append(f'{problem.severity}: {problem.path} {problem.message}')
     warnings = len(report.problems) - len(report.errors)
-    console.print(f'{len(report.errors)} errors, {warnings} warnings', markup=False)
+    lines.append(f'{len(report.errors)} errors, {warnings} warnings')
+    console.print('\n'.join(lines), markup=False, soft_wrap=True)
     return console.file.getvalue()
+
+
+def _table_of(report: DataReport) -> Table:
+    table = Table(title=report.root)
+    titles = list(_row('', GroupFacts()))
+    if not any(facts.instances for facts in report.groups.values()):
+        titles.remove('instances')
+    if not any(facts.class_images for facts in report.groups.values()):
+        titles.remove(_CLASS_COLUMN)
+    for title in titles:
+        table.add_column(title, justify='left' if title == 'group' else 'right')
+    for name, facts in report.groups.items():
+        table.add_row(*map(_row(name, facts).get, titles))
+    return table
+
+
+def _row(name: str, facts: GroupFacts) -> dict[str, str]:
+    """What the table says of a group, by the titles of its columns."""
+    return {
+        'group': name,
+        'images': str(facts.images),
+        _CLASS_COLUMN: ', '.join(map(str, facts.class_images.values())) or '-',
+        'masks': str(facts.masks),
+        'instances': str(facts.instances),
+        'without object': str(facts.without_object),
+        'object share': f'{100 * facts.object_share:.1f} %' if facts.masks else '-',
+        'width': '{}-{}'.format(*facts.widths),
+        'height': '{}-{}'.format(*facts.heights),
+    }

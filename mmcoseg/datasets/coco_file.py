@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import MMCosegError
-from ..structures.rle import as_rle
+from ..structures.rle import as_rle, is_number
 
 __all__ = [
     'CocoFile',
@@ -43,15 +43,22 @@ class CocoFile(NamedTuple):
 
     Attributes:
         images: entries with an ``id`` of their own and a ``file_name``.
-        annotations: entries whose ``image_id`` is that of an image and whose ``category_id`` is in
-            ``names``. All have an ``id``, if only their place in the file, as ``[3]``. Nothing is
-            known of their ``segmentation``; see :func:`mmcoseg.structures.rle.as_rle`.
-        names: of the categories, by their ids. Several may have one name, and are one then.
+        annotations: entries with the ``image_id`` of an image and a ``category_id`` of ``names``.
+            All have an ``id``, if only their place in the file, as ``[3]``. Their ``segmentation``
+            is not checked; see :func:`mmcoseg.structures.rle.as_rle`.
+        names: of the categories, by their ids; categories of one name are one.
     """
 
     images: list[dict]
     annotations: list[dict]
     names: dict[Any, str]
+
+    def annotations_by_image(self) -> dict[Any, list[dict]]:
+        """The annotations of each image, by its id; an empty list for an image without any."""
+        found = defaultdict(list)
+        for annotation in self.annotations:
+            found[annotation['image_id']].append(annotation)
+        return found
 
 
 def read_coco(
@@ -62,8 +69,8 @@ def read_coco(
     Args:
         file: its path.
         who, hint: before and after the message if it is not there.
-        report: is told everything that is wrong with single entries, which are left out then; by
-            default the first such error is raised, and warnings are given.
+        report: is told all that is wrong with single entries, which are left out then; by default
+            the first error is raised, and warnings are given.
 
     Raises:
         FileNotFoundError: if it is not there.
@@ -101,28 +108,29 @@ def parse_coco(
     if report is None:
         report = StrictReport(file)
     if not isinstance(content, dict):
-        raise MMCosegError(f'{file} is {_kind(content)}: not a file of COCO instances')
+        raise MMCosegError(f'{file} is {_KINDS[type(content)]}: not a file of COCO instances')
     missing = {'images', 'annotations', 'categories'} - set(content)
     if missing:
         raise MMCosegError(f'{file} has no {sorted(missing)}: it is not a file of COCO instances')
-    listed = dict(image=_entries(content, 'images', report))
-    sound: dict[str, dict] = dict(image=_images(listed['image'], report))
+    entries = dict(image=_entries(content, 'images', report))
+    sound: dict[str, dict] = dict(image=_images(entries['image'], report))
     if with_categories:
-        listed['category'] = _entries(content, 'categories', report)
-        sound['category'] = _names(listed['category'], report)
-    finders = {
-        what: IdFinder(what, (entry['id'] for entry in entries), report)
-        for what, entries in listed.items()
-    }
-    annotations = [
-        annotation
-        for annotation in _entries(content, 'annotations', report)
-        if _is_sound(annotation, finders, report)
-        # Of an image or a category that is wrong itself nothing more is said.
-        and all(annotation[f'{what}_id'] in entries for what, entries in sound.items())
-    ]
+        entries['category'] = _entries(content, 'categories', report)
+        sound['category'] = _names(entries['category'], report)
+    finders = {}
+    for what, listed in entries.items():
+        finders[what] = IdFinder(what, (entry['id'] for entry in listed), report)
+    annotations = []
+    for annotation in _entries(content, 'annotations', report):
+        # Nothing more is said about an image or a category that is wrong itself.
+        if _is_sound(annotation, finders, report) and _is_of(annotation, sound):
+            annotations.append(annotation)
     _say_which_are_boxes(annotations, report)
     return CocoFile(list(sound['image'].values()), annotations, sound.get('category', {}))
+
+
+def _is_of(annotation: dict, sound: dict[str, dict]) -> bool:
+    return all(annotation[f'{what}_id'] in entries for what, entries in sound.items())
 
 
 class IdFinder:
@@ -142,9 +150,9 @@ class IdFinder:
     def __init__(self, what: str, ids: Iterable[Any], report: Report) -> None:
         self.what = what
         self.ids = set(ids)
-        counts = Counter(_number(key) for key in self.ids)
-        self.by_number = {_number(key): key for key in self.ids if counts[_number(key)] == 1}
-        self.by_number.pop(None, None)
+        numbers = [(_number(key), key) for key in self.ids]
+        counts = Counter(number for number, _ in numbers)
+        self.by_number = {n: key for n, key in numbers if n is not None and counts[n] == 1}
         self.report = report
         self.said = False
 
@@ -171,15 +179,16 @@ def image_size(image: dict) -> tuple[int, int]:
     Raises:
         MMCosegError: if it has none, or none that are positive whole numbers.
     """
-    sides = []
-    for key in ('height', 'width'):
-        side = image.get(key)
-        if side is None:
-            raise MMCosegError(f'has no {key!r}')
-        if not _is_number(side) or side != side // 1 or side < 1:
-            raise MMCosegError(f'its {key} is {repr(side)[:40]}, not a positive whole number')
-        sides.append(int(side))
-    return sides[0], sides[1]
+    return _side(image, 'height'), _side(image, 'width')
+
+
+def _side(image: dict, key: str) -> int:
+    side = image.get(key)
+    if side is None:
+        raise MMCosegError(f'has no {key!r}')
+    if not is_number(side) or side != side // 1 or side < 1:
+        raise MMCosegError(f'its {key} is {repr(side)[:40]}, not a positive whole number')
+    return int(side)
 
 
 def listed_size(image: dict) -> tuple[int, int] | None:
@@ -195,20 +204,16 @@ def refuse_moved_polygons(
 ) -> None:
     """Refuse polygons that were drawn on an image of another size.
 
-    They would lie beside their objects, without a word; an RLE tells its size itself. Images are
-    of another size where they were scaled or turned after they were annotated.
+    This happens where images were scaled or turned after they were annotated. The polygons would
+    silently lie beside their objects; an RLE tells its size itself.
 
     Args:
         shapes: any ``segmentation``.
         listed: height and width of the image that they are of; None where they are not known.
         size: height and width of the image that they are to be drawn on.
-
-    Raises:
-        MMCosegError: if there are such polygons.
     """
-    if listed is None or listed == size:
-        return
-    if any(isinstance(shape, list) for shape in shapes):
+    moved = listed is not None and listed != size
+    if moved and any(isinstance(shape, list) for shape in shapes):
         raise MMCosegError(
             f'its polygons are of an image of {listed[0]} x {listed[1]}, it is {size[0]} x '
             f'{size[1]} (height x width, upright)'
@@ -225,7 +230,7 @@ def area_of(annotation: dict) -> float:
     if 'area' not in annotation:
         raise MMCosegError(f"{name} has no key 'area'")
     area = annotation['area']
-    if not _is_number(area) or not abs(area) <= _MAX_AREA:  # nor is NaN
+    if not is_number(area) or not abs(area) <= _MAX_AREA:  # nor is NaN
         raise MMCosegError(f'{name}: its area is {repr(area)[:40]}, not a number of pixels')
     return float(area)
 
@@ -270,12 +275,12 @@ def _entries(content: dict, key: str, report: Report) -> list[dict]:
     """The entries of a list that are objects; each has an ``id``, if only its place."""
     entries = content[key]
     if not isinstance(entries, list):
-        report('error', f'{key} is {_kind(entries)}, not a list')
+        report('error', f'{key} is {_KINDS[type(entries)]}, not a list')
         return []
     sound = []
     for place, entry in enumerate(entries):
         if not isinstance(entry, dict):
-            report('error', f'{key}[{place}] is {_kind(entry)}, not an object')
+            report('error', f'{key}[{place}] is {_KINDS[type(entry)]}, not an object')
             continue
         if key == 'annotations' and entry.get('id') is None:
             entry['id'] = f'[{place}]'
@@ -296,11 +301,11 @@ def _names(categories: list[dict], report: Report) -> dict[Any, str]:
             report('error', f'category {key} is called {names[key]!r} and {name!r}')
     keys_of = defaultdict(list)
     for key, name in names.items():
-        keys_of[name].append(key)
+        keys_of[name].append(str(key))
     for name, keys in keys_of.items():
         if len(keys) > 1:
-            listed = ' and '.join(map(str, keys))
-            report('warning', f'the categories {listed} are called {name!r}, and taken as one')
+            both = ' and '.join(keys)
+            report('warning', f'the categories {both} are called {name!r}, and taken as one')
     return names
 
 
@@ -360,11 +365,7 @@ def _is_sound(annotation: dict, finders: dict[str, IdFinder], report: Report) ->
 def _is_id(key: Any) -> bool:
     if isinstance(key, float):
         return isfinite(key)
-    return isinstance(key, str) or _is_number(key)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(key, str) or is_number(key)
 
 
 def _number(key: Any) -> int | None:
@@ -374,8 +375,6 @@ def _number(key: Any) -> int | None:
     return int(key) if key == key // 1 else None
 
 
-def _kind(value: Any) -> str:
-    """What json calls a value."""
-    kinds = {dict: 'an object', list: 'a list', str: 'text', bool: 'true or false'}
-    kinds |= {int: 'a number', float: 'a number', type(None): 'null'}
-    return kinds[type(value)]
+#: What json calls the values of each type.
+_KINDS = {dict: 'an object', list: 'a list', str: 'text', bool: 'true or false'}
+_KINDS |= {int: 'a number', float: 'a number', type(None): 'null'}

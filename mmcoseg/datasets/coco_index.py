@@ -55,12 +55,11 @@ class CocoIndex:
     Args:
         arrays: ``files`` and ``shapes``, uint8: names of the images' files, and name and
             segmentation of annotations as json, one after the other; ``file_ends`` and
-            ``shape_ends``, int64, where they end. Of annotations, sorted by image, ``categories``
-            int32, ``areas`` float64 and ``crowds`` bool; ``annotation_ends`` int64, where those of
-            an image end. ``sizes`` (n, 2) int64: height and width of the images, 0 where the file
-            does not say.
+            ``shape_ends``, int64: where they end. Of annotations, sorted by image, ``categories``
+            int32, ``areas`` float64, ``crowds`` bool; ``annotation_ends`` int64: where those of an
+            image end. ``sizes`` (n, 2) int64: height and width of images, 0 where unknown.
         names: of the categories, each once, in the order of the file.
-        folder: where the arrays are files. Then this is all that is pickled.
+        folder: where the arrays are files; then only this is pickled.
     """
 
     def __init__(
@@ -120,8 +119,8 @@ def open_index(file: str | Path, who: str = '', hint: str = '') -> CocoIndex:
     """The index of a file of COCO instances, made where there is none yet.
 
     It lies in a folder ``.mmcoseg_index`` beside the file or, where that cannot be written, in the
-    user's folder of caches or that of temporary files, which a message says. It holds for as long
-    as the file keeps its size and its time of change. One process makes it, others wait.
+    user's folder of caches or that of temporary files, which a message says. It is valid as long
+    as the file keeps its size and modification time. One process makes it, others wait.
 
     Args:
         file: its path.
@@ -129,8 +128,8 @@ def open_index(file: str | Path, who: str = '', hint: str = '') -> CocoIndex:
 
     Raises:
         FileNotFoundError: if it is not there.
-        MMCosegError: if it is no file of COCO instances, one of its entries is not sound, or an
-            annotation has no ``area``.
+        MMCosegError: if an entry is not sound or has no ``area``, or it is no file of COCO
+            instances.
     """
     file = Path(file)
     try:
@@ -141,31 +140,25 @@ def open_index(file: str | Path, who: str = '', hint: str = '') -> CocoIndex:
     name = f'{file.name}.{_digest(key)}'
     places = _places(file)
     for place in places:
-        if (place / name).is_dir() and _is_sound(place / name):
+        if _is_sound(place / name):
             return _load(place / name)
     content = None
     refused = []
     for place in places:
         try:
-            lock = _lock(place, file)
+            with _lock(place, file):
+                if not _is_sound(place / name):  # nobody made it while this process waited
+                    content = content or _read(file)
+                    _write(place / name, file, *content)
         except (OSError, NotImplementedError) as error:
             refused.append(f'{place} ({error})')
             continue
-        with lock:
-            folder = place / name
-            if not _is_sound(folder):  # nobody made it while this process waited
-                content = content or _read(file)
-                try:
-                    _write(folder, file, *content)
-                except OSError as error:
-                    refused.append(f'{place} ({error})')
-                    continue
         content = None
         return_freed_memory()
         if refused:
             elsewhere = ', '.join(refused)
             print_log(f'the index of {file} is in {place}, not in {elsewhere}', 'current')
-        return _load(folder)
+        return _load(place / name)
     warnings.warn(
         f'each process keeps the index of {file} in its own memory: there was no place for it in '
         f'{", ".join(refused)}',
@@ -213,22 +206,18 @@ def _read(file: Path) -> tuple[dict[str, np.ndarray], list[str], list[str]]:
     images = sorted(coco.images, key=lambda image: (isinstance(image['id'], str), image['id']))
     position_of = {image['id']: position for position, image in enumerate(images)}
     names = list(dict.fromkeys(coco.names.values()))
-    number_of = {name: number for number, name in enumerate(names)}
-    annotations = coco.annotations
-    owners = np.array([position_of[a['image_id']] for a in annotations], np.int64)
-    order = np.argsort(owners, kind='stable')
-    categories = [number_of[coco.names[a['category_id']]] for a in annotations]
-    try:
-        areas = [area_of(a) for a in annotations]
-    except ValueError as error:
-        raise MMCosegError(f'{file}: {error}') from error
-    crowds = [bool(a.get('iscrowd')) for a in annotations]
-    shapes, shape_ends = bytearray(), []
-    for number in order:
-        annotation = annotations[number]
-        shape = [f'annotation {annotation["id"]}', annotation.pop('segmentation', None)]
-        shapes += json.dumps(shape, separators=(',', ':')).encode()
-        shape_ends.append(len(shapes))
+    number_of = {key: names.index(name) for key, name in coco.names.items()}
+    annotations = sorted(coco.annotations, key=lambda a: position_of[a['image_id']])
+    owners, categories, areas, crowds = [], [], [], []
+    for annotation in annotations:
+        owners.append(position_of[annotation['image_id']])
+        categories.append(number_of[annotation['category_id']])
+        crowds.append(bool(annotation.get('iscrowd')))
+        try:
+            areas.append(area_of(annotation))
+        except ValueError as error:
+            raise MMCosegError(f'{file}: {error}') from error
+    shapes, shape_ends = _take_shapes(annotations)
     sizes = [listed_size(image) or (0, 0) for image in images]
     files = [image['file_name'].encode('utf-8', 'surrogatepass') for image in images]
     arrays = dict(
@@ -236,13 +225,26 @@ def _read(file: Path) -> tuple[dict[str, np.ndarray], list[str], list[str]]:
         file_ends=np.cumsum([len(name) for name in files], dtype=np.int64),
         shapes=np.frombuffer(shapes, np.uint8),
         shape_ends=np.array(shape_ends, np.int64),
-        categories=np.array(categories, np.int32)[order],
-        annotation_ends=np.cumsum(np.bincount(owners, minlength=len(images)), dtype=np.int64),
-        areas=np.array(areas, np.float64)[order],
-        crowds=np.array(crowds, bool)[order],
+        categories=np.array(categories, np.int32),
+        annotation_ends=np.searchsorted(owners, np.arange(len(images)), side='right'),
+        areas=np.array(areas, np.float64),
+        crowds=np.array(crowds, bool),
         sizes=np.array(sizes, np.int64).reshape(-1, 2),
     )
     return arrays, names, notes
+
+
+def _take_shapes(annotations: list[dict]) -> tuple[bytearray, list[int]]:
+    """Names and segmentations as json, one after the other, and where each ends.
+
+    The segmentations are taken out of the annotations, which frees their memory.
+    """
+    shapes, ends = bytearray(), []
+    for annotation in annotations:
+        shape = [f'annotation {annotation["id"]}', annotation.pop('segmentation', None)]
+        shapes += json.dumps(shape, separators=(',', ':')).encode()
+        ends.append(len(shapes))
+    return shapes, ends
 
 
 def _write(

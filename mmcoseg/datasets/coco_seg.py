@@ -16,17 +16,16 @@ __all__ = ['COCOSEGDataset']
 class COCOSEGDataset(CoSegDataset):
     """SSNM's training set, made of COCO 2017 instances on the fly.
 
-    A category's group are the images with a non-crowd instance of it above ``min_area``;
-    categories with fewer than ``min_images`` such images are left out (78 stay with COCO 2017's
+    A category's group has the images with a non-crowd instance of it above ``min_area``;
+    categories with fewer than ``min_images`` such images are left out (78 stay of COCO 2017's
     training images). The co-categories of a drawn group are all categories that have such an
-    instance in every one of its images. Its masks are the union of all that is annotated of those
-    categories, small instances and crowds as well, drawn by ``LoadCoSegMask``; a crowd is one
-    instance there.
+    instance in each of its images. Its masks are the union of all annotations of those categories,
+    also small ones and crowds; ``LoadCoSegMask`` draws them, a crowd as one instance.
 
-    The annotations are in files that all processes share (:func:`open_index`), made at the first
-    start, and an image's are read when it is drawn: drawing from the 45,000 images with persons
-    costs what drawing from 100 does. An image with an annotation whose ``segmentation`` cannot be
-    read is left out then, with a warning that names the annotation.
+    All processes share the annotations in files (:func:`open_index`), made at the first start, and
+    an image's are read when it is drawn: drawing from the 45,000 images with persons costs what
+    drawing from 100 does. An image with an unreadable ``segmentation`` is left out then, with a
+    warning that names the annotation.
 
     Args:
         data_root: folder of COCO.
@@ -34,8 +33,6 @@ class COCOSEGDataset(CoSegDataset):
         data_prefix: folder of the images, ``img_path``.
         min_area: in pixels, exclusive.
         min_images: least number of images of a category.
-        max_images: None, or how many images of a category to use at most (the first by id), for
-            trials.
 
     Raises:
         FileNotFoundError: if the annotations are not there.
@@ -54,12 +51,10 @@ class COCOSEGDataset(CoSegDataset):
         data_prefix: dict | None = None,
         min_area: float = 4000,
         min_images: int = 100,
-        max_images: int | None = None,
         **kwargs: Any,
     ) -> None:
         self.min_area = min_area
         self.min_images = min_images
-        self.max_images = max_images
         super().__init__(
             data_root=data_root,
             ann_file=ann_file,
@@ -70,31 +65,28 @@ class COCOSEGDataset(CoSegDataset):
     def load_data_list(self) -> list[dict]:
         """One record a category; its ``images`` are positions in the index."""
         index = open_index(self.ann_file, f'{type(self).__name__}: ', f' {self.HINT}.')
-        members = {
-            name: index.images_with(category, self.min_area)
-            for category, name in enumerate(index.names)
-        }
-        enough = [name for name in members if len(members[name]) >= self.min_images]
-        if not enough:
+        members, numbers = {}, {}
+        for number, name in enumerate(index.names):
+            images = index.images_with(number, self.min_area)
+            if len(images) >= self.min_images:
+                members[name], numbers[name] = images, number
+        if not members:
             raise MMCosegError(
                 f'{self.ann_file}: no category has {self.min_images} images with an instance above '
                 f'{self.min_area} pixels; lower min_images or min_area'
             )
         # The numbering is that of all categories that stay, also where only some groups are used.
-        self._metainfo.setdefault('classes', tuple(enough))
+        self._metainfo.setdefault('classes', tuple(members))
         self._index = index
-        self._label_of = {
-            index.names.index(name): label for name in enough for label in self.label_ids_of(name)
-        }
-        return [
-            dict(
-                group=name,
-                category=name,
-                label_ids=self.label_ids_of(name),
-                images=members[name][: self.max_images],
-            )
-            for name in self._select(enough, Path(self.ann_file))
-        ]
+        # Label by number in the index; a user's classes may lack some.
+        self._label_of = {}
+        for name, number in numbers.items():
+            self._label_of.update((number, label) for label in self.label_ids_of(name))
+        records = []
+        for name in self._select(list(members), Path(self.ann_file)):
+            record = dict(group=name, category=name, label_ids=self.label_ids_of(name))
+            records.append(dict(record, images=members[name]))
+        return records
 
     def _images_of(self, info: dict) -> Sequence[dict]:
         return _ImageRecords(self, info)

@@ -11,8 +11,8 @@ __all__ = ['group_collate']
 def group_collate(batch: list[dict]) -> dict:
     """Put groups of any size into one batch, one list entry a group.
 
-    mmengine's ``pseudo_collate`` transposes the image lists of groups of equal size and fails on
-    unequal ones; nothing is stacked here, stacking is ``GroupDataPreprocessor``'s business.
+    mmengine's ``pseudo_collate`` would transpose the image lists. Nothing is stacked here:
+    ``GroupDataPreprocessor`` does that.
 
     Args:
         batch: items of a data set, each ``dict(inputs=list[Tensor (3, H, W)],
@@ -24,11 +24,12 @@ def group_collate(batch: list[dict]) -> dict:
     Raises:
         MMCosegError: if an item does not have that form, with what it has instead.
     """
+    keys = ('inputs', 'data_samples')
     for item in batch:
-        if not isinstance(item, dict) or not {'inputs', 'data_samples'} <= set(item):
+        if not isinstance(item, dict) or not set(keys) <= set(item):
             what = sorted(item) if isinstance(item, dict) else type(item).__name__
             raise MMCosegError(
                 'group_collate takes items with the keys inputs and data_samples, got '
                 f"{what}: does the data set's pipeline end with PackGroupInputs?"
             )
-    return {key: [item[key] for item in batch] for key in ('inputs', 'data_samples')}
+    return {key: [item[key] for item in batch] for key in keys}

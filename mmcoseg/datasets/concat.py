@@ -1,6 +1,7 @@
 """Several data sets of groups as one."""
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 from mmengine.dataset import ConcatDataset
@@ -16,19 +17,18 @@ __all__ = ['ConcatCoSegDataset']
 class ConcatCoSegDataset(ConcatDataset):
     """The groups of several data sets, one set after the other, for training on all of them.
 
-    Items are those of the sets, drawn by number or by ``EpisodeSampler``. A category that several
-    sets have counts once: ``metainfo['classes']`` are the classes of all sets, each once, in the
-    order in which they come, and all category numbers are those among them. Foreign images
-    (``MixForeignImages``) are drawn from a group's own set, since one set does not know what the
-    images of another show.
+    Items are those of the sets, drawn by number or by ``EpisodeSampler``. ``metainfo['classes']``
+    are the classes of all sets, each once, in the order in which they come; all category numbers
+    refer to them. Foreign images (``MixForeignImages``) are drawn from a group's own set, since one
+    set does not know what the images of another show.
 
     Args:
-        datasets: data sets of groups, or their configs; joined sets among them stand for their
-            parts.
+        datasets: data sets of groups, or their configs; the parts of a joined set are taken one by
+            one.
 
     Raises:
-        MMCosegError: if one is no data set of groups.
-        MMCosegError: if there is none, or one was cut by ``get_subset_``, which cannot be renumbered.
+        MMCosegError: if there is none, one is no data set of groups, or one was cut by
+            ``get_subset_``, which cannot be renumbered.
 
     Example:
         >>> joined = ConcatCoSegDataset(
@@ -53,7 +53,8 @@ class ConcatCoSegDataset(ConcatDataset):
             raise MMCosegError('ConcatCoSegDataset needs at least one data set, got none')
         for part in parts:
             part.full_init()
-        classes = tuple(dict.fromkeys(name for part in parts for name in part.metainfo['classes']))
+        classes = chain.from_iterable(part.metainfo['classes'] for part in parts)
+        classes = tuple(dict.fromkeys(classes))
         for part in parts:
             part.use_classes(classes)
         super().__init__(parts)

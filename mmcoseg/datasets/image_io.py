@@ -3,6 +3,7 @@
 import zlib
 from io import BytesIO
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -22,35 +23,58 @@ __all__ = [
     'read_mask',
 ]
 
-_HEIF_SUFFIXES = ('.heic', '.heif', '.hif')
-_AVIF_SUFFIXES = ('.avif',)
+
+class _Photos(NamedTuple):
+    """A format of photographs that only some installations read.
+
+    Attributes:
+        is_read: whether this one does.
+        suffixes: of its files, in lower case.
+        heads: how its files begin after four bytes, whatever they are called.
+        cure: what helps where it is not read.
+    """
+
+    is_read: bool
+    suffixes: tuple[str, ...]
+    heads: tuple[bytes, ...]
+    cure: str
+
+
+_PHOTOS = (
+    _Photos(
+        pillow_reads_heif(),
+        ('.heic', '.heif', '.hif'),
+        (b'ftypheic', b'ftypheix', b'ftypheim', b'ftypheis', b'ftypmif1', b'ftypmsf1'),
+        'is a HEIC photo: `pip install pillow-heif` and it is read',
+    ),
+    _Photos(
+        pillow_reads_avif(),
+        ('.avif',),
+        (b'ftypavif', b'ftypavis'),
+        'is an AVIF image: `pip install --upgrade pillow` (11.3 or later) and it is read',
+    ),
+)
 _RAW_SUFFIXES = tuple(
     '.3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .fff .gpr .iiq .k25 .kdc .mef .mos .mrw .nef .nrw '
     '.orf .pef .raf .raw .rw2 .rwl .sr2 .srf .srw .x3f'.split()
 )
-_HEIF_CURE = 'is a HEIC photo: `pip install pillow-heif` and it is read'
-_AVIF_CURE = 'is an AVIF image: `pip install --upgrade pillow` (11.3 or later) and it is read'
-_JXL_CURE = 'is a JPEG XL image, which is not read: save it as JPEG or PNG'
 _RAW_CURE = "is a camera's raw file, which is not read: develop it to JPEG or TIFF"
 
 #: Suffixes, in lower case, of the files that are taken for images.
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.gif')
 #: Suffixes of photographs that cannot be read here -> what they are, and what helps.
-UNREAD_SUFFIXES = dict.fromkeys(_RAW_SUFFIXES, _RAW_CURE) | {'.jxl': _JXL_CURE}
-if pillow_reads_heif():
-    IMAGE_SUFFIXES += _HEIF_SUFFIXES
-else:
-    UNREAD_SUFFIXES |= dict.fromkeys(_HEIF_SUFFIXES, _HEIF_CURE)
-if pillow_reads_avif():
-    IMAGE_SUFFIXES += _AVIF_SUFFIXES
-else:
-    UNREAD_SUFFIXES |= dict.fromkeys(_AVIF_SUFFIXES, _AVIF_CURE)
-
-#: How files of these kinds begin, after four bytes, whatever they are called.
-_HEIF_HEADS = (b'ftypheic', b'ftypheix', b'ftypheim', b'ftypheis', b'ftypmif1', b'ftypmsf1')
-_AVIF_HEADS = (b'ftypavif', b'ftypavis')
+UNREAD_SUFFIXES = dict.fromkeys(_RAW_SUFFIXES, _RAW_CURE)
+UNREAD_SUFFIXES['.jxl'] = 'is a JPEG XL image, which is not read: save it as JPEG or PNG'
+for _photos in _PHOTOS:
+    if _photos.is_read:
+        IMAGE_SUFFIXES += _photos.suffixes
+    else:
+        UNREAD_SUFFIXES |= dict.fromkeys(_photos.suffixes, _photos.cure)
 
 _PNG_HEAD = b'\x89PNG\r\n\x1a\n'
+#: Modes of images that are converted before their values are a mask -> what to.
+_MASK_MODES = dict.fromkeys(('RGBA', 'CMYK', 'YCbCr', 'LAB', 'HSV', 'RGBX', 'RGBa'), 'RGB')
+_MASK_MODES |= dict(LA='L', La='L')
 #: Alpha from which a pixel of a mask is not transparent.
 _OPAQUE = 128
 
@@ -62,8 +86,8 @@ class BadImageError(MMCosegError):
 def open_image(path: str | Path, load: bool = False) -> Image.Image:
     """Open an image file as ``PIL.Image.open`` does.
 
-    A PNG whose pixels are sound is opened even if what stands beside them (texts, dates, color
-    profiles) is damaged or absurdly large, as browsers do.
+    As browsers do, it opens a PNG with sound pixels even if what stands beside them (texts, dates,
+    color profiles) is damaged or absurdly large.
 
     Args:
         path: of the file.
@@ -101,10 +125,10 @@ def _opened(source: str | Path | BytesIO, load: bool) -> Image.Image:
 
 
 def _bare_png(path: str | Path) -> BytesIO | None:
-    """A PNG without the chunks that say nothing of its pixels; None for other files.
+    """A PNG without the chunks that do not concern its pixels; None for other files.
 
-    Transparency and EXIF data, which may hold a rotation, stay where their checksum is right.
-    What is left out is not read, however large it is.
+    Transparency and EXIF data, which may hold a rotation, stay if their checksum is right. What is
+    left out is not read, however large it is.
     """
     try:
         with open(path, 'rb') as file:
@@ -142,10 +166,9 @@ def _cure_of(path: str | Path) -> str | None:
             kind = file.read(12)[4:]
     except OSError:
         return None
-    if kind in _HEIF_HEADS and '.heic' in UNREAD_SUFFIXES:
-        return _HEIF_CURE
-    if kind in _AVIF_HEADS and '.avif' in UNREAD_SUFFIXES:
-        return _AVIF_CURE
+    for photos in _PHOTOS:
+        if kind in photos.heads and not photos.is_read:
+            return photos.cure
     return UNREAD_SUFFIXES.get(Path(path).suffix.lower())
 
 
@@ -172,11 +195,10 @@ def read_image(path: str | Path) -> np.ndarray:
 def from_pil(image: Image.Image) -> np.ndarray:
     """A Pillow image of any kind as 8-bit color, upright.
 
-    Gray becomes three equal channels, a palette its colors, CMYK is converted; 16-bit values are
-    scaled (divided by 257), not cut off; so are floats, where they lie within [0, 1] from there,
-    and values outside of 0..65535 from their own range; transparency is laid over white; a
-    rotation noted in the EXIF data is carried out; of an animation the current (first) frame is
-    taken.
+    Gray becomes three equal channels, palettes and CMYK are converted. 16-bit values are divided
+    by 257; floats within [0, 1] are scaled from there, values outside of 0..65535 from their own
+    range. Transparency is laid over white, a rotation noted in the EXIF data is carried out, and an
+    animation gives its current (first) frame.
 
     Returns:
         (H, W, 3) uint8, BGR.
@@ -215,10 +237,10 @@ def _to_255(values: np.ndarray) -> np.ndarray:
 def read_mask(path: str | Path) -> np.ndarray:
     """Read a mask's values as they stand in the file.
 
-    Palette images give their indices; color images must be gray in all pixels; 1-bit images give
-    0 and 1; EXIF rotations are ignored. Transparency is ignored, too, unless it is all that there
-    is: where all opaque pixels have one color, these are the object, with the color's value if it
-    is gray and not black, and 255 otherwise, and the transparent ones are 0.
+    Palette images give their indices, 1-bit images 0 and 1; color images must be gray in all
+    pixels. EXIF rotations are ignored. Transparency counts only where all opaque pixels have one
+    color: they are the object then, with that color's value if it is gray and not black and 255
+    otherwise, and transparent pixels are 0.
 
     Returns:
         (H, W) uint8.
@@ -229,24 +251,21 @@ def read_mask(path: str | Path) -> np.ndarray:
     """
     image = _open(path)
     mode = image.mode
-    with_alpha = mode in ('LA', 'RGBA')
-    if with_alpha:
+    if mode in ('LA', 'RGBA'):
         mask = _mask_in_alpha(np.asarray(image))
         if mask is not None:
             return mask
-    if image.mode in ('LA', 'RGBA', 'CMYK', 'YCbCr', 'LAB', 'HSV', 'RGBX', 'RGBa', 'La'):
-        image = image.convert('L' if image.mode in ('LA', 'La') else 'RGB')
-    values = np.asarray(image)
-    if values.ndim == 3:
-        if (values != values[:, :, :1]).any():
-            hint = '; if its transparency is the mask, save that alone' if with_alpha else ''
-            raise BadImageError(
-                f'{path} is {mode}, expected palette or gray: it is a color image, not a mask; '
-                'save one value a pixel (0 background, 1 or 255 object, or 1..K object classes)'
-                f'{hint}'
-            )
-        values = values[:, :, 0]
-    if values.dtype != bool and (values.min(initial=0) < 0 or values.max(initial=0) > 255):
+    if mode in _MASK_MODES:
+        image = image.convert(_MASK_MODES[mode])
+    values = np.atleast_3d(np.asarray(image))
+    if (values[:, :, 1:] != values[:, :, :1]).any():
+        hint = '; if its transparency is the mask, save that alone' if mode == 'RGBA' else ''
+        raise BadImageError(
+            f'{path} is {mode}, expected palette or gray: it is a color image, not a mask; '
+            f'save one value a pixel (0 background, 1 or 255 object, or 1..K object classes){hint}'
+        )
+    values = values[:, :, 0]
+    if values.min(initial=0) < 0 or values.max(initial=0) > 255:
         raise BadImageError(
             f'{path} has mask values from {values.min()} to {values.max()}; masks hold 0..255'
         )
@@ -277,16 +296,14 @@ def _mask_in_alpha(values: np.ndarray) -> np.ndarray | None:
 def image_of(sample: CoSegDataSample) -> np.ndarray:
     """The original image that a sample stands for.
 
-    Looked for in the sample's metainfo, in this order: ``ori_img``, the image itself where it came
-    as an array; ``render``, which draws it again (``SyntheticCoSegDataset``); ``img_path``, its
-    file.
+    Looks in the sample's metainfo, in this order, for ``ori_img``, the image as an array;
+    ``render``, which draws it again (``SyntheticCoSegDataset``); and ``img_path``, its file.
 
     Returns:
-        (H, W, 3) uint8 BGR, upright. Not to be written into: it may be the sample's own array.
+        (H, W, 3) uint8 BGR, upright. Do not write into it: it may be the sample's own array.
 
     Raises:
-        MMCosegError: if the sample names no image.
-        MMCosegError: if ``ori_img`` is no such array.
+        MMCosegError: if the sample names no image, or ``ori_img`` is no such array.
         FileNotFoundError, BadImageError: as :func:`read_image`.
 
     Example:
@@ -305,6 +322,6 @@ def image_of(sample: CoSegDataSample) -> np.ndarray:
     if sample.get('img_path'):
         return read_image(sample.get('img_path'))
     raise MMCosegError(
-        f"the sample {sample.get('group')}/{sample.get('stem')} names no image; put 'img_path' "
-        "(or 'ori_img') into the meta_keys of PackGroupInputs"
+        f'the sample {sample.get("group")}/{sample.get("stem")} names no image: its metainfo has '
+        "neither 'img_path' nor 'ori_img'"
     )

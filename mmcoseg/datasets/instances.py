@@ -2,14 +2,14 @@
 
 import warnings
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from ..errors import MMCosegError
 from ..registry import DATASETS
-from .base import CoSegDataset
-from .coco_file import listed_size, read_coco
+from .base import CoSegDataset, download_hint
+from .coco_file import CocoFile, listed_size, read_coco
 
 __all__ = [
     'COCONonVOCDataset',
@@ -29,6 +29,9 @@ class PublishedCounts(NamedTuple):
     images: int
     instances: int
 
+    def __str__(self) -> str:
+        return f'{self.classes} classes, {self.images} images and {self.instances} instances'
+
 
 @DATASETS.register_module()
 class InstanceCoSegDataset(CoSegDataset):
@@ -40,24 +43,22 @@ class InstanceCoSegDataset(CoSegDataset):
             images/<group>/*.jpg
             instances.json        COCO instances; file_name is <group>/<file>
 
-    ``segmentation`` may be RLE or polygons; an image with one that is neither is left out when it
-    is loaded, with a warning that names the annotation. Annotations with ``iscrowd`` are void:
-    where no instance lies on them, nothing is scored. ``mmcoseg check-data`` tells what a folder
-    has.
+    ``segmentation`` is RLE or polygons. An image with another one is left out when it is loaded,
+    with a warning that names the annotation. Annotations with ``iscrowd`` are void where no
+    instance lies on them. ``mmcoseg check-data`` tells what a folder has.
 
-    A group's category is the one of its name, where it has instances of that; otherwise all
-    categories of its instances. Other categories' instances are not loaded. With
-    ``LoadCoSegMask(with_instances=True)`` samples have ``gt_instances``.
+    A group's category is the one of its name if it has instances of that, or else all categories of
+    its instances; instances of others are not loaded. With ``LoadCoSegMask(with_instances=True)``
+    samples have ``gt_instances``.
 
-    Image entries may have ``saliency_file`` and ``proposals_file``, published results of other
-    methods, as paths from ``data_root``; they are the image records' ``saliency_path`` and
-    ``proposals_path``.
+    Image entries may have ``saliency_file`` and ``proposals_file``, paths from ``data_root`` to
+    published results of other methods: ``saliency_path`` and ``proposals_path`` of image records.
 
     Args:
         data_root: folder of the data set.
         ann_file: below ``data_root``.
-        metainfo: may give ``classes``; without it they are the file's categories, by their ids.
-        data_prefix, groups, exclude_groups, pipeline, seed and others: as in ``CoSegDataset``.
+        metainfo: may give ``classes``; by default the file's categories, by their ids.
+        data_prefix, **kwargs: as in ``CoSegDataset``.
 
     Raises:
         FileNotFoundError: if ``ann_file`` or images are not there.
@@ -88,50 +89,31 @@ class InstanceCoSegDataset(CoSegDataset):
     def load_data_list(self) -> list[dict]:
         """Group records, without the data set itself."""
         coco = read_coco(self.ann_file, f'{type(self).__name__}: ', f' {self.HINT}.')
-        names = coco.names
-        by_id = sorted(names, key=lambda key: (isinstance(key, str), key))
-        self._metainfo.setdefault('classes', tuple(dict.fromkeys(names[key] for key in by_id)))
-        groups: dict[str, list[dict]] = defaultdict(list)
+        by_id = sorted(coco.names, key=lambda key: (isinstance(key, str), key))
+        self._metainfo.setdefault('classes', tuple(dict.fromkeys(coco.names[key] for key in by_id)))
+        groups: dict[str, list[tuple[str, dict]]] = defaultdict(list)
         for image in coco.images:
-            groups[split_file_name(image, self.ann_file)[0]].append(image)
-        annotations: dict[Any, list[dict]] = defaultdict(list)
-        for annotation in coco.annotations:
-            annotations[annotation['image_id']].append(annotation)
+            group, file = split_file_name(image, self.ann_file)
+            groups[group].append((file, image))
         chosen = self._select(sorted(groups), Path(self.ann_file))
-        return [self._instance_group(group, groups[group], annotations, names) for group in chosen]
+        annotations = coco.annotations_by_image()
+        return [self._instance_group(name, groups[name], annotations, coco) for name in chosen]
 
     def _instance_group(
-        self, group: str, images: list[dict], annotations: dict, names: dict
+        self, group: str, images: list[tuple[str, dict]], annotations: dict, coco: CocoFile
     ) -> dict:
-        folder = Path(self.data_prefix['img_path']) / group
-        files = {split_file_name(image, self.ann_file)[1]: image for image in images}
-        stems = {Path(file).stem for file in files}
-        if len(files) < len(images) or len(stems) < len(files):
+        """The record of a group, from its files and their image entries."""
+        files = [file for file, _ in images]
+        if len({Path(file).stem for file in files}) < len(files):
             raise MMCosegError(f'{self.ann_file}: images of the group {group!r} have the same name')
-        there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-        missing = sorted(set(files) - there)
-        if missing:
-            raise FileNotFoundError(
-                f'{folder} lacks {len(missing)} of the {len(files)} images in {self.ann_file}, the '
-                f'first are {missing[:5]}'
-            )
-        present = {names[a['category_id']] for i in images for a in annotations[i['id']]}
-        present = {group} if group in present else present
-        label_ids = tuple(sorted(number for name in present for number in self.label_ids_of(name)))
-        root = Path(self.data_root or '')
+        folder = Path(self.data_prefix['img_path']) / group
+        _require_files(folder, files, self.ann_file)
         records = []
-        for file in sorted(files):
-            image = files[file]
-            instances = [
-                dict(
-                    category=number,
-                    mask=a.get('segmentation'),
-                    crowd=bool(a.get('iscrowd')),
-                    name=f'annotation {a["id"]}',
-                )
-                for a in annotations[image['id']]
-                for number in self.label_ids_of(names[a['category_id']])
-            ]
+        present: set[str] = set()
+        for file, image in sorted(images, key=lambda pair: pair[0]):
+            own = annotations[image['id']]
+            present.update(coco.names[a['category_id']] for a in own)
+            instances = self._instances(own, coco)
             record = dict(
                 img_path=str(folder / file),
                 seg_map_path=None,
@@ -141,18 +123,51 @@ class InstanceCoSegDataset(CoSegDataset):
                 instances=instances,
                 listed_size=listed_size(image),
             )
-            for kind in ('saliency', 'proposals'):
-                published = image.get(f'{kind}_file')
-                if published and not isinstance(published, str):
-                    raise MMCosegError(
-                        f'{self.ann_file}: image {image["id"]}: its {kind}_file is '
-                        f'{repr(published)[:40]}, not the path of a file; correct or remove it'
-                    )
-                if published:
-                    record[f'{kind}_path'] = str(root / published)
-            records.append(record)
-        category = next(iter(present)) if len(present) == 1 else group
+            records.append(record | self._published_results(image))
+        if group in present:
+            present = {group}
+        label_ids = tuple(sorted(number for name in present for number in self.label_ids_of(name)))
+        category = present.pop() if len(present) == 1 else group
         return dict(group=group, category=category, label_ids=label_ids, images=records)
+
+    def _instances(self, annotations: list[dict], coco: CocoFile) -> list[dict]:
+        """The instances of an image that are of the data set's classes."""
+        instances = []
+        for annotation in annotations:
+            for number in self.label_ids_of(coco.names[annotation['category_id']]):
+                instance = dict(
+                    category=number,
+                    mask=annotation.get('segmentation'),
+                    crowd=bool(annotation.get('iscrowd')),
+                    name=f'annotation {annotation["id"]}',
+                )
+                instances.append(instance)
+        return instances
+
+    def _published_results(self, image: dict) -> dict[str, str]:
+        """The paths of results of other methods that an image entry names."""
+        paths = {}
+        for kind in ('saliency', 'proposals'):
+            file = image.get(f'{kind}_file')
+            if not file:
+                continue
+            if not isinstance(file, str):
+                raise MMCosegError(
+                    f'{self.ann_file}: image {image["id"]}: its {kind}_file is '
+                    f'{repr(file)[:40]}, not the path of a file; correct or remove it'
+                )
+            paths[f'{kind}_path'] = str(Path(self.data_root or '') / file)
+        return paths
+
+
+def _require_files(folder: Path, files: Collection[str], ann_file: str) -> None:
+    there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    missing = sorted(set(files) - there)
+    if missing:
+        raise FileNotFoundError(
+            f'{folder} lacks {len(missing)} of the {len(files)} images in {ann_file}, the first '
+            f'are {missing[:5]}'
+        )
 
 
 def split_file_name(image: dict, where: str | Path) -> tuple[str, str]:
@@ -174,19 +189,11 @@ class _PublishedSet(InstanceCoSegDataset):
     """One of DeepCO3's test sets; a warning says if it has another size than published."""
 
     #: Name of the converter under tools/dataset_converters.
-    CONVERTER = ''
-    SOURCE = ''
+    CONVERTER: str
     PUBLISHED: PublishedCounts
 
-    def __init_subclass__(cls) -> None:
-        cls.HINT = (
-            f'Download {cls.SOURCE} and run '
-            f'`python tools/dataset_converters/{cls.CONVERTER}.py DOWNLOAD data/{cls.CONVERTER}`; '
-            'then set data_root'
-        )
-
     def load_data_list(self) -> list[dict]:
-        """Group records; of the whole set, the size is compared with the published one."""
+        """Group records; the size of the whole set is compared with the published one."""
         records = super().load_data_list()
         if self.groups is None and not self.exclude_groups:
             images = [image for record in records for image in record['images']]
@@ -194,15 +201,14 @@ class _PublishedSet(InstanceCoSegDataset):
             counts = PublishedCounts(len(records), len(images), len(instances))
             if counts != self.PUBLISHED:
                 warnings.warn(
-                    f'{self.ann_file} has {_words(counts)}, {type(self).__name__} as published '
-                    f'{_words(self.PUBLISHED)}: figures are not comparable with published ones',
+                    f'{self.ann_file} has {counts}, {type(self).__name__} as published '
+                    f'{self.PUBLISHED}: figures are not comparable with published ones',
                     stacklevel=2,
                 )
         return records
 
 
-def _words(counts: Sequence[int]) -> str:
-    return '{} classes, {} images and {} instances'.format(*counts)
+_RELEASE = "DeepCO3's data sets (https://github.com/KuangJuiHsu/DeepCO3)"
 
 
 @DATASETS.register_module()
@@ -211,7 +217,7 @@ class COCOVOCDataset(_PublishedSet):
     that PASCAL VOC has, too (DeepCO3, section 4.1)."""
 
     CONVERTER = 'coco_voc'
-    SOURCE = "DeepCO3's data sets (https://github.com/KuangJuiHsu/DeepCO3), or COCO 2017,"
+    HINT = download_hint(f'{_RELEASE}, or COCO 2017,', CONVERTER)
     PUBLISHED = PublishedCounts(12, 1281, 3151)
 
 
@@ -220,25 +226,25 @@ class COCONonVOCDataset(_PublishedSet):
     """COCO-NONVOC: as COCO-VOC, for the categories that PASCAL VOC does not have."""
 
     CONVERTER = 'coco_nonvoc'
-    SOURCE = COCOVOCDataset.SOURCE
+    HINT = download_hint(f'{_RELEASE}, or COCO 2017,', CONVERTER)
     PUBLISHED = PublishedCounts(32, 3130, 8303)
 
 
 @DATASETS.register_module()
 class VOC12Dataset(_PublishedSet):
-    """VOC12: images of PASCAL VOC 2012, with the additional annotations of SBD, whose objects are
-    all of one category (DeepCO3, section 4.1)."""
+    """VOC12: images of PASCAL VOC 2012, with the additional annotations of SBD, that have objects
+    of one category only (DeepCO3, section 4.1)."""
 
     CONVERTER = 'voc12'
-    SOURCE = "DeepCO3's data sets (https://github.com/KuangJuiHsu/DeepCO3), or VOC 2012 and SBD,"
+    HINT = download_hint(f'{_RELEASE}, or VOC 2012 and SBD,', CONVERTER)
     PUBLISHED = PublishedCounts(18, 891, 2214)
 
 
 @DATASETS.register_module()
 class SOCDataset(_PublishedSet):
-    """SOC: salient objects in clutter, images whose objects are all of one category (DeepCO3,
+    """SOC: salient objects in clutter, images that have objects of one category only (DeepCO3,
     section 4.1)."""
 
     CONVERTER = 'soc'
-    SOURCE = "DeepCO3's data sets (https://github.com/KuangJuiHsu/DeepCO3), or SOC,"
+    HINT = download_hint(f'{_RELEASE}, or SOC,', CONVERTER)
     PUBLISHED = PublishedCounts(5, 522, 835)

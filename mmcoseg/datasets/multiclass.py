@@ -1,13 +1,12 @@
 """Groups whose images show objects of several classes, told apart by their masks."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ..errors import MMCosegError
 from ..registry import DATASETS
-from .base import CoSegDataset, group_names
+from .base import CoSegDataset, download_hint, group_names
 from .named import NamedDataset
 
 __all__ = [
@@ -23,17 +22,9 @@ __all__ = [
 CLASSES_FILE = 'classes.json'
 
 #: The ten groups of the thesis' test set (section 4.1), as it names them.
-PUBLISHED_GROUPS = (
-    'airplane+person',
-    'bicycle+person',
-    'boat+person',
-    'ball+dog',
-    'car+person',
-    'cow+person',
-    'horse+person',
-    'sofa+dog',
-    'car+dog+person',
-    'boat+dog+person',
+PUBLISHED_GROUPS = tuple(
+    'airplane+person bicycle+person boat+person ball+dog car+person cow+person horse+person '
+    'sofa+dog car+dog+person boat+dog+person'.split()
 )
 
 
@@ -55,8 +46,7 @@ def _checked(names: Sequence[str], where: str) -> tuple[str, ...]:
     if not names or not all(names) or len(set(names)) < len(names):
         raise MMCosegError(
             f'{where} must name each class of the masks once, in the order of the mask values '
-            f'1, 2, ..., got {names}; rename it, or give the names with class_names or in '
-            f'{CLASSES_FILE}'
+            f'1, 2, ..., got {names}; rename it, or give the names in {CLASSES_FILE}'
         )
     return tuple(names)
 
@@ -73,35 +63,24 @@ class MultiClassCoSegDataset(CoSegDataset):
             classes.json              optional: {"<group>": ["<class 1>", "<class 2>", ...]}
 
     A group's name ``a+b`` names its classes in the order of the mask values, ``a`` is 1; groups
-    with other names have theirs in ``class_names`` or in ``classes.json``. One without ``+`` is of
-    a single class. The group record has the numbers of all its classes in ``label_ids``, again in
-    the order of the mask values; so have its image records, since images without one of the classes
-    are only known from their masks. ``metainfo['classes']`` are all names, sorted, each once.
-    The record's ``num_classes`` is K, also where ``label_ids`` is empty.
+    with other names have theirs in ``classes.json``. One without ``+`` is of a single class.
+    ``label_ids`` of a group record are the numbers of all its classes, in the order of the mask
+    values, and ``num_classes`` is K, also where ``label_ids`` is empty. Image records have the same
+    ``label_ids``, since only the masks tell which image lacks a class. ``metainfo['classes']`` are
+    all names, sorted, each once.
 
     In pipelines masks are loaded with ``LoadCoSegMask(binary=False, values='label')``, which keeps
     the classes apart.
 
     Args:
         data_root: folder of the data set.
-        class_names: names of the classes of groups, by group; goes before ``classes.json``.
         **kwargs: as in ``CoSegDataset``. With ``metainfo['classes']``, a group of which one class
             is not among them has no category numbers.
 
     Raises:
-        MMCosegError: as ``CoSegDataset``; for a group whose classes are not each named once; for a
-            ``classes.json`` that is not of this form; for ``class_names`` of groups that are not
-            there.
-        TypeError, FileNotFoundError: as ``CoSegDataset``.
-
-    Example:
-        >>> dataset = MultiClassCoSegDataset(
-        ...     'data/voc_multiclass', groups=['sofa+dog', 'car+dog+person']
-        ... )  # doctest: +SKIP
-        >>> dataset.metainfo['classes']  # doctest: +SKIP
-        ('car', 'dog', 'person', 'sofa')
-        >>> dataset.get_data_info(0)['label_ids']  # doctest: +SKIP
-        (3, 1)
+        MMCosegError: for a group with classes that are not each named once, or a ``classes.json``
+            of another form; and as ``CoSegDataset``.
+        FileNotFoundError: as ``CoSegDataset``.
     """
 
     HINT = (
@@ -111,34 +90,13 @@ class MultiClassCoSegDataset(CoSegDataset):
 
     BY_CATEGORY = False
 
-    def __init__(
-        self,
-        data_root: str | None = '',
-        class_names: Mapping[str, Sequence[str]] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        self.class_names = {
-            group: _checked(names, f'class_names[{group!r}]')
-            for group, names in (class_names or {}).items()
-        }
-        self._names_in_file: dict[str, tuple[str, ...]] = {}
-        super().__init__(data_root, **kwargs)
-
     def _select(self, available: list[str], where: Path) -> list[str]:
-        unknown = sorted(set(self.class_names) - set(available))
-        if unknown:
-            raise MMCosegError(
-                f'class_names names the classes of {unknown}, but {where} has {available}'
-            )
         self._names_in_file = read_class_names(Path(self.data_root or '') / CLASSES_FILE)
         return super()._select(available, where)
 
     def classes_of(self, group: str) -> tuple[str, ...]:
         """Names of a group's classes, in the order of the mask values 1..K."""
-        for names in (self.class_names, self._names_in_file):
-            if group in names:
-                return names[group]
-        return classes_in_name(group)
+        return self._names_in_file.get(group) or classes_in_name(group)
 
     def _set_classes(self, names: Sequence[str]) -> None:
         classes = {name for group in names for name in self.classes_of(group)}
@@ -151,9 +109,11 @@ class MultiClassCoSegDataset(CoSegDataset):
     def label_ids_of(self, category: str) -> tuple[int, ...]:
         """Numbers of a group's classes among ``metainfo['classes']``, in the order of the mask
         values; empty if one of them is not among these."""
-        numbers = {name: i for i, name in enumerate(self._metainfo['classes'])}
-        names = self.classes_of(category)
-        return tuple(numbers[name] for name in names) if set(names) <= set(numbers) else ()
+        classes = list(self._metainfo['classes'])
+        try:
+            return tuple(classes.index(name) for name in self.classes_of(category))
+        except ValueError:
+            return ()
 
 
 def read_class_names(file: Path) -> dict[str, tuple[str, ...]]:
@@ -161,7 +121,6 @@ def read_class_names(file: Path) -> dict[str, tuple[str, ...]]:
 
     Raises:
         MMCosegError: if it is not of the form that ``MultiClassCoSegDataset`` says.
-        MMCosegError: if names are no list of texts.
     """
     if not file.is_file():
         return {}
@@ -181,15 +140,18 @@ def read_class_names(file: Path) -> dict[str, tuple[str, ...]]:
 class MultiClassVOCDataset(NamedDataset, MultiClassCoSegDataset):
     """The thesis' test set: ten groups of about 80 images, two or three classes each (section 4.1).
 
-    Its images are partly from PASCAL VOC 2012, partly from the web; the latter were not published.
-    The converter gives the nine groups whose classes VOC has (all but ball+dog), from VOC alone: so
-    figures on them are not comparable with the published ones. Some of the groups may be missing;
-    for others use ``MultiClassCoSegDataset``.
+    Its images are from PASCAL VOC 2012 and from the web; the latter were not published. The
+    converter makes the nine groups with classes of VOC (all but ball+dog) from VOC alone: figures
+    are not comparable with published ones. Groups may be missing; for others use
+    ``MultiClassCoSegDataset``.
     """
 
     CONVERTER = 'voc_multiclass'
     GENERAL = 'MultiClassCoSegDataset'
-    SOURCE = 'http://host.robots.ox.ac.uk/pascal/VOC/voc2012/ (training and validation data)'
+    HINT = download_hint(
+        'it from http://host.robots.ox.ac.uk/pascal/VOC/voc2012/ (training and validation data)',
+        CONVERTER,
+    )
     METAINFO = dict(
         groups=PUBLISHED_GROUPS,
         classes=tuple(sorted({name for group in PUBLISHED_GROUPS for name in group.split('+')})),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..errors import MMCosegError
 from ..registry import DATASETS
-from .base import CoSegDataset
+from .base import CoSegDataset, download_hint
 
 __all__ = [
     'ICoseg8Dataset',
@@ -20,7 +20,7 @@ __all__ = [
 class NamedDataset(CoSegDataset):
     """A published set: its groups are known; some of them may be missing from the folder.
 
-    Its groups are its ``METAINFO['groups']``, without those its classes.
+    Its groups are its ``METAINFO['groups']``, or else its classes.
     """
 
     #: Name of the converter under tools/dataset_converters.
@@ -28,17 +28,8 @@ class NamedDataset(CoSegDataset):
     #: Name of the type for other groups of this kind.
     GENERAL = 'CoSegDataset'
 
-    def __init_subclass__(cls) -> None:
-        cls.HINT = (
-            f'Download it from {cls.SOURCE} and run '
-            f'`python tools/dataset_converters/{cls.CONVERTER}.py DOWNLOAD data/{cls.CONVERTER}`; '
-            'then set data_root'
-        )
-
-    SOURCE = ''
-
     def _select(self, available: list[str], where: Path) -> list[str]:
-        """Only the published classes are taken from the folder; a warning names the others.
+        """Take only the published groups from the folder; a warning names the others.
 
         Raises:
             MMCosegError: if it has none of them, or not one that was asked for.
@@ -65,13 +56,14 @@ class NamedDataset(CoSegDataset):
 
 @DATASETS.register_module()
 class MSRC7Dataset(NamedDataset):
-    """Sub-set of MSRC: 7 classes of 10 images (Vicente et al., CVPR 2011)."""
+    """Subset of MSRC: 7 classes of 10 images (Vicente et al., CVPR 2011)."""
 
     CONVERTER = 'msrc'
-    SOURCE = 'http://people.csail.mit.edu/mrub/ObjectDiscovery/ (with its ground truth)'
+    HINT = download_hint(
+        'it from http://people.csail.mit.edu/mrub/ObjectDiscovery/ (with its ground truth)',
+        CONVERTER,
+    )
     METAINFO = dict(classes=('bird', 'car', 'cat', 'cow', 'dog', 'plane', 'sheep'))
-    #: Number of images in publications.
-    PUBLISHED = dict.fromkeys(METAINFO['classes'], 10)
 
 
 @DATASETS.register_module()
@@ -82,27 +74,22 @@ class InternetDataset(NamedDataset):
     """
 
     CONVERTER = 'internet'
-    SOURCE = 'http://people.csail.mit.edu/mrub/ObjectDiscovery/ (the 100-image sub-sets)'
+    HINT = download_hint(
+        'it from http://people.csail.mit.edu/mrub/ObjectDiscovery/ (the 100-image subsets)',
+        CONVERTER,
+    )
     METAINFO = dict(classes=('airplane', 'car', 'horse'))
-    PUBLISHED = dict.fromkeys(METAINFO['classes'], 100)
 
 
 @DATASETS.register_module()
 class ICoseg8Dataset(NamedDataset):
-    """Sub-set of iCoseg: 8 groups (Batra et al., CVPR 2010; the choice of Faktor and Irani)."""
+    """Subset of iCoseg: 8 groups (Batra et al., CVPR 2010; the choice of Faktor and Irani)."""
 
     CONVERTER = 'icoseg'
-    SOURCE = 'http://chenlab.ece.cornell.edu/projects/touch-coseg/'
+    HINT = download_hint('it from http://chenlab.ece.cornell.edu/projects/touch-coseg/', CONVERTER)
     METAINFO = dict(
-        classes=(
-            'bear2',
-            'brownbear',
-            'cheetah',
-            'elephant',
-            'helicopter',
-            'hotballoon',
-            'panda1',
-            'panda2',
+        classes=tuple(
+            'bear2 brownbear cheetah elephant helicopter hotballoon panda1 panda2'.split()
         )
     )
 
@@ -112,28 +99,13 @@ class PASCALCoSegDataset(NamedDataset):
     """PASCAL-VOC co-segmentation: 20 classes, 1,037 images (Faktor and Irani, ICCV 2013)."""
 
     CONVERTER = 'pascal_coseg'
-    SOURCE = 'http://www.wisdom.weizmann.ac.il/~vision/CoSegmentationByComposition.html'
+    HINT = download_hint(
+        'it from http://www.wisdom.weizmann.ac.il/~vision/CoSegmentationByComposition.html',
+        CONVERTER,
+    )
     METAINFO = dict(
-        classes=(
-            'Aero',
-            'Bicycle',
-            'Bird',
-            'Boat',
-            'Bottle',
-            'Bus',
-            'Car',
-            'Cat',
-            'Chair',
-            'Cow',
-            'Dog',
-            'Horse',
-            'Mbike',
-            'Monitor',
-            'Person',
-            'Plant',
-            'Sheep',
-            'Sofa',
-            'Table',
-            'Train',
+        classes=tuple(
+            'Aero Bicycle Bird Boat Bottle Bus Car Cat Chair Cow Dog Horse Mbike Monitor Person '
+            'Plant Sheep Sofa Table Train'.split()
         )
     )

@@ -17,7 +17,7 @@ __all__ = ['EpisodeSampler']
 
 _WRAPPERS = (ConcatDataset, RepeatDataset, ClassBalancedDataset)
 
-Order = Literal['rounds', 'uniform', 'by_size']
+Order = Literal['rounds', 'by_size']
 
 
 @DATA_SAMPLERS.register_module()
@@ -27,23 +27,20 @@ class EpisodeSampler(Sampler):
     By default the groups come in rounds, each a new random order of all groups, so that every group
     is drawn equally often. Draw t is a function of (seed, t) alone, and ``CoSegDataset`` makes
     everything random about an item a function of its draw and its own seed, which is the sampler's
-    unless it was given one. Of W processes, process r takes the draws
-    r, r + W, r + 2 W, ...: together they see step by step what a single process sees with a W
-    times larger batch, and a resumed run goes on with the very draws that an uninterrupted one
-    would have had.
+    unless it was given one. Of W processes, process r takes the draws r, r + W, r + 2 W, ...:
+    together they see step by step what a single process sees with a W times larger batch, and a
+    resumed run continues with the draws that an uninterrupted one would have had.
 
     Args:
         dataset: anything with a length; its items are groups.
         seed: None for one drawn at random, the same in all processes.
         shuffle: False takes the groups in their order, round by round.
-        order: ``'rounds'``; or every draw for itself: ``'uniform'`` over the groups, or
-            ``'by_size'``, in proportion to their numbers of images, so that every image is drawn
-            about equally often.
+        order: ``'rounds'``, or ``'by_size'``: every draw for itself, in proportion to the groups'
+            numbers of images, so that every image is drawn about equally often.
 
     Raises:
-        MMCosegError: for mmengine's wrappers of data sets, which do not know draws.
-        MMCosegError: if the data set is empty, for an unknown order, or one that is not to be
-            shuffled.
+        MMCosegError: for mmengine's wrappers of data sets, which do not know draws; for an empty
+            data set, an unknown order, or ``'by_size'`` without shuffling.
 
     Example:
         >>> sampler = iter(EpisodeSampler(range(3), seed=0, shuffle=False))
@@ -67,17 +64,16 @@ class EpisodeSampler(Sampler):
         if len(dataset) == 0:
             raise MMCosegError('EpisodeSampler needs a data set with at least one group, got none')
         one_of('order', order, Order)
-        if order != 'rounds' and not shuffle:
-            raise MMCosegError(f"shuffle=False goes with order='rounds' only, got order={order!r}")
+        if order == 'by_size' and not shuffle:
+            raise MMCosegError("shuffle=False goes with order='rounds' only, got order='by_size'")
         self.rank, self.world_size = get_dist_info()
         self.size = len(dataset)
         self.seed = sync_random_seed() if seed is None else seed
         self.shuffle = shuffle
-        self.order = order
-        self.shares = None
+        self.probabilities = None
         if order == 'by_size':
             images = [len(dataset.get_data_info(i)['images']) for i in range(self.size)]
-            self.shares = np.array(images) / sum(images)
+            self.probabilities = np.array(images) / sum(images)
         if getattr(dataset, 'seed', self.seed) is None:
             dataset.seed = self.seed
         self.start = 0
@@ -87,9 +83,9 @@ class EpisodeSampler(Sampler):
         if not self.shuffle:
             return np.arange(self.size)
         rng = np.random.default_rng((self.seed, number))
-        if self.order == 'rounds':
+        if self.probabilities is None:
             return rng.permutation(self.size)
-        return rng.choice(self.size, self.size, p=self.shares)
+        return rng.choice(self.size, self.size, p=self.probabilities)
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         draw = self.rank + self.world_size * self.start

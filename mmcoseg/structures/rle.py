@@ -13,7 +13,7 @@ from pycocotools import mask as coco_mask
 
 from ..errors import MMCosegError
 
-__all__ = ['areas_of', 'as_rle', 'decode_rles', 'encode_masks', 'polygons_with_area']
+__all__ = ['areas_of', 'as_rle', 'decode_rles', 'encode_masks', 'is_number', 'polygons_with_area']
 
 #: pycocotools 2.0.11 counts those of a call in 8 bits, where numpy is 2.
 _AREAS_A_CALL = 255
@@ -144,23 +144,24 @@ def _draw(polygons: list[list[float]], height: int, width: int) -> dict:
 
 
 def _check_size(size: Any, height: int, width: int) -> None:
-    sides = size if isinstance(size, (list, tuple)) else ()
-    if len(sides) != 2 or not all(map(_is_number, sides)):
+    known = isinstance(size, (list, tuple)) and len(size) == 2
+    if not known or not all(map(is_number, size)):
         raise MMCosegError(f'the size of its RLE is {repr(size)[:40]}, not [height, width]')
-    if list(sides) != [height, width]:
+    if list(size) != [height, width]:
         raise MMCosegError(
             f'an RLE is {size[0]} x {size[1]}, its image {height} x {width} (height x width)'
         )
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether a value is a number, of Python or numpy; true and false are none."""
     return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
 
 
 def _plain_runs(counts: Sequence[Any]) -> list[int]:
     """The runs that uncompressed counts are."""
     for count in counts:
-        if not _is_number(count) or count != count // 1:
+        if not is_number(count) or count != count // 1:
             raise MMCosegError(f'its RLE has a run of {repr(count)[:40]}, which is no whole number')
     return [int(count) for count in counts]
 
@@ -222,13 +223,12 @@ def _without_empty_runs(runs: list[int]) -> list[int]:
     """The same pixels in runs of which none but the first, of background, is empty."""
     merged = [0]
     for number, run in enumerate(runs):
-        if not run:
+        if run == 0:
             continue
         is_object, object_is_last = number % 2 == 1, len(merged) % 2 == 0
-        if is_object == object_is_last:
-            merged[-1] += run
-        else:
-            merged.append(run)
+        if is_object != object_is_last:
+            merged.append(0)
+        merged[-1] += run
     return merged
 
 

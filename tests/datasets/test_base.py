@@ -105,7 +105,7 @@ def test_groups_can_be_chosen(root):
         (dict(groups='cat'), MMCosegError, r"groups must be a list.*give \['cat'\]"),
         (dict(groups={'cat', 'ant'}), MMCosegError, r'groups must be a list.*\(set\)'),
         (dict(groups=[1]), MMCosegError, 'groups must be a list'),
-        (dict(exclude_groups='cat'), MMCosegError, r"exclude_groups must be a list.*\['cat'\]"),
+        (
             dict(exclude_groups='cat'),
             MMCosegError,
             r"exclude_groups must be a list.*give \['cat'\]",

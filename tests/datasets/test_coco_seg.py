@@ -115,10 +115,6 @@ def test_categories_can_be_numbered_from_outside(root):
     assert (dog['group'], dog['label_ids']) == ('dog', (1,))
 
 
-def test_a_group_can_be_cut_short(root):
-    assert len(build(root, max_images=2).get_data_info(0)['images']) == 2
-
-
 def change(root, edit):
     file = root / 'annotations' / 'instances_train2017.json'
     content = json.loads(file.read_text())

@@ -88,7 +88,7 @@ def test_a_seed_of_its_own_stays(parts):
 
 def test_draws_by_size_look_at_the_groups_of_all_sets(parts):
     sampler = EpisodeSampler(ConcatCoSegDataset(parts), seed=0, order='by_size')
-    np.testing.assert_allclose(sampler.shares, np.array([4, 3, 2, 5, 2]) / 16)
+    np.testing.assert_allclose(sampler.probabilities, np.array([4, 3, 2, 5, 2]) / 16)
 
 
 @pytest.mark.parametrize('workers', [0, 2])

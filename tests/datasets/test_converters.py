@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from mmcoseg.datasets import CoSegDataset
-from mmcoseg.datasets.converters import run_converter
+from mmcoseg.datasets.converters import run_folder_converter
 from mmcoseg.datasets.named import (
     MSRC7Dataset,
     PASCALCoSegDataset,
@@ -79,7 +79,9 @@ def convert(repo, capsys):
     def run(name, *arguments):
         script = runpy.run_path(str(repo / 'tools' / 'dataset_converters' / f'{name}.py'))
         try:
-            status = run_converter(script['LAYOUT'], script['__doc__'], [*map(str, arguments)])
+            status = run_folder_converter(
+                script['LAYOUT'], script['__doc__'], [*map(str, arguments)]
+            )
         except SystemExit as stop:
             status = stop.code
         captured = capsys.readouterr()

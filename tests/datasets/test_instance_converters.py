@@ -14,7 +14,8 @@ from scipy.io import savemat
 
 from mmcoseg.datasets import InstanceCoSegDataset
 from mmcoseg.datasets.checks import check_data
-from mmcoseg.datasets.instance_converters import SourceImage, read_published, write_instances
+from mmcoseg.datasets.converters.instances import write_instances
+from mmcoseg.datasets.converters.sources import SourceImage, read_published
 from mmcoseg.structures.rle import encode_masks
 
 H, W = 18, 26
@@ -307,7 +308,7 @@ def test_groups_have_names_that_folders_can_have(tmp_path, name):
     picture(tmp_path / 'a.jpg')
     image = SourceImage(tmp_path / 'a.jpg', (name,), 0, lambda: ([], []))
     with pytest.raises(ValueError, match='cannot be the name of a folder'):
-        write_instances(tmp_path / 'out', {name: [image]}, progress=False)
+        write_instances(tmp_path / 'out', {name: [image]})
     assert not (tmp_path / 'out').exists()
 
 

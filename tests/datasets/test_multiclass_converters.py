@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from mmcoseg.datasets import MultiClassCoSegDataset, MultiClassVOCDataset
+from mmcoseg.datasets.converters.common import VOC_CLASSES
+from mmcoseg.datasets.converters.voc_groups import convert_voc_groups, voc_groups, voc_values
 from mmcoseg.datasets.image_io import BadImageError, read_image, read_mask
-from mmcoseg.datasets.instance_converters import VOC_CLASSES
-from mmcoseg.datasets.multiclass_converters import convert_voc_groups, voc_groups, voc_values
 
 #: Classes that each image of the miniature shows.
 IMAGES = {
@@ -64,7 +64,7 @@ def original(voc, stem):
 
 def test_images_of_exactly_the_classes(voc, tmp_path):
     assert Image.open(voc / 'SegmentationClass/2007_000001.png').mode == 'P'
-    counts = convert_voc_groups(voc, tmp_path, progress=False)
+    counts = convert_voc_groups(voc, tmp_path)
     assert list(counts) == list(voc_groups()) and len(counts) == 9
     assert {name: count for name, count in counts.items() if count} == {
         'airplane+person': 2,
@@ -91,9 +91,7 @@ def test_images_of_exactly_the_classes(voc, tmp_path):
 
 
 def test_values_are_in_the_order_of_the_name(voc, tmp_path):
-    counts = convert_voc_groups(
-        voc, tmp_path, ['dog+sofa', 'person+car+bicycle'], min_images=1, progress=False
-    )
+    counts = convert_voc_groups(voc, tmp_path, ['dog+sofa', 'person+car+bicycle'], min_images=1)
     assert counts == {'dog+sofa': 1, 'person+car+bicycle': 1}
     values = original(voc, '2007_000003')
     expected = np.select([values == 15, values == 7, values == 2, values == 255], [1, 2, 3, 255], 0)
@@ -107,7 +105,7 @@ def test_values_are_in_the_order_of_the_name(voc, tmp_path):
 @pytest.mark.parametrize(('others', 'value'), [('background', 0), ('void', 255)])
 def test_images_with_further_classes(voc, tmp_path, others, value):
     groups = ['bicycle+person', 'car']
-    counts = convert_voc_groups(voc, tmp_path, groups, others, min_images=1, progress=False)
+    counts = convert_voc_groups(voc, tmp_path, groups, others, min_images=1)
     assert counts == {'bicycle+person': 3, 'car': 1}
     values = original(voc, '2007_000003')
     expected = np.select(
@@ -140,16 +138,16 @@ def test_what_is_wrong_is_named(voc, tmp_path):
     with pytest.raises(
         ValueError, match=r"none of the groups \['cat\+cow'\] has 2 images.* 7 masks"
     ):
-        convert_voc_groups(voc, tmp_path, ['cat+cow'], progress=False)
+        convert_voc_groups(voc, tmp_path, ['cat+cow'])
     copy = tmp_path / 'VOC2012'
     for folder in ('JPEGImages', 'SegmentationClass'):
         (copy / folder).mkdir(parents=True)
     mask = copy / 'SegmentationClass/a.png'
     Image.fromarray(np.full((4, 5), 21, np.uint8)).save(mask)
     with pytest.raises(ValueError, match=r'a\.png has the values \[21\]'):
-        convert_voc_groups(copy, tmp_path / 'out', progress=False)
+        convert_voc_groups(copy, tmp_path / 'out')
     Image.fromarray(np.array([[18, 12]], np.uint8)).save(mask)
-    options = dict(groups=['sofa+dog'], min_images=1, progress=False)
+    options = dict(groups=['sofa+dog'], min_images=1)
     with pytest.raises(FileNotFoundError, match=r'a\.jpg'):
         convert_voc_groups(copy, tmp_path / 'out', **options)
     Image.new('RGB', (5, 4)).save(copy / 'JPEGImages/a.jpg')
@@ -181,4 +179,4 @@ def test_masks_in_colors_are_named(voc, tmp_path):
     file = source / 'SegmentationClass' / '2007_000001.png'
     Image.open(file).convert('RGB').save(file)
     with pytest.raises(BadImageError, match=r'000001\.png is RGB, expected palette or gray'):
-        convert_voc_groups(source, tmp_path / 'out', progress=False)
+        convert_voc_groups(source, tmp_path / 'out')

@@ -34,7 +34,7 @@ def test_sample_group_draws_without_replacement():
     assert set(stems) | {image['stem'] for image in drawn['spares']} == set('01234567')
     small = SampleGroup(5).transform(record(2))
     assert len(small['images']) == 5 and {i['stem'] for i in small['images']} == {'0', '1'}
-    with pytest.raises(ValueError, match='num_images must be at least 1'):
+    with pytest.raises(ValueError, match='num_images must be a whole number, at least 1'):
         SampleGroup(0)
 
 
@@ -49,7 +49,7 @@ def test_foreign_images_lack_the_category_and_have_empty_masks(tmp_path):
     write_tiny_dataset(tmp_path, groups=dict(a=3, b=3))
     pipeline = [
         dict(type='SampleGroup', num_images=3),
-        dict(type='MixForeignImages', prob=1.0, num_images=2),
+        dict(type='MixForeignImages', prob=1.0),
         dict(
             type='ForEachImage',
             transforms=[dict(type='LoadCoSegImage'), dict(type='LoadCoSegMask')],
@@ -60,7 +60,7 @@ def test_foreign_images_lack_the_category_and_have_empty_masks(tmp_path):
     for draw in range(5):
         samples = dataset[0, draw]['data_samples']
         foreign = [s for s in samples if s.metainfo.get('foreign')]
-        assert len(foreign) == 2
+        assert len(foreign) == 1
         for sample in samples:
             assert (sample.group == 'b') == (sample in foreign)
             assert (sample.gt_sem_seg.data.max() == 0) == (sample in foreign)
@@ -76,7 +76,7 @@ def test_images_that_hold_the_category_are_never_foreign():
 
     group = record(3, dataset=TwoGroups())
     assert MixForeignImages(prob=1.0).transform(group)['images'] == group['images']
-    with pytest.raises(ValueError, match=r'prob must be in \[0, 1\]'):
+    with pytest.raises(ValueError, match='prob must be a number from 0 to 1'):
         MixForeignImages(prob=2)
 
 
@@ -135,7 +135,6 @@ def test_masks_of_classes_are_no_matter_of_doubt(tmp_path, pixels):
     [
         (lambda: SampleGroup(2.5), 'num_images must be .*2.5'),
         (lambda: SampleGroup('5'), "num_images must be .*'5'"),
-        (lambda: MixForeignImages(num_images=0), 'num_images must be .*0'),
         (lambda: LoadCoSegMask(void=300), 'void must be .*300'),
         (lambda: LoadCoSegMask(void=0), 'void must be .*0'),
         (lambda: LoadCoSegMask(void='255'), "void must be .*'255'"),

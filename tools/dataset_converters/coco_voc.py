@@ -6,11 +6,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from mmcoseg.datasets.instance_converters import (
-    COCO_VOC_CLASSES,
-    read_coco_images,
-    run_instance_converter,
-)
+from mmcoseg.datasets.converters import read_coco_images, run_instance_converter
+from mmcoseg.datasets.converters.common import COCO_VOC_CLASSES
 from mmcoseg.datasets.instances import COCOVOCDataset
 
 

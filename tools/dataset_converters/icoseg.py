@@ -6,7 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from mmcoseg.datasets.converters import Layout, run_converter
+from mmcoseg.datasets.converters import Layout, run_folder_converter
 from mmcoseg.datasets.named import ICoseg8Dataset
 
 LAYOUT = Layout(
@@ -19,4 +19,4 @@ LAYOUT = Layout(
 )
 
 if __name__ == '__main__':
-    sys.exit(run_converter(LAYOUT, __doc__))
+    sys.exit(run_folder_converter(LAYOUT, __doc__))

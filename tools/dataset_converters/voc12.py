@@ -6,7 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from mmcoseg.datasets.instance_converters import read_voc, run_instance_converter
+from mmcoseg.datasets.converters import read_voc, run_instance_converter
 from mmcoseg.datasets.instances import VOC12Dataset
 
 

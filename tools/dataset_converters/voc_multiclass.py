@@ -6,7 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from mmcoseg.datasets.multiclass_converters import run_voc_converter
+from mmcoseg.datasets.converters import run_voc_converter
 
 if __name__ == '__main__':
     sys.exit(run_voc_converter(__doc__))

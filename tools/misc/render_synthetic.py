@@ -26,7 +26,6 @@ def parse_args(args: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--images', type=int, default=10, help='number of images a group')
     parser.add_argument('--size', type=int, nargs=2, default=(224, 224), metavar=('H', 'W'))
     parser.add_argument('--classes', type=int, default=1, help='classes that recur in a group')
-    parser.add_argument('--instances', type=int, nargs=2, default=(1, 2), metavar=('LOW', 'HIGH'))
     parser.add_argument('--distractors', type=int, nargs=2, default=(0, 2), metavar=('LOW', 'HIGH'))
     parser.add_argument(
         '--empty-share', type=float, default=0.0, help='share of images without the object'
@@ -46,7 +45,6 @@ def main() -> int:
             images_per_group=args.images,
             image_size=args.size,
             classes_per_image=args.classes,
-            instances=args.instances,
             distractors=args.distractors,
             empty_share=args.empty_share,
             split=args.split,

@@ -1,7 +1,6 @@
 """A data set without files: rendered groups of procedural objects."""
 
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,10 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from ...errors import MMCosegError
+from ...files import save_image
+from ...options import in_range, whole_number
 from ...registry import DATASETS
+from ...structures.rle import encode_masks
 from ..base import CoSegDataset, select_groups
 from .scene import SceneObject, category, render_scene
 
@@ -19,6 +21,10 @@ __all__ = ['RenderedImage', 'SyntheticCoSegDataset']
 
 #: Distractors of categories that no data set would use, once its own are used up.
 _STRANGERS = 1_000_000
+#: Smallest and largest number of objects of each class in an image.
+_INSTANCES = (1, 2)
+#: Smallest and largest size of objects, as a share of the image's shorter side.
+_SCALES = (0.3, 0.6)
 
 
 @dataclass(frozen=True)
@@ -45,39 +51,34 @@ class RenderedImage:
             ``dict(category=<label>, mask=<RLE>)``.
         """
         image, masks = render_scene(self.key, self.size, self.objects)
-        encoded = coco_mask.encode(np.asfortranarray(masks.transpose(1, 2, 0).astype(np.uint8)))
-        instances = [dict(category=label, mask=rle) for label, rle in zip(self.labels, encoded)]
-        return image, instances
+        rles = encode_masks(masks)
+        return image, [dict(category=label, mask=rle) for label, rle in zip(self.labels, rles)]
 
 
 @DATASETS.register_module()
 class SyntheticCoSegDataset(CoSegDataset):
     """Groups of rendered images: textured objects among clutter on natural-statistics backgrounds.
 
-    It needs no files, and pipelines treat it as any other set. A category is a parametric shape
-    (animals, vehicles, vessels, plants, tools, abstract outlines, ...) with a texture and colors;
-    the catalogue of categories is endless and the same for every data set. Instances vary in pose,
-    size, proportions, light, color and occlusion. So training on ``category_offset=0`` and
-    testing on ``category_offset=100`` tests on categories never seen, and a group is known only by
-    what recurs in it: the same category is the object of one group and a distractor in others.
+    A category is a parametric shape (animals, vehicles, vessels, plants, tools, abstract outlines,
+    ...) with a texture and colors; the catalogue of categories is endless and the same for every
+    data set. Instances vary in pose, size, proportions, light, color and occlusion. A group is
+    known only by what recurs in it: a category is the object of one group and a distractor in
+    others. Training with ``category_offset=0`` and testing with ``category_offset=100`` tests on
+    unseen categories.
 
-    An image is a function of (seed, split, group, number of the image) and of the options below
-    alone: neither what was rendered before nor which process renders it matters.
+    An image is a function of (seed, split, group, number of the image) and the options below alone.
 
     Args:
         num_categories: number of categories, and of groups.
         category_offset: number of the first one in the catalogue; they are named ``synth_000``, ...
         images_per_group: number of images of each group.
-        image_size: (height, width), or ((height, width), (height, width)): the smallest and the
-            largest, between which every image's size is drawn.
+        image_size: height and width, at least 32.
         classes_per_image: K, the number of classes that recur in a group. With K > 1 a group is
             K neighboring categories, like ``synth_000+synth_001``, mask values are 1..K in the
             order of their numbers (with ``binary=False`` in ``LoadCoSegMask``).
-        instances: smallest and largest number of objects of each class in an image.
         distractors: smallest and largest number of objects of other categories in an image. No
             category recurs among the distractors of a group.
-        empty_share: probability that an image lacks a class of its group; for each class apart.
-        object_scale: smallest and largest size of objects, as a share of the image's shorter side.
+        empty_share: probability that an image lacks a class of its group, for each class.
         split: any name; different splits of one seed have different images.
         seed: of the images, and of everything random about training draws.
         groups, exclude_groups, pipeline, metainfo, ...: as in ``CoSegDataset``; files and folders
@@ -102,36 +103,40 @@ class SyntheticCoSegDataset(CoSegDataset):
         num_categories: int = 40,
         category_offset: int = 0,
         images_per_group: int = 20,
-        image_size: Sequence[int] | Sequence[Sequence[int]] = (128, 128),
+        image_size: tuple[int, int] = (128, 128),
         classes_per_image: int = 1,
-        instances: tuple[int, int] = (1, 2),
         distractors: tuple[int, int] = (0, 2),
         empty_share: float = 0.0,
-        object_scale: tuple[float, float] = (0.3, 0.6),
         split: str = 'train',
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
-        _check_count('num_categories', num_categories, 1)
-        _check_count('category_offset', category_offset, 0)
-        _check_count('images_per_group', images_per_group, 1)
-        _check_count('classes_per_image', classes_per_image, 1)
-        _check_count('seed', seed, 0)
+        whole_number('num_categories', num_categories)
+        whole_number('category_offset', category_offset, 0)
+        whole_number('images_per_group', images_per_group)
+        whole_number('classes_per_image', classes_per_image)
+        whole_number('seed', seed, 0)
+        in_range('empty_share', empty_share, 0, 1)
         if classes_per_image > num_categories:
             raise MMCosegError(
                 f'classes_per_image={classes_per_image} needs at least as many categories, got '
                 f'num_categories={num_categories}'
             )
-        if not 0 <= empty_share <= 1:
-            raise MMCosegError(f'empty_share must be in [0, 1], got {empty_share}')
+        if len(image_size) != 2 or min(image_size) < 32:
+            raise MMCosegError(
+                f'image_size must be (height, width), both at least 32 pixels, got {image_size}'
+            )
+        low, high = distractors
+        if not 0 <= low <= high:
+            raise MMCosegError(
+                f'distractors must be (smallest, largest), at least 0, got {distractors}'
+            )
         self.categories = range(category_offset, category_offset + num_categories)
         self.images_per_group = images_per_group
-        self.size_range = _size_range(image_size)
+        self.image_size = tuple(image_size)
         self.classes_per_image = classes_per_image
-        self.instances = _check_range('instances', instances, 1)
-        self.distractors = _check_range('distractors', distractors, 0)
+        self.distractors = low, high
         self.empty_share = empty_share
-        self.object_scale = _check_range('object_scale', object_scale, 0.05, 1.5)
         self.split = split
         super().__init__(seed=seed, **kwargs)
 
@@ -151,13 +156,9 @@ class SyntheticCoSegDataset(CoSegDataset):
     def _members(self) -> dict[str, tuple[int, ...]]:
         """The categories of each group, by its name, in the catalogue's order."""
         members = {}
+        around = [*self.categories, *self.categories]
         for start in range(len(self.categories)):
-            indices = tuple(
-                sorted(
-                    self.categories[(start + k) % len(self.categories)]
-                    for k in range(self.classes_per_image)
-                )
-            )
+            indices = tuple(sorted(around[start : start + self.classes_per_image]))
             members['+'.join(category(index).name for index in indices)] = indices
         return members
 
@@ -178,16 +179,9 @@ class SyntheticCoSegDataset(CoSegDataset):
         images = []
         for number in range(self.images_per_group):
             render = self._plan((*key, 1, number), members, others, number)
-            images.append(
-                dict(
-                    img_path=None,
-                    seg_map_path=None,
-                    render=render,
-                    group=group,
-                    stem=f'{number:03}',
-                    label_ids=tuple(sorted({label for label in render.labels if label >= 0})),
-                )
-            )
+            image = dict(img_path=None, seg_map_path=None, render=render, group=group)
+            label_ids = tuple(sorted({label for label in render.labels if label >= 0}))
+            images.append(dict(image, stem=f'{number:03}', label_ids=label_ids))
         label_ids = tuple(sorted(self._labels[index] for index in members))
         return dict(group=group, category=group, label_ids=label_ids, images=images)
 
@@ -196,10 +190,9 @@ class SyntheticCoSegDataset(CoSegDataset):
     ) -> RenderedImage:
         """Decide what an image shows, without painting it."""
         rng = np.random.default_rng((*key, 0))
-        size = tuple(int(rng.integers(low, high + 1)) for low, high in zip(*self.size_range))
         shown = []
         for index in members:
-            count = int(rng.integers(*self.instances, endpoint=True))
+            count = int(rng.integers(*_INSTANCES, endpoint=True))
             shown += [index] * count * int(rng.random() >= self.empty_share)
         for place in range(rng.integers(*self.distractors, endpoint=True)):
             # Every place of every image has its own distractor, so that none recurs.
@@ -207,11 +200,9 @@ class SyntheticCoSegDataset(CoSegDataset):
             fresh = _STRANGERS + int(rng.integers(_STRANGERS))
             shown.append(others[turn] if turn < len(others) else fresh)
         order = rng.permutation(len(shown))
-        objects = tuple(
-            SceneObject(shown[i], float(rng.uniform(*self.object_scale))) for i in order
-        )
+        objects = tuple(SceneObject(shown[i], float(rng.uniform(*_SCALES))) for i in order)
         labels = tuple(self._labels.get(item.category, -1) for item in objects)
-        return RenderedImage((*key, 1), size, objects, labels)
+        return RenderedImage((*key, 1), self.image_size, objects, labels)
 
     def export(self, root: str | Path, image_format: str = 'jpg') -> Path:
         """Write the data set to files in the canonical layout, where ``CoSegDataset`` reads it.
@@ -231,52 +222,25 @@ class SyntheticCoSegDataset(CoSegDataset):
         if image_format not in ('jpg', 'png'):
             raise MMCosegError(f"image_format must be 'jpg' or 'png', got {image_format!r}")
         root = Path(root)
+        options = dict(format='JPEG', quality=92, subsampling=0)
+        if image_format == 'png':
+            options = dict(format='PNG')
         for number in range(len(self)):
             record = self.get_data_info(number)
-            folders = [root / part / record['group'] for part in ('images', 'masks')]
-            for folder in folders:
-                folder.mkdir(parents=True, exist_ok=True)
             for item in record['images']:
                 image, instances = item['render'].load()
-                mask = np.zeros(image.shape[:2], np.uint8)
-                for instance in instances:
-                    if instance['category'] in record['label_ids']:
-                        value = record['label_ids'].index(instance['category']) + 1
-                        mask[coco_mask.decode(instance['mask']) > 0] = value
-                if self.classes_per_image == 1:
-                    mask *= 255
-                options = dict(quality=92, subsampling=0) if image_format == 'jpg' else {}
-                Image.fromarray(image[:, :, ::-1]).save(
-                    folders[0] / f'{item["stem"]}.{image_format}', **options
-                )
-                Image.fromarray(mask).save(folders[1] / f'{item["stem"]}.png')
+                name = f'{record["group"]}/{item["stem"]}'
+                image_file = root / 'images' / f'{name}.{image_format}'
+                save_image(Image.fromarray(image[:, :, ::-1]), image_file, **options)
+                mask = self._mask_of(instances, image.shape[:2], record['label_ids'])
+                save_image(Image.fromarray(mask), root / 'masks' / f'{name}.png', 'PNG')
         return root
 
-
-def _check_count(name: str, value: Any, low: int) -> None:
-    if not isinstance(value, int) or value < low:
-        raise MMCosegError(f'{name} must be an integer of at least {low}, got {value!r}')
-
-
-def _check_range(name: str, value: Sequence, low: float, high: float = np.inf) -> tuple:
-    value = tuple(value)
-    if len(value) != 2 or not low <= value[0] <= value[1] <= high:
-        limit = '' if np.isinf(high) else f' and at most {high}'
-        raise MMCosegError(
-            f'{name} must be (smallest, largest), at least {low}{limit}, got {value}'
-        )
-    return value
-
-
-def _size_range(image_size: Sequence) -> tuple[tuple[int, int], tuple[int, int]]:
-    """((height, width) smallest, (height, width) largest)."""
-    sizes = np.array(image_size)
-    if sizes.shape == (2,):
-        sizes = np.stack([sizes, sizes])
-    if sizes.shape != (2, 2) or (sizes[0] > sizes[1]).any() or sizes.min() < 32:
-        raise MMCosegError(
-            'image_size must be (height, width) or a smallest and a largest such pair, all at '
-            f'least 32 pixels, got {image_size}'
-        )
-    low, high = sizes.tolist()
-    return tuple(low), tuple(high)
+    def _mask_of(self, instances: list[dict], size: tuple[int, int], labels: tuple) -> np.ndarray:
+        """The values (H, W) uint8 of a mask file."""
+        mask = np.zeros(size, np.uint8)
+        for instance in instances:
+            if instance['category'] in labels:
+                value = labels.index(instance['category']) + 1
+                mask[coco_mask.decode(instance['mask']) > 0] = value
+        return mask * np.uint8(255) if self.classes_per_image == 1 else mask

@@ -3,7 +3,7 @@
 import colorsys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import cv2
 import numpy as np
@@ -20,18 +20,18 @@ _CATEGORY_STREAM = 0xC05E6
 
 @dataclass(frozen=True)
 class Category:
-    """What all instances of a category share. ``category(index)`` makes one.
+    """What all instances of a category share; ``category(index)`` makes one.
 
-    Neighboring numbers never share a family of shapes or textures, nor a hue, so that a data set
+    Neighboring numbers share neither a family of shapes or textures nor a hue, so that a data set
     of a few categories is varied; far apart, families return with other proportions.
 
     Attributes:
         index: number in the endless catalogue; it alone determines the category.
         shape: key of ``SHAPES``.
         texture: key of ``TEXTURES``.
-        colors: (hue, saturation, value) in [0, 1] of the two colors of the pattern for each of
-            the three color slots of parts.
-        any_hue: instances have any hue, as cars have; shape and texture must do.
+        colors: for each of the three color slots of parts, the two colors of the pattern as (hue,
+            saturation, value) in [0, 1].
+        any_hue: instances have any hue, as cars have.
     """
 
     index: int
@@ -115,10 +115,10 @@ def render_scene(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Paint one picture.
 
-    The result is a function of the arguments alone: nothing is drawn from global generators.
+    The result depends on the arguments alone, not on global generators.
 
     Args:
-        key: non-negative integers that identify the picture; they seed everything random.
+        key: non-negative integers that seed everything random.
         size: height and width.
         objects: what it shows; each may hide a quarter of what is still visible of earlier ones,
             and clutter in front a third; in a crowd they shrink.
@@ -133,10 +133,8 @@ def render_scene(
         >>> image.shape, masks.shape, bool(masks.all(0).any())
         ((96, 128, 3), (2, 96, 128), False)
     """
-    rng, *streams = (
-        np.random.default_rng(seed)
-        for seed in np.random.SeedSequence(list(key)).spawn(1 + len(objects))
-    )
+    seeds = np.random.SeedSequence(list(key)).spawn(1 + len(objects))
+    rng, *streams = map(np.random.default_rng, seeds)
     angle = rng.uniform(-np.pi, 0)  # light comes from above
     light = _Light(np.array([np.cos(angle), np.sin(angle)]), rng.uniform(0.15, 0.5))
     palette = _palette(rng, objects)
@@ -145,14 +143,8 @@ def render_scene(
     owner = np.zeros(size, np.uint8)
     for number, (item, stream) in enumerate(zip(objects, streams), 1):
         side = max(8.0, item.scale * min(size))
-        _place(
-            stream,
-            canvas,
-            owner,
-            number,
-            _paint_category(stream, category(item.category), side, light),
-            light,
-        )
+        sprite = _paint_category(stream, category(item.category), side, light)
+        _place(stream, canvas, owner, number, sprite, light)
     _occlude(rng, canvas, owner, palette, light)
     image = _develop(rng, canvas)
     return image, owner[None] == np.arange(1, len(objects) + 1)[:, None, None]
@@ -203,9 +195,8 @@ def _paint(rng, parts, pose, side, colors, texture, texture_rng, light) -> _Spri
 
 def _relief(alpha: np.ndarray, side: float, light: _Light) -> np.ndarray:
     """Shading of a body that bulges towards us."""
-    height = cv2.GaussianBlur(alpha, (0, 0), max(1.0, side / 9)) + 0.5 * cv2.GaussianBlur(
-        alpha, (0, 0), max(0.8, side / 25)
-    )
+    coarse = cv2.GaussianBlur(alpha, (0, 0), max(1.0, side / 9))
+    height = coarse + 0.5 * cv2.GaussianBlur(alpha, (0, 0), max(0.8, side / 25))
     dx = cv2.Sobel(height, cv2.CV_32F, 1, 0, scale=side / 30)
     dy = cv2.Sobel(height, cv2.CV_32F, 0, 1, scale=side / 30)
     # Where height grows along the direction towards the light, the surface turns away from it.
@@ -215,26 +206,18 @@ def _relief(alpha: np.ndarray, side: float, light: _Light) -> np.ndarray:
 
 def _place(rng, canvas, owner, number, sprite, light) -> None:
     """Find room for a sprite and paint it: mostly inside the image, not hiding much of others."""
-    height, width = owner.shape
     counts = np.bincount(owner.ravel(), minlength=number)
     for attempt in range(24):
         if attempt and attempt % 4 == 0:
             sprite = _shrunk(sprite, 0.8)
-        h, w = sprite.alpha.shape
-        # A quarter of the sprite may be cut off by the image's border.
-        top = (
-            int(rng.uniform(-0.2 * h, height - 0.8 * h)) if h < 1.6 * height else (height - h) // 2
-        )
-        left = int(rng.uniform(-0.2 * w, width - 0.8 * w)) if w < 1.6 * width else (width - w) // 2
+        top, left = map(partial(_start, rng), sprite.alpha.shape, owner.shape)
         inner, outer = _windows(sprite.alpha.shape, owner.shape, top, left)
         solid = sprite.alpha > 0.5
         visible = solid[inner]
         covered = np.bincount(owner[outer][visible], minlength=number)[1:]
-        if (
-            visible.sum() >= max(0.75 * solid.sum(), 4)
-            and (covered <= 0.25 * counts[1:]).all()
-            and covered.sum() <= 0.3 * visible.sum()
-        ):
+        is_seen = visible.sum() >= max(0.75 * solid.sum(), 4)
+        hides_little = (covered <= 0.25 * counts[1:]).all()
+        if is_seen and hides_little and covered.sum() <= 0.3 * visible.sum():
             break
     else:  # crowded: a small one where there is most room
         free = np.pad((owner == 0).astype(np.uint8), 1)
@@ -247,6 +230,13 @@ def _place(rng, canvas, owner, number, sprite, light) -> None:
         visible = sprite.alpha[inner] > min(0.5, 0.99 * float(sprite.alpha[inner].max()))
     _blend(canvas, sprite, top, left, light)
     owner[outer][visible] = number
+
+
+def _start(rng, length, limit) -> int:
+    """Where a sprite begins on an axis; a quarter of it may be cut off by the image's border."""
+    if length >= 1.6 * limit:
+        return (limit - length) // 2
+    return int(rng.uniform(-0.2 * length, limit - 0.8 * length))
 
 
 def _shrunk(sprite: _Sprite, factor: float) -> _Sprite:
@@ -320,47 +310,42 @@ def _background(rng, size, palette) -> np.ndarray:
 
 def _clutter(rng, canvas, palette, light, count) -> None:
     """Blobs, sticks and stones of the palette's colors and of any texture."""
-    textures = list(TEXTURES)
     for _ in range(count):
-        sprite = _rubbish(rng, canvas.shape[:2], palette, textures, light)
+        sprite = _rubbish(rng, canvas.shape[:2], palette, light)
         h, w = sprite.alpha.shape
         top = int(rng.uniform(-0.4 * h, canvas.shape[0] - 0.6 * h))
         left = int(rng.uniform(-0.4 * w, canvas.shape[1] - 0.6 * w))
         _blend(canvas, sprite, top, left, light)
 
 
-def _rubbish(rng, size, palette, textures, light) -> _Sprite:
+def _rubbish(rng, size, palette, light) -> _Sprite:
     side = float(np.exp(rng.uniform(np.log(0.08), np.log(0.4)))) * min(size)
     if rng.random() < 0.35:  # a stick or a strip
         angle, long, thin = rng.uniform(0, np.pi), rng.uniform(0.8, 2.2), rng.uniform(0.04, 0.15)
-        outline = np.array(
-            [[-long, -thin], [long, -thin * rng.uniform(0.3, 1)], [long, thin], [-long, thin]]
-        )
+        tip = -thin * rng.uniform(0.3, 1)
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-        outline = outline @ turn.T
+        outline = np.array([[-long, -thin], [long, tip], [long, thin], [-long, thin]]) @ turn.T
     else:
         t = np.linspace(0, 2 * np.pi, 48, endpoint=False)
-        radius = 1 + sum(
-            rng.normal(0, 0.35 / k) * np.cos(k * t + rng.uniform(0, 6)) for k in range(2, 6)
-        )
+        waves = (rng.normal(0, 0.35 / k) * np.cos(k * t + rng.uniform(0, 6)) for k in range(2, 6))
+        radius = 1 + sum(waves)
         radius = np.clip(radius, 0.3, None) * rng.uniform(0.6, 1.4)
         outline = np.stack([radius * np.cos(t), np.exp(rng.normal(0, 0.3)) * radius * np.sin(t)], 1)
     first, second = rng.choice(len(palette), 2, replace=False)
     mix = rng.uniform(0.1, 1)
     pair = [palette[first], palette[first] + mix * (palette[second] - palette[first])]
-    texture = str(rng.choice(textures)) if rng.random() < 0.5 else 'mottled'
+    texture = str(rng.choice(list(TEXTURES))) if rng.random() < 0.5 else 'mottled'
     return _paint(rng, [Part(outline)], np.eye(2), max(side, 4.0), [pair], texture, rng, light)
 
 
 def _occlude(rng, canvas, owner, palette, light) -> None:
     """Sometimes something in front; it leaves at least two thirds of every object to be seen."""
-    textures = list(TEXTURES)
     before = np.bincount(owner.ravel())
     if len(before) < 2:
         return
     after = before.copy()
     for _ in range(int(rng.integers(0, 3))):
-        sprite = _rubbish(rng, owner.shape, palette, textures, light)
+        sprite = _rubbish(rng, owner.shape, palette, light)
         ys, xs = np.nonzero(owner)
         pick = int(rng.integers(len(ys)))
         top, left = ys[pick] - sprite.alpha.shape[0] // 2, xs[pick] - sprite.alpha.shape[1] // 2
@@ -384,10 +369,9 @@ def _develop(rng, canvas) -> np.ndarray:
     blur = rng.uniform(0, 0.7)
     if blur > 0.3:
         canvas = cv2.GaussianBlur(canvas, (0, 0), blur)
-    noise = rng.standard_normal((height, width, 1), np.float32) * np.float32(
-        rng.uniform(0.005, 0.03)
-    )
-    canvas = np.clip(canvas + noise, 0, 1) ** np.float32(np.exp(rng.normal(-0.1, 0.12)))
+    noise = rng.standard_normal((height, width, 1), np.float32)
+    strength = np.float32(rng.uniform(0.005, 0.03))
+    canvas = np.clip(canvas + noise * strength, 0, 1) ** np.float32(np.exp(rng.normal(-0.1, 0.12)))
     return np.rint(canvas * 255).astype(np.uint8)
 
 

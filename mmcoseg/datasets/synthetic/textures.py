@@ -11,10 +11,10 @@ __all__ = ['TEXTURES', 'fractal_noise', 'make_pattern']
 def fractal_noise(
     rng: np.random.Generator, size: tuple[int, int], exponent: float = 1.0, coarsest: int = 2
 ) -> np.ndarray:
-    """Noise whose amplitude spectrum falls as 1 / f^exponent, as that of photographs does (near 1).
+    """Noise with an amplitude spectrum of 1 / f^exponent; photographs have exponents near 1.
 
-    A sum of octaves of smoothly enlarged white noise: much cheaper than shaping a spectrum, and
-    as good to the eye.
+    A sum of octaves of smoothly enlarged white noise, which is much cheaper than shaping a
+    spectrum.
 
     Args:
         rng: source of randomness.
@@ -73,12 +73,8 @@ def _checks(c, v, x, y):
 
 
 def _plaid(c, v, x, y):
-    angle, f, g, share = (
-        c.uniform(0, 1.5),
-        c.uniform(1.5, 3.5),
-        c.uniform(1.5, 3.5),
-        c.uniform(0.4, 0.7),
-    )
+    angle, f, g = c.uniform(0, 1.5), c.uniform(1.5, 3.5), c.uniform(1.5, 3.5)
+    share = c.uniform(0.4, 0.7)
     a, b = _rotate(x, y, angle + v.normal(0, 0.06))
     return share * _wave(f * a + v.uniform(), 5) + (1 - share) * _wave(g * b + v.uniform(), 5)
 
@@ -199,16 +195,12 @@ def make_pattern(
     x: np.ndarray,
     y: np.ndarray,
 ) -> np.ndarray:
-    """A pattern of one category on one instance.
+    """A pattern of one category on one instance, (h, w) float32 in [0, 1].
 
     Args:
         family: a key of ``TEXTURES``.
         category_rng: fixes what all instances share: frequency, direction, hardness.
         instance_rng: fixes what differs: phase, small turns, the noise itself.
-        x: object coordinates, (h, w) float32, about -1 to 1 over the object.
-        y: as ``x``.
-
-    Returns:
-        (h, w) float32 in [0, 1].
+        x, y: object coordinates, (h, w) float32, about -1 to 1 over the object.
     """
     return TEXTURES[family](category_rng, instance_rng, x, y).astype(np.float32)

@@ -16,6 +16,14 @@ from .loading import instance_field
 __all__ = ['PackGroupInputs']
 
 
+#: Keys of group records and of image records that the samples keep, where present.
+_GROUP_KEYS = ('group', 'category', 'label_ids', 'num_classes')
+_IMAGE_KEYS = tuple(
+    'group stem img_path ori_img render seg_map_path ori_shape img_shape scale_factor flip '
+    'flip_direction foreign'.split()
+)
+
+
 @TRANSFORMS.register_module()
 class PackGroupInputs(BaseTransform):
     """The end of every pipeline.
@@ -23,40 +31,16 @@ class PackGroupInputs(BaseTransform):
     Gives ``dict(inputs=list[Tensor (3, h, w) uint8], data_samples=GroupDataSample)``, one tensor
     and one ``CoSegDataSample`` an image.
 
-    Args:
-        meta_keys: keys of the image records to keep in the samples' metainfo, where present.
-
     Raises:
         MMCosegError: if instances were loaded, and a transform after that left them behind.
     """
 
-    def __init__(
-        self,
-        meta_keys: Sequence[str] = (
-            'group',
-            'stem',
-            'img_path',
-            'ori_img',
-            'render',
-            'seg_map_path',
-            'ori_shape',
-            'img_shape',
-            'scale_factor',
-            'flip',
-            'flip_direction',
-            'foreign',
-        ),
-    ) -> None:
-        self.meta_keys = tuple(meta_keys)
-
     def transform(self, results: dict) -> dict:
-        group_keys = ('group', 'category', 'label_ids', 'num_classes')
+        images = results['images']
+        samples = [self._sample(image) for image in images]
         return dict(
-            inputs=[self._tensor(image['img']) for image in results['images']],
-            data_samples=GroupDataSample(
-                [self._sample(image) for image in results['images']],
-                metainfo={key: results[key] for key in group_keys if key in results},
-            ),
+            inputs=[self._tensor(image['img']) for image in images],
+            data_samples=GroupDataSample(samples, metainfo=_some(results, _GROUP_KEYS)),
         )
 
     @staticmethod
@@ -64,9 +48,7 @@ class PackGroupInputs(BaseTransform):
         return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
 
     def _sample(self, image: dict) -> CoSegDataSample:
-        sample = CoSegDataSample(
-            metainfo={key: image[key] for key in self.meta_keys if key in image}
-        )
+        sample = CoSegDataSample(metainfo=_some(image, _IMAGE_KEYS))
         if 'gt_seg_map' in image:
             mask = torch.from_numpy(image['gt_seg_map'].astype(np.int64))
             sample.gt_sem_seg = PixelData(data=mask[None])
@@ -82,6 +64,10 @@ class PackGroupInputs(BaseTransform):
         if 'gt_instance_labels' in image:
             sample.gt_instances = _instances(image)
         return sample
+
+
+def _some(record: dict, keys: Sequence[str]) -> dict:
+    return {key: record[key] for key in keys if key in record}
 
 
 def _instances(image: dict) -> InstanceData:

@@ -7,16 +7,11 @@ from collections.abc import Callable, Sequence
 
 from mmcv.transforms import BaseTransform
 
-from ...errors import MMCosegError
+from ...options import in_range, whole_number
 from ...registry import TRANSFORMS
 from ..image_io import BadImageError
 
 __all__ = ['ForEachImage', 'MixForeignImages', 'SampleGroup']
-
-
-def _check_count(num_images: int) -> None:
-    if not isinstance(num_images, int) or num_images < 1:
-        raise MMCosegError(f'num_images must be at least 1, and whole, got {num_images!r}')
 
 
 @TRANSFORMS.register_module()
@@ -33,7 +28,7 @@ class SampleGroup(BaseTransform):
     SPARES = 20
 
     def __init__(self, num_images: int = 5) -> None:
-        _check_count(num_images)
+        whole_number('num_images', num_images)
         self.num_images = num_images
 
     def transform(self, results: dict) -> dict:
@@ -53,44 +48,35 @@ class SampleGroup(BaseTransform):
 
 @TRANSFORMS.register_module()
 class MixForeignImages(BaseTransform):
-    """Put images of other groups among the drawn ones; their mask is empty.
+    """Replace one of the drawn images by one of another group; its mask is empty.
 
     So a network cannot answer by what it knows of single images, but must look at what the group
     has in common. Only images that lack the group's co-categories are taken.
 
     Args:
-        prob: probability that a group gets foreign images at all.
-        num_images: how many of the drawn images are replaced; at least one of the group stays.
+        prob: probability that a group gets a foreign image.
     """
 
-    def __init__(self, prob: float = 0.5, num_images: int = 1) -> None:
-        if not 0 <= prob <= 1:
-            raise MMCosegError(f'prob must be in [0, 1], got {prob}')
-        _check_count(num_images)
+    #: Most images are foreign to most groups; a few tries find one if there is any.
+    TRIES = 20
+
+    def __init__(self, prob: float = 0.5) -> None:
+        in_range('prob', prob, 0, 1)
         self.prob = prob
-        self.num_images = num_images
 
     def transform(self, results: dict) -> dict:
-        dataset = results['dataset']
-        if random.random() >= self.prob or len(dataset) < 2:
+        dataset, images = results['dataset'], results['images']
+        if random.random() >= self.prob or len(dataset) < 2 or len(images) < 2:
             return results
-        count = min(self.num_images, len(results['images']) - 1)
-        for position in random.sample(range(len(results['images'])), count):
-            foreign = self._draw(dataset, results)
-            if foreign is not None:
-                results['images'][position] = foreign
-        return results
-
-    @staticmethod
-    def _draw(dataset, results: dict) -> dict | None:
-        # Most images are foreign to most groups; a few tries find one if there is any.
-        for _ in range(20):
+        position = random.randrange(len(images))
+        for _ in range(self.TRIES):
             other = dataset.get_data_info(random.randrange(len(dataset)))
             image = random.choice(other['images'])
             alien = set(image['label_ids']).isdisjoint(results['label_ids'])
             if other['group'] != results['group'] and alien:
-                return dict(image, foreign=True)
-        return None
+                images[position] = dict(image, foreign=True)
+                break
+        return results
 
 
 @TRANSFORMS.register_module()
@@ -115,9 +101,9 @@ class ForEachImage(BaseTransform):
     def transform(self, results: dict) -> dict:
         images = []
         for image in results['images']:
-            done = self._apply(image, results)
+            done = self._try(image, results)
             while done is None and results.get('spares'):
-                done = self._apply(results['spares'].pop(), results)
+                done = self._try(results['spares'].pop(), results)
             if done is not None:
                 images.append(done)
         if not images:
@@ -138,7 +124,7 @@ class ForEachImage(BaseTransform):
             image = transform(image)
         return image
 
-    def _apply(self, image: dict, results: dict) -> dict | None:
+    def _try(self, image: dict, results: dict) -> dict | None:
         try:
             return self.apply(image, results['label_ids'])
         except (BadImageError, FileNotFoundError) as error:

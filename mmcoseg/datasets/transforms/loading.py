@@ -8,7 +8,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from ...errors import MMCosegError
-from ...options import one_of
+from ...options import in_range, one_of
 from ...registry import TRANSFORMS
 from ...structures.coseg_data_sample import VOID
 from ...structures.rle import as_rle, decode_rles
@@ -34,9 +34,8 @@ MAX_CLASS_BESIDE_255 = 50
 class LoadCoSegImage(BaseTransform):
     """Read the image of an image record, whatever its format; see :func:`read_image`.
 
-    A record with the key ``render`` is rendered instead (``SyntheticCoSegDataset``), and gets its
-    ``instances`` with the image, so that one pipeline serves files and synthetic groups; one with
-    ``ori_img``, (H, W, 3) uint8 BGR, has its image already.
+    A record with ``ori_img``, (H, W, 3) uint8 BGR, has its image already; one with ``render`` is
+    drawn, and gets its ``instances`` with the image (``SyntheticCoSegDataset``).
 
     Required keys: ``img_path``, ``render`` or ``ori_img``. Added keys: ``img`` (H, W, 3) uint8 BGR,
     ``img_shape``, ``ori_shape`` (H, W), and ``seg_fields`` (empty), ``reduce_zero_label``
@@ -60,13 +59,13 @@ class LoadCoSegImage(BaseTransform):
 class LoadCoSegMask(BaseTransform):
     """Read or draw the mask of an image record.
 
-    A record without a mask file and without ``instances`` stays without ground truth, except that
-    a foreign image (``foreign=True``, see ``MixForeignImages``) has an empty mask.
+    A record without a mask file and without ``instances`` stays without ground truth; a foreign
+    image (``foreign=True``, see ``MixForeignImages``) has an empty mask.
 
     Required keys: ``ori_shape``, and ``seg_map_path`` or ``instances``. Added keys:
-    ``gt_seg_map`` (H, W) uint8 and its name in ``seg_fields``; with instances also
-    ``gt_instance_labels`` (n,) int64 and ``gt_instance_0``, ..., (H, W) uint8 0/1, whose names are
-    in ``seg_fields``, too, so that mmsegmentation's transforms treat them like the mask.
+    ``gt_seg_map`` (H, W) uint8; with instances also ``gt_instance_labels`` (n,) int64 and
+    ``gt_instance_0``, ..., (H, W) uint8 0/1. The names of all maps are added to ``seg_fields``, so
+    that mmsegmentation's transforms treat them alike.
 
     Args:
         values: what the values of mask files mean.
@@ -77,17 +76,15 @@ class LoadCoSegMask(BaseTransform):
             - ``'auto'``: ``'0-255'`` for a file that has no other values than these two,
               ``'label'`` otherwise, unless :func:`mask_doubt` sees that it is neither.
         binary: one object class: all but background and void become 1. False keeps the classes;
-            of instances the k-th of the group's co-categories, in the order of their numbers, is k.
+            instances of the k-th of the group's co-categories, by number, become k.
         void: the value of void pixels in files, 1 to 255; becomes 255.
-        with_instances: also keep the masks of single instances, of records that have
-            ``instances``; a foreign image has none. They become the sample's ``gt_instances``.
-            Crowds (instances with a true ``crowd``) are not among them; where nothing else is,
-            they are void.
+        with_instances: also keep the masks of single instances; they become ``gt_instances`` of the
+            sample. Crowds (a true ``crowd``) are not among them: they are void where no instance
+            lies.
 
     Raises:
         BadImageError: if a mask is unreadable, of another size than its image, or (``'auto'``)
-            looks smoothed, like a trimap, or saved lossily: whether its object is what it was meant
-            to be nobody could tell.
+            looks smoothed, like a trimap, or saved lossily, so that its meaning is unclear.
     """
 
     def __init__(
@@ -98,8 +95,7 @@ class LoadCoSegMask(BaseTransform):
         with_instances: bool = False,
     ) -> None:
         one_of('values', values, MaskValues)
-        if not isinstance(void, int) or not 1 <= void <= 255:
-            raise MMCosegError(f'void must be a value from 1 to 255 of mask files, got {void!r}')
+        in_range('void', void, 1, 255)
         self.values = values
         self.binary = binary
         self.void = void
@@ -136,11 +132,11 @@ class LoadCoSegMask(BaseTransform):
         if values == 'threshold':
             return (mask >= 128).astype(np.uint8)
         if values == 'auto':
-            present = np.flatnonzero(np.bincount(mask.ravel(), minlength=256))
-            doubt = mask_doubt(present.tolist(), self.void)
+            present = set(np.unique(mask).tolist())
+            doubt = mask_doubt(present, self.void)
             if doubt:
                 raise BadImageError(f'the mask {path} {doubt}')
-            values = '0-255' if set(present) <= {0, 255} else 'label'
+            values = '0-255' if present <= {0, 255} else 'label'
         if values == '0-255':
             return (mask == 255).astype(np.uint8)
         void = mask == self.void
@@ -151,24 +147,26 @@ class LoadCoSegMask(BaseTransform):
 
     def _from_instances(self, results: dict) -> np.ndarray:
         """The instances of the group's co-categories, as one (COCO-SEG) or with one value each."""
-        height, width = results['ori_shape']
+        size = tuple(results['ori_shape'])
         wanted = results.get('co_label_ids') or results['label_ids']
-        shown = [i for i in results['instances'] if i['category'] in wanted]
-        crowds = [i for i in shown if i.get('crowd')]
-        instances = [i for i in shown if not i.get('crowd')]
+        instances, crowds = [], []
+        for instance in results['instances']:
+            if instance['category'] in wanted:
+                (crowds if instance.get('crowd') else instances).append(instance)
         try:
-            shapes = (i['mask'] for i in shown)
-            refuse_moved_polygons(shapes, results.get('listed_size'), (height, width))
-            masks = decode_instances(instances, height, width)
-            voids = decode_instances(crowds, height, width)
+            shapes = [instance['mask'] for instance in instances + crowds]
+            refuse_moved_polygons(shapes, results.get('listed_size'), size)
+            masks = decode_instances(instances, *size)
+            voids = decode_instances(crowds, *size)
         except ValueError as error:
             raise BadImageError(f'an instance of {results.get("img_path")}: {error}') from error
-        self._keep(results, masks, [i['category'] for i in instances])
-        values = [1 if self.binary else sorted(wanted).index(i['category']) + 1 for i in instances]
-        label = np.zeros((height, width), np.uint8)
+        categories = [instance['category'] for instance in instances]
+        self._keep(results, masks, categories)
+        label = np.zeros(size, np.uint8)
         label[voids.any(axis=0)] = VOID
-        for mask, value in zip(masks, values):
-            label[mask] = value
+        values = {category: place for place, category in enumerate(sorted(wanted), 1)}
+        for mask, category in zip(masks, categories):
+            label[mask] = 1 if self.binary else values[category]
         return label
 
     def _keep(self, results: dict, masks: np.ndarray, labels: list[int]) -> None:
@@ -208,25 +206,27 @@ def instance_field(number: int) -> str:
 
 
 def mask_doubt(present: Collection[int], void: int = VOID) -> str | None:
-    """What speaks against guessing the meaning of a mask from its values, and what to do.
+    """Why the meaning of a mask cannot be guessed from its values, and what to do.
 
-    Beside 255, which is the object or void, classes are small numbers. Values in between are edges
-    that were smoothed, or the band of a trimap: taken for classes they would make 255 void, and the
-    object would be lost without a word. A mask of very many values was saved lossily.
+    Beside 255, which is the object or void, classes are small numbers. Values in between are
+    smoothed edges or the band of a trimap: taken for classes they would make 255 void, and the
+    object would be lost. A mask of very many values was saved lossily.
 
     Args:
         present: the values that the mask has.
         void: the value that is known to be void.
 
     Returns:
-        The end of a message that begins with the mask, or None if there is no doubt.
+        The end of a message that begins with the mask; None if there is no doubt.
     """
     between = sorted(set(present) - {0, 255, void})
     smoothed = 255 in present and bool(between) and between[-1] > MAX_CLASS_BESIDE_255
     if len(present) <= 64 and not smoothed:
         return None
-    values = ', '.join(map(str, between[:6])) + (', ...' if len(between) > 6 else '')
-    found = f' beside 255 ({values})' if smoothed else ''
+    found = ''
+    if smoothed:
+        values = ', '.join(map(str, between[:6])) + (', ...' if len(between) > 6 else '')
+        found = f' beside 255 ({values})'
     return (
         f'has {len(present)} different values{found}: if it was smoothed or saved lossily, set '
         "values='threshold' (128 and above is the object); if they are classes and 255 is void, "
@@ -245,7 +245,6 @@ def decode_instances(instances: list[dict], height: int, width: int) -> np.ndarr
         try:
             rles.append(as_rle(instance['mask'], height, width))
         except ValueError as error:
-            if 'name' not in instance:
-                raise
-            raise MMCosegError(f'{instance["name"]}: {error}') from error
+            name = f'{instance["name"]}: ' if 'name' in instance else ''
+            raise MMCosegError(f'{name}{error}') from error
     return decode_rles(rles, height, width)

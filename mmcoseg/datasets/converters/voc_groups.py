@@ -1,22 +1,28 @@
 """Groups of several classes from the class masks of PASCAL VOC."""
 
 import argparse
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
-from PIL import Image
 from rich.progress import track
 
-from ..errors import MMCosegError
-from ..options import one_of
-from ..structures.coseg_data_sample import VOID
-from .base import group_names
-from .image_io import BadImageError, read_image, read_mask
-from .instance_converters import COCO_VOC_CLASSES, VOC_CLASSES, folder_with
-from .multiclass import PUBLISHED_GROUPS, classes_in_name
+from ...errors import MMCosegError
+from ...options import one_of
+from ...structures.coseg_data_sample import VOID
+from ..base import group_names
+from ..image_io import BadImageError, read_mask
+from ..multiclass import PUBLISHED_GROUPS, classes_in_name
+from .common import (
+    COCO_VOC_CLASSES,
+    VOC_CLASSES,
+    converter_parser,
+    folder_with,
+    print_counts,
+    run_command,
+    write_pair,
+)
 
 __all__ = ['OtherClasses', 'convert_voc_groups', 'run_voc_converter', 'voc_groups', 'voc_values']
 
@@ -24,9 +30,8 @@ __all__ = ['OtherClasses', 'convert_voc_groups', 'run_voc_converter', 'voc_group
 OtherClasses = Literal['leave-out', 'background', 'void']
 
 #: Values of VOC's class masks; names of COCO, as 'airplane', are understood, too.
-_VALUES = {
-    name: value for names in (COCO_VOC_CLASSES, VOC_CLASSES) for value, name in enumerate(names, 1)
-}
+_NUMBERS = range(1, len(VOC_CLASSES) + 1)
+_VALUES = dict(zip(COCO_VOC_CLASSES + VOC_CLASSES, [*_NUMBERS, *_NUMBERS]))
 
 
 def voc_values(group: str) -> tuple[int, ...]:
@@ -62,76 +67,68 @@ def convert_voc_groups(
     groups: Sequence[str] | None = None,
     others: OtherClasses = 'leave-out',
     min_images: int = 2,
-    progress: bool = True,
 ) -> dict[str, int]:
     """Write ``images/<a+b>/`` and ``masks/<a+b>/<stem>.png`` below ``target``.
 
     A group takes the images whose class mask shows all of its classes. In its masks ``a`` is 1,
-    ``b`` is 2, and so on; VOC's void borders stay 255. What is there already is written again, so
-    that an interrupted conversion is simply repeated.
+    ``b`` is 2, and so on; VOC's void borders stay 255. Existing files are written again: to
+    continue an interrupted conversion, repeat it.
 
     Args:
         source: PASCAL VOC 2012, with ``JPEGImages`` and ``SegmentationClass`` at or below it.
         target: where the canonical layout goes.
         groups: their names, which name their classes; None for :func:`voc_groups`.
-        others: what becomes of images that show further classes: ``'leave-out'``: they are not
-            taken, so that an image's classes are exactly the group's; ``'background'`` or
-            ``'void'``: they are, and this is what the pixels of those classes become.
+        others: ``'leave-out'`` skips images that show further classes; ``'background'`` and
+            ``'void'`` take them, and say what the pixels of those classes become.
         min_images: groups with fewer images are not written.
-        progress: show progress bars.
 
     Returns:
         Number of images found for each group, those not written included.
 
     Raises:
         FileNotFoundError: if the source or one of its images is not there.
-        MMCosegError: for another value of ``others``, a group that VOC cannot give, a mask (named)
-            that is none of VOC's or of another size than its image, or if no group has enough
-            images.
-        MMCosegError: if ``groups`` is no list of names.
+        MMCosegError: for ``groups`` that VOC cannot give, a mask (named) that is none of VOC's or
+            of another size than its image, or if no group has enough images.
     """
     one_of('others', others, OtherClasses)
     names = voc_groups() if groups is None else group_names('groups', groups)
     values = {name: voc_values(name) for name in names}
-    source, target = Path(source), Path(target)
-    if not source.is_dir():
-        raise FileNotFoundError(f'there is no folder {source} to convert')
-    voc = folder_with(source, 'SegmentationClass', 'the folder that holds VOC2012')
+    voc = folder_with(Path(source), 'SegmentationClass', 'the folder that holds VOC2012')
     files = sorted((voc / 'SegmentationClass').glob('*.png'))
-    members: dict[str, list[Path]] = {name: [] for name in names}
-    for file in track(files, 'reading masks', disable=not progress):
-        shown = _classes_shown(file)
-        for name, wanted in values.items():
-            if shown == set(wanted) or (others != 'leave-out' and shown > set(wanted)):
-                members[name].append(file)
-    enough = {name: found for name, found in members.items() if len(found) >= min_images}
-    if not enough:
+    members = _members(files, values, others)
+    counts = {name: len(found) for name, found in members.items()}
+    if max(counts.values()) < min_images:
         raise MMCosegError(
             f'{voc}: none of the groups {list(names)} has {min_images} images among the '
             f'{len(files)} masks of SegmentationClass'
         )
-    for name, masks in enough.items():
+    for name, masks in members.items():
+        if len(masks) < min_images:
+            continue
         table = _table(values[name], others)
-        for kind in ('images', 'masks'):
-            (target / kind / name).mkdir(parents=True, exist_ok=True)
-        for mask in track(masks, name, disable=not progress):
+        for mask in track(masks, name):
             image = voc / 'JPEGImages' / f'{mask.stem}.jpg'
-            labels = table[read_mask(mask)]
-            size = read_image(image).shape[:2]
-            if labels.shape != size:
-                raise BadImageError(
-                    f'{image} is {size[0]} x {size[1]}, its mask {mask} {labels.shape[0]} x '
-                    f'{labels.shape[1]} (height x width)'
-                )
-            shutil.copyfile(image, target / 'images' / name / image.name)
-            Image.fromarray(labels).save(target / 'masks' / name / mask.name)
-    return {name: len(found) for name, found in members.items()}
+            write_pair(Path(target), name, image, table[read_mask(mask)], mask)
+    return counts
+
+
+def _members(
+    files: list[Path], values: dict[str, tuple[int, ...]], others: OtherClasses
+) -> dict[str, list[Path]]:
+    """The masks that each group takes, by the values of its classes."""
+    members: dict[str, list[Path]] = {name: [] for name in values}
+    for file in track(files, 'reading masks'):
+        shown = _classes_shown(file)
+        for name, wanted in values.items():
+            further = shown.difference(wanted)
+            if shown.issuperset(wanted) and not (further and others == 'leave-out'):
+                members[name].append(file)
+    return members
 
 
 def _classes_shown(file: Path) -> set[int]:
-    shown = set(np.flatnonzero(np.bincount(read_mask(file).ravel(), minlength=256)).tolist())
-    shown -= {0, VOID}
-    strange = sorted(shown - set(_VALUES.values()))
+    shown = set(np.unique(read_mask(file)).tolist()) - {0, VOID}
+    strange = sorted(shown - set(_NUMBERS))
     if strange:
         raise BadImageError(
             f'{file} has the values {strange[:5]}, which are no classes of VOC (1 to '
@@ -150,9 +147,7 @@ def _table(wanted: Sequence[int], others: OtherClasses) -> np.ndarray:
 
 def run_voc_converter(description: str, argv: Sequence[str] | None = None) -> int:
     """The command line of :func:`convert_voc_groups`; prints the counts."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument('source', help='VOCdevkit/VOC2012, or a folder that holds it')
-    parser.add_argument('target', help='where images/ and masks/ are written')
+    parser = converter_parser(description, 'VOCdevkit/VOC2012, or a folder that holds it')
     parser.add_argument(
         '--groups',
         nargs='+',
@@ -175,14 +170,13 @@ def run_voc_converter(description: str, argv: Sequence[str] | None = None) -> in
         help='groups with fewer images are not written (default: 2)',
     )
     arguments = parser.parse_args(argv)
-    try:
-        counts = convert_voc_groups(**vars(arguments))
-    except (ValueError, OSError) as error:
-        parser.exit(1, f'{parser.prog}: error: {error}\n')
-    width = max(len('total'), *map(len, counts))
-    for name, count in counts.items():
-        note = '' if count >= arguments.min_images else '  (too few, not written)'
-        print(f'{name:>{width}} {count:5d} images{note}')
-    total = sum(count for count in counts.values() if count >= arguments.min_images)
-    print(f'{"total":>{width}} {total:5d} images in {arguments.target}')
-    return 0
+
+    def work(arguments: argparse.Namespace) -> None:
+        lines, total = [], 0
+        for name, count in convert_voc_groups(**vars(arguments)).items():
+            written = count >= arguments.min_images
+            lines.append((name, count, '' if written else '  (too few, not written)'))
+            total += count if written else 0
+        print_counts(lines, total, arguments.target)
+
+    return run_command(parser, arguments, work)

@@ -1,0 +1,119 @@
+"""What all converters share: their command line, and writing images with masks."""
+
+import argparse
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ...files import save_image, write_atomically
+from ..image_io import BadImageError, read_image
+
+__all__ = [
+    'COCO_VOC_CLASSES',
+    'VOC_CLASSES',
+    'converter_parser',
+    'copy_file',
+    'folder_with',
+    'print_counts',
+    'run_command',
+    'write_pair',
+]
+
+#: The classes of PASCAL VOC, in the order of their numbers from 1.
+VOC_CLASSES = tuple(
+    'aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike '
+    'person pottedplant sheep sofa train tvmonitor'.split()
+)
+
+#: The same classes as COCO calls them.
+COCO_VOC_CLASSES = tuple(
+    {
+        'aeroplane': 'airplane',
+        'diningtable': 'dining table',
+        'motorbike': 'motorcycle',
+        'pottedplant': 'potted plant',
+        'sofa': 'couch',
+        'tvmonitor': 'tv',
+    }.get(name, name)
+    for name in VOC_CLASSES
+)
+
+#: Suffixes of images that are copied as they are; others become PNG.
+_COPIED = ('.jpg', '.jpeg', '.png', '.bmp')
+
+
+def converter_parser(
+    description: str, source: str, target: str = 'where images/ and masks/ are written'
+) -> argparse.ArgumentParser:
+    """A parser with the arguments of every converter; ``source`` and ``target`` are help texts."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument('source', help=source)
+    parser.add_argument('target', help=target)
+    return parser
+
+
+def run_command(
+    parser: argparse.ArgumentParser,
+    arguments: argparse.Namespace,
+    convert: Callable[[argparse.Namespace], None],
+) -> int:
+    """Run a command; it ends with status 1 and a message if the user must mend something."""
+    try:
+        if not Path(arguments.source).is_dir():
+            raise FileNotFoundError(f'there is no folder {arguments.source} to convert')
+        convert(arguments)
+    except (ValueError, OSError) as error:
+        parser.exit(1, f'{parser.prog}: error: {error}\n')
+    return 0
+
+
+def print_counts(lines: list[tuple[str, int, str]], total: int, where: str) -> None:
+    """Print name, number of images and a note for each group, then the total."""
+    width = max(len(name) for name, _, _ in [*lines, ('total', 0, '')])
+    for name, count, note in [*lines, ('total', total, f' in {where}')]:
+        print(f'{name:>{width}} {count:5d} images{note}')
+
+
+def folder_with(root: Path, name: str, what: str) -> Path:
+    """The folder at or below ``root`` that holds a folder called ``name``.
+
+    Raises:
+        FileNotFoundError: if there is none, asking for ``what``.
+    """
+    if (root / name).is_dir():
+        return root
+    found = sorted(path.parent for path in root.rglob(name) if path.is_dir())
+    if not found:
+        raise FileNotFoundError(f'there is no folder {name} in {root}; give {what}')
+    return found[0]
+
+
+def write_pair(target: Path, group: str, image: Path, mask: np.ndarray, mask_file: Path) -> None:
+    """Write an image and its mask, (H, W) uint8, in the canonical layout.
+
+    ``mask_file`` is where the mask comes from, for messages.
+
+    Raises:
+        BadImageError: if the image cannot be read, or the mask has another size.
+    """
+    pixels = read_image(image)
+    if mask.shape != pixels.shape[:2]:
+        raise BadImageError(
+            f'{image} is {pixels.shape[0]} x {pixels.shape[1]}, its mask {mask_file} '
+            f'{mask.shape[0]} x {mask.shape[1]} (height x width)'
+        )
+    copy = target / 'images' / group / image.name
+    if image.suffix.lower() in _COPIED:
+        copy_file(image, copy)
+    else:
+        save_image(Image.fromarray(pixels[:, :, ::-1]), copy.with_suffix('.png'), 'PNG')
+    save_image(Image.fromarray(mask), target / 'masks' / group / f'{image.stem}.png', 'PNG')
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file, whole or not at all."""
+    with open(source, 'rb') as original, write_atomically(target) as copy:
+        shutil.copyfileobj(original, copy)
