@@ -1,5 +1,6 @@
 """Data elements: one image (:class:`CoSegDataSample`), one group (:class:`GroupDataSample`)."""
 
+from .arrays import to_numpy
 from .coseg_data_sample import CoSegDataSample
 from .group_data_sample import GroupDataSample, GroupSampleList, group_sizes_of, split_groups
 from .num_classes import NumClasses, check_num_classes, num_classes_of
@@ -15,4 +16,5 @@ __all__ = [
     'group_sizes_of',
     'num_classes_of',
     'split_groups',
+    'to_numpy',
 ]
