@@ -91,12 +91,9 @@ def evaluate_classes(
             a prediction of nothing but 0 and 255 shows one class; all else goes for both sides.
         over, absent: see :class:`~mmcoseg.evaluation.ClassReport`.
 
-    Returns:
-        The scores of every group and class, with their means.
-
     Raises:
-        FileNotFoundError, MMCosegError: as :func:`evaluate_masks`.
-        MMCosegError: if the true masks of a group show no class.
+        FileNotFoundError, MMCosegError: as :func:`evaluate_masks`, and if the true masks of a
+            group show no class.
 
     Example:
         >>> report = evaluate_classes('results', 'data/voc_multiclass')  # doctest: +SKIP
@@ -222,12 +219,11 @@ def _warn_of_unread(masks: Sequence[Path], only_twins: bool) -> None:
     stems = {mask.with_suffix('') for mask in masks}
     unread = []
     for folder in sorted({mask.parent for mask in masks}):
-        files = sorted(folder.iterdir()) if folder.is_dir() else []
-        for file in files:
-            if file.suffix.lower() not in IMAGE_SUFFIXES or file in masks:
-                continue
-            if not only_twins or file.with_suffix('') in stems:
+        for file in sorted(folder.glob('*')):
+            if file.suffix.lower() in IMAGE_SUFFIXES and file.suffix != '.png':
                 unread.append(file)
+    if only_twins:
+        unread = [file for file in unread if file.with_suffix('') in stems]
     if unread:
         warnings.warn(f'{named(unread)} are not looked at: masks are <stem>.png', stacklevel=4)
 

@@ -1,6 +1,6 @@
 """How well instances were found, by class: AP and CorLoc."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,16 +112,17 @@ class InstanceReport(Report):
         instances = sum(image.ious.shape[1] for image in images)
         result = dict(images=len(images), instances=instances, predictions=len(scores))
         for name, threshold in self.thresholds.items():
-            flags = [
-                match_instances(image.ious, image.void_shares, threshold, self.matching)
-                for image in images
-            ]
-            result[name] = 100 * average_precision(scores, np.concatenate(flags), instances)
+            flags = []
+            for image in images:
+                flags += match_instances(
+                    image.ious, image.void_shares, threshold, self.matching
+                ).tolist()
+            result[name] = 100 * average_precision(scores, np.array(flags), instances)
         if self.corloc is not None:
             result['CorLoc'] = self._corloc(images)
         return result
 
-    def _corloc(self, images: list[ImageMatches]) -> float:
+    def _corloc(self, images: Iterable[ImageMatches]) -> float:
         """Share of the images with instances on which the best prediction is one, in per cent."""
         hits = []
         for image in images:
@@ -132,28 +133,26 @@ class InstanceReport(Report):
     def summary(self) -> dict[str, float]:
         """``mAP_25`` and so on and ``CorLoc``: means over classes; ``CorLoc_image``: over all
         images. NaN where there is nothing to take a mean of."""
-        classes = self.class_scores().values()
+        classes = self.class_scores()
         result = {}
         for name in self.thresholds:
-            result[f'm{name}'] = known_mean(scores[name] for scores in classes)
+            result[f'm{name}'] = known_mean(_column(classes, name))
         if self.corloc is not None:
-            result['CorLoc'] = known_mean(scores['CorLoc'] for scores in classes)
-            result['CorLoc_image'] = self._corloc([image for _, image in self.images()])
+            result['CorLoc'] = known_mean(_column(classes, 'CorLoc'))
+            result['CorLoc_image'] = self._corloc(dict(self.images()).values())
         return result
 
     def _table(self) -> tuple[Sequence[str], list[Sequence[Cell]], list[Sequence[Cell]]]:
         classes = self.class_scores()
+        totals = [sum(_column(classes, key)) for key in _COUNTS]
         summary = self.summary()
-        over_images = summary.pop('CorLoc_image', None)
         columns = ['class', *_COUNTS, *self.thresholds]
-        if over_images is not None:
-            columns.append('CorLoc')
-        rows = [[name, *scores.values()] for name, scores in classes.items()]
-        totals = [sum(scores[key] for scores in classes.values()) for key in _COUNTS]
         means = [['class mean', *totals, *summary.values()]]
-        if over_images is not None:
+        if self.corloc is not None:
+            columns.append('CorLoc')
+            over_images = means[0].pop()
             means.append(['image mean', *totals, *[''] * len(self.thresholds), over_images])
-        return columns, rows, means
+        return columns, [[name, *scores.values()] for name, scores in classes.items()], means
 
     def _details(self) -> dict:
         """``matching``, the scores of all classes, and by image (``group/stem``) its number of
@@ -167,3 +166,8 @@ class InstanceReport(Report):
                 ious=image.ious.max(axis=1, initial=0).tolist(),
             )
         return dict(matching=self.matching, classes=self.class_scores(), images=images)
+
+
+def _column(classes: dict[str, dict[str, float]], key: str) -> list[float]:
+    """One figure of all classes."""
+    return [scores[key] for scores in classes.values()]

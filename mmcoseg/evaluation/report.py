@@ -22,6 +22,8 @@ __all__ = ['Cell', 'Report', 'TableFormat', 'known_mean', 'render_table', 'write
 #: Forms of :meth:`Report.table`: for the console, or to paste into a page.
 TableFormat = Literal['text', 'markdown']
 
+_BOXES = dict(text=box.SQUARE, markdown=box.MARKDOWN)
+
 #: A cell of a table: figures get two decimals, NaN becomes ``-``.
 Cell = str | int | float
 
@@ -118,15 +120,14 @@ def render_table(
         MMCosegError: if ``format`` is not one of :data:`TableFormat`.
     """
     one_of('format', format, TableFormat)
-    if format == 'markdown':
-        table = Table(box=box.MARKDOWN)
-    else:
-        table = Table(title=title, box=box.SQUARE)
-    for number, name in enumerate(columns):
-        table.add_column(name, justify='right' if number else 'left', no_wrap=True)
+    table = Table(box=_BOXES[format])
+    table.add_column(columns[0], no_wrap=True)
+    for name in columns[1:]:
+        table.add_column(name, justify='right', no_wrap=True)
     for row in rows:
         table.add_row(*map(_cell, row))
     if format == 'text':  # Markdown has no line between rows
+        table.title = title
         table.add_section()
     for row in means:
         table.add_row(*map(_cell, row))
