@@ -51,7 +51,7 @@ def count_labels(pred: np.ndarray, gt: np.ndarray) -> np.ndarray:
                [0, 2]])
     """
     check_one_shape(pred, gt)
-    if pred.size and (pred.min() < 0 or (pred == VOID).any()):
+    if pred.min(initial=0) < 0 or (pred == VOID).any():
         raise MMCosegError(
             f'a prediction must have labels from 0 (background) up and no void ({VOID}), got '
             f'{np.unique(pred)[[0, -1]].tolist()} as the lowest and highest'
@@ -316,8 +316,8 @@ def _stack(counts: Sequence[np.ndarray]) -> tuple[np.ndarray, list[int]]:
     numbers, because of equally good assignments the first is taken. Channels that are alike in it
     have equal figures.
     """
-    columns = max(c.shape[1] for c in counts)
-    rows = max(columns, *(c.shape[0] for c in counts))
+    rows, columns = np.max([c.shape for c in counts], axis=0)
+    rows = max(rows, columns)
     stacked = np.zeros((len(counts), rows, columns), np.int64)
     for place, c in zip(stacked, counts):
         place[: c.shape[0], : c.shape[1]] = c

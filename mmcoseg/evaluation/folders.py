@@ -2,11 +2,11 @@
 
 import json
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -158,8 +158,7 @@ def _mask_root(folder: str | Path) -> Path:
     return root / 'masks' if (root / 'masks').is_dir() else root
 
 
-@dataclass(frozen=True)
-class _Pair:
+class _Pair(NamedTuple):
     """The files of a prediction, which may be missing, and of its true mask."""
 
     prediction: Path
@@ -196,9 +195,9 @@ def _checked_pairs(
     """The pairs to score. Warns of files that are not read, and refuses missing predictions."""
     one_of('missing', missing, MissingPredictions)
     pairs = _find_pairs(pred_dir, gt_dir, groups)
-    predictions = [pair.prediction for pair in pairs]
+    predictions, truths = zip(*pairs)
     _warn_of_unread(predictions, only_twins=True)
-    _warn_of_unread([pair.truth for pair in pairs], only_twins=False)
+    _warn_of_unread(truths, only_twins=False)
     absent = [file for file in predictions if not file.is_file()]
     if absent and missing == 'error':
         refuse_missing(
@@ -216,16 +215,22 @@ def _warn_of_unread(masks: Sequence[Path], only_twins: bool) -> None:
         masks: files that are read.
         only_twins: warn only of files that differ from a mask in nothing but the suffix.
     """
-    stems = {mask.with_suffix('') for mask in masks}
-    unread = []
-    for folder in sorted({mask.parent for mask in masks}):
-        for file in sorted(folder.glob('*')):
-            if file.suffix.lower() in IMAGE_SUFFIXES and file.suffix != '.png':
-                unread.append(file)
+    unread = _other_images({mask.parent for mask in masks})
     if only_twins:
+        stems = {mask.with_suffix('') for mask in masks}
         unread = [file for file in unread if file.with_suffix('') in stems]
     if unread:
         warnings.warn(f'{named(unread)} are not looked at: masks are <stem>.png', stacklevel=4)
+
+
+def _other_images(folders: Iterable[Path]) -> list[Path]:
+    """Images in folders, which need not exist, that are not called <stem>.png."""
+    found = []
+    for folder in sorted(folders):
+        for file in sorted(folder.glob('*')):
+            if file.suffix.lower() in IMAGE_SUFFIXES and file.suffix != '.png':
+                found.append(file)
+    return found
 
 
 def _hint_of_skipped(pred_root: Path, absent: Sequence[Path]) -> str:

@@ -229,8 +229,10 @@ def _score(image: _TrueImage, predicted: _Predicted, gt: Path, pred: Path) -> Im
     with _naming(pred, image):
         shapes = [a.get('segmentation') for a in predicted.annotations]
         refuse_moved_polygons(shapes, predicted.size, size)
-        rles = [rle_of(a, size) for a in predicted.annotations]
-        scores = [_score_of(a) for a in predicted.annotations]
+        rles, scores = [], []
+        for annotation in predicted.annotations:
+            rles.append(rle_of(annotation, size))
+            scores.append(_score_of(annotation))
         overlaps = instance_overlaps(rles, true, void)
         return ImageMatches.ranked(image.category, scores, *overlaps)
 

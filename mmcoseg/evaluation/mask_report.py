@@ -45,7 +45,7 @@ class MaskReport(Report):
             return dict.fromkeys(('P', 'J', 'P_image', 'J_image'), float('nan'))
         by_group = [score[1:] for score in self.group_scores().values()]
         over_groups = np.mean(by_group, axis=0).tolist()
-        over_images = 100 * np.mean([score for _, score in self.images()], axis=0)
+        over_images = 100 * np.mean(list(dict(self.images()).values()), axis=0)
         return dict(zip(('P', 'J', 'P_image', 'J_image'), over_groups + over_images.tolist()))
 
     def _table(self) -> tuple[Sequence[str], list[Sequence[Cell]], list[Sequence[Cell]]]:

@@ -14,7 +14,7 @@ _MAX_NAMED = 20
 
 def named(names: Sequence[object]) -> str:
     """The first names and the number of the others, for messages."""
-    text = ', '.join(str(name) for name in names[:_MAX_NAMED])
+    text = ', '.join(map(str, names[:_MAX_NAMED]))
     more = len(names) - _MAX_NAMED
     return f'{text} and {more} more' if more > 0 else text
 

@@ -133,7 +133,7 @@ def render_table(
         table.add_row(*map(_cell, row))
     console = Console(file=StringIO(), width=160, markup=False)
     console.print(table)
-    lines = [line.rstrip() for line in console.file.getvalue().splitlines()]
+    lines = map(str.rstrip, console.file.getvalue().splitlines())
     text = '\n'.join(lines).strip('\n')
     return f'{title}\n\n{text}' if title and format == 'markdown' else text
 

@@ -180,10 +180,7 @@ def contact_sheet(
     """
     if not entries:
         raise MMCosegError('a contact sheet needs at least one image')
-    lines = ['image']
-    for line in ('truth', 'prediction'):
-        if any(getattr(entry, line) is not None for entry in entries):
-            lines.append(line)
+    lines = _lines(entries)
     left = _MARGIN + max(map(_text_width, lines)) + 10
     widest = max(1, max_width - left - _MARGIN)
     blocks = [_block(entry, lines, cell_height, widest) for entry in entries]
@@ -198,6 +195,15 @@ def contact_sheet(
         sheet.paste(strip, (0, y))
         y += strip.height
     return np.asarray(sheet)
+
+
+def _lines(entries: Sequence[SheetEntry]) -> list[str]:
+    """Names of what stands one above the other."""
+    lines = ['image']
+    for line in ('truth', 'prediction'):
+        if any(getattr(entry, line) is not None for entry in entries):
+            lines.append(line)
+    return lines
 
 
 def _heading(title: str, legend: Sequence[str]) -> Image.Image:

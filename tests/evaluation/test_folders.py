@@ -143,6 +143,15 @@ def test_scores_of_classes(class_folders, capsys, tmp_path):
     assert by_pixels.over == 'pixels' and list(by_pixels.group_scores()) == ['pets']
 
 
+def test_a_folder_may_be_called_like_a_kind(class_folders, capsys, monkeypatch):
+    pred, gt, expected = class_folders
+    monkeypatch.chdir(pred)
+    assert main(['evaluate', 'masks', str(gt), '--json', '-']) == 0
+    assert json.loads(capsys.readouterr().out) == dict(classes=expected.to_dict())
+    assert main(['evaluate', 'masks', 'masks', str(gt), '--json', '-']) == 0
+    assert set(json.loads(capsys.readouterr().out)) == {'native'}
+
+
 def test_missing_predictions_of_classes_are_empty(class_folders):
     pred, gt, _ = class_folders
     (pred / 'masks/pets/001.png').unlink()
