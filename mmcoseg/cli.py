@@ -336,6 +336,13 @@ def _check_data(args: argparse.Namespace) -> int:
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
+        'kind',
+        nargs='?',
+        choices=['masks', 'classes', 'instances'],
+        help='what to score: masks, all objects as one; each class of the masks; or instances '
+        '(default: decided by the files)',
+    )
+    parser.add_argument(
         'predictions',
         help='folder of predicted masks, <group>/<stem>.png, or one that has them in masks/, such '
         'as `mmcoseg segment` writes; for instances its annotations.json, or the folder of it',
@@ -372,9 +379,9 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--classes',
         action=argparse.BooleanOptionalAction,
-        help='score each class of the masks, the predicted values 1, 2, ... matched to the true '
-        'ones over each group; or all of them as one object (default: each class, where the masks '
-        'of groups called A+B, or listed in classes.json, tell classes apart on both sides)',
+        help='the same as the kind classes: the predicted values 1, 2, ... are matched to the true '
+        'ones over each group; or as masks (default: classes, if the masks of groups called A+B, '
+        'or listed in classes.json, tell classes apart on both sides)',
     )
     parser.add_argument(
         '--over',
@@ -393,36 +400,44 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
 
 
 def _evaluate(args: argparse.Namespace) -> int:
-    to_stdout = args.json == '-'
-    options = dict(
-        groups=args.groups,
-        out_file=None if to_stdout else args.json,
-        verbose=not to_stdout,
-        missing=args.missing,
-    )
+    from .evaluation import evaluate_classes, evaluate_instances, evaluate_masks
+    from .evaluation.report import write_json
+
+    files = args.predictions, args.ground_truth
+    options = dict(groups=args.groups, missing=args.missing)
+    kind = args.kind or _kind_of(args)
+    if kind == 'instances':
+        key = title = 'instances'
+        report = evaluate_instances(*files, matching=args.matching, **options)
+    elif kind == 'classes':
+        key, title = 'classes', f'classes, matched over each group, by {args.over}'
+        options.update(values=args.values, over=args.over, absent=args.absent)
+        report = evaluate_classes(*files, **options)
+    else:
+        key, title = 'native', 'protocol native'
+        report = evaluate_masks(*files, values=args.values, **options)
+    content = {key: report.to_dict()}
+    if args.json == '-':
+        print(json.dumps(content, indent=1))
+        return 0
+    print(report.table(title))
+    if args.json:
+        write_json(args.json, content)
+    return 0
+
+
+def _kind_of(args: argparse.Namespace) -> str:
+    """What to score, from the files: instances if they are listed; classes if masks hold some."""
+    from .evaluation import hold_classes
+
     truth = Path(args.ground_truth)
     listed = (truth / 'instances.json').is_file() and not (truth / 'masks').is_dir()
-    if truth.suffix.lower() == '.json' or listed:
-        from .evaluation.instance_files import evaluate_instance_files
-
-        kind = 'instances'
-        report = evaluate_instance_files(args.predictions, truth, matching=args.matching, **options)
-    else:
-        from .evaluation.folders import evaluate_class_folders, evaluate_folders, hold_classes
-
-        classes = args.classes
-        if classes is None and args.values in ('auto', 'label'):
-            classes = hold_classes(args.predictions, truth, args.groups)
-        if classes:
-            kind = 'classes'
-            options.update(over=args.over, absent=args.absent)
-            report = evaluate_class_folders(args.predictions, truth, values=args.values, **options)
-        else:
-            kind = 'native'
-            report = evaluate_folders(args.predictions, truth, values=args.values, **options)
-    if to_stdout:
-        print(json.dumps({kind: report.to_dict()}, indent=1))
-    return 0
+    if listed or truth.suffix.lower() == '.json':
+        return 'instances'
+    classes = args.classes
+    if classes is None and args.values in ('auto', 'label'):
+        classes = hold_classes(args.predictions, truth, args.groups)
+    return 'classes' if classes else 'masks'
 
 
 def _add_segment(parser: argparse.ArgumentParser) -> None:

@@ -1,6 +1,7 @@
-"""What there is to choose from, and whether a config fits together."""
+"""Which components exist, and whether a config fits together."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from mmengine.config import Config
@@ -17,29 +18,26 @@ __all__ = ['check_config', 'components', 'without_weights']
 
 
 def components() -> dict[str, list[str]]:
-    """Our registered components and those of plugins, by registry; empty registries left out."""
+    """Registered components, ours and those of plugins, by registry; without empty registries."""
     found = {}
     for name, node in sorted(vars(registry).items()):
-        if not isinstance(node, Registry):
-            continue
-        node.import_from_location()
-        if node.module_dict:
-            found[name] = sorted(node.module_dict)
+        if isinstance(node, Registry):
+            node.import_from_location()
+            if node.module_dict:
+                found[name] = sorted(node.module_dict)
     return found
 
 
 def without_weights(cfg: Any) -> Any:
     """A copy of a model's config that needs no pretrained weights."""
-    if isinstance(cfg, dict):
-        return type(cfg)(
-            {
-                key: None if key in ('weights', 'pretrained') else without_weights(value)
-                for key, value in cfg.items()
-            }
-        )
     if isinstance(cfg, (list, tuple)):
         return [without_weights(value) for value in cfg]
-    return cfg
+    if not isinstance(cfg, dict):
+        return cfg
+    copy = type(cfg)()
+    for key, value in cfg.items():
+        copy[key] = None if key in ('weights', 'pretrained') else without_weights(value)
+    return copy
 
 
 def check_config(cfg: Config, data: bool = False) -> Iterator[tuple[str, str | None]]:
@@ -48,42 +46,54 @@ def check_config(cfg: Config, data: bool = False) -> Iterator[tuple[str, str | N
     Args:
         cfg: the config.
         data: also open the data sets and take the first item of each through its pipeline;
-            otherwise only the names of the transforms are looked up.
+            otherwise only look up the names of the transforms.
 
     Yields:
         (part of the config, what is wrong with it or None).
     """
     init_default_scope(cfg.get('default_scope', 'mmcoseg'))
-    model = None
-
-    def build_model() -> None:
-        nonlocal model
-        model = MODELS.build(without_weights(cfg.model))
-
-    parts: list[tuple[str, Callable[[], Any]]] = [('model', build_model)]
-    if 'optim_wrapper' in cfg:
-        parts.append(
-            ('optim_wrapper', lambda: model and build_optim_wrapper(model, cfg.optim_wrapper))
-        )
-    for split in ('train', 'val', 'test'):
-        for number, dataset in enumerate(datasets_of(cfg.get(f'{split}_dataloader'))):
-            name = f'{split} data set {number}: {dataset.get("type")}'
-            parts.append((name, lambda d=dataset: _check_dataset(d, data)))
-    for split in ('val', 'test'):
-        if cfg.get(f'{split}_evaluator'):
-            parts.append((f'{split}_evaluator', lambda s=split: _evaluator(cfg[f'{s}_evaluator'])))
-    if 'visualizer' in cfg:
-        parts.append(('visualizer', lambda: _require(VISUALIZERS, cfg.visualizer)))
-    hooks = [hook for hook in (cfg.get('default_hooks') or {}).values() if hook]
-    for hook in [*hooks, *(cfg.get('custom_hooks') or [])]:
-        parts.append((f'hook {hook.get("type")}', lambda h=hook: _require(HOOKS, h)))
-    for name, check in parts:
+    for name, check in _checks(cfg, data):
         try:
             check()
-        except Exception as error:  # whatever is wrong is what the caller asked for
+        except Exception as error:  # the caller asks for whatever is wrong
             yield name, f'{type(error).__name__}: {error}'
         else:
             yield name, None
+
+
+def _checks(cfg: Config, data: bool) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """Every part of a config and a function that raises what is wrong with it."""
+    model = _Model(cfg)
+    yield 'model', model.build
+    if 'optim_wrapper' in cfg:
+        yield 'optim_wrapper', model.build_optimizer
+    for split in ('train', 'val', 'test'):
+        for number, dataset in enumerate(datasets_of(cfg.get(f'{split}_dataloader'))):
+            check = _open_dataset if data else _look_up_dataset
+            yield f'{split} data set {number}: {dataset.get("type")}', partial(check, dataset)
+    for key in ('val_evaluator', 'test_evaluator'):
+        if cfg.get(key):
+            yield key, partial(_build_evaluators, cfg[key])
+    if 'visualizer' in cfg:
+        yield 'visualizer', partial(_require, VISUALIZERS, cfg.visualizer)
+    hooks = [*(cfg.get('default_hooks') or {}).values(), *(cfg.get('custom_hooks') or [])]
+    for hook in filter(None, hooks):
+        yield f'hook {hook.get("type")}', partial(_require, HOOKS, hook)
+
+
+class _Model:
+    """The model of a config, whose optimizer can only be built once it is built itself."""
+
+    def __init__(self, cfg: Config) -> None:
+        self.cfg = cfg
+        self.model = None
+
+    def build(self) -> None:
+        self.model = MODELS.build(without_weights(self.cfg.model))
+
+    def build_optimizer(self) -> None:
+        if self.model is not None:
+            build_optim_wrapper(self.model, self.cfg.optim_wrapper)
 
 
 def _require(node: Registry, cfg: dict) -> None:
@@ -94,23 +104,25 @@ def _require(node: Registry, cfg: dict) -> None:
         )
 
 
-def _evaluator(cfg: Any) -> None:
+def _build_evaluators(cfg: Any) -> None:
     named = isinstance(cfg, dict) and 'type' not in cfg
     for one in cfg.values() if named else [cfg]:
         Evaluator(one)
 
 
-def _check_dataset(cfg: dict, data: bool) -> None:
+def _look_up_dataset(cfg: dict) -> None:
     _require(DATASETS, cfg)
-    if not data:
-        _check_pipeline(cfg.get('pipeline', []))
-        return
-    dataset = DATASETS.build(cfg)
-    if dataset[0] is None:
-        raise MMCosegError('the pipeline gives nothing for the first item')
+    _look_up_pipeline(cfg.get('pipeline', []))
 
 
-def _check_pipeline(pipeline: list[dict]) -> None:
+def _look_up_pipeline(pipeline: list[dict]) -> None:
     for step in pipeline:
         _require(TRANSFORMS, step)
-        _check_pipeline([inner for inner in step.get('transforms', []) if isinstance(inner, dict)])
+        inner = step.get('transforms', [])
+        _look_up_pipeline([one for one in inner if isinstance(one, dict)])
+
+
+def _open_dataset(cfg: dict) -> None:
+    _require(DATASETS, cfg)
+    if DATASETS.build(cfg)[0] is None:
+        raise MMCosegError('the pipeline gives nothing for the first item')

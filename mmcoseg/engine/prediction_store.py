@@ -1,37 +1,36 @@
-"""Predictions of finished groups as files, so that a run that was killed goes on after them."""
+"""Predictions of finished groups as files, so that a killed run continues after them."""
 
 import io
 import json
-import os
 import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 import torch
 from mmengine.structures import InstanceData, PixelData
 
 from ..errors import MMCosegError
-from ..structures import CoSegDataSample, GroupDataSample
+from ..files import file_name_of, write_atomically
+from ..structures import GroupDataSample, to_numpy
 
 __all__ = ['PredictionStore']
 
-#: Raised where a file is cut off or is no such file.
+#: Raised if a file is cut off or is something else.
 _DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 class PredictionStore:
-    """A folder with one file a group, which holds the predictions of its images.
+    """A folder with one file per group that holds the predictions of its images.
 
-    A file is written whole or not at all. It is good for one fingerprint only, that of all the
-    settings that the predictions depend on; any other is as if there were none. Files hold plain
-    arrays: reading one never runs code.
+    A file is written whole or not at all. It counts only for the fingerprint of the settings that
+    the predictions depend on; with another fingerprint it is ignored. Files hold plain arrays:
+    reading one never runs code.
 
     Args:
-        folder: made where needed.
+        folder: created if needed.
         fingerprint: of the settings.
     """
 
@@ -45,7 +44,7 @@ class PredictionStore:
 
     def path(self, name: str) -> Path:
         """The file of a group."""
-        return self.folder / f'{quote(name, safe=" ()+,=@")}.npz'
+        return self.folder / file_name_of(name, '.npz')
 
     def forget(self, name: str) -> None:
         """Remove what is kept of a group."""
@@ -62,28 +61,22 @@ class PredictionStore:
         arrays: dict[str, np.ndarray] = {}
         images = []
         for number, sample in enumerate(group):
-            fields = {}
+            image = dict(stem=sample.stem, fields={}, numbers={})
             for field in self.FIELDS:
                 if field in sample:
-                    fields[field] = _pack(sample.get(field), f'{number}.{field}', arrays)
-            values = {field: float(sample.get(field)) for field in self.NUMBERS if field in sample}
-            images.append(dict(stem=sample.stem, fields=fields, numbers=values))
+                    form = _pack(sample.get(field), f'{number}.{field}', arrays)
+                    image['fields'][field] = form
+            for field in self.NUMBERS:
+                if field in sample:
+                    image['numbers'][field] = float(sample.get(field))
+            images.append(image)
         header = dict(fingerprint=self.fingerprint, images=images, notes=notes)
         arrays['header'] = np.frombuffer(json.dumps(header).encode(), np.uint8)
-        path = self.path(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f'{path.name}.{os.getpid()}.part')
-        try:
-            with open(partial, 'wb') as file:
-                np.savez_compressed(file, **arrays)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with write_atomically(self.path(name)) as file:
+            np.savez_compressed(file, **arrays)
 
     def notes(self, name: str) -> dict[str, Any] | None:
-        """What was noted with the predictions of a group; None if there are none that hold."""
+        """What was noted with the predictions of a group; None without valid ones."""
         try:
             with np.load(self.path(name), allow_pickle=False) as file:
                 return self._header(file)['notes']
@@ -94,23 +87,26 @@ class PredictionStore:
         """Put the kept predictions of a group into its samples.
 
         Returns:
-            Whether there are such predictions, of these very images; otherwise the samples are
-            left as they were.
+            Whether there are such predictions, of exactly these images; otherwise the samples stay
+            as they were.
         """
+        found = []
         try:
             content = io.BytesIO(self.path(name).read_bytes())
             with np.load(content, allow_pickle=False) as file:
                 images = self._header(file)['images']
-                if [image['stem'] for image in images] != [sample.stem for sample in group]:
-                    return False
-                fields = [
-                    {field: _unpack(form, file, device) for field, form in image['fields'].items()}
-                    for image in images
-                ]
+                for image in images:
+                    values = dict(image['numbers'])
+                    for field, form in image['fields'].items():
+                        values[field] = _unpack(form, file, device)
+                    found.append(values)
         except _DAMAGED:
             return False
-        for sample, image, found in zip(group, images, fields):
-            _set(sample, {**found, **image['numbers']})
+        if [image['stem'] for image in images] != [sample.stem for sample in group]:
+            return False
+        for sample, values in zip(group, found):
+            for field, value in values.items():
+                setattr(sample, field, value)
         return True
 
     def _header(self, file: Any) -> dict:
@@ -120,20 +116,14 @@ class PredictionStore:
         return header
 
 
-def _set(sample: CoSegDataSample, values: dict[str, Any]) -> None:
-    for field, value in values.items():
-        setattr(sample, field, value)
-
-
 def _pack(value: PixelData | InstanceData, key: str, arrays: dict[str, np.ndarray]) -> dict:
-    """Put the arrays of a field among the others; how to put them together again."""
+    """Put the arrays of a field among the others; returns how to put them together again."""
     form: dict[str, Any] = dict(kind=type(value).__name__, data={})
     for name, data in value.items():
-        tensor = isinstance(data, torch.Tensor)
-        array = data.detach().cpu().numpy() if tensor else np.asarray(data)
+        array = to_numpy(data)
         if array.dtype.hasobject:
             raise MMCosegError(f'predictions of type {type(data).__name__} ({name}) cannot be kept')
-        form['data'][name] = dict(key=f'{key}.{name}', tensor=tensor)
+        form['data'][name] = dict(key=f'{key}.{name}', tensor=isinstance(data, torch.Tensor))
         if array.dtype == bool:
             form['data'][name]['shape'] = array.shape
             array = np.packbits(array)

@@ -1,7 +1,7 @@
 """From predictions and ground truth to figures and tables."""
 
 from .class_report import ClassReport, ClassScore, GroupClassScore, count_labels, match_classes
-from .folders import evaluate_class_folders, evaluate_folders, hold_classes
+from .folders import evaluate_classes, evaluate_masks, hold_classes
 from .functional import (
     average_precision,
     binarize_adaptive,
@@ -10,10 +10,11 @@ from .functional import (
     instance_overlaps,
     match_instances,
 )
-from .instance_files import evaluate_instance_files
+from .instance_files import evaluate_instances
 from .instance_report import ImageMatches, InstanceReport
+from .mask_report import GroupScore, MaskReport
 from .metrics import CorLocMetric, CoSegMetric, InstanceCoSegMetric, MultiClassCoSegMetric
-from .report import GroupScore, ScoreReport
+from .report import Report
 
 __all__ = [
     'ClassReport',
@@ -25,14 +26,15 @@ __all__ = [
     'ImageMatches',
     'InstanceCoSegMetric',
     'InstanceReport',
+    'MaskReport',
     'MultiClassCoSegMetric',
-    'ScoreReport',
+    'Report',
     'average_precision',
     'binarize_adaptive',
     'count_labels',
-    'evaluate_class_folders',
-    'evaluate_folders',
-    'evaluate_instance_files',
+    'evaluate_classes',
+    'evaluate_instances',
+    'evaluate_masks',
     'foreground_probability',
     'hold_classes',
     'image_scores',

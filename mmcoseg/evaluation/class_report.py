@@ -10,7 +10,8 @@ from scipy.optimize import linear_sum_assignment
 from ..errors import MMCosegError
 from ..options import one_of
 from ..structures.coseg_data_sample import VOID
-from .report import render_table
+from .functional import check_one_shape
+from .report import Cell, Report, known_mean
 
 __all__ = [
     'AbsentClasses',
@@ -29,19 +30,19 @@ ScoreOver = Literal['images', 'pixels']
 AbsentClasses = Literal['skip', 'score']
 
 
-def count_labels(pred: np.ndarray, gt: np.ndarray, void: int = VOID) -> np.ndarray:
-    """How often each predicted label lies on each true one: all that scoring needs of an image.
+def count_labels(pred: np.ndarray, gt: np.ndarray) -> np.ndarray:
+    """Count how often each predicted label lies on each true one.
 
     Args:
         pred: (H, W), integer: 0 background, 1..K' predicted classes.
-        gt: (H, W), integer: 0 background, 1..K classes, ``void`` ignored.
+        gt: (H, W), integer: 0 background, 1..K classes, 255 void.
 
     Returns:
         (K'+1, K+1) int64, rows predicted and columns true labels; K' and K are the highest labels
-        of this image. Pixels that are void in ``gt`` are not in it.
+        of this image. Void pixels are not counted.
 
     Raises:
-        MMCosegError: if the shapes differ, or a prediction has the value of void or negative ones.
+        MMCosegError: if the shapes differ, or the prediction has void or negative values.
 
     Example:
         >>> count_labels(np.array([[2, 2, 0, 0]]), np.array([[1, 1, 0, 255]]))
@@ -49,16 +50,13 @@ def count_labels(pred: np.ndarray, gt: np.ndarray, void: int = VOID) -> np.ndarr
                [0, 0],
                [0, 2]])
     """
-    if pred.shape != gt.shape:
+    check_one_shape(pred, gt)
+    if pred.min(initial=0) < 0 or (pred == VOID).any():
         raise MMCosegError(
-            f'prediction {pred.shape} and ground truth {gt.shape} must have one shape'
-        )
-    if pred.size and (pred.min() < 0 or (pred == void).any()):
-        raise MMCosegError(
-            f'a prediction must have labels from 0 (background) up and no void ({void}), got '
+            f'a prediction must have labels from 0 (background) up and no void ({VOID}), got '
             f'{np.unique(pred)[[0, -1]].tolist()} as the lowest and highest'
         )
-    valid = gt != void
+    valid = gt != VOID
     rows = int(pred.max(initial=0)) + 1
     p, g = pred[valid].astype(np.int64), gt[valid].astype(np.int64)
     columns = int(g.max(initial=0)) + 1
@@ -66,10 +64,10 @@ def count_labels(pred: np.ndarray, gt: np.ndarray, void: int = VOID) -> np.ndarr
 
 
 def match_classes(scores: np.ndarray) -> np.ndarray:
-    """Give each class a channel of its own, so that the sum of their scores is the highest.
+    """Give each class its own channel so that the sum of their scores is the highest.
 
     Args:
-        scores: (K', K) of each predicted channel as each class, K' >= K.
+        scores: (K', K), of each predicted channel as each class, K' >= K.
 
     Returns:
         (K,) int64, the channel of each class.
@@ -87,8 +85,8 @@ def class_names_of(
 ) -> tuple[str, ...]:
     """Names of the mask values 1..K of a group.
 
-    Those of ``label_ids`` among ``classes`` where there are enough of them, else the parts of a
-    group's name ``a+b``, else numbers.
+    These are the ``classes`` that ``label_ids`` names if there are enough of them, else the parts
+    of a group's name ``a+b``, else numbers.
 
     Example:
         >>> class_names_of('sofa+dog', 2), class_names_of('pets', 2)
@@ -109,10 +107,10 @@ class ClassScore:
 
     Attributes:
         name: of the class.
-        channel: mask value of the predictions that was matched to it; None if none was left that
-            has a pixel.
-        num_images: number of images that its figures are made of.
-        precision, jaccard: in per cent; NaN without such images.
+        channel: mask value of the predictions that was matched to it; None if no channel with a
+            pixel was left.
+        num_images: number of images that count for it.
+        precision, jaccard: in per cent; NaN if no image counts.
     """
 
     name: str
@@ -141,34 +139,33 @@ class GroupClassScore:
     images: dict[str, tuple[float, tuple[float, ...]]]
 
 
-class ClassReport:
-    """P and J of groups whose objects are of several classes; all figures are in per cent.
+class ClassReport(Report):
+    """P and J of groups with objects of several classes.
 
-    An unsupervised method cannot know which of its channels 1..K' is called which class. Over a
-    whole group the channels are therefore matched to the classes 1..K by the assignment of the
-    highest sum of J (the Hungarian method). The background, 0, is not matched. Where K' is smaller
-    than K, the classes that are left over get an empty channel; where it is larger, the channels
-    that are left over are nobody's, and pixels labeled so are wrong.
+    An unsupervised method cannot know which of its channels 1..K' is called which class. So the
+    channels are matched to the classes 1..K over each whole group, by the assignment with the
+    highest sum of J (the Hungarian method). The background, 0, is not matched. If K' is smaller
+    than K, the remaining classes get an empty channel; if it is larger, pixels of the remaining
+    channels are wrong.
 
-    - **J** of a class is the Jaccard index of its channel; that of a group is the mean over its
-      classes, that of the set the mean over groups.
-    - **P** of a group is the share of its pixels with the right one of the K+1 labels; that of the
-      set the mean over groups. P of a class is the share of pixels at which the question "this
-      class or not" is answered right.
+    - **J** of a class is the Jaccard index of its channel; J of a group is the mean over its
+      classes, J of the set the mean over groups.
+    - **P** of a group is the share of its pixels with the right one of the K+1 labels; P of the
+      set is the mean over groups. P of a class is the share of pixels where the question "this
+      class or not" is answered correctly.
 
-    Void pixels are left out. A class that no image of a group has is left out of the means.
-    Each image counts once, however often it is added, and neither the order of images nor the
-    numbers of the channels change a bit of the result.
+    Void pixels are ignored. A class that no image of a group shows is left out of the means.
+    The numbers of the channels never change a figure.
 
     Args:
-        over: ``'images'``: each figure is computed per image, then averaged over images, so that
-            large images and large objects count no more than others. This is how the thesis words
-            its metrics ("pixels in an image"), and how ``CoSegMetric`` scores single classes.
-            ``'pixels'``: one ratio over the pixels of all images, as in semantic segmentation.
-        absent: which images make up a class' figures: ``'skip'``: those that show it;
-            ``'score'``: all, where J of an image without the class is 1 if nothing was labeled so
-            and 0 otherwise, as for single classes. It makes no difference for groups whose images
-            show every class. The group's P always sees all images.
+        over: ``'images'``: compute each figure per image, then average over images, so that large
+            images and large objects count no more than others. The thesis words its metrics so
+            ("pixels in an image"), and ``CoSegMetric`` scores single classes so. ``'pixels'``: one
+            ratio over the pixels of all images, as in semantic segmentation.
+        absent: which images count for a class. ``'skip'``: those that show it; ``'score'``: all,
+            with J = 1 for an image without the class if nothing was labeled so, else 0, as for
+            single classes. There is no difference if every image shows every class. P of a group
+            always counts all images.
 
     Raises:
         MMCosegError: for another value of ``over`` or ``absent``.
@@ -184,104 +181,84 @@ class ClassReport:
     """
 
     def __init__(self, over: ScoreOver = 'images', absent: AbsentClasses = 'skip') -> None:
-        for option, value, allowed in (
-            ('over', over, ScoreOver),
-            ('absent', absent, AbsentClasses),
-        ):
-            one_of(option, value, allowed)
+        super().__init__()
+        one_of('over', over, ScoreOver)
+        one_of('absent', absent, AbsentClasses)
         self.over = over
         self.absent = absent
-        self._groups: dict[str, dict[str, np.ndarray]] = {}
         self._names: dict[str, tuple[str, ...]] = {}
-        self._sources: dict[tuple[str, str], str | None] = {}
 
     def add(
         self,
         group: str,
         stem: str,
-        counts: np.ndarray,
+        scored: np.ndarray,
         source: str | None = None,
         names: Sequence[str] = (),
     ) -> None:
         """Add one image.
 
         Args:
-            group, stem: its identity.
-            counts: from :func:`count_labels`.
-            source: its file, by which two images of the same name are told from one that comes
-                twice.
-            names: of the group's mask values 1, 2, ..., where known; else see
-                :func:`class_names_of`.
+            group, stem, source: as in :meth:`Report.add`.
+            scored: counts from :func:`count_labels`.
+            names: of the group's mask values 1, 2, ..., if known; else see :func:`class_names_of`.
 
         Raises:
-            MMCosegError: if another file was added under the same group and stem.
+            MMCosegError: as :meth:`Report.add`.
         """
-        identity = group, stem
-        if identity in self._sources:
-            if self._sources[identity] != source:
-                raise MMCosegError(
-                    f"two images are called '{group}/{stem}': {self._sources[identity]} and "
-                    f'{source}. Rename one group or one file: scores are kept by group/stem.'
-                )
-            return
-        self._sources[identity] = source
-        self._groups.setdefault(group, {})[stem] = counts
+        super().add(group, stem, scored, source)
         self._names[group] = tuple(names)
-
-    def __len__(self) -> int:
-        """Number of images."""
-        return len(self._sources)
 
     def group_scores(self) -> dict[str, GroupClassScore]:
         """The figures of every group, by name."""
-        return {group: self._score(group) for group in sorted(self._groups)}
+        return {group: self._score(group, images) for group, images in self.groups()}
 
-    def _score(self, group: str) -> GroupClassScore:
-        stems = sorted(self._groups[group])
-        counts = _stack([self._groups[group][stem] for stem in stems])
-        # In an order that does not depend on the channels' numbers: among equal assignments the
-        # first is taken. Channels that are alike in this order are so in all their figures.
-        order = sorted(range(1, counts.shape[1]), key=lambda c: counts[:, c].tobytes())
-        counts = counts[:, [0, *order]]
+    def _score(self, group: str, images: dict[str, np.ndarray]) -> GroupClassScore:
+        counts, channels = _stack(list(images.values()))
         total = counts.sum(axis=(1, 2))  # (N,)
-        truth = counts.sum(axis=1)[:, None, 1:]  # (N, 1, K)
+        truth = counts.sum(axis=1)[:, 1:]  # (N, K)
         common = counts[:, 1:, 1:]  # (N, K', K)
-        union = counts.sum(axis=2)[:, 1:, None] + truth - common
-        # (N, K), images that make up a class' figures
-        used = truth[:, 0] > 0 if self.absent == 'skip' else np.ones_like(truth[:, 0], bool)
-        used &= (truth[:, 0] > 0).any(axis=0)
+        union = counts.sum(axis=2)[:, 1:, None] + truth[:, None] - common
+        used = self._used(truth)
         jaccard = self._ratio(common, union, used[:, None])  # (K', K)
-        matched = match_classes(np.nan_to_num(jaccard))
-        classes = np.arange(len(matched))
-        correct = (total[:, None, None] - union + common)[:, matched, classes]
-        precision = self._ratio(correct, np.broadcast_to(total[:, None], correct.shape), used)
-        right = counts[:, 0, 0] + common[:, matched, classes].sum(axis=1)
-        by_image = np.where(used, _divide(common, union)[:, matched, classes], np.nan)
-        known = self._names.get(group, ())
-        names = class_names_of(group, len(matched), range(len(known)), known)
-        jaccard = jaccard[matched, classes]
+        rows = match_classes(np.nan_to_num(jaccard))
+        # From here on every class has its channel: (N, K), and (K,) for the group's figures.
+        classes = np.arange(len(rows))
+        common, union = common[:, rows, classes], union[:, rows, classes]
+        jaccard = jaccard[rows, classes]
+        precision = self._ratio(total[:, None] - union + common, total[:, None], used)
+        right = counts[:, 0, 0] + common.sum(axis=1)
+        names = class_names_of(group, len(rows), range(len(self._names[group])), self._names[group])
+        scores = []
+        for k, row in enumerate(rows):
+            score = ClassScore(
+                name=names[k],
+                channel=channels[row] if counts[:, 1 + row].any() else None,
+                num_images=int(used[:, k].sum()),
+                precision=100 * float(precision[k]),
+                jaccard=100 * float(jaccard[k]),
+            )
+            scores.append(score)
+        image_precision = 100 * _divide(right, total)
+        image_jaccard = 100 * np.where(used, _divide(common, union), np.nan)
+        by_image = zip(image_precision.tolist(), map(tuple, image_jaccard.tolist()))
         return GroupClassScore(
-            num_images=len(stems),
+            num_images=len(images),
             precision=100 * float(self._ratio(right, total, np.ones_like(total, bool))),
-            jaccard=100 * float(_mean(jaccard)),
-            classes=tuple(
-                ClassScore(
-                    name=names[k],
-                    channel=order[channel] if counts[:, 1 + channel].any() else None,
-                    num_images=int(used[:, k].sum()),
-                    precision=100 * float(precision[k]),
-                    jaccard=100 * float(jaccard[k]),
-                )
-                for k, channel in enumerate(matched.tolist())
-            ),
-            images={
-                stem: (100 * float(p), tuple((100 * j).tolist()))
-                for stem, p, j in zip(stems, _divide(right, total), by_image, strict=True)
-            },
+            jaccard=100 * known_mean(jaccard),
+            classes=tuple(scores),
+            images=dict(zip(images, by_image)),
         )
 
+    def _used(self, truth: np.ndarray) -> np.ndarray:
+        """Which images count for which class, (N, K) bool, from the pixels of each class."""
+        shown = truth > 0
+        if self.absent == 'skip':
+            return shown
+        return np.broadcast_to(shown.any(axis=0), shown.shape)
+
     def _ratio(self, part: np.ndarray, whole: np.ndarray, used: np.ndarray) -> np.ndarray:
-        """The ratio of (N, ...) counts over the images that are used; NaN where none is."""
+        """The ratio of counts (N, ...) over the images that are used; NaN where none is."""
         used = np.broadcast_to(used, part.shape)
         if self.over == 'pixels':
             ratio = _divide((part * used).sum(axis=0), (whole * used).sum(axis=0))
@@ -294,91 +271,60 @@ class ClassReport:
         """``P`` and ``J``: means over groups; NaN without any."""
         scores = self.group_scores().values()
         return dict(
-            P=float(_mean(np.array([score.precision for score in scores]))),
-            J=float(_mean(np.array([score.jaccard for score in scores]))),
+            P=known_mean(score.precision for score in scores),
+            J=known_mean(score.jaccard for score in scores),
         )
 
-    def table(self, title: str | None = None, format: str = 'text') -> str:
-        """A row a group and class, after each group's classes their mean, below the means.
-
-        Args:
-            title: printed above the table.
-            format: one of :data:`~mmcoseg.evaluation.report.TABLE_FORMATS`.
-
-        Raises:
-            MMCosegError: if ``format`` is not one of these.
-        """
-        rows = []
+    def _table(self) -> tuple[Sequence[str], list[Sequence[Cell]], list[Sequence[Cell]]]:
+        """A row for each class of a group, then the group's mean."""
+        rows: list[Sequence[Cell]] = []
         for group, score in self.group_scores().items():
             for c in score.classes:
-                channel = '-' if c.channel is None else str(c.channel)
-                figures = _figures(c.precision, c.jaccard)
-                rows.append((group, c.name, channel, str(c.num_images), *figures))
-            figures = _figures(score.precision, score.jaccard)
-            rows.append((group, 'all', '', str(score.num_images), *figures))
-        summary = self.summary()
-        mean = ('group mean', '', '', str(len(self)), *_figures(summary['P'], summary['J']))
+                channel = '-' if c.channel is None else c.channel
+                rows.append((group, c.name, channel, c.num_images, c.precision, c.jaccard))
+            rows.append((group, 'all', '', score.num_images, score.precision, score.jaccard))
         columns = ('group', 'class', 'channel', 'images', 'P', 'J')
-        return render_table(columns, rows, [mean], title, format)
+        return columns, rows, [('group mean', '', '', len(self), *self.summary().values())]
 
-    def to_dict(self) -> dict:
-        """Everything as plain types, for json: ``over``, ``absent``, ``summary``, and by group its
-        P and J, its ``classes`` by name, and its ``images`` by identity ``group/stem`` with their P
-        and the J of each class. What has no figure is None."""
+    def _details(self) -> dict:
+        """The options, and by group its P and J, its ``classes`` by name, and its ``images`` by
+        identity ``group/stem`` with their P and the J of each class."""
         groups = {}
         for group, score in self.group_scores().items():
-            names = [c.name for c in score.classes]
+            classes = {}
+            for c in score.classes:
+                classes[c.name] = dict(
+                    channel=c.channel, num_images=c.num_images, P=c.precision, J=c.jaccard
+                )
+            images = {}
+            for stem, (precision, jaccards) in score.images.items():
+                images[f'{group}/{stem}'] = dict(P=precision, J=dict(zip(classes, jaccards)))
             groups[group] = dict(
                 num_images=score.num_images,
-                P=_plain(score.precision),
-                J=_plain(score.jaccard),
-                classes={
-                    c.name: dict(
-                        channel=c.channel,
-                        num_images=c.num_images,
-                        P=_plain(c.precision),
-                        J=_plain(c.jaccard),
-                    )
-                    for c in score.classes
-                },
-                images={
-                    f'{group}/{stem}': dict(P=p, J=dict(zip(names, map(_plain, j), strict=True)))
-                    for stem, (p, j) in score.images.items()
-                },
+                P=score.precision,
+                J=score.jaccard,
+                classes=classes,
+                images=images,
             )
-        return dict(
-            over=self.over,
-            absent=self.absent,
-            summary={key: _plain(value) for key, value in self.summary().items()},
-            num_images=len(self),
-            groups=groups,
-        )
+        return dict(over=self.over, absent=self.absent, groups=groups)
 
 
-def _stack(counts: Sequence[np.ndarray]) -> np.ndarray:
-    """Counts of all images, (N, K'+1, K+1), with at least as many channels as classes."""
-    columns = max(c.shape[1] for c in counts)
-    rows = max(columns, *(c.shape[0] for c in counts))
+def _stack(counts: Sequence[np.ndarray]) -> tuple[np.ndarray, list[int]]:
+    """Counts of all images, (N, K'+1, K+1), with at least as many channels as classes.
+
+    Also returns the channels in the order of the rows 1..K'. This order does not depend on their
+    numbers, because of equally good assignments the first is taken. Channels that are alike in it
+    have equal figures.
+    """
+    rows, columns = np.max([c.shape for c in counts], axis=0)
+    rows = max(rows, columns)
     stacked = np.zeros((len(counts), rows, columns), np.int64)
     for place, c in zip(stacked, counts):
         place[: c.shape[0], : c.shape[1]] = c
-    return stacked
+    channels = sorted(range(1, rows), key=lambda channel: stacked[:, channel].tobytes())
+    return stacked[:, [0, *channels]], channels
 
 
 def _divide(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     """The ratio; where there is nothing, nothing is wrong: 1."""
     return np.where(whole == 0, 1.0, part / np.maximum(whole, 1))
-
-
-def _mean(values: np.ndarray) -> float:
-    """Mean of those that are not NaN; NaN if none is."""
-    values = values[~np.isnan(values)]
-    return values.mean() if len(values) else float('nan')
-
-
-def _figures(*values: float) -> list[str]:
-    return ['-' if np.isnan(value) else f'{value:.2f}' for value in values]
-
-
-def _plain(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)

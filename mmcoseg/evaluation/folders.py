@@ -2,222 +2,153 @@
 
 import json
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..datasets.base import group_names
+from ..datasets.base import select_groups
 from ..datasets.image_io import IMAGE_SUFFIXES, read_mask
 from ..datasets.multiclass import CLASSES_FILE, read_class_names
-from ..datasets.transforms.loading import LoadCoSegMask
+from ..datasets.transforms.loading import LoadCoSegMask, MaskValues
 from ..errors import MMCosegError
+from ..options import one_of
 from ..structures.coseg_data_sample import VOID
+from ..workers import default_workers
 from .class_report import AbsentClasses, ClassReport, ScoreOver, count_labels
 from .functional import image_scores
-from .report import ScoreReport
+from .mask_report import MaskReport
+from .missing import MissingPredictions, named, refuse_missing
 
-__all__ = ['evaluate_class_folders', 'evaluate_folders', 'hold_classes']
-
-#: How many files an error message names.
-_MAX_NAMED = 20
+__all__ = ['evaluate_classes', 'evaluate_masks', 'hold_classes']
 
 
-def evaluate_folders(
+def evaluate_masks(
     pred_dir: str | Path,
     gt_dir: str | Path,
     *,
     groups: Sequence[str] | None = None,
-    values: str = 'auto',
-    num_workers: int = 0,
-    out_file: str | Path | None = None,
-    format: str = 'text',
-    verbose: bool = True,
-    missing: str = 'error',
-) -> ScoreReport:
-    """Score masks that stand in files; protocol ``native``, all object classes as one.
+    missing: MissingPredictions = 'error',
+    values: MaskValues = 'auto',
+) -> MaskReport:
+    """Score mask files by protocol ``native``, all classes as one object.
 
     Both folders hold ``masks/<group>/<stem>.png``, or ``<group>/<stem>.png`` if they have no
-    folder ``masks``, such as what ``mmcoseg segment`` writes. Predictions must have the size of the
-    true mask of their name; predictions without a true mask are not looked at.
+    folder ``masks``; ``mmcoseg segment`` writes such folders. A prediction must have the size of
+    the true mask of its name; predictions without a true mask are ignored.
 
     Args:
         pred_dir: folder of the predictions.
         gt_dir: folder of the ground truth.
         groups: names of the groups to score; None for all of the ground truth's.
+        missing: ``'error'``, or ``'empty'`` to score true masks without a prediction as if nothing
+            had been found.
         values: what the values of mask files mean, on both sides; see ``LoadCoSegMask``.
-        num_workers: threads that read and score; 0: only this one. Decoding and counting leave the
-            interpreter free to run others.
-        out_file: json file for the scores of every group and image; None: not written.
-        format: of the table, ``'text'`` or ``'markdown'``.
-        verbose: print the table.
-        missing: what true masks without a prediction are: ``'error'``, or ``'empty'`` if they are
-            to be scored as if nothing had been found in these images.
 
     Returns:
         The scores of every image, with their means.
 
     Raises:
-        FileNotFoundError: if a folder or a group is not there or predictions are missing, which
-            it names.
-        MMCosegError: if ``groups`` is no list of names.
-        MMCosegError: if a file is no mask, a prediction is not of its true mask's size, for another
-            value of ``missing``, and for no groups or one that comes twice.
+        FileNotFoundError: if a folder does not exist or predictions are missing; it names them.
+        MMCosegError: if a file is no mask, a prediction is not of its true mask's size, or a group
+            does not exist; for wrong options.
 
     Example:
-        >>> report = evaluate_folders('results', 'data/msrc')  # doctest: +SKIP
-        >>> report.summary()['J']  # doctest: +SKIP
-        71.3
+        >>> report = evaluate_masks('results', 'data/msrc')  # doctest: +SKIP
+        >>> print(report.table())  # doctest: +SKIP
     """
+    pairs = _checked_pairs(pred_dir, gt_dir, groups, missing)
     loader = LoadCoSegMask(values=values)
-    scored = _score_files(
-        pred_dir, gt_dir, groups, missing, num_workers, image_scores, loader, loader
-    )
-    report = ScoreReport()
-    for gt_file, score in scored:
-        report.add(gt_file.parent.name, gt_file.stem, score, str(gt_file))
-    if verbose:
-        print(report.table('protocol native', format))
-    _write(out_file, {'native': report.to_dict()})
+    report = MaskReport()
+    for pair, scores in _score(pairs, _PairScorer(image_scores, loader, loader)):
+        report.add(pair.group, pair.truth.stem, scores, str(pair.truth))
     return report
 
 
-def evaluate_class_folders(
+def evaluate_classes(
     pred_dir: str | Path,
     gt_dir: str | Path,
     *,
     groups: Sequence[str] | None = None,
-    values: str = 'auto',
+    missing: MissingPredictions = 'error',
+    values: MaskValues = 'auto',
     over: ScoreOver = 'images',
     absent: AbsentClasses = 'skip',
-    num_workers: int = 0,
-    out_file: str | Path | None = None,
-    format: str = 'text',
-    verbose: bool = True,
-    missing: str = 'error',
 ) -> ClassReport:
-    """Score masks of several classes that stand in files, as ``MultiClassCoSegMetric`` does.
+    """Score mask files of several classes, as ``MultiClassCoSegMetric`` does.
 
-    The folders are as in :func:`evaluate_folders`. True masks have 0 for background, 1..K for the
-    classes and 255 for void; a ``classes.json`` beside ``masks/`` may name the classes of groups
-    whose name ``a+b`` does not. Which value of the predictions stands for which class is found out
-    for each group as a whole.
+    The folders are as in :func:`evaluate_masks`. True masks have 0 for background, 1..K for the
+    classes and 255 for void. A ``classes.json`` beside ``masks/`` may name the classes of groups
+    whose name is not ``a+b``. The values of the predictions are matched to the classes over each
+    whole group.
 
     Args:
-        pred_dir, gt_dir, groups, num_workers, out_file, format, verbose, missing: as in
-            :func:`evaluate_folders`.
+        pred_dir, gt_dir, groups, missing: as in :func:`evaluate_masks`.
         values: what the values of mask files mean. With ``'auto'``, 255 is void in true masks, and
             a prediction of nothing but 0 and 255 shows one class; all else goes for both sides.
         over, absent: see :class:`~mmcoseg.evaluation.ClassReport`.
 
-    Returns:
-        The scores of every group and class, with their means.
-
     Raises:
-        FileNotFoundError, MMCosegError: as :func:`evaluate_folders`.
-        MMCosegError: as :func:`evaluate_folders`; and if the true masks of a group show no class.
+        FileNotFoundError, MMCosegError: as :func:`evaluate_masks`, and if the true masks of a
+            group show no class.
 
     Example:
-        >>> report = evaluate_class_folders('results', 'data/voc_multiclass')  # doctest: +SKIP
+        >>> report = evaluate_classes('results', 'data/voc_multiclass')  # doctest: +SKIP
         >>> report.group_scores()['car+person'].classes[0].channel  # doctest: +SKIP
         2
     """
     report = ClassReport(over, absent)
-    scored = _score_files(
-        pred_dir,
-        gt_dir,
-        groups,
-        missing,
-        num_workers,
+    pairs = _checked_pairs(pred_dir, gt_dir, groups, missing)
+    scorer = _PairScorer(
         count_labels,
         LoadCoSegMask(values=values, binary=False),
         LoadCoSegMask(values='label' if values == 'auto' else values, binary=False),
     )
-    known = _class_names(_mask_root(gt_dir))
-    for gt_file, counts in scored:
-        group = gt_file.parent.name
-        report.add(group, gt_file.stem, counts, str(gt_file), known.get(group, ()))
+    names = _class_names(gt_dir)
+    for pair, counts in _score(pairs, scorer):
+        known = names.get(pair.group, ())
+        report.add(pair.group, pair.truth.stem, counts, str(pair.truth), known)
     empty = [name for name, score in report.group_scores().items() if not score.classes]
     if empty:
         raise MMCosegError(
             f'the true masks of {empty} show no class: 0 is background, 255 void, and there is '
             "nothing else; if 255 is the object, values='0-255' (--values 0-255)"
         )
-    if verbose:
-        print(report.table(f'classes, matched over each group, by {over}', format))
-    _write(out_file, {'classes': report.to_dict()})
     return report
 
 
 def hold_classes(
     pred_dir: str | Path, gt_dir: str | Path, groups: Sequence[str] | None = None
 ) -> bool:
-    """Whether masks on both sides tell classes apart, in groups that are known to have several.
+    """Whether masks on both sides tell classes apart, in groups known to have several.
 
-    Known is it by a name ``a+b``, or by ``classes.json`` beside the true masks. A mask tells
-    classes apart if it has a value from 2 to 254.
+    A name ``a+b`` or ``classes.json`` beside the true masks says which groups have several. A mask
+    tells classes apart if it has a value from 2 to 254.
     """
-    roots = _mask_root(pred_dir), _mask_root(gt_dir)
-    known = _class_names(roots[1])
-    pairs = [
-        pair
-        for pair in _pairs(*roots, groups)
-        if '+' in pair[1].parent.name or len(known.get(pair[1].parent.name, ())) > 1
-    ]
-    return all(
-        any(_has_classes(pair[side]) for pair in pairs if pair[side].is_file()) for side in range(2)
-    )
+    names = _class_names(gt_dir)
+    predictions, truths = [], []
+    for pair in _find_pairs(pred_dir, gt_dir, groups):
+        if '+' in pair.group or len(names.get(pair.group, ())) > 1:
+            predictions.append(pair.prediction)
+            truths.append(pair.truth)
+    return any(map(_has_classes, predictions)) and any(map(_has_classes, truths))
 
 
 def _has_classes(file: Path) -> bool:
+    if not file.is_file():
+        return False
     mask = read_mask(file)
     return bool(((mask > 1) & (mask != VOID)).any())
 
 
-def _class_names(gt_root: Path) -> dict[str, tuple[str, ...]]:
+def _class_names(gt_dir: str | Path) -> dict[str, tuple[str, ...]]:
     """Names of classes by group, from ``classes.json``."""
-    folder = gt_root.parent if gt_root.name == 'masks' else gt_root
+    root = _mask_root(gt_dir)
+    folder = root.parent if root.name == 'masks' else root
     return read_class_names(folder / CLASSES_FILE)
-
-
-def _write(out_file: str | Path | None, content: dict) -> None:
-    if out_file is not None:
-        Path(out_file).parent.mkdir(parents=True, exist_ok=True)
-        Path(out_file).write_text(json.dumps(content, indent=1), encoding='utf-8')
-
-
-def _score_files(
-    pred_dir: str | Path,
-    gt_dir: str | Path,
-    groups: Sequence[str] | None,
-    missing: str,
-    num_workers: int,
-    score: Callable[[np.ndarray, np.ndarray], Any],
-    pred_loader: LoadCoSegMask,
-    gt_loader: LoadCoSegMask,
-) -> list[tuple[Path, Any]]:
-    """Every true mask, and the score of its prediction; sorted by group and name."""
-    if missing not in ('error', 'empty'):
-        raise MMCosegError(f"missing must be 'error' or 'empty', got {missing!r}")
-    if groups is not None:
-        groups = group_names('groups', groups)
-    pred_root, gt_root = _mask_root(pred_dir), _mask_root(gt_dir)
-    pairs = _pairs(pred_root, gt_root, groups)
-    predictions, truths = zip(*pairs)
-    _name_unread(predictions, alone=False)
-    _name_unread(truths, alone=True)
-    if missing == 'error':
-        _require_all([pred for pred, _ in pairs], pred_root)
-    score_pair = partial(_score_pair, score=score, pred_loader=pred_loader, gt_loader=gt_loader)
-    if num_workers > 0:
-        with ThreadPoolExecutor(num_workers) as pool:
-            scores = list(pool.map(score_pair, pairs))
-    else:
-        scores = [score_pair(pair) for pair in pairs]
-    return [(gt_file, image) for (_, gt_file), image in zip(pairs, scores, strict=True)]
 
 
 def _mask_root(folder: str | Path) -> Path:
@@ -227,102 +158,123 @@ def _mask_root(folder: str | Path) -> Path:
     return root / 'masks' if (root / 'masks').is_dir() else root
 
 
-def _pairs(pred_root: Path, gt_root: Path, groups: Sequence[str] | None) -> list[tuple[Path, Path]]:
-    """Prediction and ground truth of every image, sorted by group and name."""
-    available = sorted(path.name for path in gt_root.iterdir() if path.is_dir())
-    unknown = sorted(set(groups or ()) - set(available))
-    if unknown:
-        raise FileNotFoundError(f'{gt_root} has no groups {unknown}; it has {available}')
-    names = available if groups is None else sorted(groups)
-    truths = [path for name in names for path in sorted((gt_root / name).glob('*.png'))]
+class _Pair(NamedTuple):
+    """The files of a prediction, which may be missing, and of its true mask."""
+
+    prediction: Path
+    truth: Path
+
+    @property
+    def group(self) -> str:
+        return self.truth.parent.name
+
+
+def _find_pairs(
+    pred_dir: str | Path, gt_dir: str | Path, groups: Sequence[str] | None
+) -> list[_Pair]:
+    """The pair of every true mask, sorted by group and name."""
+    pred_root, gt_root = _mask_root(pred_dir), _mask_root(gt_dir)
+    truths = sorted(gt_root.glob('*/*.png'))
     if not truths:
         raise FileNotFoundError(f'{gt_root} holds no masks <group>/<stem>.png to score against')
-    pairs = [(pred_root / path.relative_to(gt_root), path) for path in truths]
+    available = sorted({truth.parent.name for truth in truths})
+    chosen = select_groups(available, groups, (), str(gt_root))
+    pairs = []
+    for truth in truths:
+        if truth.parent.name in chosen:
+            pairs.append(_Pair(pred_root / truth.relative_to(gt_root), truth))
     return pairs
 
 
-def _name_unread(masks: Sequence[Path], alone: bool) -> None:
-    """Say which files beside masks only differ from them in their suffix.
+def _checked_pairs(
+    pred_dir: str | Path,
+    gt_dir: str | Path,
+    groups: Sequence[str] | None,
+    missing: MissingPredictions,
+) -> list[_Pair]:
+    """The pairs to score. Warns of files that are not read, and refuses missing predictions."""
+    one_of('missing', missing, MissingPredictions)
+    pairs = _find_pairs(pred_dir, gt_dir, groups)
+    predictions, truths = zip(*pairs)
+    _warn_of_unread(predictions, only_twins=True)
+    _warn_of_unread(truths, only_twins=False)
+    absent = [file for file in predictions if not file.is_file()]
+    if absent and missing == 'error':
+        refuse_missing(
+            f'{len(absent)} of {len(predictions)} predictions are missing',
+            absent,
+            _hint_of_skipped(_mask_root(pred_dir), absent),
+        )
+    return pairs
+
+
+def _warn_of_unread(masks: Sequence[Path], only_twins: bool) -> None:
+    """Warn of images beside masks that are no masks because of their suffix.
 
     Args:
-        masks: those that are read.
-        alone: name files of another suffix, too, that are of no mask's name.
+        masks: files that are read.
+        only_twins: warn only of files that differ from a mask in nothing but the suffix.
     """
-    stems = {(path.parent, path.stem) for path in masks}
-    known = set(masks)
-    unread = [
-        str(file)
-        for folder in sorted({path.parent for path in masks})
-        if folder.is_dir()
-        for file in sorted(folder.iterdir())
-        if file.suffix.lower() in IMAGE_SUFFIXES
-        and file not in known
-        and (alone or (folder, file.stem) in stems)
-    ]
+    unread = _other_images({mask.parent for mask in masks})
+    if only_twins:
+        stems = {mask.with_suffix('') for mask in masks}
+        unread = [file for file in unread if file.with_suffix('') in stems]
     if unread:
-        more = len(unread) - _MAX_NAMED
-        warnings.warn(
-            f'{", ".join(unread[:_MAX_NAMED])}{f" and {more} more" if more > 0 else ""} are not '
-            'looked at: masks are <stem>.png',
-            stacklevel=4,
-        )
+        warnings.warn(f'{named(unread)} are not looked at: masks are <stem>.png', stacklevel=4)
 
 
-def _require_all(predictions: Sequence[Path], root: Path) -> None:
-    missing = [path for path in predictions if not path.is_file()]
-    if not missing:
-        return
-    more = len(missing) - _MAX_NAMED
-    skipped = _skipped(root) & {(path.parent.name, path.stem) for path in missing}
-    hint = ''
-    if skipped:
-        hint = (
-            f' ({len(skipped)} of these were skipped by `mmcoseg segment`, see '
-            f'{root.parent / "summary.json"})'
-        )
-    raise FileNotFoundError(
-        f'{len(missing)} of {len(predictions)} predictions are missing: '
-        + ', '.join(map(str, missing[:_MAX_NAMED]))
-        + (f' and {more} more' if more > 0 else '')
-        + hint
-        + '; predict them, score fewer groups (--groups), or take them as empty (--missing empty)'
-    )
+def _other_images(folders: Iterable[Path]) -> list[Path]:
+    """Images in folders, which need not exist, that are not called <stem>.png."""
+    found = []
+    for folder in sorted(folders):
+        for file in sorted(folder.glob('*')):
+            if file.suffix.lower() in IMAGE_SUFFIXES and file.suffix != '.png':
+                found.append(file)
+    return found
 
 
-def _skipped(root: Path) -> set[tuple[str, str]]:
-    """Group and stem of the images that `mmcoseg segment` could not read."""
+def _hint_of_skipped(pred_root: Path, absent: Sequence[Path]) -> str:
+    """Which predictions are missing because `mmcoseg segment` could not read the image."""
+    summary = pred_root.parent / 'summary.json'
+    skipped = set()
     try:
-        summary = json.loads((root.parent / 'summary.json').read_text(encoding='utf-8'))
-        return {
-            (group['name'], Path(file['file_name']).stem)
-            for group in summary['groups']
-            for file in group['skipped']
-        }
+        for group in json.loads(summary.read_text(encoding='utf-8'))['groups']:
+            for file in group['skipped']:
+                skipped.add((group['name'], Path(file['file_name']).stem))
     except (OSError, ValueError, KeyError, TypeError):
-        return set()
+        return ''
+    skipped &= {(file.parent.name, file.stem) for file in absent}
+    if not skipped:
+        return ''
+    return f' ({len(skipped)} of these were skipped by `mmcoseg segment`, see {summary})'
 
 
-def _score_pair(
-    pair: tuple[Path, Path],
-    score: Callable[[np.ndarray, np.ndarray], Any],
-    pred_loader: LoadCoSegMask,
-    gt_loader: LoadCoSegMask,
-) -> Any:
-    gt = _read(pair[1], gt_loader)
-    if not pair[0].is_file():
-        return score(np.zeros_like(gt), gt)
-    pred = _read(pair[0], pred_loader)
-    if pred.shape != gt.shape:
-        raise MMCosegError(
-            f'the prediction {pair[0]} is {pred.shape[0]} x {pred.shape[1]}, the ground truth '
-            f'{pair[1]} is {gt.shape[0]} x {gt.shape[1]} (height x width); predict at the '
-            "image's original size"
-        )
-    try:
-        return score(pred, gt)
-    except ValueError as error:
-        raise MMCosegError(f'{pair[0]}: {error}') from error
+@dataclass(frozen=True)
+class _PairScorer:
+    """Reads the masks of a pair and scores them."""
+
+    score: Callable[[np.ndarray, np.ndarray], Any]
+    pred_loader: LoadCoSegMask
+    gt_loader: LoadCoSegMask
+
+    def __call__(self, pair: _Pair) -> Any:
+        gt = self.gt_loader.translate(read_mask(pair.truth), str(pair.truth))
+        if not pair.prediction.is_file():
+            return self.score(np.zeros_like(gt), gt)
+        pred = self.pred_loader.translate(read_mask(pair.prediction), str(pair.prediction))
+        if pred.shape != gt.shape:
+            raise MMCosegError(
+                f'the prediction {pair.prediction} is {pred.shape[0]} x {pred.shape[1]}, the '
+                f'ground truth {pair.truth} is {gt.shape[0]} x {gt.shape[1]} (height x width); '
+                "predict at the image's original size"
+            )
+        try:
+            return self.score(pred, gt)
+        except ValueError as error:
+            raise MMCosegError(f'{pair.prediction}: {error}') from error
 
 
-def _read(path: Path, loader: LoadCoSegMask) -> np.ndarray:
-    return loader.translate(read_mask(path), str(path))
+def _score(pairs: list[_Pair], scorer: _PairScorer) -> list[tuple[_Pair, Any]]:
+    # Decoding and counting leave the interpreter free to run other threads.
+    with ThreadPoolExecutor(default_workers()) as pool:
+        return list(zip(pairs, pool.map(scorer, pairs)))

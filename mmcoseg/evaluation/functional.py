@@ -17,6 +17,7 @@ __all__ = [
     'Matching',
     'average_precision',
     'binarize_adaptive',
+    'check_one_shape',
     'foreground_probability',
     'image_scores',
     'instance_overlaps',
@@ -32,17 +33,24 @@ Matching = Literal['greedy', 'voc']
 Masks = np.ndarray | Sequence[dict]
 
 
-def image_scores(pred: np.ndarray, gt: np.ndarray, void: int | None = VOID) -> tuple[float, float]:
+def check_one_shape(pred: np.ndarray, gt: np.ndarray) -> None:
+    """Refuse masks of two sizes."""
+    if pred.shape != gt.shape:
+        raise MMCosegError(
+            f'prediction {pred.shape} and ground truth {gt.shape} must have one shape'
+        )
+
+
+def image_scores(pred: np.ndarray, gt: np.ndarray) -> tuple[float, float]:
     """P and J of one image (SSNM, section 4.2).
 
-    P is the share of pixels labeled right, object and background alike; J the Jaccard index
-    (intersection over union) of the object's pixels. Where the ground truth has no object, J is 1
-    if the prediction has none either and 0 otherwise.
+    P is the share of pixels labeled correctly, object and background alike; J the Jaccard index
+    (intersection over union) of the object's pixels. If the ground truth has no object, J is 1
+    for an empty prediction and 0 otherwise.
 
     Args:
         pred: (H, W), bool or integer; all but 0 is object.
-        gt: (H, W), bool or integer; 0 background, ``void`` ignored, all else object.
-        void: None if every value but 0 is object.
+        gt: (H, W), bool or integer; 0 background, 255 void, all else object.
 
     Returns:
         P and J in [0, 1]. An image of nothing but void has nothing wrong: 1 and 1.
@@ -54,19 +62,16 @@ def image_scores(pred: np.ndarray, gt: np.ndarray, void: int | None = VOID) -> t
         >>> image_scores(np.array([[1, 1, 0, 0]]), np.array([[0, 1, 1, 0]]))
         (0.5, 0.3333333333333333)
     """
-    if pred.shape != gt.shape:
-        raise MMCosegError(
-            f'prediction {pred.shape} and ground truth {gt.shape} must have one shape'
-        )
+    check_one_shape(pred, gt)
     p, g = pred != 0, gt != 0
     count = gt.size
-    if void is not None and gt.dtype != bool and (gt == void).any():
-        valid = gt != void
+    if gt.dtype != bool and (gt == VOID).any():
+        valid = gt != VOID
         p, g = p & valid, g & valid
         count = int(np.count_nonzero(valid))
     intersection = int(np.count_nonzero(p & g))
     union = int(np.count_nonzero(p | g))
-    precision = 1.0 if count == 0 else (count - union + intersection) / count
+    precision = (count - union + intersection) / count if count else 1.0
     if not g.any():
         return precision, float(union == 0)
     return precision, intersection / union
@@ -127,14 +132,14 @@ def resize_ground_truth(gt: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def instance_overlaps(
     preds: Masks, gts: Masks, void: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """How predicted instances of an image lie on the true ones.
+    """How much the predicted instances of an image overlap the true ones.
 
-    Void pixels are taken out of the predictions first; those of a true instance are never void.
+    Void pixels are taken out of the predictions first. Pixels of a true instance are never void.
 
     Args:
         preds: the n predicted masks.
         gts: the m true masks, of the same size.
-        void: (H, W) bool, where nobody knows what is right: crowds, borders. None: nowhere.
+        void: (H, W) bool, pixels that are not scored: crowds, borders. None: no pixel.
 
     Returns:
         The IoU of each prediction with each instance, (n, m) float64, and the share of each
@@ -159,16 +164,14 @@ def instance_overlaps(
     if not preds:
         return ious, shares
     areas = areas_of(preds)
+    inside = np.zeros(len(preds))
     if void is not None and void.any():
         void = void & ~decode_rles(gts, *void.shape).any(axis=0)
         inside = _intersections(preds, encode_masks(void[None]), areas)[:, 0]
         shares = inside / np.maximum(areas, 1)
-        valid = areas - inside
-    else:
-        valid = areas
     if gts:
         common = _intersections(preds, gts, areas)
-        union = valid[:, None] + areas_of(gts) - common
+        union = (areas - inside)[:, None] + areas_of(gts) - common
         ious = common / np.maximum(union, 1)
     return ious, shares
 
@@ -194,16 +197,16 @@ def match_instances(
 ) -> np.ndarray:
     """Which predictions of an image are right.
 
-    One after the other, the best score first, each prediction takes an instance that it overlaps
-    by an IoU of at least ``threshold``, and is right if it finds one. An instance can be taken
-    once, so that a duplicate is wrong.
+    In descending order of score, each prediction takes an instance that it overlaps by an IoU of
+    at least ``threshold``, and is right if it finds one. An instance can be taken once, so
+    duplicates are wrong.
 
-    - ``'greedy'``: it takes that of highest IoU among those not taken yet, as in COCO's evaluation
+    - ``'greedy'``: take the instance of highest IoU among those still free, as in COCO's evaluation
       and in the code published with DeepCO3 (which asks for more than the threshold).
-    - ``'voc'``: it looks at that of highest IoU among all, as in PASCAL VOC's evaluation; if this
-      is taken already, the prediction is a duplicate, even if it would do for another.
+    - ``'voc'``: look at the instance of highest IoU among all, as in PASCAL VOC's evaluation; if it
+      is taken already, the prediction is a duplicate, even if it fits another instance.
 
-    For instances that do not overlap and thresholds above one half these are the same.
+    Both are the same if instances do not overlap and the threshold is above one half.
 
     Args:
         ious: (n, m), predictions in descending order of score.
@@ -212,8 +215,8 @@ def match_instances(
         matching: see above.
 
     Returns:
-        (n,) int8: 1 right, 0 wrong, -1 of no account: without a match, and void by a share of at
-        least ``threshold``.
+        (n,) int8: 1 right, 0 wrong, -1 ignored: no match, and a share of void of at least
+        ``threshold``.
 
     Raises:
         MMCosegError: for another value of ``matching``.
@@ -245,7 +248,7 @@ def average_precision(scores: np.ndarray, flags: np.ndarray, num_instances: int)
 
     Args:
         scores: (n,), of the predictions in all images of the class. Equal scores keep their order.
-        flags: (n,), from :func:`match_instances`; predictions of no account are left out.
+        flags: (n,), from :func:`match_instances`; ignored predictions are left out.
         num_instances: number of true instances.
 
     Returns:

@@ -1,16 +1,18 @@
 """Scoring a file of predicted instances against a file of true ones."""
 
-import json
 import warnings
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from ..datasets.base import select_groups
 from ..datasets.coco_file import (
+    CocoFile,
     image_size,
     listed_size,
     parse_coco,
@@ -21,122 +23,117 @@ from ..datasets.coco_file import (
 )
 from ..datasets.instances import split_file_name
 from ..errors import MMCosegError
+from ..options import one_of
 from ..structures.rle import decode_rles
 from .functional import Matching, instance_overlaps
 from .instance_report import ImageMatches, InstanceReport
+from .missing import MissingPredictions, refuse_missing
 
-__all__ = ['evaluate_instance_files', 'instance_file']
+__all__ = ['evaluate_instances']
 
-#: How many images an error message names.
-_MAX_NAMED = 20
-
-#: The highest score, of whatever sign.
+#: The highest score, of either sign.
 _MAX_SCORE = 1e300
 
 
-def instance_file(path: str | Path, name: str) -> Path:
-    """The file that a user means by a file, or by the folder that it stands in as ``name``."""
-    path = Path(path)
-    return path / name if path.is_dir() else path
-
-
-def evaluate_instance_files(
+def evaluate_instances(
     pred: str | Path,
     gt: str | Path,
     *,
     groups: Sequence[str] | None = None,
-    thresholds: Sequence[float] = (0.25, 0.5),
+    missing: MissingPredictions = 'error',
     matching: Matching = 'greedy',
-    out_file: str | Path | None = None,
-    format: str = 'text',
-    verbose: bool = True,
-    missing: str = 'error',
 ) -> InstanceReport:
-    """Score instances that stand in files of COCO's form: mAP and CorLoc by masks.
+    """Score instances in COCO files: mAP at IoU 0.25 and 0.5, and CorLoc, by masks.
 
-    As ``InstanceCoSegMetric`` and ``CorLocMetric`` score. The predictions of an image count for
-    its group, whatever their category is called. ``iscrowd`` in the ground truth is void.
+    Scores are those of ``InstanceCoSegMetric`` and ``CorLocMetric``. The predictions of an image
+    count for its group, whatever their category is called. ``iscrowd`` in the ground truth is void.
 
     Args:
         pred: ``annotations.json`` as ``mmcoseg segment`` writes it, or its folder; or a list of
-            COCO results, whose ``image_id`` are those of the ground truth. Images are found by
-            their ``file_name``, ``<group>/<file>``; where none has it, by that of another suffix.
-        gt: ``instances.json``, or its folder; see ``InstanceCoSegDataset``. A group's class is its
-            category: that of its name, or the only one of its instances, or else its name.
+            COCO results with the ``image_id`` of the ground truth. Images are found by their
+            ``file_name``, ``<group>/<file>``; if none has it, by that name with another suffix.
+        gt: ``instances.json``, or its folder; see ``InstanceCoSegDataset``. A group's class is the
+            category of its name, or the only one of its instances, or else its name.
         groups: names of the groups to score; None for all of the ground truth's.
-        thresholds, matching: of the APs; see ``InstanceReport``.
-        out_file: json file for all scores; None: not written.
-        format: of the table, ``'text'`` or ``'markdown'``.
-        verbose: print the table.
-        missing: what images are that the predictions do not list: ``'error'``, or ``'empty'`` if
-            they are to be scored as if nothing had been found in them. A list of results does not
-            say which images it is about: those without results are empty.
+        missing: ``'error'``, or ``'empty'`` to score images that the predictions do not list as if
+            nothing had been found. A list of results does not say which images it is about: those
+            without results are empty.
+        matching: see ``match_instances``.
 
     Returns:
-        The report, with the scores of all classes and images.
+        The scores of all classes and images.
 
     Raises:
-        FileNotFoundError: if a file is not there, or predictions are missing, which it names.
-        MMCosegError: if a file is not of this form, an annotation's mask is none (it is named), a
-            prediction has no score or another size than the true image, two could be of one
-            image, for unknown groups, or another value of ``missing``.
+        FileNotFoundError: if a file does not exist, or predictions are missing; it names them.
+        MMCosegError: if a file is not of this form, an annotation has no valid mask (it is named),
+            a prediction has no score or another size than the true image, two could be of one
+            image, or a group does not exist; for wrong options.
 
     Example:
-        >>> report = evaluate_instance_files('results', 'data/voc12')  # doctest: +SKIP
+        >>> report = evaluate_instances('results', 'data/voc12')  # doctest: +SKIP
         >>> report.summary()['mAP_50']  # doctest: +SKIP
         25.1
     """
-    if missing not in ('error', 'empty'):
-        raise MMCosegError(f"missing must be 'error' or 'empty', got {missing!r}")
-    pred, gt = instance_file(pred, 'annotations.json'), instance_file(gt, 'instances.json')
+    one_of('missing', missing, MissingPredictions)
+    report = InstanceReport(matching=matching)
+    gt = _file_in(gt, 'instances.json')
     truth = read_coco(gt)
-    members: dict[str, list[dict]] = defaultdict(list)
-    for (group, _), image in _by_file(truth.images, gt).items():
-        members[group].append(image)
-    chosen = select_groups(sorted(members), groups, (), str(gt))
-    annotations = _by_image(truth.annotations)
-    images = [image for group in chosen for image in members[group]]
-    found = _match(images, _predictions(pred, gt, truth.images), pred, gt)
-    absent = [image['file_name'] for image in images if image['file_name'] not in found]
+    images = _true_images(truth, gt, groups)
+    predictions = _read_predictions(_file_in(pred, 'annotations.json'), gt, truth)
+    found = {image.name: predictions.of(image, gt) for image in images}
+    absent = [name for name, predicted in found.items() if predicted is None]
     if absent and missing == 'error':
-        more = len(absent) - _MAX_NAMED
-        raise FileNotFoundError(
-            f'{pred} does not list {len(absent)} of {len(images)} images: '
-            + ', '.join(absent[:_MAX_NAMED])
-            + (f' and {more} more' if more > 0 else '')
-            + '; predict them, score fewer groups (--groups), or take them as empty (--missing '
-            'empty)'
+        refuse_missing(
+            f'{predictions.file} does not list {len(absent)} of {len(images)} images', absent
         )
-    report = InstanceReport(thresholds, matching=matching)
-    for group in chosen:
-        shown = [a for image in members[group] for a in annotations[image['id']]]
-        present = {truth.names[a['category_id']] for a in shown}
-        category = present.pop() if len(present) == 1 and group not in present else group
-        for image in members[group]:
-            truths = [
-                a
-                for a in annotations[image['id']]
-                # Other things than what is common to the group do not count.
-                if group not in present or truth.names[a['category_id']] == group
-            ]
-            predicted = found.get(image['file_name'], _Predicted(None, []))
-            matches = _score(image, predicted, truths, category, pred, gt)
-            name = split_file_name(image, gt)[1]
-            report.add(group, Path(name).stem, matches, image['file_name'])
-    if verbose:
-        print(report.table('instances', format))
-    if out_file is not None:
-        Path(out_file).parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps({'instances': report.to_dict()}, indent=1)
-        Path(out_file).write_text(text, encoding='utf-8')
+    for image in images:
+        predicted = found[image.name] or _Predicted(None, [])
+        matches = _score(image, predicted, gt, predictions.file)
+        report.add(image.group, Path(image.file).stem, matches, image.name)
     return report
 
 
-class _Predicted(NamedTuple):
-    """What is predicted for an image, and the size that the predictions' file says it has."""
+def _file_in(path: str | Path, name: str) -> Path:
+    """The file itself, or the one of this name in a folder."""
+    path = Path(path)
+    return path / name if path.is_dir() else path
 
-    size: tuple[int, int] | None
+
+@dataclass(frozen=True)
+class _TrueImage:
+    """An image of the ground truth, its class, and the annotations that count for it."""
+
+    entry: dict
+    group: str
+    file: str
+    category: str
     annotations: list[dict]
+
+    @property
+    def name(self) -> str:
+        return self.entry['file_name']
+
+
+def _true_images(truth: CocoFile, gt: Path, groups: Sequence[str] | None) -> list[_TrueImage]:
+    """The images of the chosen groups."""
+    by_image = _by_image(truth.annotations)
+    members: dict[str, dict[str, dict]] = defaultdict(dict)
+    for (group, file), entry in _by_file(truth.images, gt).items():
+        members[group][file] = entry
+    images = []
+    for group in select_groups(sorted(members), groups, (), str(gt)):
+        categories = set()
+        for entry in members[group].values():
+            categories.update(truth.names[a['category_id']] for a in by_image[entry['id']])
+        # Instances of other categories than the common one do not count.
+        wanted = {group} if group in categories else categories
+        category = next(iter(wanted)) if len(wanted) == 1 else group
+        for file, entry in members[group].items():
+            annotations = [
+                a for a in by_image[entry['id']] if truth.names[a['category_id']] in wanted
+            ]
+            images.append(_TrueImage(entry, group, file, category, annotations))
+    return images
 
 
 def _by_image(annotations: Sequence[dict]) -> dict[Any, list[dict]]:
@@ -144,24 +141,6 @@ def _by_image(annotations: Sequence[dict]) -> dict[Any, list[dict]]:
     for annotation in annotations:
         result[annotation['image_id']].append(annotation)
     return result
-
-
-def _predictions(
-    file: Path, gt: Path, true_images: Sequence[dict]
-) -> dict[tuple[str, str], _Predicted]:
-    """The predictions of every image that the file is about, by group and file name."""
-    hint = ' Give the annotations.json that `mmcoseg segment` writes, or its folder.'
-    content = read_json(file, hint=hint)
-    where = file
-    if isinstance(content, list):  # results, of the true images
-        content = dict(images=true_images, annotations=content, categories=[])
-        where = gt
-    coco = parse_coco(content, file, with_categories=False)
-    by_image = _by_image(coco.annotations)
-    return {
-        identity: _Predicted(listed_size(image), by_image[image['id']])
-        for identity, image in _by_file(coco.images, where).items()
-    }
 
 
 def _by_file(images: Sequence[dict], where: Path) -> dict[tuple[str, str], dict]:
@@ -175,57 +154,87 @@ def _by_file(images: Sequence[dict], where: Path) -> dict[tuple[str, str], dict]
     return found
 
 
-def _match(
-    images: Sequence[dict], predictions: dict[tuple[str, str], _Predicted], pred: Path, gt: Path
-) -> dict[str, _Predicted]:
-    """The predictions of true images, by their ``file_name``.
+@dataclass(frozen=True)
+class _Predicted:
+    """What is predicted for an image, and the size that the predictions' file gives it."""
 
-    They are those of the very file, or else of the only one that differs in its suffix.
-    """
-    by_stem: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for group, file in predictions:
-        by_stem[group, Path(file).stem].append(file)
-    result = {}
-    for image in images:
-        group, file = split_file_name(image, gt)
-        twins = by_stem[group, Path(file).stem]
-        others = [f'{group}/{twin}' for twin in twins if twin != file]
-        if file in twins:
-            result[image['file_name']] = predictions[group, file]
-            if others:
-                warnings.warn(
-                    f'{pred}: {", ".join(others)} only differs in its suffix from '
-                    f'{image["file_name"]}, and is not scored',
-                    stacklevel=3,
+    size: tuple[int, int] | None
+    annotations: list[dict]
+
+
+class _Predictions:
+    """The predictions of a file, by image."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self._by_stem: dict[tuple[str, str], dict[str, _Predicted]] = defaultdict(dict)
+
+    def add(self, group: str, file: str, predicted: _Predicted) -> None:
+        self._by_stem[group, Path(file).stem][file] = predicted
+
+    def of(self, image: _TrueImage, gt: Path) -> _Predicted | None:
+        """Those of the very file, or else of the only one that differs in its suffix."""
+        twins = self._by_stem[image.group, Path(image.file).stem]
+        others = [f'{image.group}/{file}' for file in twins if file != image.file]
+        if image.file not in twins:
+            if len(others) > 1:
+                raise MMCosegError(
+                    f'{self.file}: {" and ".join(others)} could both be {image.name} of {gt}; '
+                    'rename one'
                 )
-        elif len(twins) == 1:
-            result[image['file_name']] = predictions[group, twins[0]]
-        elif twins:
-            raise MMCosegError(
-                f'{pred}: {" and ".join(others)} could both be {image["file_name"]} of {gt}; '
-                'rename one'
+            return next(iter(twins.values()), None)
+        if others:
+            warnings.warn(
+                f'{self.file}: {", ".join(others)} only differs in its suffix from {image.name}, '
+                'and is not scored',
+                stacklevel=3,
             )
-    return result
+        return twins[image.file]
 
 
-def _score(
-    image: dict, preds: _Predicted, truths: list[dict], category: str, pred: Path, gt: Path
-) -> ImageMatches:
+def _read_predictions(file: Path, gt: Path, truth: CocoFile) -> _Predictions:
+    content = read_json(
+        file, hint=' Give the annotations.json that `mmcoseg segment` writes, or its folder.'
+    )
+    where = file
+    if isinstance(content, list):  # results, of the true images
+        content = dict(images=truth.images, annotations=content, categories=[])
+        where = gt
+    coco = parse_coco(content, file, with_categories=False)
+    annotations = _by_image(coco.annotations)
+    predictions = _Predictions(file)
+    for (group, name), image in _by_file(coco.images, where).items():
+        predicted = _Predicted(listed_size(image), annotations[image['id']])
+        predictions.add(group, name, predicted)
+    return predictions
+
+
+@contextmanager
+def _naming(file: Path, image: _TrueImage) -> Iterator[None]:
+    """Put the file and the image before the message of an error."""
     try:
-        size = image_size(image)
-        crowds = [rle_of(a, size) for a in truths if a.get('iscrowd')]
+        yield
+    except ValueError as error:
+        raise MMCosegError(f'{file}: {image.name}: {error}') from error
+
+
+def _score(image: _TrueImage, predicted: _Predicted, gt: Path, pred: Path) -> ImageMatches:
+    with _naming(gt, image):
+        size = image_size(image.entry)
+        true, crowds = [], []
+        for annotation in image.annotations:
+            kind = crowds if annotation.get('iscrowd') else true
+            kind.append(rle_of(annotation, size))
         void = decode_rles(crowds, *size).any(axis=0) if crowds else None
-        true = [rle_of(a, size) for a in truths if not a.get('iscrowd')]
-    except ValueError as error:
-        raise MMCosegError(f'{gt}: {image["file_name"]}: {error}') from error
-    try:
-        shapes = (a.get('segmentation') for a in preds.annotations)
-        refuse_moved_polygons(shapes, preds.size, size)
-        rles = [rle_of(a, size) for a in preds.annotations]
-        scores = np.array([_score_of(a) for a in preds.annotations])
-        return ImageMatches.ranked(category, scores, *instance_overlaps(rles, true, void))
-    except ValueError as error:
-        raise MMCosegError(f'{pred}: {image["file_name"]}: {error}') from error
+    with _naming(pred, image):
+        shapes = [a.get('segmentation') for a in predicted.annotations]
+        refuse_moved_polygons(shapes, predicted.size, size)
+        rles, scores = [], []
+        for annotation in predicted.annotations:
+            rles.append(rle_of(annotation, size))
+            scores.append(_score_of(annotation))
+        overlaps = instance_overlaps(rles, true, void)
+        return ImageMatches.ranked(image.category, scores, *overlaps)
 
 
 def _score_of(annotation: dict) -> float:

@@ -1,22 +1,26 @@
-"""How well instances were found, by class: AP and CorLoc, and the table that shows them."""
+"""How well instances were found, by class: AP and CorLoc."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..errors import MMCosegError
+from ..options import one_of
 from .functional import Matching, average_precision, match_instances
-from .report import render_table
+from .report import Cell, Report, known_mean
 
-__all__ = ['ImageMatches', 'InstanceReport', 'threshold_key']
+__all__ = ['ImageMatches', 'InstanceReport']
+
+#: Columns of a class that are numbers of things.
+_COUNTS = ('images', 'instances', 'predictions')
 
 
-# No named tuple: of that mmengine makes a plain one when it collects results.
+# Not a named tuple: mmengine turns those into plain tuples when it collects results.
 @dataclass(frozen=True)
 class ImageMatches:
-    """What scoring keeps of an image: a few numbers, however large its masks are.
+    """What is kept of an image: a few numbers, however large its masks are.
 
     Attributes:
         category: the class that the image counts for.
@@ -34,10 +38,10 @@ class ImageMatches:
     def ranked(
         cls, category: str, scores: Any, ious: np.ndarray, void_shares: np.ndarray
     ) -> 'ImageMatches':
-        """Bring predictions into the order of their scores; equal ones keep theirs.
+        """Sort predictions by their scores; equal ones keep their order.
 
         Raises:
-            MMCosegError: if there is not one finite score a prediction.
+            MMCosegError: unless every prediction has one finite score.
         """
         scores = np.asarray(scores, np.float64)
         if scores.shape != (len(ious),) or not np.isfinite(scores).all():
@@ -49,22 +53,14 @@ class ImageMatches:
         return cls(category, scores[order], ious[order], void_shares[order])
 
 
-def threshold_key(name: str, threshold: float) -> str:
-    """Name of a figure at a threshold: ``mAP_25``, ``AP_50``."""
-    return f'{name}_{100 * threshold:g}'
-
-
-class InstanceReport:
-    """Instances of every image, scored by class; all figures it gives are in per cent.
+class InstanceReport(Report):
+    """Instances of every image, added as :class:`ImageMatches` and scored by class.
 
     The predictions of all images of a class are ranked together by their scores. See
-    ``average_precision`` for the AP, ``match_instances`` for what counts as right. CorLoc is the
-    share of images whose best scored prediction has an IoU of at least ``corloc`` with some
-    instance; images without instances do not count, images without predictions are misses.
-    A class without instances has no figures and is left out of the means.
-
-    Each image counts once, however often it is added, and the order in which processes and batches
-    deliver does not change the result.
+    ``average_precision`` for the AP and ``match_instances`` for which predictions are right.
+    CorLoc is the share of images whose best scored prediction has an IoU of at least ``corloc``
+    with some instance; images without instances do not count, images without predictions are
+    misses. A class without instances has no figures and is left out of the means.
 
     Args:
         thresholds: IoUs of the APs; empty: no APs.
@@ -89,148 +85,89 @@ class InstanceReport:
         corloc: float | None = 0.5,
         matching: Matching = 'greedy',
     ) -> None:
-        self.thresholds = tuple(float(t) for t in thresholds)
+        super().__init__()
+        one_of('matching', matching, Matching)
         self.corloc = corloc
         self.matching = matching
-        limits = (*self.thresholds, *(() if corloc is None else (corloc,)))
-        if not limits or not all(0 < t <= 1 for t in limits):
+        limits = [float(threshold) for threshold in thresholds]
+        if len(set(limits)) < len(limits):
+            raise MMCosegError(f'each threshold must be given once, got {limits}')
+        #: Names of the APs and their thresholds: ``dict(AP_25=0.25)``.
+        self.thresholds = {f'AP_{100 * limit:g}': limit for limit in limits}
+        if corloc is not None:
+            limits.append(corloc)
+        if not limits or not all(0 < limit <= 1 for limit in limits):
             raise MMCosegError(f'thresholds of IoU must be above 0 and at most 1, got {limits}')
-        if len(set(self.thresholds)) < len(self.thresholds):
-            raise MMCosegError(f'each threshold must be given once, got {self.thresholds}')
-        self._images: dict[tuple[str, str], ImageMatches] = {}
-        self._sources: dict[tuple[str, str], str | None] = {}
-
-    def add(self, group: str, stem: str, image: ImageMatches, source: str | None = None) -> None:
-        """Add one image.
-
-        Args:
-            group, stem: its identity.
-            image: its matches.
-            source: its file, by which two images of the same name are told from one that comes
-                twice.
-
-        Raises:
-            MMCosegError: if another file was added under the same group and stem.
-        """
-        identity = group, stem
-        if identity in self._images:
-            if self._sources[identity] != source:
-                raise MMCosegError(
-                    f"two images are called '{group}/{stem}': {self._sources[identity]} and "
-                    f'{source}. Rename one group or one file: scores are kept by group/stem.'
-                )
-            return
-        self._images[identity] = image
-        self._sources[identity] = source
-
-    def __len__(self) -> int:
-        """Number of images."""
-        return len(self._images)
 
     def class_scores(self) -> dict[str, dict[str, float]]:
         """Of every class, by name: ``images``, ``instances`` and ``predictions`` (numbers),
-        ``AP_25`` and so on, and ``CorLoc``; figures that a class does not have are NaN."""
+        ``AP_25`` and so on, and ``CorLoc``; figures that do not exist are NaN."""
         members: dict[str, list[ImageMatches]] = {}
-        for identity in sorted(self._images):
-            image = self._images[identity]
+        for _, image in self.images():
             members.setdefault(image.category, []).append(image)
-        return {name: self._score(members[name]) for name in sorted(members)}
+        return {name: self._score(images) for name, images in sorted(members.items())}
 
     def _score(self, images: list[ImageMatches]) -> dict[str, float]:
         scores = np.concatenate([image.scores for image in images])
         instances = sum(image.ious.shape[1] for image in images)
         result = dict(images=len(images), instances=instances, predictions=len(scores))
-        for threshold in self.thresholds:
-            flags = [
-                match_instances(image.ious, image.void_shares, threshold, self.matching)
-                for image in images
-            ]
-            value = average_precision(scores, np.concatenate(flags), instances)
-            result[threshold_key('AP', threshold)] = 100 * value
+        for name, threshold in self.thresholds.items():
+            flags = []
+            for image in images:
+                flags += match_instances(
+                    image.ious, image.void_shares, threshold, self.matching
+                ).tolist()
+            result[name] = 100 * average_precision(scores, np.array(flags), instances)
         if self.corloc is not None:
-            hits = self._hits(images)
-            result['CorLoc'] = 100 * float(np.mean(hits)) if hits else float('nan')
+            result['CorLoc'] = self._corloc(images)
         return result
 
-    def _hits(self, images: list[ImageMatches]) -> list[bool]:
-        """Whether the best prediction lies on an instance, of the images that have instances."""
-        return [
-            bool((image.ious[:1] >= self.corloc).any()) for image in images if image.ious.shape[1]
-        ]
+    def _corloc(self, images: Iterable[ImageMatches]) -> float:
+        """Share of the images with instances on which the best prediction is one, in per cent."""
+        hits = []
+        for image in images:
+            if image.ious.shape[1]:
+                hits.append(float((image.ious[:1] >= self.corloc).any()))
+        return 100 * known_mean(hits)
 
     def summary(self) -> dict[str, float]:
         """``mAP_25`` and so on and ``CorLoc``: means over classes; ``CorLoc_image``: over all
         images. NaN where there is nothing to take a mean of."""
-        classes = list(self.class_scores().values())
+        classes = self.class_scores()
         result = {}
-        for threshold in self.thresholds:
-            values = [scores[threshold_key('AP', threshold)] for scores in classes]
-            result[threshold_key('mAP', threshold)] = _mean(values)
+        for name in self.thresholds:
+            result[f'm{name}'] = known_mean(_column(classes, name))
         if self.corloc is not None:
-            result['CorLoc'] = _mean([scores['CorLoc'] for scores in classes])
-            hits = self._hits([self._images[identity] for identity in sorted(self._images)])
-            result['CorLoc_image'] = 100 * _mean([float(hit) for hit in hits])
+            result['CorLoc'] = known_mean(_column(classes, 'CorLoc'))
+            result['CorLoc_image'] = self._corloc(dict(self.images()).values())
         return result
 
-    def table(self, title: str | None = None, format: str = 'text') -> str:
-        """One row a class, then the class mean and, with CorLoc, the image mean.
-
-        Args:
-            title: printed above the table.
-            format: ``'text'`` or ``'markdown'``.
-
-        Raises:
-            MMCosegError: for another format.
-        """
-        counts = ('images', 'instances', 'predictions')
-        aps = [threshold_key('AP', threshold) for threshold in self.thresholds]
-        figures = [*aps, *(['CorLoc'] if self.corloc is not None else [])]
+    def _table(self) -> tuple[Sequence[str], list[Sequence[Cell]], list[Sequence[Cell]]]:
         classes = self.class_scores()
-        rows = [
-            (name, *(str(scores[key]) for key in counts), *(_text(scores[key]) for key in figures))
-            for name, scores in classes.items()
-        ]
-        totals = [str(sum(scores[key] for scores in classes.values())) for key in counts]
+        totals = [sum(_column(classes, key)) for key in _COUNTS]
         summary = self.summary()
-        keys = [threshold_key('mAP', threshold) for threshold in self.thresholds]
-        means = [('class mean', *totals, *(_text(summary[key]) for key in keys))]
+        columns = ['class', *_COUNTS, *self.thresholds]
+        means = [['class mean', *totals, *summary.values()]]
         if self.corloc is not None:
-            means[0] += (_text(summary['CorLoc']),)
-            over_images = _text(summary['CorLoc_image'])
-            means.append(('image mean', *totals, *([''] * len(aps)), over_images))
-        return render_table(('class', *counts, *figures), rows, means, title, format)
+            columns.append('CorLoc')
+            over_images = means[0].pop()
+            means.append(['image mean', *totals, *[''] * len(self.thresholds), over_images])
+        return columns, [[name, *scores.values()] for name, scores in classes.items()], means
 
-    def to_dict(self) -> dict:
-        """Everything as plain types, for json: ``summary``, the classes' scores, and by image
-        (``group/stem``) its number of instances, and the scores and highest IoUs of its
-        predictions. What is NaN is None."""
-        images = {
-            f'{group}/{stem}': dict(
+    def _details(self) -> dict:
+        """``matching``, the scores of all classes, and by image (``group/stem``) its number of
+        instances, and the scores and highest IoUs of its predictions."""
+        images = {}
+        for identity, image in self.images():
+            images[identity] = dict(
                 category=image.category,
                 instances=image.ious.shape[1],
                 scores=image.scores.tolist(),
                 ious=image.ious.max(axis=1, initial=0).tolist(),
             )
-            for (group, stem), image in sorted(self._images.items())
-        }
-        classes = {name: _plain(scores) for name, scores in self.class_scores().items()}
-        return dict(
-            summary=_plain(self.summary()),
-            num_images=len(self),
-            matching=self.matching,
-            classes=classes,
-            images=images,
-        )
+        return dict(matching=self.matching, classes=self.class_scores(), images=images)
 
 
-def _mean(values: Sequence[float]) -> float:
-    known = [value for value in values if not np.isnan(value)]
-    return float(np.mean(known)) if known else float('nan')
-
-
-def _text(value: float) -> str:
-    return '-' if np.isnan(value) else f'{value:.2f}'
-
-
-def _plain(scores: dict[str, float]) -> dict[str, float | None]:
-    return {key: None if np.isnan(value) else value for key, value in scores.items()}
+def _column(classes: dict[str, dict[str, float]], key: str) -> list[float]:
+    """One figure of all classes."""
+    return [scores[key] for scores in classes.values()]

@@ -1,5 +1,6 @@
 """Data elements: one image (:class:`CoSegDataSample`), one group (:class:`GroupDataSample`)."""
 
+from .arrays import to_numpy
 from .coseg_data_sample import CoSegDataSample
 from .group_data_sample import GroupDataSample, GroupSampleList, group_sizes_of, split_groups
 from .group_images import GroupImages
@@ -17,4 +18,5 @@ __all__ = [
     'group_sizes_of',
     'num_classes_of',
     'split_groups',
+    'to_numpy',
 ]

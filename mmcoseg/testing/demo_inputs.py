@@ -138,10 +138,8 @@ def _image(
     edges = np.linspace(0, width, num_foreground + 1).astype(int)
     for k in range(num_foreground):
         stripe = edges[k + 1] - edges[k]
-        h, w = (
-            max(2, int(0.45 * height)),
-            max(2, int((0.45 if num_foreground == 1 else 0.7) * stripe)),
-        )
+        h = max(2, int(0.45 * height))
+        w = max(2, int((0.45 if num_foreground == 1 else 0.7) * stripe))
         top = rng.integers(1, height - h)
         left = edges[k] + rng.integers(0, stripe - w + 1)
         mask[top : top + h, left : left + w] = k + 1

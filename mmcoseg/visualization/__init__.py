@@ -1,13 +1,6 @@
 """Pictures of groups and their masks."""
 
-from .contact_sheet import PALETTE, SheetEntry, contact_sheet, overlay
-from .group_visualizer import GroupVisualizer, group_file_name
+from .contact_sheet import PALETTE, SheetEntry, color_of, contact_sheet, overlay
+from .group_visualizer import GroupVisualizer
 
-__all__ = [
-    'PALETTE',
-    'GroupVisualizer',
-    'SheetEntry',
-    'contact_sheet',
-    'group_file_name',
-    'overlay',
-]
+__all__ = ['PALETTE', 'GroupVisualizer', 'SheetEntry', 'color_of', 'contact_sheet', 'overlay']

@@ -17,7 +17,7 @@ from mmcoseg.apis.export import FORMATS, ResultWriter, writer
 from mmcoseg.datasets.image_io import read_image, read_mask
 from mmcoseg.datasets.transforms import LoadCoSegMask
 from mmcoseg.errors import MMCosegError
-from mmcoseg.evaluation import evaluate_folders
+from mmcoseg.evaluation import evaluate_masks
 from mmcoseg.files import display_name, file_name_of, write_atomically
 from mmcoseg.structures import CoSegDataSample
 from mmcoseg.visualization import PALETTE, overlay
@@ -106,7 +106,7 @@ def test_masks_are_what_evaluate_reads(results, tmp_path_factory):
     for (group, stem), mask in masks.items():
         (truth / group).mkdir(exist_ok=True)
         Image.fromarray(mask).save(truth / group / f'{stem}.png')
-    report = evaluate_folders(out, truth, verbose=False)
+    report = evaluate_masks(out, truth)
     scores = dict(report.images())
     assert len(scores) == len(masks)
     assert all(score[0] == 1 for score in scores.values())

@@ -216,7 +216,7 @@ def test_metric_is_registered_and_logs_its_table(groups, monkeypatch):
     from mmcoseg.registry import METRICS
 
     logged = []
-    module = 'mmcoseg.evaluation.metrics.coseg_metric'
+    module = 'mmcoseg.evaluation.metrics.group_metric'
     monkeypatch.setattr(f'{module}.print_log', lambda text, **_: logged.append(text))
     metric = METRICS.build(dict(type='CoSegMetric', format='markdown'))
     metric.process(None, groups)

@@ -5,11 +5,12 @@ import pytest
 from PIL import Image
 
 from mmcoseg.cli import main
+from mmcoseg.errors import MMCosegError
 from mmcoseg.evaluation import (
     ClassReport,
     count_labels,
-    evaluate_class_folders,
-    evaluate_folders,
+    evaluate_classes,
+    evaluate_masks,
     hold_classes,
     image_scores,
 )
@@ -31,24 +32,28 @@ def folders(tmp_path):
     return tmp_path / 'pred', tmp_path / 'gt', scores
 
 
-@pytest.mark.parametrize('num_workers', [0, 2])
-def test_scores_of_files(folders, capsys, tmp_path, num_workers):
+def test_scores_of_files(folders, capsys, tmp_path):
     pred, gt, scores = folders
-    out = tmp_path / 'scores' / 'all.json'
-    report = evaluate_folders(pred, gt, num_workers=num_workers, out_file=out)
+    report = evaluate_masks(pred, gt)
     assert dict(report.images()) == scores
-    assert 'class mean' in capsys.readouterr().out
-    content = json.loads(out.read_text())['native']
-    assert content['groups']['dog']['images']['dog/001']['J'] == 100 * scores['dog/001'][1]
-
-
-def test_folders_of_groups_and_a_choice_of_them(folders, capsys):
-    pred, gt, scores = folders
-    report = evaluate_folders(pred / 'masks', gt / 'masks', groups=['dog'], verbose=False)
-    assert dict(report.images()) == {'dog/001': scores['dog/001']}
     assert not capsys.readouterr().out
-    with pytest.raises(FileNotFoundError, match=r"no groups \['cow'\]; it has \['cat', 'dog'\]"):
-        evaluate_folders(pred, gt, groups=['cow'])
+    out = tmp_path / 'scores' / 'all.json'
+    assert main(['evaluate', 'masks', str(pred), str(gt), '--json', str(out)]) == 0
+    assert report.table('protocol native') in capsys.readouterr().out
+    content = json.loads(out.read_text())
+    assert content == dict(native=report.to_dict())
+    image = content['native']['groups']['dog']['images']['dog/001']
+    assert image['J'] == 100 * scores['dog/001'][1]
+
+
+def test_folders_of_groups_and_a_choice_of_them(folders):
+    pred, gt, scores = folders
+    report = evaluate_masks(pred / 'masks', gt / 'masks', groups=['dog'])
+    assert dict(report.images()) == {'dog/001': scores['dog/001']}
+    with pytest.raises(MMCosegError, match=r"no group \['cow'\]; it has \['cat', 'dog'\]"):
+        evaluate_masks(pred, gt, groups=['cow'])
+    with pytest.raises(MMCosegError, match="missing must be one of .*'error', 'empty'.* got 'no'"):
+        evaluate_masks(pred, gt, missing='no')
 
 
 def test_files_that_only_differ_in_their_suffix_are_named(folders):
@@ -58,7 +63,7 @@ def test_files_that_only_differ_in_their_suffix_are_named(folders):
     mask.save(gt / 'masks' / 'dog' / '001.PNG')
     mask.save(pred / 'masks' / 'cat' / 'other.bmp')  # of no true mask
     with pytest.warns(UserWarning, match='are not looked at') as said:
-        report = evaluate_folders(pred, gt, verbose=False)
+        report = evaluate_masks(pred, gt)
     assert dict(report.images()) == scores
     texts = [str(warning.message) for warning in said]
     assert [text.split()[0].rsplit('/', 2)[1:] for text in texts] == [
@@ -73,11 +78,11 @@ def test_everything_missing_is_named(folders):
     for name in ('cat/002', 'dog/001'):
         (pred / 'masks' / f'{name}.png').unlink()
     with pytest.raises(FileNotFoundError, match=r'2 of 3 .*cat/002\.png, .*dog/001\.png'):
-        evaluate_folders(pred, gt)
+        evaluate_masks(pred, gt)
     with pytest.raises(FileNotFoundError, match='nowhere is not a folder'):
-        evaluate_folders(pred / 'nowhere', gt)
+        evaluate_masks(pred / 'nowhere', gt)
     with pytest.raises(FileNotFoundError, match='holds no masks'):
-        evaluate_folders(pred, gt / 'masks' / 'cat')
+        evaluate_masks(pred, gt / 'masks' / 'cat')
 
 
 def test_smoothed_masks_are_scored_as_one_says(folders):
@@ -90,8 +95,8 @@ def test_smoothed_masks_are_scored_as_one_says(folders):
         dark = root / 'masks/cat/002.png'
         Image.fromarray(np.uint8(255) * (np.asarray(Image.open(dark)) == high)).save(dark)
     with pytest.raises(ValueError, match=r"cat/001\.png .*values='threshold'"):
-        evaluate_folders(pred, gt, groups=['cat'], verbose=False)
-    report = evaluate_folders(pred, gt, groups=['cat'], values='threshold', verbose=False)
+        evaluate_masks(pred, gt, groups=['cat'])
+    report = evaluate_masks(pred, gt, groups=['cat'], values='threshold')
     assert dict(report.images()) == {name: scores[name] for name in ('cat/001', 'cat/002')}
 
 
@@ -99,7 +104,7 @@ def test_prediction_of_another_size_is_named(folders):
     pred, gt, _ = folders
     Image.fromarray(np.zeros((5, 6), np.uint8)).save(pred / 'masks/cat/001.png')
     with pytest.raises(ValueError, match=r'pred/masks/cat/001\.png is 5 x 6, .* is 20 x 30'):
-        evaluate_folders(pred, gt, verbose=False)
+        evaluate_masks(pred, gt)
 
 
 @pytest.fixture
@@ -124,26 +129,35 @@ def class_folders(tmp_path):
     return tmp_path / 'pred', tmp_path / 'gt', report
 
 
-@pytest.mark.parametrize('num_workers', [0, 2])
-def test_scores_of_classes(class_folders, capsys, tmp_path, num_workers):
+def test_scores_of_classes(class_folders, capsys, tmp_path):
     pred, gt, expected = class_folders
-    out = tmp_path / 'scores' / 'all.json'
-    report = evaluate_class_folders(pred, gt, num_workers=num_workers, out_file=out)
+    report = evaluate_classes(pred, gt)
     assert report.to_dict() == expected.to_dict()
-    assert json.loads(out.read_text()) == dict(classes=expected.to_dict())
     channels = [c.channel for c in report.group_scores()['pets'].classes]
     assert channels == [3, 2, 1] and report.summary()['J'] > 50
+    out = tmp_path / 'scores' / 'all.json'
+    assert main(['evaluate', 'classes', str(pred), str(gt), '--json', str(out)]) == 0
+    assert json.loads(out.read_text()) == dict(classes=expected.to_dict())
     assert expected.table() in capsys.readouterr().out
-    by_pixels = evaluate_class_folders(pred, gt, over='pixels', groups=['pets'], verbose=False)
+    by_pixels = evaluate_classes(pred, gt, over='pixels', groups=['pets'])
     assert by_pixels.over == 'pixels' and list(by_pixels.group_scores()) == ['pets']
+
+
+def test_a_folder_may_be_called_like_a_kind(class_folders, capsys, monkeypatch):
+    pred, gt, expected = class_folders
+    monkeypatch.chdir(pred)
+    assert main(['evaluate', 'masks', str(gt), '--json', '-']) == 0
+    assert json.loads(capsys.readouterr().out) == dict(classes=expected.to_dict())
+    assert main(['evaluate', 'masks', 'masks', str(gt), '--json', '-']) == 0
+    assert set(json.loads(capsys.readouterr().out)) == {'native'}
 
 
 def test_missing_predictions_of_classes_are_empty(class_folders):
     pred, gt, _ = class_folders
     (pred / 'masks/pets/001.png').unlink()
     with pytest.raises(FileNotFoundError, match=r'pets/001\.png'):
-        evaluate_class_folders(pred, gt)
-    report = evaluate_class_folders(pred, gt, missing='empty', verbose=False)
+        evaluate_classes(pred, gt)
+    report = evaluate_classes(pred, gt, missing='empty')
     images = report.to_dict()['groups']['pets']['images']
     assert set(images['pets/001']['J'].values()) == {0.0}
 
@@ -154,19 +168,19 @@ def test_255_of_classes(class_folders):
     one[:10] = 0
     for stem in ('001', '002'):  # of a method that finds one object
         Image.fromarray(one).save(pred / f'masks/sofa+dog/{stem}.png')
-    score = evaluate_class_folders(pred, gt, groups=['sofa+dog'], verbose=False).group_scores()
+    score = evaluate_classes(pred, gt, groups=['sofa+dog']).group_scores()
     found = [c.channel for c in score['sofa+dog'].classes]
     assert sorted(found, key=str) == [1, None]
     for stem in ('001', '002'):
         Image.fromarray(one).save(gt / f'masks/sofa+dog/{stem}.png')
     with pytest.raises(ValueError, match=r"true masks of \['sofa\+dog'\] show no class.*'0-255'"):
-        evaluate_class_folders(pred, gt, verbose=False)
-    report = evaluate_class_folders(pred, gt, groups=['sofa+dog'], values='0-255', verbose=False)
+        evaluate_classes(pred, gt)
+    report = evaluate_classes(pred, gt, groups=['sofa+dog'], values='0-255')
     assert report.summary() == dict(P=100, J=100)
     mixed = np.where(one == 255, 255, 2).astype(np.uint8)
     Image.fromarray(mixed).save(pred / 'masks/pets/001.png')
     with pytest.raises(ValueError, match=r'pred/masks/pets/001\.png: .*no void'):
-        evaluate_class_folders(pred, gt, groups=['pets'], verbose=False)
+        evaluate_classes(pred, gt, groups=['pets'])
 
 
 def test_classes_are_scored_where_there_are_some(class_folders, capsys):
@@ -179,6 +193,9 @@ def test_classes_are_scored_where_there_are_some(class_folders, capsys):
 
     assert scored() == scored('--classes') == dict(classes=expected.to_dict())
     assert set(scored('--no-classes')) == {'native'}
+    as_masks, as_classes = (['evaluate', kind, *arguments[1:]] for kind in ('masks', 'classes'))
+    assert main(as_masks) == 0 and set(json.loads(capsys.readouterr().out)) == {'native'}
+    assert main(as_classes) == 0 and set(json.loads(capsys.readouterr().out)) == {'classes'}
     by_pixels = scored('--over', 'pixels', '--absent', 'score')['classes']
     assert (by_pixels['over'], by_pixels['absent']) == ('pixels', 'score')
     assert main(arguments[:-2]) == 0
@@ -199,5 +216,5 @@ def test_true_masks_of_another_suffix_are_named(tmp_path):
         Image.new('L', (8, 8)).save(tmp_path / folder / 'g' / 'a.png')
         Image.new('L', (8, 8)).save(tmp_path / folder / 'g' / 'b.PNG')
     with pytest.warns(UserWarning, match='b.PNG are not looked at') as caught:
-        evaluate_folders(tmp_path / 'pred', tmp_path / 'gt', verbose=False)
+        evaluate_masks(tmp_path / 'pred', tmp_path / 'gt')
     assert ['gt/g/b.PNG' in str(warning.message) for warning in caught] == [True]

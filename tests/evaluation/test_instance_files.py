@@ -11,7 +11,7 @@ from PIL import Image
 from mmcoseg.apis.export import ResultWriter
 from mmcoseg.cli import main
 from mmcoseg.datasets import InstanceCoSegDataset
-from mmcoseg.evaluation import CorLocMetric, InstanceCoSegMetric, evaluate_instance_files
+from mmcoseg.evaluation import CorLocMetric, InstanceCoSegMetric, evaluate_instances
 from mmcoseg.structures import CoSegDataSample
 
 PIPELINE = [
@@ -94,8 +94,7 @@ def files(tmp_path):
 
 def test_known_figures(files, capsys, tmp_path):
     pred, gt = files
-    out = tmp_path / 'new' / 'scores.json'
-    report = evaluate_instance_files(pred, gt, out_file=out)
+    report = evaluate_instances(pred, gt)
     # cats: of no account (.95), right, wrong, right, wrong, right at three instances
     # dogs: right, wrong at two
     cat = (1 + 2 / 3 + 3 / 5) / 3
@@ -103,8 +102,10 @@ def test_known_figures(files, capsys, tmp_path):
     assert scores['cat']['AP_50'] == pytest.approx(100 * cat)
     assert scores['dog']['AP_50'] == pytest.approx(50)
     assert (scores['cat']['CorLoc'], scores['dog']['CorLoc']) == (50, 50)
-    assert 'class mean' in capsys.readouterr().out
-    assert json.loads(out.read_text())['instances']['summary'] == report.summary()
+    out = tmp_path / 'new' / 'scores.json'
+    assert main(['evaluate', 'instances', str(pred), str(gt), '--json', str(out)]) == 0
+    assert report.table('instances') in capsys.readouterr().out
+    assert json.loads(out.read_text()) == dict(instances=report.to_dict())
 
 
 def test_files_score_as_runs_do(files):
@@ -122,7 +123,7 @@ def test_files_score_as_runs_do(files):
         for metric in metrics:
             metric.process(None, [group])
     together = {k: v for metric in metrics for k, v in metric.evaluate(2).items()}
-    assert evaluate_instance_files(pred, gt, verbose=False).summary() == pytest.approx(together)
+    assert evaluate_instances(pred, gt).summary() == pytest.approx(together)
 
 
 def test_list_of_results(files, tmp_path):
@@ -135,12 +136,12 @@ def test_list_of_results(files, tmp_path):
     ]
     file = tmp_path / 'results.json'
     file.write_text(json.dumps(results))
-    expected = evaluate_instance_files(pred, gt, verbose=False)
+    expected = evaluate_instances(pred, gt)
     truth = gt / 'instances.json'
-    assert evaluate_instance_files(file, truth, verbose=False).to_dict() == expected.to_dict()
+    assert evaluate_instances(file, truth).to_dict() == expected.to_dict()
     file.write_text(json.dumps([dict(results[0], image_id='no 9')]))
     with pytest.raises(ValueError, match="results.json: annotation .0.: there is no image 'no 9'"):
-        evaluate_instance_files(file, truth)
+        evaluate_instances(file, truth)
 
 
 def change(file, edit):
@@ -151,7 +152,7 @@ def change(file, edit):
 
 def test_missing_predictions(files):
     pred, gt = files
-    before = evaluate_instance_files(pred, gt, verbose=False).summary()
+    before = evaluate_instances(pred, gt).summary()
 
     def edit(document):
         gone = document['images'].pop()['id']
@@ -159,36 +160,36 @@ def test_missing_predictions(files):
 
     change(pred / 'annotations.json', edit)
     with pytest.raises(FileNotFoundError, match=r'does not list 1 of 4 images: dog/2\.png; .*empt'):
-        evaluate_instance_files(pred, gt)
-    report = evaluate_instance_files(pred, gt, verbose=False, missing='empty')
+        evaluate_instances(pred, gt)
+    report = evaluate_instances(pred, gt, missing='empty')
     assert report.class_scores()['dog']['AP_50'] == 0 and report.summary() != before
-    report = evaluate_instance_files(pred, gt, verbose=False, groups=['cat'])
+    report = evaluate_instances(pred, gt, groups=['cat'])
     assert list(report.class_scores()) == ['cat']
 
 
 def test_what_is_wrong_is_named(files, tmp_path):
     pred, gt = files
-    with pytest.raises(ValueError, match="missing must be 'error' or 'empty', got 'no'"):
-        evaluate_instance_files(pred, gt, missing='no')
+    with pytest.raises(ValueError, match="missing must be one of .*'error', 'empty'.* got 'no'"):
+        evaluate_instances(pred, gt, missing='no')
     with pytest.raises(ValueError, match=r"no group \['cow'\]"):
-        evaluate_instance_files(pred, gt, groups=['cow'])
+        evaluate_instances(pred, gt, groups=['cow'])
     with pytest.raises(FileNotFoundError, match='there is no file .*instances.json'):
-        evaluate_instance_files(pred, tmp_path)
+        evaluate_instances(pred, tmp_path)
     with pytest.raises(FileNotFoundError, match='annotations.json that `mmcoseg segment` writes'):
-        evaluate_instance_files(tmp_path, gt)
+        evaluate_instances(tmp_path, gt)
     change(pred / 'annotations.json', lambda d: d['annotations'][0].pop('score'))
     with pytest.raises(ValueError, match=r'annotations.json: cat/1.jpg: needs one finite score'):
-        evaluate_instance_files(pred, gt)
+        evaluate_instances(pred, gt)
     change(gt / 'instances.json', lambda d: d['images'][0].update(height=9))
     with pytest.raises(ValueError, match=r'annotations.json: cat/1.jpg: annotation 1: an RLE is'):
-        evaluate_instance_files(pred, gt)
+        evaluate_instances(pred, gt)
     change(gt / 'instances.json', lambda d: d['annotations'][0].pop('segmentation'))
     with pytest.raises(ValueError, match=r'cat/1.jpg: annotation 1: there is no segm'):
-        evaluate_instance_files(pred, gt)
+        evaluate_instances(pred, gt)
     (pred / 'annotations.json').write_text('{')
     with pytest.raises(ValueError, match='annotations.json is not valid json'):
         change(gt / 'instances.json', lambda d: d['annotations'].pop(0))
-        evaluate_instance_files(pred, gt)
+        evaluate_instances(pred, gt)
 
 
 SHORT = dict(size=SIZE, counts=[100, 50, 1])
@@ -224,12 +225,12 @@ def test_true_images_have_a_size(files, size):
     pred, gt = files
     change(gt / 'instances.json', lambda d: d['images'][0].update(size))
     with pytest.raises(ValueError, match=r"instances.json: cat/1.jpg: (has no|its) '?(height|wid)"):
-        evaluate_instance_files(pred, gt)
+        evaluate_instances(pred, gt)
 
 
 def test_ids_that_are_the_same_numbers_are_the_same(files):
     pred, gt = files
-    before = evaluate_instance_files(pred, gt, verbose=False).summary()
+    before = evaluate_instances(pred, gt).summary()
 
     def edit(document):
         for image in document['images']:
@@ -237,12 +238,12 @@ def test_ids_that_are_the_same_numbers_are_the_same(files):
 
     change(pred / 'annotations.json', edit)
     with pytest.warns(UserWarning, match='annotations.json: image ids are of two kinds'):
-        assert evaluate_instance_files(pred, gt, verbose=False).summary() == before
+        assert evaluate_instances(pred, gt).summary() == before
 
 
 def test_categories_of_one_name_are_one(files):
     pred, gt = files
-    before = evaluate_instance_files(pred, gt, verbose=False).to_dict()
+    before = evaluate_instances(pred, gt).to_dict()
 
     def edit(document):
         document['categories'].append(dict(id=99, name='cat'))
@@ -250,7 +251,7 @@ def test_categories_of_one_name_are_one(files):
 
     change(gt / 'instances.json', edit)
     with pytest.warns(UserWarning, match="categories 0 and 99 are called 'cat'"):
-        assert evaluate_instance_files(pred, gt, verbose=False).to_dict() == before
+        assert evaluate_instances(pred, gt).to_dict() == before
 
 
 def add_twin(file, name):
@@ -265,51 +266,51 @@ def add_twin(file, name):
 
 def test_images_are_matched_by_their_whole_name_first(files):
     pred, gt = files
-    before = evaluate_instance_files(pred, gt, verbose=False).summary()
+    before = evaluate_instances(pred, gt).summary()
     add_twin(pred / 'annotations.json', 'cat/1.png')
     with pytest.warns(UserWarning, match='cat/1.png only differs in its suffix from cat/1.jpg'):
-        assert evaluate_instance_files(pred, gt, verbose=False).summary() == before
+        assert evaluate_instances(pred, gt).summary() == before
     # Of other suffixes there may only be one.
     change(pred / 'annotations.json', lambda d: d['images'].pop())
     change(pred / 'annotations.json', lambda d: d['images'][0].update(file_name='cat/1.webp'))
-    assert evaluate_instance_files(pred, gt, verbose=False).summary() == before
+    assert evaluate_instances(pred, gt).summary() == before
     add_twin(pred / 'annotations.json', 'cat/1.png')
     with pytest.raises(ValueError, match=r'cat/1.webp and cat/1.png could both be cat/1.jpg'):
-        evaluate_instance_files(pred, gt)
+        evaluate_instances(pred, gt)
     change(pred / 'annotations.json', lambda d: d['images'][-1].update(file_name='cat/1.webp'))
     with pytest.raises(ValueError, match='lists cat/1.webp twice'):
-        evaluate_instance_files(pred, gt)
+        evaluate_instances(pred, gt)
 
 
 def test_true_images_of_one_stem_are_named(files):
     pred, gt = files
     add_twin(gt / 'instances.json', 'cat/1.png')
     with pytest.raises(ValueError, match=r"two images are called 'cat/1': cat/1.jpg and cat/1.png"):
-        evaluate_instance_files(pred, gt)
+        evaluate_instances(pred, gt)
 
 
 def test_true_images_stand_there_once(files):
     pred, gt = files
     add_twin(gt / 'instances.json', 'cat/1.jpg')
     with pytest.raises(ValueError, match='instances.json lists cat/1.jpg twice; remove one'):
-        evaluate_instance_files(pred, gt)
+        evaluate_instances(pred, gt)
 
 
 def test_polygons_of_images_of_another_size_are_refused(files):
     pred, gt = files
     shape = dict(segmentation=polygon(0, 0, 10, 9))
     change(pred / 'annotations.json', lambda d: d['annotations'][0].update(shape))
-    evaluate_instance_files(pred, gt, verbose=False)
+    evaluate_instances(pred, gt)
     change(pred / 'annotations.json', lambda d: d['images'][0].update(height=40, width=60))
     with pytest.raises(ValueError, match='its polygons are of an image of 40 x 60, it is 20 x 30'):
-        evaluate_instance_files(pred, gt)
+        evaluate_instances(pred, gt)
 
 
 def test_boxes_without_a_mask_are_told(files):
     pred, gt = files
     change(gt / 'instances.json', lambda d: d['annotations'][1].update(segmentation=[]))
     with pytest.warns(UserWarning, match='1 of 7 annotations, the first is annotation 2, have an'):
-        evaluate_instance_files(pred, gt, verbose=False)
+        evaluate_instances(pred, gt)
 
 
 def test_command(files, capsys, tmp_path):

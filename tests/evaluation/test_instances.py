@@ -198,19 +198,6 @@ def test_corloc_by_hand():
     assert 0 < metrics['CorLoc'] < 100
 
 
-def test_corloc_of_boxes_differs_from_that_of_masks():
-    (group,) = make_groups()[2:]
-    for sample in group:
-        gt = torch.zeros(1, *SIZE, dtype=torch.bool)
-        gt[0, 2:20, 2:20] = True
-        corners = torch.zeros_like(gt)
-        corners[0, 2, 2] = corners[0, 19, 19] = True
-        sample.gt_instances = InstanceData(masks=gt, labels=torch.zeros(1).long())
-        sample.pred_instances = InstanceData(masks=corners, scores=torch.ones(1))
-    assert evaluate([group], [CorLocMetric()])['CorLoc'] == 0
-    assert evaluate([group], [CorLocMetric(shape='boxes')])['CorLoc'] == 100
-
-
 def masks_of(*boxes):
     masks = np.zeros((len(boxes), *SIZE), bool)
     for mask, (top, left, bottom, right) in zip(masks, boxes):
@@ -326,7 +313,7 @@ def test_two_processes_score_as_one(tmp_path):
 
 def test_json_and_table(tmp_path, monkeypatch):
     logged = []
-    module = 'mmcoseg.evaluation.metrics.instance_coseg_metric'
+    module = 'mmcoseg.evaluation.metrics.group_metric'
     monkeypatch.setattr(f'{module}.print_log', lambda text, **_: logged.append(text))
     path = tmp_path / 'new' / 'scores.json'
     groups = make_groups()
@@ -344,8 +331,6 @@ def test_json_and_table(tmp_path, monkeypatch):
 def test_what_is_wrong_is_named():
     with pytest.raises(ValueError, match="matching must be one of .*'best'"):
         InstanceCoSegMetric(matching='best')
-    with pytest.raises(ValueError, match="shape must be one of .*'points'"):
-        CorLocMetric(shape='points')
     with pytest.raises(ValueError, match='above 0 and at most 1'):
         InstanceCoSegMetric([25, 50])
     with pytest.raises(ValueError, match='given once'):

@@ -277,7 +277,7 @@ def test_only_small_tables_are_kept():
 
 def test_classes_are_named(tmp_path, monkeypatch):
     logged = []
-    module = 'mmcoseg.evaluation.metrics.multiclass_coseg_metric'
+    module = 'mmcoseg.evaluation.metrics.group_metric'
     monkeypatch.setattr(f'{module}.print_log', lambda text, **_: logged.append(text))
     masks = make_masks(2, 2, 2, 0)
     file = tmp_path / 'new' / 'scores.json'

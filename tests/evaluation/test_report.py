@@ -2,12 +2,12 @@ import json
 
 import pytest
 
-from mmcoseg.evaluation import ScoreReport
+from mmcoseg.evaluation import MaskReport
 
 
 @pytest.fixture
 def report():
-    report = ScoreReport()
+    report = MaskReport()
     for group, stem, score in [
         ('dog', '001', (1.0, 1.0)),
         ('cat', '002', (0.7, 0.5)),
@@ -48,13 +48,13 @@ def test_table_has_a_row_a_class_and_two_means(report):
 
 
 def test_names_are_printed_as_they_are():
-    report = ScoreReport()
+    report = MaskReport()
     report.add('[red]car ' + 'x' * 90, '1', (1, 1))
     assert '[red]car ' + 'x' * 90 in report.table()
 
 
 def test_without_images_means_are_undefined():
-    report = ScoreReport()
+    report = MaskReport()
     assert all(value != value for value in report.summary().values())
     assert 'class mean' in report.table()
 

@@ -75,7 +75,7 @@ def test_default_folder_and_switch(runner, tmp_path):
 
 
 def test_mistakes_are_explained(runner):
-    with pytest.raises(ValueError, match='interval must be at least 1, got 0'):
+    with pytest.raises(ValueError, match='interval must be a whole number, at least 1, got 0'):
         GroupVisualizationHook(interval=0)
     runner.visualizer = Visualizer()
     with pytest.raises(MMCosegError, match='visualizer is Visualizer: set .*GroupVisualizer'):

@@ -6,11 +6,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from pycocotools import mask as coco_mask
 
 from ...errors import MMCosegError
-from ...structures import CoSegDataSample
+from ...structures import CoSegDataSample, to_numpy
 
 __all__ = ['ImageResult', 'ObjectMask', 'class_names', 'sureness', 'to_annotation', 'to_result']
 
@@ -96,12 +95,12 @@ def to_result(sample: CoSegDataSample, classes: Sequence[str] | None = None) -> 
     if 'pred_sem_seg' not in sample and not with_masks:
         raise MMCosegError(f'{name} has no prediction (pred_sem_seg or pred_instances) to write')
 
-    masks = _array(instances.masks).astype(bool) if with_masks else None
+    masks = to_numpy(instances.masks).astype(bool) if with_masks else None
     marks = np.zeros(len(masks) if with_masks else 0, int)
     if with_masks and 'labels' in instances:
-        marks = _array(instances.labels).astype(int)
-    prob = _array(sample.pred_prob.data) if 'pred_prob' in sample else None
-    labels = _array(sample.pred_sem_seg.data) if 'pred_sem_seg' in sample else None
+        marks = to_numpy(instances.labels).astype(int)
+    prob = to_numpy(sample.pred_prob.data) if 'pred_prob' in sample else None
+    labels = to_numpy(sample.pred_sem_seg.data) if 'pred_sem_seg' in sample else None
     if labels is not None:
         if labels.ndim != 3 or len(labels) != 1:
             raise MMCosegError(f'pred_sem_seg of {name} must be (1, H, W), got {labels.shape}')
@@ -136,7 +135,7 @@ def to_result(sample: CoSegDataSample, classes: Sequence[str] | None = None) -> 
     presence = float(sample.presence) if 'presence' in sample else 1.0
     objects = []
     if masks is not None:
-        scores = _array(instances.scores) if 'scores' in instances else np.ones(len(masks))
+        scores = to_numpy(instances.scores) if 'scores' in instances else np.ones(len(masks))
         for mask, mark, score in zip(masks, marks, scores):
             if mask.any():
                 score = _share(score * presence)
@@ -167,7 +166,7 @@ def sureness(sample: CoSegDataSample, result: ImageResult) -> float | None:
         return 0.0
     if 'pred_prob' not in sample and 'presence' not in sample:
         return None
-    prob = _array(sample.pred_prob.data) if 'pred_prob' in sample else None
+    prob = to_numpy(sample.pred_prob.data) if 'pred_prob' in sample else None
     means = [_mean_prob(prob, item.label, item.mask) for item in result.objects]
     areas = [np.count_nonzero(item.mask) for item in result.objects]
     presence = float(sample.presence) if 'presence' in sample else 1.0
@@ -189,10 +188,6 @@ def to_annotation(item: ObjectMask) -> dict[str, Any]:
         area=int(coco_mask.area(rle)),
         score=item.score,
     )
-
-
-def _array(values: Any) -> np.ndarray:
-    return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
 
 
 def _share(value: float) -> float:

@@ -1,4 +1,4 @@
-"""Whether there is a score by which the best checkpoint is to be chosen."""
+"""Check that the score which chooses the best checkpoint exists."""
 
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import Runner
@@ -11,13 +11,13 @@ __all__ = ['BestScoreHook']
 
 @HOOKS.register_module()
 class BestScoreHook(Hook):
-    """Say which scores there are, where ``CheckpointHook.save_best`` names one that there is not.
+    """Say which scores exist if ``CheckpointHook.save_best`` names another one.
 
     ``engine.launch`` adds this hook to every run.
     """
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        """Raises: MMCosegError: naming the score and those that there are."""
+        """Raises: MMCosegError: with the score and those that exist."""
         for hook in runner.hooks:
             wanted = hook.save_best if isinstance(hook, CheckpointHook) else None
             unknown = set(wanted or ()) - {'auto'} - set(metrics)

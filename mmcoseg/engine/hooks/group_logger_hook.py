@@ -13,9 +13,9 @@ __all__ = ['GroupLoggerHook']
 class GroupLoggerHook(LoggerHook):
     """``LoggerHook`` for ``GroupOptimizationLoop``: silent in training, as usual in testing.
 
-    An epoch over a group has a handful of iterations, of which ``LoggerHook`` would log each last
-    one. The loop itself writes a few lines a group, which name it, and the losses of every epoch
-    to the visualizer.
+    An epoch over a group has a handful of iterations, and ``LoggerHook`` would log the last of each
+    epoch. The loop itself logs a few lines per group, with its name, and gives the losses of every
+    epoch to the visualizer.
 
     Args:
         **options: those of ``LoggerHook``.

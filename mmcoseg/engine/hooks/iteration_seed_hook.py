@@ -13,21 +13,14 @@ __all__ = ['IterationSeedHook']
 class IterationSeedHook(Hook):
     """Seed torch before every training iteration from (seed, rank, iteration).
 
-    Dropout and drop path then do not depend on what was drawn before, so that a resumed run
-    equals an uninterrupted one. ``EpisodeSampler`` and ``CoSegDataset`` do the same for the data.
-
-    Args:
-        seed: None for the runner's seed.
+    Dropout and drop path then do not depend on earlier random numbers, so a resumed run equals an
+    uninterrupted one. ``EpisodeSampler`` and ``CoSegDataset`` do the same for the data.
     """
 
-    # Before hooks that might draw, after RuntimeInfoHook.
+    # Before hooks that might draw random numbers, after RuntimeInfoHook.
     priority = 'HIGH'
-
-    def __init__(self, seed: int | None = None) -> None:
-        self.seed = seed
 
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None
     ) -> None:
-        seed = runner.seed if self.seed is None else self.seed
-        seed_torch((seed, runner.rank, runner.iter))
+        seed_torch((runner.seed, runner.rank, runner.iter))

@@ -1,5 +1,7 @@
 """Checkpoints that hold data only."""
 
+import itertools
+
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
@@ -12,15 +14,15 @@ __all__ = ['PlainCheckpointHook']
 class PlainCheckpointHook(Hook):
     """Leave functions out of what is saved of parameter schedulers.
 
-    Some schedulers (OneCycleLR) put a method into their state, which could only be read back by
-    unpickling code. They make it anew when they are constructed, so that nothing is lost.
+    Some schedulers (OneCycleLR) put a method into their state, and reading it back would mean
+    unpickling code. They create it again when they are constructed, so nothing is lost.
     ``engine.launch`` adds this hook to every run.
     """
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         schedulers = checkpoint.get('param_schedulers', [])
         groups = schedulers.values() if isinstance(schedulers, dict) else [schedulers]
-        for group in groups:
-            for state in group:
-                for key in [key for key, value in state.items() if callable(value)]:
+        for state in itertools.chain.from_iterable(groups):
+            for key, value in list(state.items()):
+                if callable(value):
                     del state[key]

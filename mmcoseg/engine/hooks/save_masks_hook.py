@@ -7,8 +7,9 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from PIL import Image
 
+from ...files import file_name_of, save_image
 from ...registry import HOOKS
-from ...structures import GroupDataSample
+from ...structures import GroupDataSample, to_numpy
 
 __all__ = ['SaveMasksHook']
 
@@ -17,12 +18,12 @@ __all__ = ['SaveMasksHook']
 class SaveMasksHook(Hook):
     """Write every predicted mask of a test as ``<out_dir>/<group>/<stem>.png``.
 
-    The files have the images' original size and the canonical layout of ``masks/``, which
-    ``mmcoseg evaluate`` and ``CoSegDataset`` read. A map of one channel becomes 0 and 255, which
-    viewers show; several classes keep their numbers.
+    The files have the images' original size and the layout of ``masks/``, which ``mmcoseg
+    evaluate`` and ``CoSegDataset`` read. One object becomes 0 and 255, which viewers show; several
+    classes keep their numbers. Names that cannot be files are changed as by ``mmcoseg segment``.
 
     Args:
-        out_dir: folder, made where needed.
+        out_dir: folder, created if needed.
     """
 
     def __init__(self, out_dir: str) -> None:
@@ -37,9 +38,9 @@ class SaveMasksHook(Hook):
     ) -> None:
         for group in outputs:
             for sample in group:
-                mask = sample.pred_sem_seg.data[0].cpu().numpy().astype('uint8')
+                mask = to_numpy(sample.pred_sem_seg.data)[0].astype('uint8')
                 if len(sample.pred_prob.data) == 1:
                     mask = mask * 255
-                path = self.out_dir / f'{sample.identity}.png'
-                path.parent.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(mask).save(path)
+                name = file_name_of(sample.stem, '.png')
+                path = self.out_dir / file_name_of(sample.group) / name
+                save_image(Image.fromarray(mask), path, 'PNG')

@@ -1,9 +1,8 @@
 """The metric of object co-segmentation: P and J per image, group and data set."""
 
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any
-
-from mmengine.logging import print_log
 
 from ...errors import MMCosegError
 from ...registry import METRICS
@@ -14,7 +13,7 @@ from ..functional import (
     resize_ground_truth,
     resize_map,
 )
-from ..report import ScoreReport
+from ..mask_report import MaskReport
 from .group_metric import GroupMetric, mask_pair, pixels_of
 
 __all__ = ['PROTOCOLS', 'CoSegMetric']
@@ -29,7 +28,7 @@ def _score_ssnm(sample: Any, size: tuple[int, int] = (224, 224)) -> tuple[float,
     prob = foreground_probability(pixels_of(sample, 'pred_prob'))
     pred = binarize_adaptive(resize_map(prob, size))
     precision, jaccard = image_scores(pred, gt)
-    # Where both are empty the published code divides 0 by a little more than 0.
+    # If both are empty, the published code divides 0 by a little more than 0.
     return precision, jaccard if pred.any() or gt.any() else 0.0
 
 
@@ -44,50 +43,40 @@ PROTOCOLS: dict[str, Callable[[Any], tuple[float, float]]] = {
 class CoSegMetric(GroupMetric):
     """P (share of pixels right) and J (Jaccard index of the object), in per cent.
 
-    Both are computed per image; a group's score is the mean over its images, the *class mean* the
+    Both are computed per image. A group's score is the mean over its images, the *class mean* the
     mean over the groups, the *image mean* the mean over all images. An image counts once, even
-    where a distributed sampler gives it to two processes.
+    if a distributed sampler gives it to two processes.
 
     Protocols:
 
-    - ``'native'``: ``pred_sem_seg`` against the ground truth, both at the original size, void
-      pixels left out.
+    - ``'native'``: ``pred_sem_seg`` against the ground truth, both at the original size, without
+      void pixels.
     - ``'ssnm-224'``, as SSNM's published code scores: soft map and ground truth resized to
       224 x 224 (bilinear; the ground truth then above one half), the soft map binarized at its
-      mean plus standard deviation, at most 0.8. An image without the object counts J = 0, also
-      where nothing is predicted.
+      mean plus standard deviation, at most 0.8. An image without the object has J = 0, even if
+      nothing is predicted.
 
-    The results are ``P``, ``J`` (class mean), ``P_image`` and ``J_image`` (image mean); the
-    log shows a table with a row a group.
+    The results are ``P``, ``J`` (class mean), ``P_image`` and ``J_image`` (image mean). The log
+    shows a table with one row per group.
 
     Args:
         protocol: one or several; with several, the names of the results begin with the protocol
             (``native/J``).
-        out_file: json file to write: per protocol, group and image P and J; images are keyed
-            ``group/stem``. None: not written.
-        format: of the table in the log: ``'text'``, or ``'markdown'`` to paste it into a page.
-        collect_device, prefix, collect_dir: as for every metric of mmengine.
+        **kwargs: ``out_file`` (P and J by protocol, group and image), ``format`` and the rest of
+            :class:`GroupMetric`'s options.
 
     Raises:
-        MMCosegError: if a protocol or format is unknown; while scoring, if an image (named) has no
-            ground truth or prediction, or a mask's size differs from its ground truth's, or if
-            two images have the same ``group/stem``.
+        MMCosegError: for an unknown protocol or format. While scoring, naming the image: if it has
+            no ground truth or prediction, a mask of another size than its ground truth, or the
+            ``group/stem`` of another image.
 
     Example:
         >>> CoSegMetric(protocol=['native', 'ssnm-224']).protocols
         ('native', 'ssnm-224')
     """
 
-    def __init__(
-        self,
-        protocol: str | Sequence[str] = 'native',
-        out_file: str | None = None,
-        format: str = 'text',
-        collect_device: str = 'cpu',
-        prefix: str | None = None,
-        collect_dir: str | None = None,
-    ) -> None:
-        super().__init__(out_file, format, collect_device, prefix, collect_dir)
+    def __init__(self, protocol: str | Sequence[str] = 'native', **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         protocols = (protocol,) if isinstance(protocol, str) else tuple(protocol)
         if not protocols or set(protocols) - set(PROTOCOLS):
             raise MMCosegError(
@@ -95,23 +84,24 @@ class CoSegMetric(GroupMetric):
             )
         self.protocols = protocols
 
-    def score_image(self, sample: Any, group: Any) -> list[tuple[float, float]]:
+    def new_report(self) -> MaskReport:
+        return MaskReport()
+
+    def score_image(self, sample: Any, group: Any) -> dict[str, tuple[float, float]]:
         """P and J by each protocol."""
-        return [PROTOCOLS[name](sample) for name in self.protocols]
+        return {name: PROTOCOLS[name](sample) for name in self.protocols}
 
     def compute_metrics(self, results: list[list[dict]]) -> dict[str, float]:
-        """Means over what :meth:`process` kept; logs the tables and writes ``out_file``."""
+        """Figures by each protocol; logs a table for each and writes ``out_file``."""
         metrics, content = {}, {}
-        for number, protocol in enumerate(self.protocols):
-            report = ScoreReport()
-            for group in results:
-                for image in group:
-                    scores = image['scores'][number]
-                    report.add(image['group'], image['stem'], scores, image['source'])
-            table = report.table(f'protocol {protocol}', self.format)
-            print_log(f'\n{table}', logger='current')
+        for protocol in self.protocols:
+            report = self.new_report()
+            for image in chain.from_iterable(results):
+                self._add(report, dict(image, scores=image['scores'][protocol]))
+            self._log(report, f'protocol {protocol}')
             prefix = f'{protocol}/' if len(self.protocols) > 1 else ''
-            metrics.update({prefix + key: value for key, value in report.summary().items()})
+            for name, value in report.summary().items():
+                metrics[prefix + name] = value
             content[protocol] = report.to_dict()
         self._write(content)
         return metrics

@@ -1,58 +1,62 @@
-"""What all metrics on groups share."""
+"""What all metrics of groups share."""
 
-import json
 from abc import abstractmethod
 from collections.abc import Sequence
-from pathlib import Path
+from itertools import chain
 from typing import Any
 
 import numpy as np
-import torch
 from mmengine.dist import all_gather_object
 from mmengine.evaluator import BaseMetric
+from mmengine.logging import print_log
 
 from ...errors import MMCosegError
-from ..report import TABLE_FORMATS
+from ...options import one_of
+from ...structures import to_numpy
+from ..report import Report, TableFormat, write_json
 
-__all__ = ['GroupMetric', 'mask_pair', 'pixels_of', 'to_array']
+__all__ = ['GroupMetric', 'mask_pair', 'pixels_of']
 
 
 class GroupMetric(BaseMetric):
-    """A metric that scores image by image and keeps one result a group.
+    """A metric that scores image by image and keeps one result per group.
+
+    Subclasses give the table's ``title``, the empty report (:meth:`new_report`) and what is added
+    to it for each image (:meth:`score_image`).
 
     Args:
-        out_file: json file to write. None: not written.
+        out_file: json file for the scores of all images, keyed ``group/stem``. None: not written.
         format: of the table in the log: ``'text'``, or ``'markdown'`` to paste it into a page.
-        collect_device, prefix, collect_dir: as for every metric of mmengine.
+        **kwargs: ``collect_device``, ``prefix`` and ``collect_dir``, as for every metric of
+            mmengine.
 
     Raises:
-        MMCosegError: if the format is unknown; while scoring, naming the image, what
-            :meth:`score_image` raises.
+        MMCosegError: for an unknown format. While scoring, what :meth:`score_image` raises, with
+            the image's name.
     """
 
     # Not None, for which mmengine warns in every run: the figures need no prefix.
     default_prefix = ''
+    title = ''
 
     def __init__(
-        self,
-        out_file: str | None = None,
-        format: str = 'text',
-        collect_device: str = 'cpu',
-        prefix: str | None = None,
-        collect_dir: str | None = None,
+        self, out_file: str | None = None, format: TableFormat = 'text', **kwargs: Any
     ) -> None:
-        super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
-        if format not in TABLE_FORMATS:
-            raise MMCosegError(f'format must be one of {TABLE_FORMATS}, got {format!r}')
+        super().__init__(**kwargs)
+        one_of('format', format, TableFormat)
         self.out_file = out_file
         self.format = format
+
+    @abstractmethod
+    def new_report(self) -> Report:
+        """A report without images."""
 
     @abstractmethod
     def score_image(self, sample: Any, group: Any) -> Any:
         """What is kept of an image: little, plain types or arrays.
 
         Args:
-            sample: data element, or, from other callers than mmengine's loops, dict; both have
+            sample: data element, or a dict from other callers than mmengine's loops; both have
                 ``get``.
             group: its group, likewise.
 
@@ -61,7 +65,7 @@ class GroupMetric(BaseMetric):
         """
 
     def process(self, data_batch: Any, data_samples: Sequence[Any]) -> None:
-        """Score the images of a batch of groups; one result a group is kept.
+        """Score the images of a batch of groups and keep one result per group.
 
         Args:
             data_batch: not used.
@@ -84,21 +88,30 @@ class GroupMetric(BaseMetric):
     def evaluate(self, size: int) -> dict:
         """Collect the results of all processes and compute.
 
-        mmengine would cut what it collects to ``size``, on the belief that the copies with which
-        samplers pad stand at its end; so everything is collected, and the report knows copies.
+        mmengine would cut them to ``size``, expecting the copies that pad a sampler's shares at
+        the end. So we collect everything; the report recognizes copies.
         """
         return super().evaluate(sum(all_gather_object(len(self.results))))
 
+    def compute_metrics(self, results: list[list[dict]]) -> dict[str, float]:
+        """Figures of what :meth:`process` kept; logs the table and writes ``out_file``."""
+        report = self.new_report()
+        for image in chain.from_iterable(results):
+            self._add(report, image)
+        self._log(report, self.title)
+        self._write(report.to_dict())
+        return report.summary()
+
+    def _add(self, report: Report, image: dict) -> None:
+        """Add what was kept of an image to a report."""
+        report.add(image['group'], image['stem'], image['scores'], image['source'])
+
+    def _log(self, report: Report, title: str) -> None:
+        print_log(f'\n{report.table(title, self.format)}', logger='current')
+
     def _write(self, content: dict) -> None:
         if self.out_file is not None:
-            path = Path(self.out_file)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(content, indent=1), encoding='utf-8')
-
-
-def to_array(data: Any) -> np.ndarray:
-    """A tensor or array, on the CPU."""
-    return data.detach().cpu().numpy() if isinstance(data, torch.Tensor) else np.asarray(data)
+            write_json(self.out_file, content)
 
 
 def pixels_of(sample: Any, field: str) -> np.ndarray:
@@ -118,7 +131,7 @@ def pixels_of(sample: Any, field: str) -> np.ndarray:
             f'has no {field} to score; use a segmentor that sets it, or a metric or protocol that '
             'scores something else'
         )
-    return to_array(pixels.get('data'))
+    return to_numpy(pixels.get('data'))
 
 
 def mask_pair(sample: Any) -> tuple[np.ndarray, np.ndarray]:
