@@ -11,16 +11,9 @@ from mmengine.config import Config
 from PIL import Image
 
 from mmcoseg.datasets import group_collate
-from mmcoseg.engine import IterationSeedHook, launch
-from mmcoseg.engine.launch import (
-    datasets_of,
-    keyed_datasets,
-    last_checkpoint,
-    load_config,
-    run_test,
-    run_training,
-    select_data,
-)
+from mmcoseg.engine import IterationSeedHook, launch, run_config
+from mmcoseg.engine.launch import last_checkpoint, run_test, run_training
+from mmcoseg.engine.run_config import datasets_of, keyed_datasets, load_config, select_data
 from mmcoseg.errors import MMCosegError
 from mmcoseg.registry import DATASETS, MODELS
 
@@ -85,7 +78,7 @@ def several_roots(**top) -> Config:
 
 def test_the_data_root_is_that_of_one_set_where_a_config_has_several(monkeypatch):
     messages = []
-    monkeypatch.setattr(launch, 'print_log', lambda text, logger: messages.append(text))
+    monkeypatch.setattr(run_config, 'print_log', lambda text, logger: messages.append(text))
     cfg = several_roots(data_root='data/coco/')
     select_data(cfg, 'new')
     assert cfg.data_root == cfg.train_dataloader.dataset.data_root == 'new'
