@@ -277,7 +277,7 @@ def test_vgg_fc6_is_the_classifiers_first_layer():
     weight = torch.zeros(4096, 25088)
     weight[:, ::97] = torch.randn(4096, 259)
     state['classifier.0.weight'], state['classifier.0.bias'] = weight, torch.randn(4096)
-    backbone.load_state_dict(backbone._own_names(state))
+    backbone.load_state_dict(backbone.own_names(state))
     images = torch.randn(1, 3, 224, 224)
     with torch.no_grad():
         # The classifier sees the whole map of 7 x 7, as the kernel does in the middle.
