@@ -19,7 +19,7 @@ model = dict(
     data_preprocessor=dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375]),
     backbone=dict(
         _delete_=True,
-        type='TimmFeatures',
+        type='TimmModel',
         model_name='vit_small_patch14_reg4_dinov2',
         out_indices=(-1,),
         weights='imagenet',

@@ -1,6 +1,6 @@
 """Everything with weights, and the mathematics beneath (``ops``)."""
 
-from .backbones import EfficientNetLite, TimmFeatures, VGG16Pools
+from .backbones import VGG16, EfficientNetLite, TimmModel
 from .data_preprocessor import GroupDataPreprocessor
 from .heads import CoarseToFineHead, CoSaliencyHead, CueHead, MultiClassHead
 from .losses import (
@@ -45,6 +45,7 @@ from .segmentors import (
 
 __all__ = [
     'SSNM',
+    'VGG16',
     'AffinityLoss',
     'BalancedBCELoss',
     'BalancedJaccardLoss',
@@ -86,7 +87,6 @@ __all__ = [
     'SemanticModulator',
     'SpatialModulator',
     'SpectralModulator',
-    'TimmFeatures',
+    'TimmModel',
     'TrainingFreeCoSegmentor',
-    'VGG16Pools',
 ]

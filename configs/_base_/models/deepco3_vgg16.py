@@ -9,7 +9,7 @@ model = dict(
         defer=True,
     ),
     backbone=dict(
-        type='VGG16Pools',
+        type='VGG16',
         batch_norm=False,
         out_stages=['pool5'],
         last_pool=False,

@@ -12,11 +12,11 @@ from ...registry import MODELS
 from .base import StagedBackbone
 from .weights import load_pretrained, named_by_order
 
-__all__ = ['VGG16Pools']
+__all__ = ['VGG16']
 
 
 @MODELS.register_module()
-class VGG16Pools(StagedBackbone):
+class VGG16(StagedBackbone):
     """torchvision's VGG16; the levels are the outputs of its pooling layers.
 
     Stages are ``pool1`` to ``pool5`` (strides 2 to 32; 64, 128, 256, 512, 512 channels). ``fc6`` is

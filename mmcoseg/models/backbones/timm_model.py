@@ -12,11 +12,11 @@ from ...registry import MODELS
 from .base import Backbone
 from .weights import load_pretrained, require_reachable
 
-__all__ = ['TimmFeatures']
+__all__ = ['TimmModel']
 
 
 @MODELS.register_module()
-class TimmFeatures(Backbone):
+class TimmModel(Backbone):
     """Feature levels of a model of timm, fine to coarse.
 
     ``hrnet_w18`` gives four levels at strides 4, 8, 16, 32: those of its classifier (128 to 1024
