@@ -268,27 +268,30 @@ class _Arguments:
 
 def _arguments(target: Callable) -> _Arguments:
     arguments = _Arguments()
-    functions = [target]
-    if inspect.isclass(target):
-        functions = [vars(kind)['__init__'] for kind in target.__mro__ if '__init__' in vars(kind)]
-    for function in functions:
+    for function in _functions(target):
         try:
             parameters = list(inspect.signature(function).parameters.values())
         except (TypeError, ValueError):  # of a class in C
             break
         if inspect.isclass(target):
             del parameters[0]  # self
-        named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-        arguments.names.update(p.name for p in named)
-        if function is functions[0]:
-            arguments.required.update(p.name for p in named if p.default is p.empty)
-        last = parameters[-1] if parameters else None
-        if last is None or last.kind is not last.VAR_KEYWORD:
-            arguments.closed = True
-            break
-        if not _only_passes_on(function, last.name):
+        is_own = not arguments.names
+        for parameter in parameters:
+            if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+                arguments.names.add(parameter.name)
+                if is_own and parameter.default is parameter.empty:
+                    arguments.required.add(parameter.name)
+        arguments.closed = not parameters or parameters[-1].kind is not parameters[-1].VAR_KEYWORD
+        if arguments.closed or not _only_passes_on(function, parameters[-1].name):
             break
     return arguments
+
+
+def _functions(target: Callable) -> list[Callable]:
+    """What is called with the arguments: of a class its constructor, and those of its bases."""
+    if not inspect.isclass(target):
+        return [target]
+    return [vars(kind)['__init__'] for kind in target.__mro__ if '__init__' in vars(kind)]
 
 
 def _only_passes_on(constructor: Callable, name: str) -> bool:

@@ -54,28 +54,28 @@ def check_config(cfg: Config, data: bool = False) -> Iterator[tuple[str, str | N
         (key of the config, what is wrong with it or None).
     """
     init_default_scope(cfg.get('default_scope', 'mmcoseg'))
-    model = None
     for key in CHECKED_KEYS:
         if not cfg.get(key):
             continue
         problems = [f'{where}: {problem}' for where, problem in config_problems(cfg, (key,))]
-        if problems:
-            yield key, '; '.join(problems)
-            continue
-        try:
-            with errors_name_keys(cfg):
-                if key == 'model':
-                    model = MODELS.build(without_weights(cfg.model))
-                elif key == 'optim_wrapper' and model is not None:
-                    build_optim_wrapper(model, cfg.optim_wrapper)
-                elif key.endswith('_evaluator'):
-                    _build_evaluators(cfg[key])
-                elif key.endswith('_dataloader') and data:
-                    _open_datasets(cfg[key])
-        except Exception as error:  # whatever is wrong is what the caller asked for
-            yield key, f'{type(error).__name__}: {error}'
-        else:
-            yield key, None
+        yield key, '; '.join(problems) or _build_problem(cfg, key, data)
+
+
+def _build_problem(cfg: Config, key: str, data: bool) -> str | None:
+    """What goes wrong in building what stands below a key of a config."""
+    try:
+        with errors_name_keys(cfg):
+            if key == 'model':
+                MODELS.build(without_weights(cfg.model))
+            elif key == 'optim_wrapper':
+                build_optim_wrapper(MODELS.build(without_weights(cfg.model)), cfg.optim_wrapper)
+            elif key.endswith('_evaluator'):
+                _build_evaluators(cfg[key])
+            elif key.endswith('_dataloader') and data:
+                _open_datasets(cfg[key])
+    except Exception as error:  # whatever is wrong is what the caller asked for
+        return f'{type(error).__name__}: {error}'
+    return None
 
 
 def _build_evaluators(cfg: Any) -> None:

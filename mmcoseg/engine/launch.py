@@ -103,17 +103,18 @@ def _leave_out_hooks(cfg: Config) -> None:
 
 def _say_which_score_is_best(cfg: Config) -> None:
     """A higher score of ours is a better one; mmengine guesses that by the scores' names."""
-    checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint')
-    if not checkpoint or not checkpoint.get('save_best') or checkpoint.get('rule'):
+    checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
+    if not checkpoint.get('save_best') or checkpoint.get('rule'):
         return
     evaluators = cfg.get('val_evaluator') or []
-    for evaluator in [evaluators] if isinstance(evaluators, dict) else evaluators:
-        kind = evaluator.get('type')
-        if isinstance(kind, str):
-            kind = METRICS.get(kind)
-        if not (isinstance(kind, type) and issubclass(kind, GroupMetric)):
-            return
-    checkpoint.rule = 'greater'
+    evaluators = [evaluators] if isinstance(evaluators, dict) else evaluators
+    if all(_is_ours(evaluator.get('type')) for evaluator in evaluators):
+        checkpoint.rule = 'greater'
+
+
+def _is_ours(kind: Any) -> bool:
+    kind = METRICS.get(kind) if isinstance(kind, str) else kind
+    return isinstance(kind, type) and issubclass(kind, GroupMetric)
 
 
 def _set_work_dir(cfg: Config, work_dir: str | None) -> None:

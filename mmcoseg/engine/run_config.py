@@ -191,15 +191,14 @@ def select_data(
             for, a group would be used both in training and in testing; if a method that is
             optimized on the groups it is tested on is to train on others.
     """
-    on_groups = optimizes_groups(cfg)
-    if on_groups and train_groups is not None:
-        raise MMCosegError(
-            f'{cfg.filename or "the config"} is of a method that is optimized on the very groups '
-            'it is tested on: choose them by --test-groups alone'
-        )
     train = list(datasets_of(cfg.get('train_dataloader')))
     test = [*datasets_of(cfg.get('val_dataloader')), *datasets_of(cfg.get('test_dataloader'))]
-    if on_groups:
+    if optimizes_groups(cfg):
+        if train_groups is not None:
+            raise MMCosegError(
+                f'{cfg.filename or "the config"} is of a method that is optimized on the very '
+                'groups it is tested on: choose them by --test-groups alone'
+            )
         train, test = [], [*train, *test]
     if 'MMCOSEG_DATA' in os.environ:
         _move(cfg, 'data', os.environ['MMCOSEG_DATA'])
@@ -265,22 +264,25 @@ def _set_data_root(cfg: Config, data_root: str) -> None:
         )
     folders = {Path(root) for root in roots.values()}
     old = folders.pop() if len(folders) == 1 else cfg.get('data_root')
-    kept = {} if old is None else _move(cfg, old, data_root)
-    if old is None or len(kept) == len(roots):
+    kept = roots if old is None else _move(cfg, old, data_root)
+    if kept == roots:
         raise MMCosegError(
             f'--data-root {data_root} could be of any data set of {cfg.filename}, which lie in '
-            'different folders; say which is meant, with --cfg-options: '
-            + ' '.join(f'{key}={root}' for key, root in roots.items())
+            'different folders; set MMCOSEG_DATA to the folder that has all of them, or say which '
+            f'is meant, with --cfg-options: {_listed(roots)}'
         )
     if 'data_root' in cfg:
         cfg.data_root = data_root
     if kept:
         print_log(
-            f'--data-root {data_root} is for the data sets in {old}; those in '
-            f'{", ".join(dict.fromkeys(kept.values()))} stay (set {", ".join(kept)} with '
-            '--cfg-options)',
+            f'--data-root {data_root} is for the data sets in {old}; others stay, which you can '
+            f'set with --cfg-options: {_listed(kept)}',
             'current',
         )
+
+
+def _listed(roots: dict[str, str]) -> str:
+    return ' '.join(f'{key}={root}' for key, root in roots.items())
 
 
 def _move(cfg: Config, old: str | Path, new: str) -> dict[str, str]:
