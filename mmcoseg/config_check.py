@@ -83,6 +83,8 @@ _BELOW = {
     'optimizer': _Place(nodes.OPTIMIZERS, added=('params',)),
     'vis_backends': _Place(nodes.VISBACKENDS, added=('save_dir',)),
 }
+#: What types were called in earlier versions, and are called now.
+_RENAMED = {'TimmFeatures': 'TimmModel', 'VGG16Pools': 'VGG16'}
 #: Keys below the top, such as norm_cfg, of dicts that are no components, or of mmcv's own kind.
 _OTHER = re.compile(r'\w+_cfg|\w*kwargs|metainfo')
 _SUPER = re.compile(r'super\(.*\)\.__init__')
@@ -237,6 +239,8 @@ def _problems(component: _Component) -> Iterator[tuple[str, str]]:
 
 
 def _unknown_type(kind: Any, node: Registry) -> str:
+    if kind in _RENAMED:
+        return f'{kind} is now called {_RENAMED[kind]}'
     known, parent = set(), node
     while parent is not None:
         known.update(parent.module_dict)

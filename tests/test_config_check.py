@@ -61,6 +61,11 @@ def test_the_inferencer_checks_what_it_uses():
     inference_config(config=SSNM, cfg_options={'train_cfg.max_iter': 3})
 
 
+def test_a_type_of_an_earlier_version_gets_its_new_name():
+    with pytest.raises(MMCosegError, match='model.backbone.type: VGG16Pools is now called VGG16'):
+        load_config(SSNM, {'model.backbone': dict(type='VGG16Pools')})
+
+
 class Base(nn.Module):
     def __init__(self, width, depth=1):
         super().__init__()
