@@ -41,7 +41,7 @@ SETTINGS = {
     'both': {},
 }
 VGG16 = dict(
-    type='VGG16Pools',
+    type='VGG16',
     batch_norm=False,
     out_stages=['pool3', 'pool5'],
     last_pool=False,
@@ -51,7 +51,7 @@ LITE2 = dict(
     type='EfficientNetLite', out_stages=['stage3', 'stage5'], output_stride=16, weights=None
 )
 RESNET50 = dict(
-    type='TimmFeatures', model_name='resnet50', out_indices=[-1], weights=None, frozen=True
+    type='TimmModel', model_name='resnet50', out_indices=[-1], weights=None, frozen=True
 )
 
 

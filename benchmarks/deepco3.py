@@ -34,7 +34,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).res
 
 from _table import markdown_table
 
-from mmcoseg.models import AffinityLoss, CoPeakLoss, EfficientNetLite, VGG16Pools
+from mmcoseg.models import VGG16, AffinityLoss, CoPeakLoss, EfficientNetLite
 from mmcoseg.models.ops import co_peak_scores, co_peaks, peak_response_maps
 from mmcoseg.models.ops.co_peaks import local_maximum_values
 
@@ -209,7 +209,7 @@ def scipy_co_peak(x: Tensor, s: Tensor) -> Tensor:
 def peak_cases(args: argparse.Namespace) -> Cases:
     torch.manual_seed(0)
     backbones = {
-        'VGG16': VGG16Pools(
+        'VGG16': VGG16(
             batch_norm=False, out_stages=('pool5',), weights=None, last_pool=False, frozen_stages=5
         ),
         'EfficientNet-Lite2': EfficientNetLite(out_stages=('stage5',), weights=None),

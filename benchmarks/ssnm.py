@@ -81,7 +81,7 @@ def build(channels: int) -> SSNM:
         dict(
             type='SSNM',
             backbone=dict(
-                type='TimmFeatures',
+                type='TimmModel',
                 model_name='hrnet_w18',
                 weights=None,
                 model_kwargs=dict(feature_location=''),

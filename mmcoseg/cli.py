@@ -225,7 +225,8 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(args: argparse.Namespace) -> int:
-    from .engine.launch import load_config, run_training
+    from .engine.launch import run_training
+    from .engine.run_config import load_config
 
     cfg = load_config(
         args.config,
@@ -266,7 +267,8 @@ def _add_test(parser: argparse.ArgumentParser) -> None:
 
 
 def _test(args: argparse.Namespace) -> int:
-    from .engine.launch import load_config, run_test
+    from .engine.launch import run_test
+    from .engine.run_config import load_config
 
     cfg = load_config(args.config, args.cfg_options, args.data_root, test_groups=args.test_groups)
     run_test(
@@ -289,9 +291,9 @@ def _add_check_config(parser: argparse.ArgumentParser) -> None:
 
 def _check_config(args: argparse.Namespace) -> int:
     from .engine.inspection import check_config
-    from .engine.launch import load_config
+    from .engine.run_config import load_config
 
-    cfg = load_config(args.config, args.cfg_options, args.data_root)
+    cfg = load_config(args.config, args.cfg_options, args.data_root, check=False)
     problems = 0
     for part, problem in check_config(cfg, data=args.data):
         print(f'{"error" if problem else "ok":5}  {part}{f": {problem}" if problem else ""}')

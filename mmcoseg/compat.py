@@ -3,45 +3,58 @@
 import ctypes
 import logging
 import re
-from importlib import import_module
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
 from pickle import UnpicklingError
-from types import ModuleType
 from typing import Any
 
 import torch
+from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.runner.checkpoint import CheckpointLoader, get_torch_safe_globals
 
+from .config_files import find_base
 from .errors import MMCosegError
 
 __all__ = [
-    'import_optional',
     'load_checkpoint_file',
+    'our_configs_as_bases',
     'pillow_reads_avif',
     'pillow_reads_heif',
+    'quiet_imports',
     'state_of_checkpoint',
     'use_safe_checkpoints',
 ]
 
 
-def import_optional(module: str, extra: str, purpose: str) -> ModuleType:
-    """Import a package that only some parts of the toolbox need.
+@contextmanager
+def our_configs_as_bases() -> Iterator[None]:
+    """Meanwhile ``_base_ = 'mmcoseg::ssnm/...'`` in a config means one of the toolbox.
 
-    Args:
-        module: name to import.
-        extra: the extra of mmcoseg that installs it.
-        purpose: what needs it, for the message.
-
-    Raises:
-        ImportError: if it is missing, with the command that installs it.
+    mmengine has a fixed list of the packages that it finds by such names.
     """
+    theirs = Config._get_cfg_path
+
+    def path_of(cfg_path: str, filename: str) -> tuple[str, str | None]:
+        if cfg_path.startswith('mmcoseg::'):
+            return str(find_base(cfg_path.removeprefix('mmcoseg::'))), None
+        return theirs(cfg_path, filename)
+
+    Config._get_cfg_path = staticmethod(path_of)
     try:
-        return import_module(module)
-    except ImportError as error:
-        raise ImportError(
-            f'{purpose} needs the package {module!r} ({error}); install it with '
-            f"`pip install 'mmcoseg[{extra}]'`"
-        ) from error
+        yield
+    finally:
+        Config._get_cfg_path = staticmethod(theirs)
+
+
+def quiet_imports() -> None:
+    """Import what mmsegmentation registers, without its remarks on packages that are not there."""
+    with redirect_stdout(StringIO()), warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        import mmseg.datasets
+        import mmseg.models  # noqa: F401
 
 
 def pillow_reads_heif() -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .errors import MMCosegError
 
-__all__ = ['METHODS', 'config_of_method', 'config_root', 'find_config', 'list_configs']
+__all__ = ['METHODS', 'config_of_method', 'config_root', 'find_base', 'find_config', 'list_configs']
 
 #: Methods that segment groups without labels: the name for users -> the config.
 METHODS = {
@@ -80,11 +80,34 @@ def find_config(name: str) -> Path:
     if len(found) > 1:
         raise MMCosegError(f'several configs are named {name!r}: {found}; give the folder, too')
     if not found:
-        by_stem = {config.rsplit('/', 1)[-1]: config for config in configs}
-        close = difflib.get_close_matches(wanted.rsplit('/', 1)[-1], by_stem, n=3, cutoff=0.4)
-        hint = f'did you mean {" or ".join(by_stem[c] for c in close)}?' if close else ''
         raise FileNotFoundError(
             f'there is no config {name!r}, neither as a file nor among those of the toolbox; '
-            f'{hint or "`mmcoseg list configs` shows what there is"}'
+            + _hint(wanted, configs)
         )
     return config_root() / f'{found[0]}.py'
+
+
+def find_base(name: str) -> Path:
+    """The config that ``_base_ = 'mmcoseg::NAME'`` names.
+
+    Args:
+        name: below ``configs/``, those in ``_base_`` included, with or without ``.py``.
+
+    Raises:
+        FileNotFoundError: if there is none, with the names most like it.
+    """
+    path = config_root() / f'{name.removesuffix(".py")}.py'
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"there is no config of the toolbox for _base_ = 'mmcoseg::{name}'; "
+            + _hint(name.removesuffix('.py'), list_configs())
+        )
+    return path
+
+
+def _hint(wanted: str, configs: list[str]) -> str:
+    by_stem = {config.rsplit('/', 1)[-1]: config for config in configs}
+    close = difflib.get_close_matches(wanted.rsplit('/', 1)[-1], by_stem, n=3, cutoff=0.4)
+    if not close:
+        return '`mmcoseg list configs` shows what there is'
+    return f'did you mean {" or ".join(by_stem[stem] for stem in close)}?'

@@ -8,7 +8,7 @@ from mmengine.config import Config
 
 from mmcoseg.config_files import METHODS, config_root, find_config, list_configs
 from mmcoseg.engine.inspection import check_config
-from mmcoseg.engine.launch import datasets_of, optimizes_groups
+from mmcoseg.engine.run_config import datasets_of, optimizes_groups
 
 CONFIGS = list_configs()
 ON_GROUPS = [name for name in CONFIGS if optimizes_groups(Config.fromfile(str(find_config(name))))]

@@ -8,7 +8,7 @@ model = dict(
     ),
     backbone=dict(
         _delete_=True,
-        type='TimmFeatures',
+        type='TimmModel',
         model_name='vit_small_patch14_reg4_dinov2',
         out_indices=(-1,),
         weights='imagenet',

@@ -19,6 +19,7 @@ from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 
 from ..compat import load_checkpoint_file, return_freed_memory, state_of_checkpoint
+from ..config_check import require_sound
 from ..config_files import config_of_method
 from ..datasets.collate import group_collate
 from ..datasets.image_io import BadImageError, image_of, read_image
@@ -30,7 +31,7 @@ from ..engine.group_optimization import (
     OptimizationSettings,
     optimize_group,
 )
-from ..engine.launch import datasets_of, merge_options, optimizes_groups, read_config
+from ..engine.run_config import datasets_of, merge_options, optimizes_groups, read_config
 from ..errors import MMCosegError
 from ..models.backbones.weights import WeightsToLoad, deferred_weights, load_unless_stored
 from ..models.segmentors.base import BaseCoSegmentor
@@ -117,6 +118,7 @@ def inference_config(
         if not pipelines or not pipelines[0]:
             raise MMCosegError(f'{name} has no test_dataloader whose data set has a pipeline')
         cfg.test_pipeline = pipelines[0]
+    require_sound(cfg, ('model', 'test_pipeline'))
     return cfg
 
 

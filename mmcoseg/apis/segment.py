@@ -18,7 +18,7 @@ from mmengine.config import Config
 from PIL import Image
 
 from ..datasets.image_io import BadImageError
-from ..engine.launch import optimizes_groups
+from ..engine.run_config import optimizes_groups
 from ..errors import MMCosegError
 from ..files import display_name, file_name_of, write_atomically
 from ..models.ops import ClassCount

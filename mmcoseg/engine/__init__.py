@@ -1,4 +1,4 @@
-"""Hooks, loops and optimizer wrappers; how programs start a run (``launch``)."""
+"""Hooks, loops, optimizer wrappers; a run's config (``run_config``) and start (``launch``)."""
 
 from .group_optimization import InitialState, OptimizationSettings, optimize_and_segment
 from .hooks import GroupMapHook, GroupVisualizationHook, IterationSeedHook, SaveMasksHook

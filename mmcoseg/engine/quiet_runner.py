@@ -1,13 +1,12 @@
 """A runner that keeps its console for what happens."""
 
 import logging
-import warnings
-from contextlib import redirect_stdout
-from io import StringIO
 from typing import Any
 
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
+
+from ..compat import quiet_imports
 
 __all__ = ['QuietRunner']
 
@@ -31,11 +30,7 @@ class QuietRunner(Runner):
         for handler in logger.handlers:
             if not isinstance(handler, logging.FileHandler):
                 handler.addFilter(_is_for_the_console)
-        # Once imported, these have said which optional packages they do not find.
-        with redirect_stdout(StringIO()), warnings.catch_warnings():
-            warnings.simplefilter('ignore')
-            import mmseg.datasets
-            import mmseg.models  # noqa: F401
+        quiet_imports()
         return logger
 
 

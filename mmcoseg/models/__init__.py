@@ -1,6 +1,6 @@
 """Everything with weights, and the mathematics beneath (``ops``)."""
 
-from .backbones import EfficientNetLite, TimmFeatures, VGG16Pools
+from .backbones import VGG16, EfficientNetLite, TimmModel
 from .data_preprocessor import GroupDataPreprocessor
 from .heads import CoarseToFineHead, CoSaliencyHead, CueHead, MultiClassHead
 from .losses import (
@@ -56,6 +56,7 @@ from .stages import (
 
 __all__ = [
     'SSNM',
+    'VGG16',
     'AffinityLoss',
     'AttentionNeck',
     'BalancedBCELoss',
@@ -104,8 +105,7 @@ __all__ = [
     'SpatialModulator',
     'SpectralCue',
     'SplitClasses',
-    'TimmFeatures',
+    'TimmModel',
     'TrainingFreeCoSegmentor',
-    'VGG16Pools',
     'WeightedMean',
 ]

@@ -16,7 +16,7 @@ from mmcoseg.apis import inferencer as inferencer_module
 from mmcoseg.apis.inferencer import inference_config
 from mmcoseg.config_files import METHODS, find_config
 from mmcoseg.datasets.image_io import image_of, read_image
-from mmcoseg.engine.launch import optimizes_groups
+from mmcoseg.engine.run_config import optimizes_groups
 from mmcoseg.registry import TASK_UTILS
 
 

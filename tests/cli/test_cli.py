@@ -11,7 +11,7 @@ from mmcoseg import __version__, cli
 from mmcoseg.cli import main
 from mmcoseg.config_files import find_config, list_configs
 from mmcoseg.datasets import CoSegDataset, SampleGroup
-from mmcoseg.engine.launch import load_config
+from mmcoseg.engine.run_config import load_config
 from mmcoseg.registry import DATASETS, MODELS, TRANSFORMS
 from mmcoseg.testing import write_tiny_dataset
 
@@ -85,7 +85,7 @@ def test_values_with_brackets_of_their_own_are_taken(monkeypatch):
 @pytest.mark.parametrize(
     ('option', 'message'),
     [
-        ('tset_dataloader.num_workers=0', 'did you mean test_dataloader?'),
+        ('tset_dataloader.num_workers=0', "(did you mean 'test_dataloader'?)"),
         ('trian_cfg.max_iters=1', 'has no trian_cfg to set trian_cfg.max_iters in'),
         ('model.backbone.arch.depth=1', 'model.backbone.arch.depth cannot be set to 1'),
         ('test_dataloader.dataset.pipeline.7.type=x', 'pipeline.7.type cannot be set'),

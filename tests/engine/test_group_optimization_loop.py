@@ -15,13 +15,8 @@ import torch
 from constant_segmentor import ConstantSegmentor, RecordingHook
 from mmengine.config import Config
 
-from mmcoseg.engine.launch import (
-    GroupsFailedError,
-    optimizes_groups,
-    run_test,
-    run_training,
-    select_data,
-)
+from mmcoseg.engine.launch import GroupsFailedError, run_test, run_training
+from mmcoseg.engine.run_config import optimizes_groups, select_data
 from mmcoseg.testing import write_tiny_dataset
 
 SIZES = dict(a=5, b=2, c=7, d=3)

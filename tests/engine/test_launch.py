@@ -11,16 +11,9 @@ from mmengine.config import Config
 from PIL import Image
 
 from mmcoseg.datasets import group_collate
-from mmcoseg.engine import IterationSeedHook, launch
-from mmcoseg.engine.launch import (
-    datasets_of,
-    keyed_datasets,
-    last_checkpoint,
-    load_config,
-    run_test,
-    run_training,
-    select_data,
-)
+from mmcoseg.engine import IterationSeedHook, launch, run_config
+from mmcoseg.engine.launch import last_checkpoint, run_test, run_training
+from mmcoseg.engine.run_config import datasets_of, keyed_datasets, load_config, select_data
 from mmcoseg.errors import MMCosegError
 from mmcoseg.registry import DATASETS, MODELS
 
@@ -85,13 +78,14 @@ def several_roots(**top) -> Config:
 
 def test_the_data_root_is_that_of_one_set_where_a_config_has_several(monkeypatch):
     messages = []
-    monkeypatch.setattr(launch, 'print_log', lambda text, logger: messages.append(text))
+    monkeypatch.setattr(run_config, 'print_log', lambda text, logger: messages.append(text))
     cfg = several_roots(data_root='data/coco/')
     select_data(cfg, 'new')
     assert cfg.data_root == cfg.train_dataloader.dataset.data_root == 'new'
     assert [cfg.test_dataloader[name].dataset.data_root for name in 'ab'] == ['data/a', 'data/b']
     (said,) = messages
-    assert 'data/a, data/b' in said and 'test_dataloader.a.dataset.data_root' in said
+    for name in 'ab':
+        assert f'test_dataloader.{name}.dataset.data_root=data/{name}' in said
 
 
 @pytest.mark.parametrize('top', [{}, dict(data_root='data/elsewhere')])
@@ -102,6 +96,25 @@ def test_a_data_root_that_could_be_of_any_set_is_asked_for(top):
     for key in ('train_dataloader.dataset.data_root=data/coco', 'test_dataloader.b.dataset.data_'):
         assert key in str(error.value)
     assert cfg.train_dataloader.dataset.data_root == 'data/coco'
+
+
+def test_data_sets_below_the_data_root_move_along():
+    cfg = several_roots(data_root='data')
+    select_data(cfg, 'new')
+    assert cfg.data_root == 'new' and cfg.train_dataloader.dataset.data_root == 'new/coco'
+    assert [cfg.test_dataloader[name].dataset.data_root for name in 'ab'] == ['new/a', 'new/b']
+
+
+def test_a_variable_names_the_folder_of_all_data_sets(monkeypatch):
+    monkeypatch.setenv('MMCOSEG_DATA', '/sets')
+    cfg = several_roots(data_root='data/coco')
+    cfg.test_dataloader.a.dataset.data_root = 'elsewhere/a'
+    select_data(cfg)
+    assert cfg.data_root == cfg.train_dataloader.dataset.data_root == '/sets/coco'
+    roots = [cfg.test_dataloader[name].dataset.data_root for name in 'ab']
+    assert roots == ['elsewhere/a', '/sets/b']
+    select_data(cfg, 'new')  # and --data-root is what it ever is
+    assert cfg.train_dataloader.dataset.data_root == 'new'
 
 
 def test_the_keys_of_data_sets_are_found_in_wrappers():

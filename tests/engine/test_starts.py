@@ -9,7 +9,8 @@ import pytest
 import torch
 from mmengine.registry import init_default_scope
 
-from mmcoseg.engine.launch import _no_trace_of_failure, load_config, run_test
+from mmcoseg.engine.launch import _no_trace_of_failure, run_test
+from mmcoseg.engine.run_config import load_config
 from mmcoseg.models.backbones import MissingWeightsError
 from mmcoseg.registry import MODELS
 

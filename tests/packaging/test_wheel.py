@@ -77,8 +77,18 @@ def test_installed_wheel_works_without_the_repository(wheel, tmp_path, repo_env)
     names = run('-m', 'mmcoseg.cli', 'list', 'configs').split()[1:]
     assert names
     code = (
-        'from mmcoseg.engine.launch import load_config;'
+        'from mmcoseg.engine.run_config import load_config;'
         f'print(load_config({names[0]!r}).default_scope)'
     )
     assert run('-c', code).split()[-1] == 'mmcoseg'
+    # A config outside inherits one inside.
+    (tmp_path / 'own.py').write_text("_base_ = 'mmcoseg::_base_/default_runtime.py'\nmine = 3\n")
+    (tmp_path / 'list.py').write_text("_base_ = ['mmcoseg::_base_/default_runtime.py', './a.py']\n")
+    (tmp_path / 'a.py').write_text('mine = 3\n')
+    for name in ('own.py', 'list.py'):
+        code = (
+            'from mmcoseg.engine.run_config import read_config;'
+            f'cfg = read_config({name!r}); print(cfg.default_scope, cfg.mine)'
+        )
+        assert run('-c', code).split()[-2:] == ['mmcoseg', '3']
     assert 'usage: train.py' in run(str(site / 'mmcoseg/.mim/tools/train.py'), '--help')

@@ -17,6 +17,8 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
 
+from joblib import cpu_count
+
 # Cores are shared out by images.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')
@@ -41,21 +43,25 @@ def parse_args(args: list[str] | None = None) -> argparse.Namespace:
         help='of the proposals',
     )
     parser.add_argument(
-        '--max-proposals', type=int, help="an image; without it the method's own default"
+        '--max-proposals', type=positive, help="an image; without it the method's own default"
     )
     parser.add_argument(
-        '--size', type=int, nargs=2, default=(65, 65), metavar=('W', 'H'), help='of saliency maps'
+        '--size',
+        type=positive,
+        nargs=2,
+        default=(65, 65),
+        metavar=('W', 'H'),
+        help='of saliency maps',
     )
-    parser.add_argument('--jobs', type=int, default=available_cores(), help='processes')
+    parser.add_argument('--jobs', type=positive, default=cpu_count(), help='processes')
     return parser.parse_args(args)
 
 
-def available_cores() -> int:
-    """The cores that this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on this system
-        return os.cpu_count() or 1
+def positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f'must be at least 1, got {number}')
+    return number
 
 
 def transforms_of(args: argparse.Namespace) -> list:
@@ -115,9 +121,6 @@ def main(argv: list[str] | None = None) -> int:
 
     from mmcoseg.datasets.image_io import IMAGE_SUFFIXES
 
-    if args.jobs < 1 or (args.max_proposals or 1) < 1 or min(args.size) < 1:
-        print('precompute_priors.py: numbers and sizes must be at least 1', file=sys.stderr)
-        return 1
     files = sorted(f for f in args.images.rglob('*') if f.suffix.lower() in IMAGE_SUFFIXES)
     if not files:
         print(f'precompute_priors.py: {args.images} has no images', file=sys.stderr)

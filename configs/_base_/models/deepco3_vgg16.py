@@ -10,7 +10,7 @@ model = dict(
         bgr_to_rgb=True,
     ),
     backbone=dict(
-        type='VGG16Pools',
+        type='VGG16',
         batch_norm=False,
         out_stages=['pool5'],
         last_pool=False,

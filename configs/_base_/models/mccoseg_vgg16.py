@@ -13,7 +13,7 @@ model = dict(
         bgr_to_rgb=True,
     ),
     backbone=dict(
-        type='VGG16Pools',
+        type='VGG16',
         batch_norm=False,
         out_stages=['pool3', 'pool5'],
         last_pool=False,
@@ -30,7 +30,7 @@ model = dict(
     ),
     decode_head=dict(type='MultiClassHead', in_channels=[256, 512], strides=[8, 16], lateral=True),
     extractor=dict(
-        type='TimmFeatures',
+        type='TimmModel',
         model_name='resnet50.tv_in1k',
         out_indices=[-1],
         weights='imagenet',

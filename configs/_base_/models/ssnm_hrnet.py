@@ -14,7 +14,7 @@ model = dict(
         channels_last=True,
     ),
     backbone=dict(
-        type='TimmFeatures',
+        type='TimmModel',
         model_name='hrnet_w32',
         model_kwargs=dict(feature_location=''),
         weights='imagenet',

@@ -13,7 +13,7 @@ model = dict(
         bgr_to_rgb=True,
         channels_last=True,
     ),
-    backbone=dict(type='VGG16Pools', batch_norm=True, weights='imagenet'),
+    backbone=dict(type='VGG16', batch_norm=True, weights='imagenet'),
     neck=dict(type='LevelProjection', in_channels=backbone_channels, channels=channels),
     modulators=dict(
         spatial=dict(type='SpatialModulator', in_channels=backbone_channels, channels=256),

@@ -2,14 +2,14 @@
 
 from .base import StagedBackbone
 from .efficientnet_lite import EfficientNetLite
-from .timm_features import TimmFeatures
-from .vgg16 import VGG16Pools
+from .timm_model import TimmModel
+from .vgg16 import VGG16
 from .weights import MissingWeightsError
 
 __all__ = [
+    'VGG16',
     'EfficientNetLite',
     'MissingWeightsError',
     'StagedBackbone',
-    'TimmFeatures',
-    'VGG16Pools',
+    'TimmModel',
 ]

@@ -1,6 +1,7 @@
-"""What all our backbones share: named stages, frozen parts, normalization."""
+"""What all our backbones share: weights, named stages, frozen parts, normalization."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -8,27 +9,80 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...errors import MMCosegError
 
-__all__ = ['StagedBackbone']
+__all__ = ['Backbone', 'StagedBackbone']
 
 
-class StagedBackbone(BaseModule):
+class Backbone(BaseModule):
+    """A backbone with pretrained weights, parts of which may be at rest in training.
+
+    Subclasses call :meth:`rest` and then :func:`.weights.load_pretrained`.
+
+    Attributes:
+        out_channels (list[int]): channels of the levels, fine to coarse.
+        strides (list[int]): their strides in pixels of the input.
+        weights_source (str): what the ImageNet weights are called, and where they come from.
+    """
+
+    out_channels: list[int]
+    strides: list[int]
+    weights_source: str
+
+    def imagenet_weights(self) -> dict[str, Any]:
+        """The state dict of the ImageNet weights; may download it."""
+        raise NotImplementedError
+
+    def own_names(self, state: dict[str, Any]) -> dict[str, Any]:
+        """A published state dict in the names of this class."""
+        raise NotImplementedError
+
+    def rest(self, frozen: Sequence[nn.Module], norm_eval: bool) -> None:
+        """Say what stays as it is in training.
+
+        Args:
+            frozen: parts that are not trained.
+            norm_eval: keep batch normalization at its stored statistics in training.
+        """
+        self.frozen = list(frozen)
+        self.norm_eval = norm_eval
+        for part in self.frozen:
+            part.requires_grad_(False)
+        # Modules are born in training mode without a call of `train`.
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> 'Backbone':
+        super().train(mode)
+        for part in self.frozen:
+            part.eval()
+        if self.norm_eval:
+            for module in self.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
+
+
+class StagedBackbone(Backbone):
     """A backbone of consecutive stages, some of whose outputs are its levels.
 
-    Subclasses set ``stages`` (name -> module, in order), ``stage_channels`` and ``stage_strides``
-    (name -> int) and then call :meth:`finish`.
+    Subclasses call :meth:`add_stage` for each stage, in order, and then :meth:`finish`.
 
     Attributes:
         out_stages (tuple[str, ...]): names of the stages that are given out, fine to coarse.
-        out_channels (list[int]): their channels.
-        strides (list[int]): their strides in pixels of the input.
     """
 
-    stages: nn.ModuleDict
-    stage_channels: dict[str, int]
-    stage_strides: dict[str, int]
+    def __init__(self, init_cfg: dict | None = None) -> None:
+        super().__init__(init_cfg)
+        self.stages = nn.ModuleDict()
+        self._channels: dict[str, int] = {}
+        self._strides: dict[str, int] = {}
+
+    def add_stage(self, name: str, stage: nn.Module, channels: int, stride: int) -> None:
+        """Add the next stage; ``stride`` is that of its output in pixels of the input."""
+        self.stages[name] = stage
+        self._channels[name] = channels
+        self._strides[name] = stride
 
     def finish(self, out_stages: Sequence[str], frozen_stages: int, norm_eval: bool) -> None:
-        """Check and keep the common options.
+        """Check and keep the common options, and leave out the stages behind the last output.
 
         Args:
             out_stages: names of the stages to give out.
@@ -39,30 +93,20 @@ class StagedBackbone(BaseModule):
         Raises:
             MMCosegError: for an unknown stage or too many frozen stages.
         """
-        unknown = [stage for stage in out_stages if stage not in self.stages]
-        if unknown or not out_stages:
+        names = list(self.stages)
+        if not out_stages or not set(out_stages) <= set(names):
+            raise MMCosegError(f'out_stages must be some of {names}, got {list(out_stages)}')
+        if frozen_stages > len(names):
             raise MMCosegError(
-                f'out_stages must be some of {list(self.stages)}, got {list(out_stages)}'
-            )
-        if frozen_stages > len(self.stages):
-            raise MMCosegError(
-                f'frozen_stages must be at most {len(self.stages)} ({list(self.stages)}), '
-                f'got {frozen_stages}'
+                f'frozen_stages must be at most {len(names)} ({names}), got {frozen_stages}'
             )
         self.out_stages = tuple(out_stages)
-        self.out_channels = [self.stage_channels[stage] for stage in out_stages]
-        self.strides = [self.stage_strides[stage] for stage in out_stages]
-        self.frozen = list(self.stages)[: max(frozen_stages, 0)]
-        self.norm_eval = norm_eval
-        # What lies behind the last stage is never run.
-        names = list(self.stages)
-        for name in names[max(names.index(stage) for stage in out_stages) + 1 :]:
+        self.out_channels = [self._channels[stage] for stage in out_stages]
+        self.strides = [self._strides[stage] for stage in out_stages]
+        last = max(names.index(stage) for stage in out_stages)
+        for name in names[last + 1 :]:
             del self.stages[name]
-        for name in self.frozen:
-            if name in self.stages:
-                self.stages[name].requires_grad_(False)
-        # Modules are born in training mode without anybody calling `train`.
-        self.train(self.training)
+        self.rest(list(self.stages.values())[: max(frozen_stages, 0)], norm_eval)
 
     def forward(self, x: Tensor, start: str | None = None) -> tuple[Tensor, ...]:
         """Levels of images, one a stage, in the order of the out_stages.
@@ -101,14 +145,3 @@ class StagedBackbone(BaseModule):
         for name in early[: early.index(stage)]:
             x = self.stages[name](x)
         return x
-
-    def train(self, mode: bool = True) -> 'StagedBackbone':
-        super().train(mode)
-        for name in self.frozen:
-            if name in self.stages:
-                self.stages[name].eval()
-        if self.norm_eval:
-            for module in self.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
-        return self

@@ -10,9 +10,10 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ...errors import MMCosegError
+from .base import Backbone
 
 __all__ = [
     'MissingWeightsError',
@@ -20,14 +21,15 @@ __all__ = [
     'deferred_weights',
     'load_pretrained',
     'load_unless_stored',
+    'named_by_order',
     'read_state_dict',
     'require_reachable',
 ]
 
 #: The key by which every config's weights are overridden.
 KEY = 'model.backbone.weights'
-
-
+#: What PyTorch fills in itself where a state dict lacks it.
+_COUNT = 'num_batches_tracked'
 #: Backbones, and what loads the pretrained weights of each.
 WeightsToLoad = list[tuple[nn.Module, Callable[[], None]]]
 
@@ -77,87 +79,84 @@ def load_unless_stored(
         if not set(own) & set(state):
             load()
             continue
-        missing = [
-            key
-            for key, value in own.items()
-            # PyTorch fills in the count of batches itself.
-            if getattr(state.get(key), 'shape', None) != value.shape
-            and not key.endswith('num_batches_tracked')
-        ]
-        if missing:
-            raise MMCosegError(
-                f'{source} has only a part of model.{name}: {len(missing)} of {len(own)} tensors '
-                f'are missing or of another shape, such as {missing[0]}, and would be random; give '
-                'a checkpoint of this model'
-            )
+        _require_whole(own, state, f'{source} has only a part of model.{name}')
 
 
-def load_pretrained(
-    module: nn.Module,
-    weights: str | None,
-    imagenet: Callable[[], dict[str, Any]],
-    source: str,
-    translate: Callable[[dict[str, Any]], dict[str, Any]],
-) -> None:
-    """Load weights into a backbone. What a file has beyond the module (a classifier) is left out.
+def _require_whole(own: Mapping[str, Tensor], state: Mapping[str, Any], problem: str) -> None:
+    missing = []
+    for key, value in own.items():
+        if getattr(state.get(key), 'shape', None) != value.shape and not key.endswith(_COUNT):
+            missing.append(key)
+    if missing:
+        raise MMCosegError(
+            f'{problem}: {len(missing)} of {len(own)} tensors are missing or of another shape, '
+            f'such as {missing[0]}, and would be random; give a checkpoint of this model'
+        )
+
+
+def load_pretrained(backbone: Backbone, weights: str | None) -> None:
+    """Load weights into a backbone. What a file has beyond it (a classifier) is left out.
 
     Within :func:`deferred_weights` this is only noted.
 
     Args:
-        module: every parameter of which must be in the file.
-        weights: ``'imagenet'`` calls ``imagenet``; None leaves the random initialization; anything
-            else is the path of a file, in the published names or the module's own.
-        imagenet: gives the state dict of the ImageNet weights; may download it.
-        source: what the weights are called and where they come from, for the message if that fails.
-        translate: from the published state dict to the module's own names.
+        backbone: the weights must have all of its parameters.
+        weights: ``'imagenet'`` for :meth:`~.base.Backbone.imagenet_weights`; None leaves the random
+            initialization; anything else is the path of a file, in the published names or the
+            backbone's own.
 
     Raises:
         MissingWeightsError: if the weights cannot be had.
-        MMCosegError: if a file does not fit the module.
+        MMCosegError: if a file does not fit the backbone.
     """
     noted = _deferred.get()
-    load = partial(_load, module, weights, imagenet, source, translate)
+    load = partial(_load, backbone, weights)
     if noted is None:
         load()
     else:
-        noted.append((module, load))
+        noted.append((backbone, load))
 
 
-def _load(
-    module: nn.Module,
-    weights: str | None,
-    imagenet: Callable[[], dict[str, Any]],
-    source: str,
-    translate: Callable[[dict[str, Any]], dict[str, Any]],
-) -> None:
+def _load(backbone: Backbone, weights: str | None) -> None:
     if weights is None:
         return
-    if weights == 'imagenet':
-        try:
-            state = imagenet()
-        except Exception as error:  # downloaders raise whatever their network stack does
-            cause = ' '.join(str(error).split())[:200]
-            raise MissingWeightsError(
-                f'the ImageNet weights of {type(module).__name__} could not be had '
-                f'({type(error).__name__}: {cause}). They come from {source}. Either make that '
-                f'reachable, or fetch them elsewhere and say where the file is with --cfg-options '
-                f'{KEY}=/path/to/file, or start without them with --cfg-options {KEY}=None'
-            ) from error
-    else:
-        state = read_state_dict(weights)
-    own = module.state_dict()
-    if not set(state) & set(own):
-        state = translate(state)
+    state = _imagenet(backbone) if weights == 'imagenet' else read_state_dict(weights)
+    if not set(state) & set(backbone.state_dict()):
+        state = backbone.own_names(state)
     try:
-        missing = module.load_state_dict(state, strict=False).missing_keys
+        missing = str(backbone.load_state_dict(state, strict=False).missing_keys[:3] or '')
     except RuntimeError as error:  # a parameter of another shape
         missing = ' '.join(str(error).split())[:300]
     if missing:
         raise MMCosegError(
-            f'the weights {weights!r} do not fit {type(module).__name__}; missing: '
-            f'{missing if isinstance(missing, str) else missing[:3]}. Set {KEY} to a file of this '
-            'architecture'
+            f'the weights {weights!r} do not fit {type(backbone).__name__}; missing: {missing}. '
+            f'Set {KEY} to a file of this architecture'
         )
+
+
+def _imagenet(backbone: Backbone) -> dict[str, Any]:
+    try:
+        return backbone.imagenet_weights()
+    except Exception as error:  # downloaders raise whatever their network stack does
+        cause = ' '.join(str(error).split())[:200]
+        raise MissingWeightsError(
+            f'the ImageNet weights of {type(backbone).__name__} could not be had '
+            f'({type(error).__name__}: {cause}). They come from {backbone.weights_source}. Either '
+            f'make that reachable, or fetch them elsewhere and say where the file is with '
+            f'--cfg-options {KEY}=/path/to/file, or start without them with --cfg-options '
+            f'{KEY}=None'
+        ) from error
+
+
+def named_by_order(module: nn.Module, state: Mapping[str, Any]) -> dict[str, Any]:
+    """A state dict in a module's names, where both have the same tensors in the same order.
+
+    What the state dict has beyond the module is left out. Counts of batches are, too: PyTorch
+    fills them in.
+    """
+    names = [key for key in module.state_dict() if not key.endswith(_COUNT)]
+    values = [value for key, value in state.items() if not key.endswith(_COUNT)]
+    return dict(zip(names, values))
 
 
 def read_state_dict(path: str) -> dict[str, Any]:

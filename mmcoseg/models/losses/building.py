@@ -18,9 +18,8 @@ def build_loss(cfg: dict, key: str) -> nn.Module:
         key: where in the config of a run it stands, for messages.
 
     Raises:
-        MMCosegError: if ``cfg`` is no config.
-        MMCosegError: if the loss has no ``loss_name``, or one that does not start with ``loss``.
-            With a ``loss_weight`` of 0 any name will do.
+        MMCosegError: if ``cfg`` is no config; if the loss has no ``loss_name``, or one that does
+            not start with ``loss`` (with a ``loss_weight`` of 0, any name will do).
     """
     if not isinstance(cfg, dict):
         raise MMCosegError(f'{key} must be the config of a loss, dict(type=...), got {cfg!r}')

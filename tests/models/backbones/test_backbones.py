@@ -6,10 +6,10 @@ import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmcoseg.models.backbones import (
+    VGG16,
     EfficientNetLite,
     MissingWeightsError,
-    TimmFeatures,
-    VGG16Pools,
+    TimmModel,
     weights,
 )
 from mmcoseg.registry import MODELS
@@ -17,15 +17,15 @@ from mmcoseg.registry import MODELS
 CONFIGS = {
     'efficientnet-lite0': dict(type='EfficientNetLite', arch='lite0', weights=None),
     'efficientnet-lite2': dict(type='EfficientNetLite', weights=None),
-    'vgg16': dict(type='VGG16Pools', weights=None),
-    'vgg16 without norm': dict(type='VGG16Pools', batch_norm=False, weights=None),
+    'vgg16': dict(type='VGG16', weights=None),
+    'vgg16 without norm': dict(type='VGG16', batch_norm=False, weights=None),
     'hrnet': dict(
-        type='TimmFeatures',
+        type='TimmModel',
         model_name='hrnet_w18_small',
         model_kwargs=dict(feature_location=''),
         weights=None,
     ),
-    'resnet': dict(type='TimmFeatures', model_name='resnet18', weights=None),
+    'resnet': dict(type='TimmModel', model_name='resnet18', weights=None),
 }
 
 
@@ -107,7 +107,7 @@ def test_frozen_timm_model_trains_nothing():
 def test_weights_of_a_timm_classifier_are_taken_over(tmp_path):
     classifier = timm.create_model('hrnet_w18_small', pretrained=False)
     torch.save(classifier.state_dict(), tmp_path / 'hrnet.pth')
-    backbone = TimmFeatures(
+    backbone = TimmModel(
         'hrnet_w18_small',
         weights=str(tmp_path / 'hrnet.pth'),
         model_kwargs=dict(feature_location=''),
@@ -119,7 +119,7 @@ def test_weights_of_a_timm_classifier_are_taken_over(tmp_path):
 
 
 def test_vision_transformer_tokens_become_maps():
-    backbone = TimmFeatures(
+    backbone = TimmModel(
         'vit_tiny_patch16_224',
         out_indices=(5, 11),
         weights=None,
@@ -169,14 +169,14 @@ def test_missing_weights_say_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setenv('HF_HOME', str(tmp_path))
     start = time.monotonic()
     with pytest.raises(MissingWeightsError) as error:
-        TimmFeatures('hrnet_w18_small')
+        TimmModel('hrnet_w18_small')
     assert 'https://huggingface.co/timm/hrnet_w18_small' in str(error.value)
     assert 'model.backbone.weights=/path/to/file' in str(error.value)
     with pytest.raises(MissingWeightsError, match=r'vgg16_bn-\w+\.pth.*model\.backbone\.weights='):
-        VGG16Pools()
+        VGG16()
     assert time.monotonic() - start < 20
     with pytest.raises(MissingWeightsError, match='there is no weights file /no/such.pth'):
-        VGG16Pools(weights='/no/such.pth')
+        VGG16(weights='/no/such.pth')
 
 
 def test_missing_package_of_weights(monkeypatch):
@@ -200,16 +200,16 @@ def test_options_are_checked():
     with pytest.raises(ValueError, match=r"out_stages must be some of .*\['stage9'\]"):
         EfficientNetLite('lite0', out_stages=['stage9'], weights=None)
     with pytest.raises(ValueError, match='frozen_stages must be at most 5'):
-        VGG16Pools(weights=None, frozen_stages=6)
+        VGG16(weights=None, frozen_stages=6)
     with pytest.raises(ValueError, match="timm has no model 'hrnet_w19'; similar ones"):
-        TimmFeatures('hrnet_w19')
+        TimmModel('hrnet_w19')
 
 
 def test_vgg_without_its_last_pooling():
     torch.manual_seed(0)
     settings = dict(weights=None, out_stages=('pool4', 'pool5'))
-    backbone = VGG16Pools(**settings, last_pool=False).eval()
-    whole = VGG16Pools(**settings).eval()
+    backbone = VGG16(**settings, last_pool=False).eval()
+    whole = VGG16(**settings).eval()
     assert whole.load_state_dict(backbone.state_dict())
     assert backbone.strides == [16, 16] and whole.strides == [16, 32]
     with torch.no_grad():
@@ -227,7 +227,7 @@ STAGED = {
         out_stages=['stage5', 'stage6'],
         output_stride=16,
     ),
-    'vgg16': dict(type='VGG16Pools', weights=None, out_stages=['pool4', 'pool5']),
+    'vgg16': dict(type='VGG16', weights=None, out_stages=['pool4', 'pool5']),
 }
 
 
@@ -264,8 +264,8 @@ def test_stages_to_start_at_are_not_behind_a_tap(stage):
 
 def test_vgg_fc6_is_the_classifiers_first_layer():
     torch.manual_seed(0)
-    published = VGG16Pools(batch_norm=False, out_stages=['pool5'], weights=None).eval()
-    backbone = VGG16Pools(batch_norm=False, out_stages=['fc6'], weights=None).eval()
+    published = VGG16(batch_norm=False, out_stages=['pool5'], weights=None).eval()
+    backbone = VGG16(batch_norm=False, out_stages=['fc6'], weights=None).eval()
     assert backbone.out_channels == [4096] and backbone.strides == [32]
     # In torchvision's names, as its file has them.
     state, number = {}, 0
@@ -277,7 +277,7 @@ def test_vgg_fc6_is_the_classifiers_first_layer():
     weight = torch.zeros(4096, 25088)
     weight[:, ::97] = torch.randn(4096, 259)
     state['classifier.0.weight'], state['classifier.0.bias'] = weight, torch.randn(4096)
-    backbone.load_state_dict(backbone._own_names(state))
+    backbone.load_state_dict(backbone.own_names(state))
     images = torch.randn(1, 3, 224, 224)
     with torch.no_grad():
         # The classifier sees the whole map of 7 x 7, as the kernel does in the middle.
@@ -292,9 +292,9 @@ def test_vgg_fc6_is_the_classifiers_first_layer():
 def test_vgg_fc6_needs_the_network_it_was_trained_in(settings):
     settings = {'batch_norm': False, **settings}
     with pytest.raises(ValueError, match=r"'fc6' needs batch_norm=False and last_pool=True"):
-        VGG16Pools(out_stages=['fc6'], weights=None, **settings)
+        VGG16(out_stages=['fc6'], weights=None, **settings)
 
 
 def test_vgg_has_no_fc6_unless_it_is_tapped():
-    backbone = VGG16Pools(batch_norm=False, weights=None)
+    backbone = VGG16(batch_norm=False, weights=None)
     assert list(backbone.stages) == ['pool1', 'pool2', 'pool3', 'pool4', 'pool5']

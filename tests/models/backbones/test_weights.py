@@ -11,8 +11,8 @@ from mmcoseg.registry import MODELS
 NOWHERE = '/nowhere/weights.pth'
 BACKBONES = [
     dict(type='EfficientNetLite', arch='lite0', weights=NOWHERE),
-    dict(type='VGG16Pools', weights=NOWHERE),
-    dict(type='TimmFeatures', model_name='resnet18', weights=NOWHERE),
+    dict(type='VGG16', weights=NOWHERE),
+    dict(type='TimmModel', model_name='resnet18', weights=NOWHERE),
 ]
 
 

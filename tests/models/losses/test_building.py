@@ -57,14 +57,14 @@ SLOTS = {
     ),
     'model.losses.saliency': dict(
         type='DeepCO3',
-        backbone=dict(type='VGG16Pools', weights=None),
+        backbone=dict(type='VGG16', weights=None),
         decode_head=dict(type='CoSaliencyHead', in_channels=[8], strides=[16]),
         losses=dict(saliency=dict(type='CoSaliencyLoss', loss_name='masks')),
     ),
     'model.losses.entropy': dict(
         type='MultiClassCoSeg',
         num_classes=1,
-        backbone=dict(type='VGG16Pools', weights=None),
+        backbone=dict(type='VGG16', weights=None),
         decode_head=dict(type='MultiClassHead', in_channels=[8], strides=[16]),
         losses=dict(entropy=dict(type='MapEntropyLoss', loss_name='masks')),
     ),

@@ -401,15 +401,15 @@ def test_wrong_options(options, message):
 
 BACKBONES = {
     'vit': dict(
-        type='TimmFeatures',
+        type='TimmModel',
         model_name='vit_tiny_patch16_224',
         out_indices=(-1,),
         weights=None,
         model_kwargs=dict(img_size=64, depth=2),
     ),
-    'vgg16': dict(type='VGG16Pools', out_stages=['pool5'], weights=None),
+    'vgg16': dict(type='VGG16', out_stages=['pool5'], weights=None),
     'resnet': dict(
-        type='TimmFeatures', model_name='resnet18', out_indices=(-1,), weights=None,
+        type='TimmModel', model_name='resnet18', out_indices=(-1,), weights=None,
         model_kwargs=dict(output_stride=16),
     ),
 }  # fmt: skip

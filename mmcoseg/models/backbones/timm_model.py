@@ -1,22 +1,22 @@
 """Any backbone of timm: HRNet, ResNet, vision transformers, ..."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import timm
 from huggingface_hub import try_to_load_from_cache
-from mmengine.model import BaseModule
 from torch import Tensor
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...errors import MMCosegError
 from ...registry import MODELS
+from .base import Backbone
 from .weights import load_pretrained, require_reachable
 
-__all__ = ['TimmFeatures']
+__all__ = ['TimmModel']
 
 
 @MODELS.register_module()
-class TimmFeatures(BaseModule):
+class TimmModel(Backbone):
     """Feature levels of a model of timm, fine to coarse.
 
     ``hrnet_w18`` gives four levels at strides 4, 8, 16, 32: those of its classifier (128 to 1024
@@ -57,27 +57,29 @@ class TimmFeatures(BaseModule):
         if not timm.is_model(model_name):
             near = timm.list_models(f'*{model_name[:4]}*')[:8]
             raise MMCosegError(f'timm has no model {model_name!r}; similar ones: {near}')
-        self.net = timm.create_model(
-            model_name,
-            pretrained=False,
-            features_only=True,
-            out_indices=tuple(out_indices),
-            **(model_kwargs or {}),
-        )
-        load_pretrained(
-            self, weights, lambda: _download(model_name), _source(model_name), self._own_names
-        )
+        self.model_name = model_name
+        self.options = dict(model_kwargs or {}, features_only=True, out_indices=tuple(out_indices))
+        self.weights_source = _source(model_name)
+        self.net = timm.create_model(model_name, pretrained=False, **self.options)
         self.out_channels = self.net.feature_info.channels()
         self.strides = self.net.feature_info.reduction()
-        self.frozen = frozen
-        self.norm_eval = norm_eval
-        if frozen:
-            self.requires_grad_(False)
-        # Modules are born in training mode without anybody calling `train`.
-        self.train(self.training)
+        self.rest([self.net] if frozen else [], norm_eval)
+        load_pretrained(self, weights)
 
-    def _own_names(self, state: dict) -> dict:
-        """Feature extractors name a part ``layer1_0`` where the classifier says ``layer1.0``."""
+    def imagenet_weights(self) -> dict[str, Any]:
+        cfg = timm.get_pretrained_cfg(self.model_name)
+        if cfg is None:
+            raise MMCosegError('no pretrained weights exist')
+        if cfg.hf_hub_id and not _is_cached(cfg.hf_hub_id):
+            require_reachable('https://huggingface.co')
+        net = timm.create_model(self.model_name, pretrained=True, **self.options)
+        return {f'net.{key}': value for key, value in net.state_dict().items()}
+
+    def own_names(self, state: dict[str, Any]) -> dict[str, Any]:
+        """Feature extractors name a part ``layer1_0`` where the classifier says ``layer1.0``.
+
+        By hand, because timm leaves out of account what a file lacks for a feature extractor.
+        """
         theirs = {key.replace('.', '_'): value for key, value in state.items()}
         renamed = {}
         for key in self.state_dict():
@@ -90,14 +92,6 @@ class TimmFeatures(BaseModule):
         """Levels of images (n, 3, H, W)."""
         return tuple(self.net(x))
 
-    def train(self, mode: bool = True) -> 'TimmFeatures':
-        super().train(mode and not self.frozen)
-        if self.norm_eval:
-            for module in self.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
-        return self
-
 
 def _source(model_name: str) -> str:
     cfg = timm.get_pretrained_cfg(model_name)
@@ -106,15 +100,6 @@ def _source(model_name: str) -> str:
     return f'https://huggingface.co/{cfg.hf_hub_id}' if cfg.hf_hub_id else str(cfg.url)
 
 
-def _download(model_name: str) -> dict:
-    """State dict of timm's pretrained classifier, from its cache or the network."""
-    cfg = timm.get_pretrained_cfg(model_name)
-    if cfg is None:
-        raise MMCosegError('no pretrained weights exist')
-    repository = cfg.hf_hub_id
-    if repository and not any(
-        isinstance(try_to_load_from_cache(repository, name), str)
-        for name in ('model.safetensors', 'pytorch_model.bin')
-    ):
-        require_reachable('https://huggingface.co')
-    return timm.create_model(model_name, pretrained=True).state_dict()
+def _is_cached(repository: str) -> bool:
+    files = ('model.safetensors', 'pytorch_model.bin')
+    return any(isinstance(try_to_load_from_cache(repository, file), str) for file in files)

@@ -1,0 +1,340 @@
+"""From the wishes of a command line to the config of a run."""
+
+import os
+from collections.abc import Iterator, Sequence
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+from mmengine.logging import print_log
+from mmengine.runner import Runner
+from mmengine.utils import import_modules_from_strings
+
+from ..compat import our_configs_as_bases
+from ..config_check import require_sound
+from ..config_files import find_config
+from ..datasets.base import group_names
+from ..errors import MMCosegError
+from ..options import nearest
+from ..registry import DATASETS, LOOPS
+from .loops.group_optimization_loop import GroupOptimizationLoop
+
+__all__ = [
+    'datasets_of',
+    'keyed_datasets',
+    'load_config',
+    'merge_options',
+    'optimizes_groups',
+    'read_config',
+    'select_data',
+]
+
+#: Keys that the runner and the inferencer look for at the top of a config, beside arguments.
+_TOP_KEYS = (
+    'activation_checkpointing',
+    'compile',
+    'custom_imports',
+    'efficient_conv_bn_eval',
+    'find_unused_parameters',
+    'model_wrapper_cfg',
+    'runner_type',
+    'sync_bn',
+    'test_pipeline',
+)
+
+
+def optimizes_groups(cfg: Config) -> bool:
+    """Whether a config's model is optimized on each of the groups that it is tested on.
+
+    Such a model needs no checkpoint: training and testing are the same.
+    """
+    kind = (cfg.get('train_cfg') or {}).get('type')
+    if isinstance(kind, str):
+        kind = LOOPS.get(kind)
+    return isinstance(kind, type) and issubclass(kind, GroupOptimizationLoop)
+
+
+def load_config(
+    name: str,
+    cfg_options: dict[str, Any] | None = None,
+    data_root: str | None = None,
+    train_groups: Sequence[str] | None = None,
+    test_groups: Sequence[str] | None = None,
+    training: bool = False,
+    check: bool = True,
+) -> Config:
+    """Read a config, choose its data, set single keys, and check what it names.
+
+    Args:
+        name: path or name, see :func:`mmcoseg.config_files.find_config`.
+        cfg_options: dotted key -> value.
+        data_root, train_groups, test_groups, training: see :func:`select_data`.
+        check: refuse types and arguments that do not exist, see
+            :func:`mmcoseg.config_check.require_sound`.
+    """
+    cfg = read_config(name)
+    select_data(cfg, data_root, train_groups, test_groups, training)
+    merge_options(cfg, cfg_options or {})
+    if check:
+        require_sound(cfg)
+    return cfg
+
+
+def read_config(name: str) -> Config:
+    """Read a config, and import what its ``custom_imports`` name.
+
+    A config anywhere can inherit one of the toolbox: ``_base_ = 'mmcoseg::ssnm/...'``.
+
+    Args:
+        name: path or name, see :func:`mmcoseg.config_files.find_config`.
+
+    Raises:
+        FileNotFoundError: if there is no such config.
+        MMCosegError, ImportError: if its ``custom_imports`` are wrong.
+    """
+    path = str(find_config(name))
+    with our_configs_as_bases():
+        cfg = Config.fromfile(path, import_custom_modules=False)
+    _import_custom(cfg, path)
+    return cfg
+
+
+def merge_options(cfg: Config, options: dict[str, Any]) -> None:
+    """Set single keys of a config, in place.
+
+    Args:
+        cfg: the config.
+        options: dotted key -> value. Keys that are not there are made, but not at the top, where
+            nothing would ask for them.
+
+    Raises:
+        MMCosegError: naming a key that cannot be set.
+        ImportError: if ``custom_imports`` are among them, and cannot be imported.
+    """
+    name = cfg.filename or 'the config'
+    known = {*cfg.keys(), *signature(Runner).parameters, *_TOP_KEYS}
+    for key, value in options.items():
+        first = key.partition('.')[0]
+        if first not in known:
+            raise MMCosegError(
+                f'{name} has no {first} to set {key} in{nearest(first, sorted(known))}'
+            )
+        _make_way(cfg, key)
+        try:
+            cfg.merge_from_dict({key: value})
+        except (KeyError, TypeError, AttributeError) as error:
+            raise MMCosegError(
+                f'{key} cannot be set to {value!r} in {name}: what stands before one of its dots '
+                'is no dict, or a list of fewer entries'
+            ) from error
+    if any(key.partition('.')[0] == 'custom_imports' for key in options):
+        _import_custom(cfg, '--cfg-options')
+
+
+def _make_way(cfg: Config, key: str) -> None:
+    """Make a dict of what is None on the way to a key."""
+    node, names = cfg, key.split('.')
+    for name in names[:-1]:
+        if not isinstance(node, (Config, dict)) or name not in node:
+            return
+        if node[name] is None:
+            node[name] = ConfigDict()
+        node = node[name]
+
+
+def _import_custom(cfg: Config, source: str) -> None:
+    wanted = cfg.get('custom_imports')
+    if not wanted:
+        return
+    if not isinstance(wanted, dict) or not set(wanted) <= {'imports', 'allow_failed_imports'}:
+        raise MMCosegError(
+            f'custom_imports of {source} must be dict(imports=[<modules>]), got {wanted!r}'
+        )
+    try:
+        import_modules_from_strings(**wanted)
+    except (ImportError, TypeError) as error:
+        cause = error.__context__ if isinstance(error, ImportError) else None
+        raise ImportError(
+            f'custom_imports of {source}: {cause or error}; name modules that Python finds (their '
+            'folder on PYTHONPATH, or installed)'
+        ) from error
+
+
+def select_data(
+    cfg: Config,
+    data_root: str | None = None,
+    train_groups: Sequence[str] | None = None,
+    test_groups: Sequence[str] | None = None,
+    training: bool = False,
+) -> None:
+    """Set in a config, in place, where the data are, which groups train, and which test.
+
+    Where the config also has data sets in files, those that are made up (without a ``data_root``)
+    are left as they are. First, the environment variable ``MMCOSEG_DATA`` names the folder that
+    the configs of the toolbox call ``data``.
+
+    Args:
+        cfg: the config.
+        data_root: stands for the folder that all data sets of the config lie in or, where they lie
+            in several, for the config's top-level ``data_root``. The data sets in or below that
+            folder move; others stay, which a message says.
+        train_groups: names of the groups to train on. Where a category is a group, no other
+            category counts, and the modulators classify as many (:func:`_fit_classifiers`).
+        test_groups: names of the groups to validate and test on.
+        training: the config is going to be trained, so that ``test_groups`` must not be among the
+            groups it trains on. A finished model may be tested on any.
+
+    Raises:
+        MMCosegError: if groups are not a list of different names; if a wish fits no data set of
+            the config; if ``data_root`` could be of several data sets; if, with groups wished
+            for, a group would be used both in training and in testing; if a method that is
+            optimized on the groups it is tested on is to train on others.
+    """
+    train = list(datasets_of(cfg.get('train_dataloader')))
+    test = [*datasets_of(cfg.get('val_dataloader')), *datasets_of(cfg.get('test_dataloader'))]
+    if optimizes_groups(cfg):
+        if train_groups is not None:
+            raise MMCosegError(
+                f'{cfg.filename or "the config"} is of a method that is optimized on the very '
+                'groups it is tested on: choose them by --test-groups alone'
+            )
+        train, test = [], [*train, *test]
+    if 'MMCOSEG_DATA' in os.environ:
+        _move(cfg, 'data', os.environ['MMCOSEG_DATA'])
+    if data_root is not None:
+        _set_data_root(cfg, data_root)
+    _choose_groups(cfg, '--train-groups', train_groups, train)
+    _choose_groups(cfg, '--test-groups', test_groups, test)
+    if train_groups is not None or (training and test_groups is not None):
+        _refuse_seen(train, test)
+    if train_groups is not None:
+        _fit_classifiers(cfg, train, train_groups)
+
+
+def _choose_groups(
+    cfg: Config, option: str, groups: Sequence[str] | None, datasets: Sequence[ConfigDict]
+) -> None:
+    if groups is None:
+        return
+    if not datasets:
+        raise MMCosegError(f'{option} fits no data set of {cfg.filename}: there is none')
+    names = group_names(option, groups)
+    for dataset in [d for d in datasets if _in_files(d)] or datasets:
+        dataset.groups = list(names)
+
+
+def _refuse_seen(train: Sequence[ConfigDict], test: Sequence[ConfigDict]) -> None:
+    # After the wishes were applied: the other side's groups may be those that the config names.
+    names = [{g for dataset in part for g in dataset.get('groups') or ()} for part in (train, test)]
+    both = sorted(names[0] & names[1])
+    if both:
+        raise MMCosegError(
+            f'the groups {both} would be trained on and tested on; results on categories seen in '
+            'training say nothing about unseen ones: name each only once, and give both '
+            '--train-groups and --test-groups where those of the config do not fit'
+        )
+
+
+def _fit_classifiers(cfg: Config, train: Sequence[ConfigDict], groups: Sequence[str]) -> None:
+    """Give the modulators that classify one output for each group that is trained on.
+
+    Only where there is one training set, and a category is a group there. Its classes then are
+    these groups: a set that knows further categories would number them, too.
+    """
+    if len(train) != 1:
+        return
+    (dataset,) = train
+    kind = dataset.get('type')
+    if isinstance(kind, str):
+        kind = DATASETS.get(kind)
+    if not getattr(kind, 'BY_CATEGORY', False):
+        return
+    for modulator in (cfg.model.get('modulators') or {}).values():
+        if modulator and modulator.get('num_classes'):
+            modulator.num_classes = len(groups)
+            dataset.metainfo = {**(dataset.get('metainfo') or {}), 'classes': sorted(groups)}
+
+
+def _set_data_root(cfg: Config, data_root: str) -> None:
+    roots = {key: dataset.data_root for key, dataset in _datasets_in_files(cfg)}
+    if not roots:
+        raise MMCosegError(
+            f'--data-root {data_root} fits no data set of {cfg.filename}: none has a data_root'
+        )
+    folders = {Path(root) for root in roots.values()}
+    old = folders.pop() if len(folders) == 1 else cfg.get('data_root')
+    kept = roots if old is None else _move(cfg, old, data_root)
+    if kept == roots:
+        raise MMCosegError(
+            f'--data-root {data_root} could be of any data set of {cfg.filename}, which lie in '
+            'different folders; set MMCOSEG_DATA to the folder that has all of them, or say which '
+            f'is meant, with --cfg-options: {_listed(roots)}'
+        )
+    if 'data_root' in cfg:
+        cfg.data_root = data_root
+    if kept:
+        print_log(
+            f'--data-root {data_root} is for the data sets in {old}; others stay, which you can '
+            f'set with --cfg-options: {_listed(kept)}',
+            'current',
+        )
+
+
+def _listed(roots: dict[str, str]) -> str:
+    return ' '.join(f'{key}={root}' for key, root in roots.items())
+
+
+def _move(cfg: Config, old: str | Path, new: str) -> dict[str, str]:
+    """Put ``new`` in place of the folder ``old`` in all paths of data sets.
+
+    Returns:
+        The paths outside ``old`` by their keys, which are as they were.
+    """
+    kept = {}
+    places = [('data_root', cfg)] if cfg.get('data_root') else []
+    for key, node in [*places, *_datasets_in_files(cfg)]:
+        root = Path(node.data_root)
+        if root.is_relative_to(old):
+            node.data_root = str(Path(new) / root.relative_to(old))
+        elif node is not cfg:
+            kept[key] = node.data_root
+    return kept
+
+
+def _datasets_in_files(cfg: Config) -> Iterator[tuple[str, ConfigDict]]:
+    for split in ('train', 'val', 'test'):
+        for key, dataset in keyed_datasets(cfg, split):
+            if _in_files(dataset):
+                yield f'{key}.data_root', dataset
+
+
+def _in_files(dataset: ConfigDict) -> bool:
+    return dataset.get('data_root') is not None
+
+
+def datasets_of(node: Any) -> Iterator[ConfigDict]:
+    """Configs of the data sets in a dataloader's config, inside wrappers and named sets, too."""
+    for _, dataset in _keyed(node, ''):
+        yield dataset
+
+
+def keyed_datasets(cfg: Config, split: str) -> Iterator[tuple[str, ConfigDict]]:
+    """The data sets of a split, ``'train'``, ``'val'`` or ``'test'``, with their dotted keys."""
+    yield from _keyed(cfg.get(f'{split}_dataloader'), f'{split}_dataloader')
+
+
+def _keyed(node: Any, key: str, is_dataset: bool = False) -> Iterator[tuple[str, ConfigDict]]:
+    parts = []
+    if isinstance(node, (list, tuple)):
+        parts = enumerate(node)
+    elif isinstance(node, dict):
+        wrapped = [(name, node[name]) for name in ('dataset', 'datasets') if name in node]
+        if wrapped:
+            parts, is_dataset = wrapped, True
+        elif is_dataset:
+            yield key, node
+        elif 'type' not in node:  # MultiTestLoop's name -> dataloader
+            parts = node.items()
+    for name, part in parts:
+        yield from _keyed(part, f'{key}.{name}', is_dataset)
