@@ -33,7 +33,10 @@ def without_weights(cfg: Any) -> Any:
     if isinstance(cfg, dict):
         return type(cfg)(
             {
-                key: None if key in ('weights', 'pretrained') else without_weights(value)
+                # A dict of weights is of another kind: those of a mean.
+                key: None
+                if key in ('weights', 'pretrained') and not isinstance(value, dict)
+                else without_weights(value)
                 for key, value in cfg.items()
             }
         )

@@ -20,7 +20,7 @@ from ...structures import (
     GroupSampleList,
     group_sizes_of,
 )
-from ..calling import call_by_name, call_with_offers
+from ..calling import asks_for, call_by_name, call_with_offers
 from ..losses import build_loss
 from ..ops.resize import resize
 from .base import BaseCoSegmentor, require_one_size
@@ -47,8 +47,8 @@ class OptimizedOnGroup(BaseCoSegmentor):
     - ``group_sizes``: number of images of each group, list[int].
 
     **Neck and head** get ``group_sizes``, too, if their ``forward`` has such a parameter. In
-    prediction such a neck sees the group in mini-batches of :attr:`group_size` images in the given
-    order, the last one filled up with the group's first images.
+    prediction these see the group in mini-batches of :attr:`group_size` images in the given order,
+    the last one filled up with the group's first images.
 
     Args:
         backbone: gives levels, fine to coarse.
@@ -65,7 +65,7 @@ class OptimizedOnGroup(BaseCoSegmentor):
         MMCosegError: without any loss, or for a feature cache with a backbone that is trained.
     """
 
-    #: Images that a neck sees together in prediction.
+    #: Images that a neck or a head sees together in prediction.
     group_size = 6
 
     def __init__(
@@ -139,9 +139,11 @@ class OptimizedOnGroup(BaseCoSegmentor):
         if 'class_count' in found:
             group.set_metainfo(dict(class_count=found.class_count))
         for sample, initial in zip(group, found):
+            maps = initial.pred_prob.data.float()
+            sides = sample.metainfo.get('img_shape', images.size)[:2]
             # Full maps of 1,000 images would take gigabytes.
-            size = [ceil(side / 4) for side in sample.metainfo.get('img_shape', images.size)[:2]]
-            maps = F.adaptive_avg_pool2d(initial.pred_prob.data.float(), size)
+            size = [min(ceil(side / 4), n) for side, n in zip(sides, maps.shape[-2:])]
+            maps = F.adaptive_avg_pool2d(maps, size)
             sample.initial_maps = PixelData(data=maps)
             if 'presence' in initial:
                 sample.presence = initial.presence
@@ -155,6 +157,11 @@ class OptimizedOnGroup(BaseCoSegmentor):
                 'prepare_group before'
             )
         return sample.initial_maps.data
+
+    def initial_maps_at(self, data_samples: GroupSampleList, size: Sequence[int]) -> Tensor:
+        """What the initial segmentor found in all images, (sum N, C, *size)."""
+        samples = [sample for group in data_samples for sample in group]
+        return torch.cat([resize(self.initial_maps_of(sample)[None], size) for sample in samples])
 
     def loss(self, images: GroupImages, data_samples: GroupSampleList) -> dict[str, Tensor]:
         """The objective, by its parts.
@@ -223,9 +230,10 @@ class OptimizedOnGroup(BaseCoSegmentor):
             chunk_size: images that go through the backbone at a time.
 
         Yields:
-            Indices of the images, and their levels (n, C, h, w) behind the neck.
+            Indices of the images, and levels (n, C, h, w) behind the neck: those of the images,
+            then those of images that only fill the mini-batch up.
         """
-        if self.neck is None:
+        if self.neck is None and not asks_for(self.decode_head, 'group_sizes'):
             for indices in images.chunks(chunk_size):
                 yield indices, self.features(images.batch(indices))
             return
@@ -237,8 +245,7 @@ class OptimizedOnGroup(BaseCoSegmentor):
             chunks = [self.features(part.batch(indices)) for indices in part.chunks(chunk_size)]
             feats = tuple(torch.cat(level) for level in zip(*chunks))
             wanted = list(range(start, min(start + length, len(images))))
-            levels = self.levels_of(feats, [length])
-            yield wanted, tuple(level[: len(wanted)] for level in levels)
+            yield wanted, self.levels_of(feats, [length])
 
 
 def _without_predictions(group: GroupDataSample) -> GroupDataSample:
