@@ -209,18 +209,23 @@ class OptimizedOnGroup(BaseCoSegmentor):
         """(sum N, 1, H, W) of all images."""
         maps = []
         for sample in samples:
-            if 'initial_maps' in sample and len(sample.initial_maps.data) == 1:
-                one = sample.initial_maps.data
-            elif 'saliency' in sample:
-                one = sample.saliency.data
-            else:
-                raise MMCosegError(
-                    f'{sample.identity} has no saliency: put ComputeSaliency into the pipeline, '
-                    'set model.initial_segmentor, or leave the loss that asks for it out '
-                    '(model.losses.<name>=None)'
-                )
+            one = self._one_map_of(sample)
             maps.append(resize(one[None].to(batch), batch.shape[-2:]))
         return torch.cat(maps)
+
+    def _one_map_of(self, sample: CoSegDataSample) -> Tensor:
+        """The initial segmentor's map of an image if there is one, else its saliency, (1, h, w)."""
+        if self.initial_segmentor is not None:
+            maps = self.initial_maps_of(sample)
+            if len(maps) == 1:
+                return maps
+        if 'saliency' not in sample:
+            raise MMCosegError(
+                f'{sample.identity} has no saliency: put ComputeSaliency into the pipeline, set '
+                'model.initial_segmentor, or leave the loss that asks for it out '
+                '(model.losses.<name>=None)'
+            )
+        return sample.saliency.data
 
     def mini_batches(self, images: GroupImages, chunk_size: int) -> Iterator[tuple[list[int], Any]]:
         """The images of a group in prediction, some at a time, as the head gets them.
