@@ -94,7 +94,14 @@ class OptimizedOnGroup(BaseCoSegmentor):
         self.feature_cache = FeatureCache.of_backbone(self.backbone, feature_cache)
         self.initial_segmentor = None
         if initial_segmentor:
-            self.initial_segmentor = MODELS.build(self._sharing(initial_segmentor, backbone))
+            self.initial_segmentor = MODELS.build(self._sharing(initial_segmentor, backbone)).eval()
+
+    def train(self, mode: bool = True) -> 'OptimizedOnGroup':
+        """The initial segmentor stays in evaluation mode."""
+        super().train(mode)
+        if self.initial_segmentor is not None:
+            self.initial_segmentor.eval()
+        return self
 
     def _sharing(self, initial_segmentor: dict, backbone: dict) -> dict:
         """The config of the initial segmentor, with the model's backbone where it is the same."""
