@@ -191,10 +191,13 @@ def _optimize(
 ) -> None:
     """Raises: NonFiniteLossError: naming the group, when a loss, or a weight in the end, is not."""
     name, seed = group.group, settings.seed
+    if not len(group):
+        raise MMCosegError(f'the group {name!r} has no image')
     model.eval()
     seed_torch(entropy_of(seed, name))
     if hasattr(model, 'prepare_group'):
-        model.prepare_group(images, group)
+        with torch.no_grad():
+            model.prepare_group(images, group)
     length = math.ceil(len(group) / settings.batch_size)
     wrapper = build_optim_wrapper(model, copy.deepcopy(settings.optim_wrapper))
     wrapper.initialize_count_status(model, 0, settings.max_epochs * length)
@@ -208,7 +211,7 @@ def _optimize(
                 losses = model(images.select(indices), [group.select(indices)], mode='loss')
             total, logged = model.parse_losses(losses)
             wrapper.update_params(total)
-            values = {key: float(value) for key, value in logged.items()}
+            values = {key: value.item() for key, value in logged.items()}
             _require_finite(values, name, epoch, number)
             events.after_iter(epoch, values)
             _step(schedulers, by_epoch=False)

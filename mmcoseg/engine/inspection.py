@@ -36,7 +36,9 @@ def without_weights(cfg: Any) -> Any:
         return cfg
     copy = type(cfg)()
     for key, value in cfg.items():
-        copy[key] = None if key in ('weights', 'pretrained') else without_weights(value)
+        # A dict of weights is of another kind: those of a mean.
+        of_network = key in ('weights', 'pretrained') and not isinstance(value, dict)
+        copy[key] = None if of_network else without_weights(value)
     return copy
 
 

@@ -1,13 +1,14 @@
-"""A segmentor that learns one number a group, and a hook that tells what it was called for."""
+"""A segmentor that learns one number a group; a hook and an optimizer wrapper that keep notes."""
 
 import time
 
 import torch
 from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper
 from mmengine.structures import InstanceData
 
 from mmcoseg.models.segmentors.base import BaseCoSegmentor
-from mmcoseg.registry import HOOKS, MODELS
+from mmcoseg.registry import HOOKS, MODELS, OPTIM_WRAPPERS
 
 
 @MODELS.register_module()
@@ -31,47 +32,56 @@ class ConstantSegmentor(BaseCoSegmentor):
         with torch.no_grad():
             self.value.fill_(0.0)
 
-    def _forward(self, inputs, data_samples=None):
-        return self.norm(inputs.mean(dim=1, keepdim=True)) - self.value
+    def _forward(self, images, group_sizes):
+        return self.norm(images.batch().mean(dim=1, keepdim=True)) - self.value
 
-    def loss(self, inputs, data_samples):
+    def loss(self, images, data_samples):
         time.sleep(self.delay)
         (group,) = data_samples
-        self.seen.append([sample.stem for sample in group])
+        assert len(images) == len(group)
+        self.seen.append([sample.identity for sample in group])
         self.hidden += 1
-        self._forward(inputs)  # the running statistics move
+        self._forward(images, [len(group)])  # the running statistics move
         # The noise makes every step a matter of torch's seed.
-        target = inputs.mean() + 0.1 * torch.randn(()) + 0.01 * self.hidden
+        target = images.batch().mean() + 0.1 * torch.randn(()) + 0.01 * self.hidden
         loss = (self.value - target) ** 2 * torch.ones(1, 1).mm(torch.ones(1, 1)).float().sum()
         return dict(loss_mean=loss * float('nan') if group.group in self.fails else loss)
 
-    def predict(self, inputs, data_samples):
-        probs = torch.sigmoid(4 * self._forward(inputs))
-        self.add_predictions(data_samples, probs)
-        for sample in data_samples[0]:
-            sample.presence = float(sample.pred_prob.data.mean())
+    def soft_maps(self, images, group):
+        maps = torch.sigmoid(4 * self._forward(images, [len(group)]))
+        for sample, prob in zip(group, maps):
+            sample.presence = float(prob.mean())
+            sample.drawn = torch.rand(1)
+        return maps
+
+    def add_instances(self, group):
+        for sample in group:
             sample.pred_instances = InstanceData(
                 masks=sample.pred_sem_seg.data == 1,
                 labels=torch.zeros(1, dtype=torch.long),
-                scores=torch.rand(1),
+                scores=sample.drawn,
             )
-        return data_samples
+
+
+@OPTIM_WRAPPERS.register_module()
+class RecordingOptimWrapper(OptimWrapper):
+    """Keeps the learning rate of every step."""
+
+    rates: list = []
+
+    def update_params(self, *args, **kwargs):
+        self.rates.append(self.get_lr()['lr'][0])
+        super().update_params(*args, **kwargs)
 
 
 @HOOKS.register_module()
 class RecordingHook(Hook):
-    """Keeps the names of the methods that were called, and learning rates."""
+    """Keeps the names of the methods that were called."""
 
     calls: list = []
-    rates: list = []
 
     def before_run(self, runner):
         self.calls.clear()
-        self.rates.clear()
-
-    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-        self.rates.append(runner.optim_wrapper.get_lr()['lr'][0])
-        self.calls.append('after_train_iter')
 
     def after_test_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         self.calls.append(f'after_test_iter {batch_idx} {outputs[0].group}')

@@ -11,17 +11,17 @@ from torch import nn
 
 from mmcoseg.datasets import CoSegDataset, group_collate
 from mmcoseg.engine.group_optimization import (
-    GroupBatches,
     InitialState,
-    NonFiniteLossError,
+    OptimizationEvents,
     OptimizationSettings,
-    optimize_group,
+    mini_batches,
+    optimize_and_segment,
 )
 from mmcoseg.engine.loops.group_optimization_loop import fingerprint_of, share_out
 from mmcoseg.engine.prediction_store import PredictionStore
 from mmcoseg.errors import MMCosegError
 from mmcoseg.seeding import entropy_of
-from mmcoseg.structures import CoSegDataSample, GroupDataSample
+from mmcoseg.structures import CoSegDataSample, GroupDataSample, GroupImages
 from mmcoseg.testing import write_tiny_dataset
 
 PIPELINE = [
@@ -30,7 +30,6 @@ PIPELINE = [
         transforms=[
             dict(type='LoadCoSegImage'),
             dict(type='Resize', scale=(16, 16), keep_ratio=False),
-            dict(type='RandomFlip', prob=0.5),
         ],
     ),
     dict(type='PackGroupInputs'),
@@ -38,128 +37,162 @@ PIPELINE = [
 SGD = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1, momentum=0.9))
 
 
-def plain(batch_size, count, **kwargs):
-    """Batches of records that go through no pipeline."""
-    record = dict(group='cat', images=[dict(stem=i) for i in range(count)])
-    return GroupBatches(
-        record, lambda r: r, batch_size, collate_fn=lambda items: items[0], **kwargs
-    )
-
-
-def stems(batches, epoch):
-    batches.sampler.epoch = epoch
-    return [[image['stem'] for image in batch['images']] for batch in batches.loader]
-
-
 @pytest.mark.parametrize(
     ('count', 'sizes'), [(1, [1]), (6, [6]), (7, [4, 3]), (12, [6, 6]), (13, [5, 4, 4])]
 )
 def test_an_epoch_has_every_image_once_in_batches_of_like_size(count, sizes):
-    batches = plain(6, count)
-    assert len(batches) == len(sizes)
     for epoch in range(3):
-        found = stems(batches, epoch)
+        found = mini_batches(count, 6, 0, 'cat', epoch)
         assert [len(part) for part in found] == sizes
-        assert sorted(sum(found, [])) == list(range(count))
+        assert sorted(np.concatenate(found)) == list(range(count))
+
+
+def order(seed=0, group='cat', epoch=0):
+    return np.concatenate(mini_batches(30, 6, seed, group, epoch)).tolist()
 
 
 def test_batches_are_a_function_of_seed_group_and_epoch():
-    epochs = [stems(plain(6, 30), epoch) for epoch in range(3)]
+    epochs = [order(epoch=epoch) for epoch in range(3)]
     assert epochs[0] != epochs[1] != epochs[2]
-    assert [stems(plain(6, 30), epoch) for epoch in (0, 1, 2)] == epochs
-    assert stems(plain(6, 30, seed=1), 0) != epochs[0]
-    other = plain(6, 30)
-    other.group = 'dog'
-    assert stems(other, 0) != epochs[0]
-
-
-def test_spares_are_other_images_of_the_group():
-    batches = plain(6, 40)
-    item = batches[0, 2]
-    spares = [image['stem'] for image in item['spares']]
-    assert len(spares) == GroupBatches.SPARES
-    assert not set(spares) & {image['stem'] for image in item['images']}
-    assert plain(6, 6)[0, 0]['spares'] == []
-
-
-def test_wrong_batches_are_refused():
-    with pytest.raises(ValueError, match='batch_size must be a positive whole number, got 0'):
-        plain(0, 3)
-    with pytest.raises(ValueError, match="the group 'cat' has no image"):
-        plain(6, 0)
+    np.random.random(5)  # nor of what was drawn before
+    assert [order(epoch=epoch) for epoch in range(3)] == epochs
+    assert order(seed=1) != epochs[0]
+    assert order(group='dog') != epochs[0]
 
 
 @pytest.fixture
 def dataset(tmp_path):
     root = write_tiny_dataset(tmp_path / 'data', dict(a=5, b=7))
-    return CoSegDataset(data_root=str(root), pipeline=PIPELINE)
+    return CoSegDataset(data_root=str(root), pipeline=PIPELINE, test_mode=True)
 
 
-def batches_of(dataset, place, **kwargs):
-    return GroupBatches(dataset.get_data_info(place), dataset.pipeline, 3, **kwargs)
+def group_of(model, dataset, place):
+    """A group as the preprocessor gives it: its images and its samples."""
+    data = model.data_preprocessor(group_collate([dataset[place]]), False)
+    return data['inputs'], data['data_samples'][0]
 
 
-def test_batches_do_not_depend_on_workers_nor_on_what_was_drawn_before(dataset):
-    alone = [item['inputs'][0] for item in batches_of(dataset, 1).loader]
-    np.random.random(5)
-    workers = [item['inputs'][0] for item in batches_of(dataset, 1, num_workers=2).loader]
-    for first, second in zip(alone, workers, strict=True):
-        assert all(torch.equal(x, y) for x, y in zip(first, second, strict=True))
+def optimized(model, dataset, place, settings, initial=None, events=None):
+    """The group with soft maps, and why it was not optimized."""
+    images, group = group_of(model, dataset, place)
+    initial = initial or InitialState(model)
+    problem = optimize_and_segment(model, images, group, initial, settings, events)
+    return group, problem
+
+
+def probs(group):
+    return torch.stack([sample.pred_prob.data for sample in group])
 
 
 def test_a_group_is_a_function_of_the_initial_weights_alone(dataset):
     model = ConstantSegmentor()
     initial, before = InitialState(model), copy.deepcopy(model)
-    settings = OptimizationSettings(
-        SGD, [dict(type='StepLR', step_size=2, gamma=0.5, by_epoch=True)], max_epochs=4
-    )
+    schedule = [dict(type='StepLR', step_size=2, gamma=0.5, by_epoch=True)]
+    settings = OptimizationSettings(SGD, schedule, max_epochs=4, batch_size=3)
     results = []
     for place in (0, 1, 0):
-        optimize_group(model, batches_of(dataset, place), settings)
-        results.append([copy.deepcopy(model.state_dict()), model.hidden.clone()])
+        torch.manual_seed(len(results))
+        group, problem = optimized(model, dataset, place, settings, initial)
+        assert problem is None and not model.training
+        drawn = [sample.drawn for sample in group]
+        results.append([copy.deepcopy(model.state_dict()), probs(group), drawn])
         assert model.value.grad is None
-        assert model.hidden.item() == 4 * len(batches_of(dataset, place))
-        initial.restore()
-        for (name, value), old in zip(model.named_parameters(), before.parameters()):
-            assert torch.equal(value, old), name
-        for (name, value), old in zip(model.named_buffers(), before.buffers()):
-            assert torch.equal(value, old), name
-    for name, value in results[0][0].items():
-        assert torch.equal(value, results[2][0][name])
-    assert not torch.equal(results[0][0]['value'], results[1][0]['value'])
+        assert model.hidden.item() == 4 * (2, 3)[place]
+    first, other, again = results
+    for name, value in first[0].items():
+        assert torch.equal(value, again[0][name])
+    assert torch.equal(first[1], again[1]) and first[2] == again[2]
+    assert not torch.equal(first[0]['value'], other[0]['value'])
+    initial.restore()
+    for (name, value), old in zip(model.named_parameters(), before.named_parameters()):
+        assert torch.equal(value, old[1]), name
+    for (name, value), old in zip(model.named_buffers(), before.named_buffers()):
+        assert torch.equal(value, old[1]), name
+
+
+def test_only_soft_maps_are_found(dataset):
+    group, _ = optimized(ConstantSegmentor(), dataset, 0, OptimizationSettings(SGD, max_epochs=1))
+    assert all('pred_prob' in sample and 'pred_sem_seg' not in sample for sample in group)
+    assert not any(sample.pred_prob.data.requires_grad for sample in group)
+
+
+def test_events_tell_every_step_and_epoch(dataset):
+    class Notes(OptimizationEvents):
+        def __init__(self):
+            self.seen = []
+
+        def after_iter(self, epoch, losses):
+            assert set(losses) == {'loss', 'loss_mean'}
+            self.seen.append((epoch, round(losses['loss'], 6)))
+
+        def after_epoch(self, epoch):
+            self.seen.append(epoch)
+
+    events = Notes()
+    settings = OptimizationSettings(SGD, max_epochs=2, batch_size=3)
+    optimized(ConstantSegmentor(), dataset, 0, settings, events=events)
+    kinds = [note if isinstance(note, int) else note[0] for note in events.seen]
+    assert kinds == [0, 0, 0, 1, 1, 1]
+    steps = [note[1] for note in events.seen if isinstance(note, tuple)]
+    assert len(set(steps)) == 4
 
 
 @pytest.mark.parametrize('by_epoch', [True, False])
 def test_schedulers_step(dataset, by_epoch):
     schedule = dict(type='StepLR', step_size=1, gamma=1e-9, by_epoch=by_epoch)
-    settings = OptimizationSettings(
-        dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.5)), schedule, max_epochs=1
-    )
-    fast, slow = ConstantSegmentor(), ConstantSegmentor()
-    batches = batches_of(dataset, 0)  # two steps
-    optimize_group(fast, batches, OptimizationSettings(settings.optim_wrapper, None, 1))
-    optimize_group(slow, batches, settings)
+    wrapper = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.5))
+    values = []
+    for scheduler in (None, schedule):
+        model = ConstantSegmentor()
+        # Two steps.
+        settings = OptimizationSettings(wrapper, scheduler, max_epochs=1, batch_size=3)
+        optimized(model, dataset, 0, settings)
+        values.append(model.value.item())
     # After the first step, only by_epoch=False has no rate left.
-    assert torch.equal(fast.value, slow.value) == by_epoch
+    assert (values[0] == values[1]) == by_epoch
 
 
-def test_what_is_not_finite_names_the_group(dataset):
-    with pytest.raises(NonFiniteLossError, match=r"group 'b': the loss is nan in epoch 1, .* 1"):
-        optimize_group(
-            ConstantSegmentor(fails=('b',)), batches_of(dataset, 1), OptimizationSettings(SGD)
-        )
+def test_a_group_that_fails_is_segmented_by_the_initial_weights(dataset):
+    untouched, problem = optimized(
+        ConstantSegmentor(), dataset, 1, OptimizationSettings(SGD, max_epochs=0)
+    )
+    assert problem is None
+    model = ConstantSegmentor(fails=('b',))
+    group, problem = optimized(model, dataset, 1, OptimizationSettings(SGD))
+    assert problem.startswith("group 'b': the loss is nan in epoch 1, mini-batch 1 (parts: ")
+    assert torch.equal(probs(group), probs(untouched))
+    assert model.value.item() == 5.0 and model.hidden.item() == 0
     explode = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=float('inf')))
-    settings = OptimizationSettings(explode, max_epochs=1)
-    batches = GroupBatches(dataset.get_data_info(0), dataset.pipeline, 5)
-    with pytest.raises(NonFiniteLossError, match="group 'a': the last step left value"):
-        optimize_group(ConstantSegmentor(), batches, settings)
+    model = ConstantSegmentor()
+    _, problem = optimized(model, dataset, 0, OptimizationSettings(explode, max_epochs=1))
+    assert problem.startswith("group 'a': the last step left value with values that are not fin")
+    assert model.value.item() == 5.0
 
 
-def test_settings_are_configs():
-    with pytest.raises(MMCosegError, match='optim_wrapper must be a config'):
+def test_a_group_without_images_is_refused():
+    model = ConstantSegmentor()
+    group = GroupDataSample([], metainfo=dict(group='cat'))
+    images = GroupImages([], (8, 8), None)
+    with pytest.raises(MMCosegError, match="the group 'cat' has no image"):
+        optimize_and_segment(model, images, group, InitialState(model), OptimizationSettings(SGD))
+
+
+def test_settings_are_configs(dataset):
+    with pytest.raises(MMCosegError, match='test_cfg.optim_wrapper must be a config'):
         OptimizationSettings(object())
-    with pytest.raises(ValueError, match='max_epochs must be a whole number >= 0, got -1'):
-        OptimizationSettings(SGD, max_epochs=-1)
+    for key, value, least in (('max_epochs', -1, 0), ('batch_size', 0, 1), ('batch_size', 2.0, 1)):
+        message = f'test_cfg.{key} must be a whole number, at least {least}, got {value}'
+        with pytest.raises(MMCosegError, match=message):
+            OptimizationSettings(SGD, **{key: value})
+    settings = OptimizationSettings(SGD, param_scheduler=[object()])
+    with pytest.raises(MMCosegError, match='test_cfg.param_scheduler must be configs'):
+        optimized(ConstantSegmentor(), dataset, 0, settings)
+    cfg = dict(type='GroupOptimizationLoop', optim_wrapper=SGD, max_epochs=3, resume=True)
+    assert OptimizationSettings.from_test_cfg(cfg, 7) == OptimizationSettings(
+        SGD, max_epochs=3, seed=7
+    )
+    with pytest.raises(MMCosegError, match=r"test_cfg has no 'epochs' \(did .*'max_epochs'\?\)"):
+        OptimizationSettings.from_test_cfg(dict(optim_wrapper=SGD, epochs=3), 0)
 
 
 class Preparing(ConstantSegmentor):
@@ -169,12 +202,11 @@ class Preparing(ConstantSegmentor):
         super().__init__(**kwargs)
         self.notes = []
 
-    def prepare_group(self, inputs, data_samples):
-        (group,) = data_samples
+    def prepare_group(self, images, group):
         self.notes.append(
             dict(
                 stems=[sample.stem for sample in group],
-                inputs=inputs,
+                images=images.batch(),
                 training=self.training or self.norm.training,
                 gradients=torch.is_grad_enabled(),
                 steps=len(self.seen),
@@ -184,48 +216,25 @@ class Preparing(ConstantSegmentor):
         )
 
 
-def whole_of(dataset, place):
-    record = dataset.get_data_info(place)
-    steps = [dict(type='LoadCoSegImage'), dict(type='Resize', scale=(16, 16), keep_ratio=False)]
-    pipeline = [dict(type='ForEachImage', transforms=steps), dict(type='PackGroupInputs')]
-    dataset = CoSegDataset(
-        data_root=dataset.data_root, groups=[record['group']], pipeline=pipeline, test_mode=True
-    )
-    return group_collate([dataset[0]])
-
-
 def test_the_whole_group_is_seen_once_before_the_first_step(dataset):
     model = Preparing()
     model.train()
-    whole = whole_of(dataset, 1)
-    keys = [set(sample.keys()) for sample in whole['data_samples'][0]]
-    optimize_group(
-        model, batches_of(dataset, 1), OptimizationSettings(SGD, max_epochs=3), whole=whole
-    )
+    images, _ = group_of(model, dataset, 1)
+    settings = OptimizationSettings(SGD, max_epochs=3, batch_size=3)
+    optimized(model, dataset, 1, settings)
     (note,) = model.notes
     assert note['stems'] == [f'{i:03}' for i in range(7)]
-    assert torch.equal(note['inputs'], model.data_preprocessor(whole, False)['inputs'])
+    assert torch.equal(note['images'], images.batch())
     assert (note['training'], note['gradients']) == (False, False)
     assert (note['steps'], note['value']) == (0, 5.0) and len(model.seen) == 9
-    assert [set(sample.keys()) for sample in whole['data_samples'][0]] == keys
-    # Left out where there is nothing to see, or nobody to see it.
-    optimize_group(model, batches_of(dataset, 1), OptimizationSettings(SGD, max_epochs=0))
-    assert len(model.notes) == 1
-    settings = OptimizationSettings(SGD, max_epochs=0)
-    optimize_group(nn.Linear(1, 1), batches_of(dataset, 1), settings, whole=whole)
 
 
 def test_preparing_is_a_function_of_the_group_and_changes_no_step(dataset):
-    settings, results = OptimizationSettings(SGD, max_epochs=2), []
-    for place, whole in ((0, True), (1, True), (0, True), (0, False)):
+    settings, results = OptimizationSettings(SGD, max_epochs=2, batch_size=3), []
+    for place, kind in ((0, Preparing), (1, Preparing), (0, Preparing), (0, ConstantSegmentor)):
         torch.manual_seed(len(results))
-        model = Preparing()
-        optimize_group(
-            model,
-            batches_of(dataset, place),
-            settings,
-            whole=whole_of(dataset, place) if whole else None,
-        )
+        model = kind()
+        optimized(model, dataset, place, settings)
         results.append(model)
     first, other, again, without = results
     assert torch.equal(first.notes[0]['random'], again.notes[0]['random'])
@@ -349,13 +358,13 @@ def test_what_does_not_hold_is_not_used(tmp_path):
 def test_the_fingerprint_knows_what_matters():
     cfg = dict(
         model=dict(type='M', depth=3),
-        train_cfg=dict(max_epochs=4, resume=False),
+        test_cfg=dict(max_epochs=4, resume=False),
         test_dataloader=dict(num_workers=0, dataset=dict(data_root='x', groups=['a'])),
         custom_hooks=[dict(type='IterationSeedHook')],
     )
     reference = fingerprint_of(cfg)
     for same in (
-        dict(train_cfg=dict(max_epochs=4, resume=True)),
+        dict(test_cfg=dict(max_epochs=4, resume=True)),
         dict(test_dataloader=dict(num_workers=2, dataset=dict(data_root='x', groups=['b']))),
         dict(custom_hooks=[dict(type='IterationSeedHook'), dict(type='SaveMasksHook')]),
         dict(work_dir='elsewhere'),
@@ -363,7 +372,7 @@ def test_the_fingerprint_knows_what_matters():
         assert fingerprint_of({**cfg, **same}) == reference
     for different in (
         dict(model=dict(type='M', depth=4)),
-        dict(train_cfg=dict(max_epochs=5)),
+        dict(test_cfg=dict(max_epochs=5)),
         dict(test_dataloader=dict(dataset=dict(data_root='y'))),
         dict(load_from='weights.pth'),
     ):

@@ -12,10 +12,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from constant_segmentor import ConstantSegmentor, RecordingHook
+from constant_segmentor import ConstantSegmentor, RecordingHook, RecordingOptimWrapper
 from mmengine.config import Config
 
-from mmcoseg.engine.launch import GroupsFailedError, run_test, run_training
+from mmcoseg.datasets import group_collate
+from mmcoseg.engine.group_optimization import (
+    InitialState,
+    OptimizationSettings,
+    optimize_and_segment,
+)
+from mmcoseg.engine.launch import GroupsFailedError, build_runner, run_test, run_training
 from mmcoseg.engine.run_config import optimizes_groups, select_data
 from mmcoseg.testing import write_tiny_dataset
 
@@ -28,25 +34,6 @@ custom_imports = dict(imports=['constant_segmentor'])
 randomness = dict(seed=0)
 model = dict(type='ConstantSegmentor')
 resize = dict(type='Resize', scale=(16, 16), keep_ratio=False)
-train_dataloader = dict(
-    batch_size=3,
-    num_workers=0,
-    sampler=dict(type='EpisodeSampler'),
-    collate_fn=dict(type='group_collate'),
-    dataset=dict(
-        type='CoSegDataset',
-        data_root={data!r},
-        pipeline=[
-            dict(
-                type='ForEachImage',
-                transforms=[
-                    dict(type='LoadCoSegImage'), resize, dict(type='RandomFlip', prob=0.5)
-                ],
-            ),
-            dict(type='PackGroupInputs'),
-        ],
-    ),
-)
 test_dataloader = dict(
     batch_size=1,
     num_workers=0,
@@ -65,10 +52,13 @@ test_dataloader = dict(
         ],
     ),
 )
-optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1, momentum=0.9))
-param_scheduler = [dict(type='StepLR', by_epoch=True, step_size=1, gamma=0.5)]
-train_cfg = dict(type='GroupOptimizationLoop', max_epochs=3)
-test_cfg = dict(type='GroupOptimizationTestLoop')
+test_cfg = dict(
+    type='GroupOptimizationLoop',
+    optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1, momentum=0.9)),
+    param_scheduler=[dict(type='StepLR', by_epoch=True, step_size=1, gamma=0.5)],
+    max_epochs=3,
+    batch_size=3,
+)
 test_evaluator = dict(type='CoSegMetric', protocol=['native', 'ssnm-224'])
 custom_hooks = [dict(type='IterationSeedHook'), dict(type='RecordingHook')]
 log_processor = dict(by_epoch=False)
@@ -95,24 +85,31 @@ def config(tmp_path):
         # Of equal names there is one visualizer in a process, that of the run before.
         cfg.visualizer.name = cfg.experiment_name = f'{tmp_path.name}-{name}-{next(numbers)}'
         if groups:
-            select_data(cfg, test_groups=groups)
+            cfg.test_dataloader.dataset.groups = groups
         cfg.merge_from_dict(options)
         return cfg
 
     return read
 
 
+def run(cfg):
+    """Run the loop of a config; the loop, and its metrics."""
+    runner = build_runner(cfg)
+    metrics = runner.test()
+    return runner.test_loop, metrics
+
+
 @pytest.fixture
 def scores_of(config):
     """Runs a config with other keys, and gives the scores of all groups and images."""
 
-    def run(name, groups=None, test=run_test, **options):
+    def score(name, groups=None, test=run, **options):
         cfg = config(name, groups, **options)
         cfg.test_evaluator.out_file = str(Path(cfg.work_dir) / 'scores.json')
         test(cfg)
         return json.loads(Path(cfg.test_evaluator.out_file).read_text())
 
-    return run
+    return score
 
 
 def images_of(scores):
@@ -121,7 +118,7 @@ def images_of(scores):
 
 
 def test_train_and_test_are_the_same(scores_of):
-    tested, trained = scores_of('tested'), scores_of('trained', test=run_training)
+    tested, trained = (scores_of(test.__name__, test=test) for test in (run_test, run_training))
     assert len(images_of(tested)) == sum(SIZES.values())
     assert tested == trained
 
@@ -134,84 +131,97 @@ def test_no_group_depends_on_the_others(config, scores_of):
     assert len(alone) == SIZES['c']
     assert alone == {key: value for key, value in whole.items() if key.startswith('c/')}
     # What was learned did matter.
-    assert images_of(scores_of('unlearned', **{'train_cfg.max_epochs': 0})) != whole
+    assert images_of(scores_of('unlearned', **{'test_cfg.max_epochs': 0})) != whole
+
+
+def test_the_loop_and_the_function_give_the_same_maps(config):
+    cfg = config()
+    maps = {}
+
+    class Keeping(RecordingHook):
+        def after_test_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+            for sample in outputs[0]:
+                maps[sample.identity] = sample.pred_prob.data
+
+    cfg.custom_hooks = [dict(type=Keeping)]
+    loop, _ = run(cfg)
+    assert len(maps) == sum(SIZES.values())
+    model = ConstantSegmentor()
+    model.init_weights()
+    initial = InitialState(model)
+    settings = OptimizationSettings.from_test_cfg(cfg.test_cfg, cfg.randomness.seed)
+    assert settings == loop.settings
+    dataset = loop.dataloader.dataset
+    for number in (2, 0):  # in any order
+        data = model.data_preprocessor(group_collate([dataset[number]]), False)
+        images, (group,) = data['inputs'], data['data_samples']
+        assert optimize_and_segment(model, images, group, initial, settings) is None
+        for sample in group:
+            assert torch.equal(sample.pred_prob.data, maps[sample.identity])
 
 
 def test_workers_change_nothing(scores_of):
-    options = {'train_dataloader.num_workers': 1}
+    options = {'test_dataloader.num_workers': 1}
     assert scores_of('workers', **options) == scores_of('none')
 
 
 def test_the_model_sees_each_whole_group_by_the_test_pipeline(config, monkeypatch):
     seen = []
 
-    def prepare_group(self, inputs, data_samples):
-        (group,) = data_samples
-        assert len(inputs) == len(group) and 'gt_sem_seg' in group[0] and not self.training
-        flips = {sample.get('flip', False) for sample in group}
-        seen.append((group.group, len(group), flips, len(self.seen)))
+    def prepare_group(self, images, group):
+        assert len(images) == len(group) and 'gt_sem_seg' in group[0] and not self.training
+        seen.append((group.group, len(group), len(self.seen)))
 
-    monkeypatch.setattr(ConstantSegmentor, 'prepare_group', prepare_group)
-    cfg = config(**{'train_cfg.max_epochs': 2})
-    first = run_test(cfg)
+    monkeypatch.setattr(ConstantSegmentor, 'prepare_group', prepare_group, raising=False)
+    _, first = run(config(**{'test_cfg.max_epochs': 2}))
     steps = [2 * -(-count // 3) for count in SIZES.values()]
     assert seen == [
-        (name, count, {False}, sum(steps[:number]))
-        for number, (name, count) in enumerate(SIZES.items())
+        (name, count, sum(steps[:number])) for number, (name, count) in enumerate(SIZES.items())
     ]
     # Of groups that are finished nothing is to be found out.
     seen.clear()
-    assert run_test(config(**{'train_cfg.max_epochs': 2}), resume=True) == first
+    _, again = run(config(**{'test_cfg.max_epochs': 2, 'test_cfg.resume': True}))
+    assert again == first
     assert not seen
 
 
-def test_hooks_see_one_training_and_one_test(config):
+def test_hooks_see_one_test(config):
     cfg = config(groups=['a', 'b'])
-    runner = run_training(cfg)
-    calls, epoch = RecordingHook.calls, ['before_train_epoch', 'after_train_iter']
-    assert calls == [
-        *['before_test', 'before_test_epoch', 'before_train'],
-        *[*epoch, 'after_train_iter', 'after_train_epoch'] * EPOCHS,
+    _, metrics = run(cfg)
+    assert RecordingHook.calls == [
+        'before_test',
+        'before_test_epoch',
         'after_test_iter 0 a',
-        *[*epoch, 'after_train_epoch'] * EPOCHS,
         'after_test_iter 1 b',
-        *['after_train', 'after_test_epoch', 'after_test'],
+        'after_test_epoch',
+        'after_test',
     ]
-    # By the schedule, which starts anew with each group.
-    assert np.allclose(RecordingHook.rates, [0.1, 0.1, 0.05, 0.05, 0.025, 0.025, 0.1, 0.05, 0.025])
-    loop = runner.train_loop
-    assert (loop.iter, loop.max_iters, loop.epoch, loop.max_epochs) == (9, 9, 6, 6)
-    assert loop.metrics['native/J'] > 0
+    assert metrics['native/J'] > 0
     log = next(Path(cfg.work_dir).glob('*/*.log')).read_text()
     assert len(re.findall(r'group [ab]: epoch [123]/3, loss', log)) == 6
-    assert 'Iter(train) [9/9]' in log
+    assert 'Iter(test) [2/2]' in log and 'Iter(train)' not in log
     assert 'class mean' in log
     scalars = next(Path(cfg.work_dir).glob('*/vis_data/scalars.json')).read_text()
     assert sum('b/loss' in line for line in scalars.splitlines()) == EPOCHS
     assert not list(Path(cfg.work_dir).glob('*.pth'))
 
 
+def test_the_schedule_starts_anew_with_each_group(config):
+    RecordingOptimWrapper.rates.clear()
+    run(config(groups=['a', 'b'], **{'test_cfg.optim_wrapper.type': 'RecordingOptimWrapper'}))
+    expected = [0.1, 0.1, 0.05, 0.05, 0.025, 0.025, 0.1, 0.05, 0.025]
+    assert np.allclose(RecordingOptimWrapper.rates, expected)
+
+
 def test_a_group_takes_a_few_lines_of_the_log_however_many_epochs(config):
-    logger = dict(type='GroupLoggerHook', interval=1)
-    options = {'train_cfg.max_epochs': 23, 'default_hooks.logger': logger}
-    cfg = config(groups=['b'], **options)
-    run_training(cfg)
+    cfg = config(groups=['b'], **{'test_cfg.max_epochs': 23})
+    run(cfg)
     log = next(Path(cfg.work_dir).glob('*/*.log')).read_text()
     epochs = [int(number) for number in re.findall(r'group b: epoch (\d+)/23, loss', log)]
     assert epochs == [5, 10, 15, 20, 23]
-    assert 'Iter(train)' not in log and 'class mean' in log
+    assert 'class mean' in log
     scalars = next(Path(cfg.work_dir).glob('*/vis_data/scalars.json')).read_text()
     assert sum('b/loss' in line for line in scalars.splitlines()) == 23
-
-
-def test_groups_end_where_a_hook_stops_them(config):
-    class Stop(RecordingHook):
-        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-            runner.train_loop.stop_training = True
-
-    cfg = config(groups=['a', 'b'])
-    cfg.custom_hooks = [dict(type=Stop)]
-    assert run_training(cfg).train_loop.iter == 2
 
 
 def test_masks_and_pictures_are_written(config, tmp_path):
@@ -221,76 +231,103 @@ def test_masks_and_pictures_are_written(config, tmp_path):
     assert sorted(path.name for path in sheets.iterdir()) == ['a.jpg', 'b.jpg']
 
 
-def test_mixed_precision(config):
+@pytest.fixture
+def autocasts(monkeypatch):
+    """For each step of any run, whether it was in mixed precision."""
     seen = []
+    original = ConstantSegmentor.loss
 
-    class Precision(RecordingHook):
-        def before_train_iter(self, runner, batch_idx, data_batch=None):
-            seen.append(type(runner.optim_wrapper).__name__)
+    def loss(self, images, data_samples):
+        seen.append(torch.is_autocast_enabled(images.device.type))
+        return original(self, images, data_samples)
 
+    monkeypatch.setattr(ConstantSegmentor, 'loss', loss)
+    return seen
+
+
+def test_mixed_precision(config, autocasts):
+    wrapper = {'test_cfg.optim_wrapper.type': 'BFloat16OptimWrapper'}
+    loop, _ = run(config(groups=['b'], **wrapper))
+    assert autocasts == [True] * EPOCHS and not loop.failed
+    run(config('full', ['b']))
+    assert autocasts[EPOCHS:] == [False] * EPOCHS
+
+
+def test_the_commands_have_an_option_for_mixed_precision(config, autocasts):
     cfg = config(groups=['b'])
-    cfg.custom_hooks = [dict(type=Precision)]
-    runner = run_training(cfg, amp=True)
-    assert set(seen) == {'AmpOptimWrapper' if torch.cuda.is_available() else 'BFloat16OptimWrapper'}
-    assert not runner.train_loop.failed
+    run_training(cfg, amp=True)
+    assert autocasts == [True] * EPOCHS
+    kind = 'AmpOptimWrapper' if torch.cuda.is_available() else 'BFloat16OptimWrapper'
+    assert cfg.test_cfg.optim_wrapper.type == kind
 
 
 def test_a_group_without_a_loss_is_named_and_the_others_go_on(config, scores_of):
     fails = {'model.fails': ['b']}
-    with pytest.raises(GroupsFailedError, match="1 groups could not .*\n.*group 'b': the loss"):
-        scores_of('failed', **fails)
-    cfg = config('failed')
-    scores = json.loads((Path(cfg.work_dir) / 'scores.json').read_text())
-    untouched = images_of(scores_of('untouched', **{'train_cfg.max_epochs': 0}))
+    scores = scores_of('failed', **fails)
+    untouched = images_of(scores_of('untouched', **{'test_cfg.max_epochs': 0}))
     good = images_of(scores_of('good'))
     for key, value in images_of(scores).items():
         assert value == (untouched if key.startswith('b/') else good)[key]
     # Also when it is only read back.
+    cfg = config('failed', **fails, **{'test_cfg.resume': True})
+    loop, _ = run(cfg)
+    assert list(loop.failed) == ['b'] and loop.failed['b'].startswith("group 'b': the loss is nan")
+    logs = ' '.join(path.read_text() for path in Path(cfg.work_dir).glob('*/*.log'))
+    assert logs.count('parts: ') == 1
+    assert logs.count('1 groups could not be optimized and are scored by the initial weights') == 2
+    assert logs.count('was finished before') == len(SIZES)
+
+
+def test_the_commands_end_with_an_error_that_names_failed_groups(config):
+    fails = {'model.fails': ['b']}
+    with pytest.raises(GroupsFailedError, match="1 groups could not .*\n.*group 'b': the loss"):
+        run_test(config('failed', **fails))
     with pytest.raises(GroupsFailedError):
         run_test(config('failed', **fails), resume=True)
 
 
 def test_resuming_keeps_what_holds(config, monkeypatch):
-    first = run_test(config())
+    _, first = run(config())
     store = Path(config().work_dir) / 'optimized_groups'
     assert sorted(path.name for path in store.iterdir()) == [f'{name}.npz' for name in SIZES]
     (store / 'a.npz').unlink()
     (store / 'c.npz').write_bytes((store / 'c.npz').read_bytes()[:100])
     steps = []
-    original = ConstantSegmentor.train_step
+    original = ConstantSegmentor.loss
 
-    def train_step(self, data, optim_wrapper):
-        steps.append(data['data_samples'][0].group)
-        return original(self, data, optim_wrapper)
+    def loss(self, images, data_samples):
+        steps.append(data_samples[0].group)
+        return original(self, images, data_samples)
 
-    monkeypatch.setattr(ConstantSegmentor, 'train_step', train_step)
-    assert run_test(config(), resume=True) == first
+    monkeypatch.setattr(ConstantSegmentor, 'loss', loss)
+    resume = {'test_cfg.resume': True}
+    assert run(config(**resume))[1] == first
     assert set(steps) == {'a', 'c'}
-    assert RecordingHook.calls.count('before_train') == 1
     assert [call for call in RecordingHook.calls if 'test_iter' in call] == [
         f'after_test_iter {number} {name}' for number, name in enumerate(SIZES)
     ]
     # Other settings, or a new start, use nothing of it.
     steps.clear()
-    run_training(config(**{'optim_wrapper.optimizer.lr': 0.2}), resume='auto')
+    run(config(**resume, **{'test_cfg.optim_wrapper.optimizer.lr': 0.2}))
     assert set(steps) == set(SIZES)
     steps.clear()
-    run_training(config())
+    run(config())
     assert set(steps) == set(SIZES)
     steps.clear()
-    assert run_training(config(), resume='auto').train_loop.metrics == first
+    assert run(config(**resume))[1] == first
     assert not steps
 
 
-def test_groups_of_the_two_sets_must_fit(config):
-    cfg = config()
-    cfg.train_dataloader.dataset.groups = ['a', 'b']
-    with pytest.raises(ValueError, match=r"train_dataloader has no group \['c', 'd'\]"):
-        run_test(cfg)
-    # More groups to train on do no harm.
-    cfg = config('more')
-    cfg.test_dataloader.dataset.groups = ['d']
-    assert run_test(cfg)['native/J'] > 0
+def test_the_commands_resume(config):
+    first = run_test(config())
+    finished = Path(config().work_dir) / 'optimized_groups'
+    (finished / 'a.npz').unlink()
+    written = {path.name: path.stat().st_mtime_ns for path in finished.iterdir()}
+    assert run_test(config(), resume=True) == first
+    run_training(config(), resume='auto')
+    assert {name: (finished / name).stat().st_mtime_ns for name in written} == written
+    run_training(config())
+    assert all((finished / name).stat().st_mtime_ns > time for name, time in written.items())
 
 
 def test_wishes_that_make_no_sense_are_refused(config):
@@ -302,10 +339,6 @@ def test_wishes_that_make_no_sense_are_refused(config):
     scale = dict(auto_scale_lr=dict(enable=False, base_batch_size=4))
     with pytest.raises(ValueError, match='auto_scale_lr has no meaning'):
         run_training(config('scale', **scale), auto_scale_lr=True)
-    cfg = config('average')
-    cfg.custom_hooks = [dict(type='EMAHook')]
-    with pytest.raises(ValueError, match='EMAHook would average'):
-        run_training(cfg)
     other = Config(dict(train_cfg=dict(type='IterBasedTrainLoop', max_iters=1)))
     assert not optimizes_groups(other)
     with pytest.raises(ValueError, match='--resume: the config is not of a method'):

@@ -11,14 +11,14 @@ from mmcoseg.testing import write_tiny_dataset
 
 @MODELS.register_module(name='EverythingIsObject')
 class EverythingIsObject(BaseCoSegmentor):
-    def loss(self, inputs, data_samples):
+    def loss(self, images, data_samples):
         return {}
 
-    def _forward(self, inputs, data_samples=None):
-        return inputs
+    def _forward(self, images, group_sizes):
+        return images.batch()
 
-    def predict(self, inputs, data_samples):
-        return self.add_predictions(data_samples, torch.ones_like(inputs[:, :1]))
+    def soft_maps(self, images, group):
+        return torch.ones(len(images), 1, *images.size)
 
 
 def loader(root):

@@ -213,7 +213,8 @@ class _LossHistory(OptimizationEvents):
         means = {name: float(np.mean([step[name] for step in self._steps])) for name in names}
         self._steps = []
         self.history.append(means)
-        if (epoch + 1) % ceil(self.max_epochs / LINES_PER_GROUP) == 0:
+        is_last = epoch + 1 == self.max_epochs
+        if is_last or (epoch + 1) % ceil(self.max_epochs / LINES_PER_GROUP) == 0:
             text = ', '.join(f'{name} {value:.4f}' for name, value in means.items())
             number = f'{epoch + 1}/{self.max_epochs}'
             print_log(f'group {self.group}: epoch {number}, {text}', 'current')

@@ -140,10 +140,11 @@ class DeepCO3(OptimizedOnGroup):
         self, batch: Tensor, levels: tuple[Tensor, ...], data_samples: GroupSampleList
     ) -> dict[str, Callable[[], Any]]:
         coarse = self.decode_head.coarse_logits(levels)
-        sizes = [len(group) for group in data_samples]
+        sizes, size = group_sizes_of(data_samples), batch.shape[-2:]
         return dict(
             coarse_maps=lambda: torch.sigmoid(coarse.float()),
-            maps=lambda: self._maps(levels, coarse, sizes, batch.shape[-2:]),
+            maps=lambda: self._maps(levels, coarse, sizes, size),
+            initial_maps=lambda: self.initial_maps_at(data_samples, size).to(batch),
         )
 
     def _forward(self, images: GroupImages, data_samples: GroupSampleList) -> Tensor:
@@ -166,7 +167,7 @@ class DeepCO3(OptimizedOnGroup):
         probs = []
         for indices, levels in self.mini_batches(images, self.test_cfg.chunk_size):
             coarse = self.decode_head.coarse_logits(levels)
-            fine = self._maps(levels, coarse, [len(indices)], images.size)
+            fine = self._maps(levels, coarse, [len(coarse)], images.size)
             for index, logits, prob in zip(indices, coarse[:, 0], fine):
                 sample = group[index]
                 height, width = sample.metainfo.get('img_shape', images.size)[:2]
@@ -232,12 +233,22 @@ class DeepCO3(OptimizedOnGroup):
             nothing = torch.zeros(0, device=image.device)
             return InstanceData(indices=nothing.long(), scores=nothing)
         # Compared where the proposals are; their masks are of the original size in the end.
-        size = tuple(sample.proposals.atoms.shape)
+        size = tuple(sample.metainfo.get('ori_shape', prob.shape)[:2])
+        if 'atoms' in sample.proposals:
+            size = tuple(sample.proposals.atoms.shape)
         heat = resize(heat[None], size, antialias=True)[0].clamp(min=0)
         heat = heat / heat.sum(dim=(1, 2), keepdim=True).clamp(min=1e-12)
         prob = resize(prob[None, None], size, antialias=True)[0, 0].clamp(0, 1)
         indices, scores = self.ranking(heat, prob, sample.proposals)
         return InstanceData(indices=indices, scores=scores.float())
+
+    @torch.no_grad()
+    def finish(self, group: GroupDataSample) -> None:
+        """As of the base class; the note of the chosen proposals is taken off in the end."""
+        super().finish(group)
+        for sample in group:
+            if 'chosen_proposals' in sample:
+                del sample.chosen_proposals
 
     def add_instances(self, group: GroupDataSample) -> None:
         """Make masks of the chosen proposals."""

@@ -161,9 +161,11 @@ class MultiClassCoSeg(OptimizedOnGroup):
             MMCosegError: if it is not known how many classes the group has, or they are too many;
                 if the initial segmentor gives another number of maps.
         """
-        super().prepare_group(images, group)
         if not len(group):
             return
+        if self.num_classes != 'auto':
+            self.num_classes_of(group)
+        super().prepare_group(images, group)
         wanted = self.num_classes_of(group) + 1
         for sample in group:
             if self.initial_segmentor is not None and len(sample.initial_maps.data) != wanted:
@@ -216,9 +218,7 @@ class MultiClassCoSeg(OptimizedOnGroup):
         return dict(
             maps=lambda: maps,
             vectors=lambda: self.extract_vectors(resize(batch, size, antialias=True), maps),
-            initial_maps=lambda: torch.stack(
-                [resize(self.initial_maps_of(s)[None], size)[0].to(maps) for s in group]
-            ),
+            initial_maps=lambda: self.initial_maps_at(data_samples, size).to(maps),
         )
 
     def _maps(
@@ -260,7 +260,7 @@ class MultiClassCoSeg(OptimizedOnGroup):
         number = self.num_classes_of(group)
         probs = []
         for indices, levels in self.mini_batches(images, self.test_cfg.chunk_size):
-            maps = self._maps(levels, [len(indices)], number, images.size)
+            maps = self._maps(levels, [len(levels[-1])], number, images.size)
             for index, one in zip(indices, maps):
                 height, width = group[index].metainfo.get('img_shape', images.size)[:2]
                 one = one[:, :height, :width]

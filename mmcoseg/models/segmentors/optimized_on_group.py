@@ -20,7 +20,7 @@ from ...structures import (
     GroupSampleList,
     group_sizes_of,
 )
-from ..calling import call_by_name, call_with_offers
+from ..calling import asks_for, call_by_name, call_with_offers
 from ..losses import build_loss
 from ..ops.resize import resize
 from .base import BaseCoSegmentor, require_one_size
@@ -47,8 +47,8 @@ class OptimizedOnGroup(BaseCoSegmentor):
     - ``group_sizes``: number of images of each group, list[int].
 
     **Neck and head** get ``group_sizes``, too, if their ``forward`` has such a parameter. In
-    prediction such a neck sees the group in mini-batches of :attr:`group_size` images in the given
-    order, the last one filled up with the group's first images.
+    prediction these see the group in mini-batches of :attr:`group_size` images in the given order,
+    the last one filled up with the group's first images.
 
     Args:
         backbone: gives levels, fine to coarse.
@@ -65,7 +65,7 @@ class OptimizedOnGroup(BaseCoSegmentor):
         MMCosegError: without any loss, or for a feature cache with a backbone that is trained.
     """
 
-    #: Images that a neck sees together in prediction.
+    #: Images that a neck or a head sees together in prediction.
     group_size = 6
 
     def __init__(
@@ -94,7 +94,14 @@ class OptimizedOnGroup(BaseCoSegmentor):
         self.feature_cache = FeatureCache.of_backbone(self.backbone, feature_cache)
         self.initial_segmentor = None
         if initial_segmentor:
-            self.initial_segmentor = MODELS.build(self._sharing(initial_segmentor, backbone))
+            self.initial_segmentor = MODELS.build(self._sharing(initial_segmentor, backbone)).eval()
+
+    def train(self, mode: bool = True) -> 'OptimizedOnGroup':
+        """The initial segmentor stays in evaluation mode."""
+        super().train(mode)
+        if self.initial_segmentor is not None:
+            self.initial_segmentor.eval()
+        return self
 
     def _sharing(self, initial_segmentor: dict, backbone: dict) -> dict:
         """The config of the initial segmentor, with the model's backbone where it is the same."""
@@ -139,9 +146,11 @@ class OptimizedOnGroup(BaseCoSegmentor):
         if 'class_count' in found:
             group.set_metainfo(dict(class_count=found.class_count))
         for sample, initial in zip(group, found):
+            maps = initial.pred_prob.data.float()
+            sides = sample.metainfo.get('img_shape', images.size)[:2]
             # Full maps of 1,000 images would take gigabytes.
-            size = [ceil(side / 4) for side in sample.metainfo.get('img_shape', images.size)[:2]]
-            maps = F.adaptive_avg_pool2d(initial.pred_prob.data.float(), size)
+            size = [min(ceil(side / 4), n) for side, n in zip(sides, maps.shape[-2:])]
+            maps = F.adaptive_avg_pool2d(maps, size)
             sample.initial_maps = PixelData(data=maps)
             if 'presence' in initial:
                 sample.presence = initial.presence
@@ -155,6 +164,11 @@ class OptimizedOnGroup(BaseCoSegmentor):
                 'prepare_group before'
             )
         return sample.initial_maps.data
+
+    def initial_maps_at(self, data_samples: GroupSampleList, size: Sequence[int]) -> Tensor:
+        """What the initial segmentor found in all images, (sum N, C, *size)."""
+        samples = [sample for group in data_samples for sample in group]
+        return torch.cat([resize(self.initial_maps_of(sample)[None], size) for sample in samples])
 
     def loss(self, images: GroupImages, data_samples: GroupSampleList) -> dict[str, Tensor]:
         """The objective, by its parts.
@@ -202,18 +216,23 @@ class OptimizedOnGroup(BaseCoSegmentor):
         """(sum N, 1, H, W) of all images."""
         maps = []
         for sample in samples:
-            if 'initial_maps' in sample and len(sample.initial_maps.data) == 1:
-                one = sample.initial_maps.data
-            elif 'saliency' in sample:
-                one = sample.saliency.data
-            else:
-                raise MMCosegError(
-                    f'{sample.identity} has no saliency: put ComputeSaliency into the pipeline, '
-                    'set model.initial_segmentor, or leave the loss that asks for it out '
-                    '(model.losses.<name>=None)'
-                )
+            one = self._one_map_of(sample)
             maps.append(resize(one[None].to(batch), batch.shape[-2:]))
         return torch.cat(maps)
+
+    def _one_map_of(self, sample: CoSegDataSample) -> Tensor:
+        """The initial segmentor's map of an image if there is one, else its saliency, (1, h, w)."""
+        if self.initial_segmentor is not None:
+            maps = self.initial_maps_of(sample)
+            if len(maps) == 1:
+                return maps
+        if 'saliency' not in sample:
+            raise MMCosegError(
+                f'{sample.identity} has no saliency: put ComputeSaliency into the pipeline, set '
+                'model.initial_segmentor, or leave the loss that asks for it out '
+                '(model.losses.<name>=None)'
+            )
+        return sample.saliency.data
 
     def mini_batches(self, images: GroupImages, chunk_size: int) -> Iterator[tuple[list[int], Any]]:
         """The images of a group in prediction, some at a time, as the head gets them.
@@ -223,9 +242,10 @@ class OptimizedOnGroup(BaseCoSegmentor):
             chunk_size: images that go through the backbone at a time.
 
         Yields:
-            Indices of the images, and their levels (n, C, h, w) behind the neck.
+            Indices of the images, and levels (n, C, h, w) behind the neck: those of the images,
+            then those of images that only fill the mini-batch up.
         """
-        if self.neck is None:
+        if self.neck is None and not asks_for(self.decode_head, 'group_sizes'):
             for indices in images.chunks(chunk_size):
                 yield indices, self.features(images.batch(indices))
             return
@@ -237,8 +257,7 @@ class OptimizedOnGroup(BaseCoSegmentor):
             chunks = [self.features(part.batch(indices)) for indices in part.chunks(chunk_size)]
             feats = tuple(torch.cat(level) for level in zip(*chunks))
             wanted = list(range(start, min(start + length, len(images))))
-            levels = self.levels_of(feats, [length])
-            yield wanted, tuple(level[: len(wanted)] for level in levels)
+            yield wanted, self.levels_of(feats, [length])
 
 
 def _without_predictions(group: GroupDataSample) -> GroupDataSample:

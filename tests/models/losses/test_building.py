@@ -24,8 +24,8 @@ def test_a_loss_is_built():
 
 @pytest.mark.parametrize('name', ['area', 'my_loss', ''])
 def test_names_that_are_only_logged_are_refused(name):
-    cfg = dict(type='MapAreaLoss', loss_name=name)
-    with pytest.raises(ValueError, match=f'^model.losses.area: MapAreaLoss has .*{name!r}'):
+    cfg = dict(type='InitialMapLoss', loss_name=name)
+    with pytest.raises(ValueError, match=f'^model.losses.area: InitialMapLoss has .*{name!r}'):
         build_loss(cfg, KEY)
     assert build_loss(dict(cfg, loss_weight=0.0), KEY).loss_weight == 0
 
@@ -35,7 +35,7 @@ def test_a_loss_without_a_name_is_refused():
         build_loss(dict(type='LossTestNameless'), KEY)
 
 
-@pytest.mark.parametrize('cfg', ["dict(type='MapAreaLoss')", ['MapAreaLoss'], None])
+@pytest.mark.parametrize('cfg', ["dict(type='InitialMapLoss')", ['InitialMapLoss'], None])
 def test_what_is_no_config_is_refused(cfg):
     with pytest.raises(MMCosegError, match=r'^model.losses.area must be the config of a loss'):
         build_loss(cfg, KEY)
@@ -61,12 +61,12 @@ SLOTS = {
         decode_head=dict(type='CoSaliencyHead', in_channels=[8], strides=[16]),
         losses=dict(saliency=dict(type='CoSaliencyLoss', loss_name='masks')),
     ),
-    'model.losses.entropy': dict(
+    'model.losses.anything': dict(
         type='MultiClassCoSeg',
         num_classes=1,
         backbone=dict(type='VGG16', weights=None),
         decode_head=dict(type='MultiClassHead', in_channels=[8], strides=[16]),
-        losses=dict(entropy=dict(type='MapEntropyLoss', loss_name='masks')),
+        losses=dict(anything=dict(type='InitialMapLoss', loss_name='masks')),
     ),
 }
 

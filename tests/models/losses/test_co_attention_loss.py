@@ -1,11 +1,11 @@
-"""The co-attention loss against its literal double loop, and the losses of maps."""
+"""The co-attention loss against its literal double loop."""
 
 from math import exp, log
 
 import pytest
 import torch
 
-from mmcoseg.models.losses import CoAttentionLoss, MapAreaLoss, MapEntropyLoss, PriorMapLoss
+from mmcoseg.models.losses import CoAttentionLoss
 from mmcoseg.models.ops import co_attention_distances
 
 
@@ -119,86 +119,3 @@ def test_wrong_arguments():
         CoAttentionLoss(reduction='max')
     with pytest.raises(ValueError, match='add up to 4'):
         CoAttentionLoss()(vectors(), [2, 2])
-
-
-def soft_maps(images=3, maps=3, size=(4, 5), seed=0):
-    rng = torch.Generator().manual_seed(seed)
-    return torch.randn(images, maps, *size, generator=rng, dtype=torch.float64).softmax(dim=1)
-
-
-def test_area_costs_only_shares_out_of_range():
-    loss = MapAreaLoss(smallest=0.1, largest=0.7)
-    maps = torch.tensor([[0.8, 0.15, 0.05]] * 2).double()[..., None, None].expand(2, 3, 4, 4)
-    expected = log(0.1 / 0.05) + log(0.3 / 0.2)
-    assert loss(maps, [2]).item() == pytest.approx(expected)
-    # A class that one image lacks may be in another one.
-    other = maps.roll(1, dims=1)
-    both = torch.cat([maps, other, maps.roll(2, dims=1)])
-    assert loss(both, [6]).item() == 0
-    assert loss(both, [2, 4]).item() == pytest.approx((expected + loss(both[2:], [4]).item()) / 2)
-
-
-@pytest.mark.parametrize('lost', [0, 2])
-def test_area_brings_back_what_is_lost(lost):
-    logits = torch.zeros(2, 3, 4, 4)
-    logits[:, lost] = -30
-    logits.requires_grad_()
-    MapAreaLoss()(logits.softmax(dim=1), [2]).backward()
-    gradient = logits.grad[:, lost].sum()
-    # As strong as ever: the derivative of log(a) by the map's logit is 1.
-    assert gradient.item() == pytest.approx(-1, abs=0.01)
-    assert MapAreaLoss()(torch.zeros(1, 2, 2, 2), [1]).isfinite()
-
-
-def test_entropy():
-    maps = soft_maps()
-    expected = 0.0
-    for group in (maps[:2], maps[2:]):
-        pixels = group.permute(0, 2, 3, 1).reshape(-1, 3).tolist()
-        expected += sum(-p * log(p) for pixel in pixels for p in pixel) / len(pixels) / 2
-    value = MapEntropyLoss(loss_weight=2.0)(maps, [2, 1])
-    assert value.item() == pytest.approx(2 * expected / log(3))
-    assert MapEntropyLoss()(torch.full((1, 4, 2, 2), 0.25), [1]).item() == pytest.approx(1)
-    certain = torch.tensor([1.0, 0.0])[None, :, None, None].requires_grad_()
-    value = MapEntropyLoss()(certain, [1])
-    value.backward()
-    assert value.item() == pytest.approx(0, abs=1e-6) and certain.grad.isfinite().all()
-
-
-def test_prior_is_a_cross_entropy():
-    maps, labels = soft_maps(), soft_maps(seed=1)
-    expected = -(labels * maps.log()).sum(dim=1)
-    expected = (expected[:2].mean() + expected[2:].mean()) / 2
-    torch.testing.assert_close(PriorMapLoss()(maps, labels, [2, 1]), expected)
-    best = PriorMapLoss()(labels, labels, [2, 1])
-    assert PriorMapLoss()(maps, labels, [2, 1]) > best
-    coarse = torch.nn.functional.avg_pool2d(labels[..., :4], 2)
-    upsampled = torch.nn.functional.interpolate(coarse, (4, 5), mode='bilinear')
-    torch.testing.assert_close(
-        PriorMapLoss()(maps, coarse, [3]), PriorMapLoss()(maps, upsampled, [3])
-    )
-
-
-def test_balanced_prior_counts_maps_alike():
-    labels = torch.zeros(1, 3, 10, 10, dtype=torch.float64)
-    labels[:, 0] = 1
-    labels[:, 0, :2, :5] = 0
-    labels[:, 1, :2, :5] = 1
-    maps = torch.full_like(labels, 1 / 3).requires_grad_()
-    PriorMapLoss(balanced=True)(maps, labels, [1]).backward()
-    sums = maps.grad.sum(dim=(0, 2, 3))
-    torch.testing.assert_close(sums[0], sums[1])
-    assert sums[2] == 0
-    # Labels that are in balance already weigh the same either way.
-    even = torch.eye(2, dtype=torch.float64)[None, :, :, None]
-    maps = soft_maps(1, 2, (2, 1))
-    torch.testing.assert_close(
-        PriorMapLoss(balanced=True)(maps, even, [1]), PriorMapLoss()(maps, even, [1])
-    )
-
-
-def test_losses_of_maps_refuse_what_does_not_fit():
-    with pytest.raises(ValueError, match='0 < smallest < largest < 1, got 0.5 and 0.2'):
-        MapAreaLoss(0.5, 0.2)
-    with pytest.raises(ValueError, match='same number of images and of maps'):
-        PriorMapLoss()(soft_maps(), soft_maps(maps=4), [3])

@@ -4,6 +4,7 @@ from mmengine.model import BaseModule
 from mmengine.structures import InstanceData, PixelData
 from torch import nn
 
+from mmcoseg.errors import MMCosegError
 from mmcoseg.models import DeepCO3
 from mmcoseg.models.ops import find_peaks, peak_response_maps
 from mmcoseg.models.postprocessors import EdgeRefiner
@@ -97,7 +98,7 @@ def test_the_objective_is_that_of_its_parts():
     model, data = build(), batch()
     losses = losses_of(model, data)
     assert list(losses) == ['loss_co_peak', 'loss_affinity', 'loss_saliency']
-    inputs = model.data_preprocessor(batch())['inputs']
+    inputs = model.data_preprocessor(batch())['inputs'].batch()
     feats = model.extract_feat(inputs)
     coarse = model.decode_head.coarse_logits(feats)
     maps = torch.sigmoid(coarse)
@@ -170,7 +171,7 @@ def test_results():
 def test_instances_are_those_of_the_peaks():
     model, data = build(), batch((1,))
     sample = predictions(model, data)[0]
-    (image,) = model.data_preprocessor(batch((1,)))['inputs']
+    (image,) = model.data_preprocessor(batch((1,)))['inputs'].batch()
     with torch.no_grad():
         feats = model.extract_feat(image[None])
         coarse = model.decode_head.coarse_logits(feats)
@@ -201,18 +202,24 @@ def test_results_do_not_depend_on_chunks_or_on_other_groups():
     assert_same(predictions(build(), alone), expected[3:])
 
 
-def test_a_deferring_preprocessor_and_masks_made_later():
-    expected = predictions(build())
-    model = build(data_preprocessor=dict(type='GroupDataPreprocessor', defer=True))
-    model.soft_only = True
-    groups = model.eval().test_step(batch())
-    assert all('pred_instances' not in sample for group in groups for sample in group)
-    for group in groups:
-        model.complete(group)
-    assert_same([sample for group in groups for sample in group], expected)
-    assert (
-        losses_of(model, batch())['loss_saliency'] == losses_of(build(), batch())['loss_saliency']
-    )
+@pytest.mark.parametrize('postprocessors', [(), (dict(type='DeepCO3TestDrawing'),)])
+def test_masks_and_instances_are_made_later_and_in_parts(postprocessors):
+    expected = predictions(build(postprocessors=postprocessors))
+    model = build(postprocessors=postprocessors).eval()
+    assert model.by_image
+    data = model.data_preprocessor(batch())
+    for images, group in zip(data['inputs'].split([3, 2]), data['data_samples']):
+        model.segment(images, group)
+        for sample in group:
+            assert 'pred_prob' in sample
+            assert 'pred_instances' not in sample and 'pred_sem_seg' not in sample
+        for index in range(len(group)):
+            model.finish(group.select([index]))
+    found = [sample for group in data['data_samples'] for sample in group]
+    assert_same(found, expected)
+    for sample, other in zip(found, expected):
+        assert torch.equal(sample.pred_instances.labels, other.pred_instances.labels)
+        assert 'chosen_proposals' not in sample
 
 
 @TASK_UTILS.register_module(name='DeepCO3TestDrawing')
@@ -292,18 +299,19 @@ def test_padding_is_cut_off():
 
 def test_tensor_mode():
     model = build()
-    assert model(model.data_preprocessor(batch())['inputs']).shape == (5, 1, 32, 40)
+    images = model.data_preprocessor(batch())['inputs']
+    logits = model(images)
+    assert logits.shape == (5, 1, 32, 40)
+    assert torch.equal(model(images.batch()), logits)
 
 
 def test_errors():
-    with pytest.raises(ValueError, match=r"at least one of \('co_peak', 'affinity', 'saliency'\)"):
+    with pytest.raises(MMCosegError, match=r"losses has no loss .* got \{'co_peak': None, 'aff"):
         build(losses=dict.fromkeys(LOSSES))
-    with pytest.raises(ValueError, match=r"got \['shape'\]"):
-        build(losses=dict(shape=dict(type='CoPeakLoss')))
-    with pytest.raises(ValueError, match=r"unknown keys in model.test_cfg: \['peaks'\]"):
+    with pytest.raises(MMCosegError, match=r"model.test_cfg has no 'peaks' \(did you .*max_peaks"):
         build(test_cfg=dict(peaks=3))
     for key in ('chunk_size', 'max_peaks', 'peak_chunk_size'):
-        with pytest.raises(ValueError, match=f'{key} must be a positive integer, got 0'):
+        with pytest.raises(MMCosegError, match=f'{key} must be a whole number, at least 1, got 0'):
             build(test_cfg={key: 0})
     data = batch()
     del data['data_samples'][1][1].saliency

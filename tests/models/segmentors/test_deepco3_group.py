@@ -1,4 +1,4 @@
-"""DeepCO3 and the whole group: its prior, features that are kept; parts as instances."""
+"""DeepCO3 and the whole group: initial maps, features that are kept; parts as instances."""
 
 import copy
 
@@ -8,13 +8,13 @@ from mmengine.structures import InstanceData, PixelData
 from torch import nn
 from torch.nn import functional as F
 
-from mmcoseg.datasets import CoSegDataset, group_collate
+from mmcoseg.errors import MMCosegError
 from mmcoseg.models import DeepCO3
 from mmcoseg.models.backbones.base import StagedBackbone
 from mmcoseg.models.postprocessors import SalientRegions
 from mmcoseg.models.segmentors.base import BaseCoSegmentor
 from mmcoseg.registry import MODELS, TASK_UTILS
-from mmcoseg.testing import make_group_batch, write_tiny_dataset
+from mmcoseg.testing import make_group_batch
 
 
 @MODELS.register_module(name='DeepCO3TestStages')
@@ -45,24 +45,22 @@ RAW = dict(
 )
 
 
-def prior_of(images):
+def brightness_of(images):
     """(n, 1, H, W) in [0, 1] of images (n, 3, H, W) in [0, 1], another for each image and place."""
     return images.mean(dim=1, keepdim=True)
 
 
-@MODELS.register_module(name='DeepCO3TestPrior')
+@MODELS.register_module(name='DeepCO3TestBrightness')
 class Brightness(BaseCoSegmentor):
     loss = _forward = None
 
-    def predict(self, inputs, data_samples):
-        samples = [sample for group in data_samples for sample in group]
-        assert not any('gt_sem_seg' in s or 'proposals' in s for s in samples)
-        if self.data_preprocessor.defer:
-            inputs = self.data_preprocessor.normalize(inputs, inputs[0].shape[-2:])
-        maps = prior_of(inputs)
-        for sample, one in zip(samples, maps):
+    def soft_maps(self, images, group):
+        assert not torch.is_grad_enabled()
+        assert not any('gt_sem_seg' in sample or 'proposals' in sample for sample in group)
+        maps = brightness_of(images.batch())
+        for sample, one in zip(group, maps):
             sample.presence = float(one.mean())
-        return self.add_predictions(data_samples, maps)
+        return maps
 
 
 @TASK_UTILS.register_module(name='DeepCO3TestMeanHeat')
@@ -95,10 +93,10 @@ LOSSES = dict(
     affinity=dict(type='AffinityLoss'),
     saliency=dict(type='CoSaliencyLoss'),
 )
-PRIOR = dict(type='DeepCO3TestPrior', data_preprocessor=RAW)
+INITIAL = dict(type='DeepCO3TestBrightness', data_preprocessor=RAW)
 EVERYTHING = dict(
     backbone=dict(type='DeepCO3TestStages', frozen_stages=3),
-    prior=PRIOR,
+    initial_segmentor=INITIAL,
     feature_cache=100,
     regions=dict(type='SalientRegions'),
     nms=dict(type='MaskNMS'),
@@ -130,21 +128,25 @@ def batch(group_sizes=(4,), size=(32, 40), ori_shape=(50, 60), proposals=12):
     return data
 
 
-def prepare(model, data):
-    with torch.no_grad():
-        model.prepare_group(**model.data_preprocessor(data, False))
+def prepared(model, data=None):
+    """A group as the model gets it, and has looked at it whole."""
+    data = model.data_preprocessor(data or batch())
+    (group,) = data['data_samples']
+    model.prepare_group(data['inputs'], group)
+    return data
 
 
 def losses_of(model, data):
-    return model(**model.data_preprocessor(data, True), mode='loss')
+    return model(**data, mode='loss')
 
 
-def predictions(model, data=None, prepared=True):
-    model.eval()
-    data = data or batch()
-    if prepared:
-        prepare(model, data)
-    return [sample for group in model.test_step(data) for sample in group]
+def predict(model, data):
+    (group,) = model.eval()(**data, mode='predict')
+    return list(group)
+
+
+def predictions(model, data=None):
+    return predict(model, prepared(model.eval(), data))
 
 
 def assert_same(a, b):
@@ -154,96 +156,75 @@ def assert_same(a, b):
     torch.testing.assert_close(a.pred_instances.scores, b.pred_instances.scores)
 
 
-# The prior.
+# The initial segmentor.
 
 
-@pytest.mark.parametrize('defer', [False, True])
-def test_the_saliency_loss_compares_with_the_prior(defer):
-    preprocessor = dict(RAW, defer=defer)
-    model = build(
-        data_preprocessor=preprocessor,
-        prior=dict(type='DeepCO3TestPrior', data_preprocessor=preprocessor),
-    )
+def test_the_saliency_loss_compares_with_the_initial_maps():
+    model = build(initial_segmentor=INITIAL)
     data = batch()
     for sample in data['data_samples'][0]:  # the images' own is not looked at
         sample.saliency = PixelData(data=torch.zeros(1, 8, 8))
-    prepare(model, data)
-    assert 'pred_prob' not in data['data_samples'][0][0]
+    data = prepared(model, data)
+    (group,) = data['data_samples']
+    assert 'pred_prob' not in group[0] and 'pred_sem_seg' not in group[0]
     found = losses_of(model, data)['loss_saliency']
     images = torch.stack(batch()['inputs'][0]) / 255
-    expected = F.avg_pool2d(prior_of(images), 4)  # at a quarter of the network's size
+    expected = F.avg_pool2d(brightness_of(images), 4)  # at a quarter of the network's size
+    torch.testing.assert_close(torch.stack([s.initial_maps.data for s in group]), expected)
     expected = F.interpolate(expected, images.shape[-2:], mode='bilinear', align_corners=False)
     feats = model.extract_feat(images)
     fine = torch.sigmoid(model.decode_head(feats, model.decode_head.coarse_logits(feats)))
     torch.testing.assert_close(found, model.losses['saliency'](fine, expected, [4]))
     # Any mini-batch, in any order.
-    part = dict(inputs=[data['inputs'][0][2:0:-1]], data_samples=[data['data_samples'][0][2:0:-1]])
-    found = losses_of(model, part)['loss_saliency']
     order = [2, 1]
+    part = dict(inputs=data['inputs'].select(order), data_samples=[group.select(order)])
+    found = losses_of(model, part)['loss_saliency']
     torch.testing.assert_close(found, model.losses['saliency'](fine[order], expected[order], [2]))
 
 
-@pytest.mark.parametrize('direction', ['horizontal', 'vertical', 'diagonal'])
-def test_the_prior_follows_flips_of_the_training_pipeline(direction, tmp_path):
-    root = str(write_tiny_dataset(tmp_path / 'data', dict(a=3)))
-    resize = dict(type='Resize', scale=(40, 32), keep_ratio=False)
-    flip = dict(type='RandomFlip', prob=1.0, direction=direction)
-
-    def load(*steps):
-        steps = [dict(type='LoadCoSegImage'), resize, *steps]
-        pipeline = [
-            dict(type='ForEachImage', transforms=steps),
-            dict(type='PackGroupInputs'),
-        ]
-        return group_collate([CoSegDataset(root, pipeline=pipeline)[0]])
-
-    model = build(prior=PRIOR)
-    upright, flipped = load(), load(flip)
-    assert not torch.equal(upright['inputs'][0][0], flipped['inputs'][0][0])
-    maps = []
-    for seen in (upright, flipped):  # the prior of flipped images is the flipped prior
-        prepare(model, seen)
-        data = model.data_preprocessor(flipped, True)
-        samples = [
-            sample if seen is upright else type(sample)(metainfo={**sample.metainfo, 'flip': False})
-            for sample in data['data_samples'][0]
-        ]
-        maps.append(model._saliency_of(samples, data['inputs']))
-    torch.testing.assert_close(maps[0], maps[1])
-    prepare(model, upright)
-    data = model.data_preprocessor(upright, True)
-    upright_maps = model._saliency_of(list(data['data_samples'][0]), data['inputs'])
-    assert not torch.allclose(upright_maps, maps[0])
+def test_initial_maps_are_of_the_image_without_its_padding():
+    data = batch()
+    data['inputs'][0][0] = data['inputs'][0][0][:, :24, :33]
+    data['data_samples'][0][0].set_metainfo(dict(img_shape=(24, 33)))
+    data = prepared(build(initial_segmentor=INITIAL), data)
+    shapes = [tuple(sample.initial_maps.shape) for sample in data['data_samples'][0]]
+    assert shapes == [(6, 9), (8, 10), (8, 10), (8, 10)]
 
 
 def test_images_that_were_not_prepared_are_named():
-    model = build(prior=PRIOR)
-    with pytest.raises(ValueError, match='g0/0 is not of the group that model.prior has seen'):
-        losses_of(model, batch())
-    first = make_group_batch((2, 2), (32, 40))
-    prepare(model, {key: value[:1] for key, value in first.items()})
-    assert 'loss_saliency' in losses_of(model, {key: value[:1] for key, value in first.items()})
-    # What the group before had is forgotten.
-    prepare(model, {key: value[1:] for key, value in first.items()})
-    with pytest.raises(ValueError, match='g0/0 is not of the group'):
-        losses_of(model, first)
+    model = build(initial_segmentor=INITIAL)
+    data = batch()
+    for sample in data['data_samples'][0]:  # no substitute
+        sample.saliency = PixelData(data=torch.zeros(1, 8, 8))
+    message = r'g0/0 has no maps of an initial segmentor: .*call prepare_group before'
+    with pytest.raises(MMCosegError, match=message):
+        losses_of(model, model.data_preprocessor(data))
+    assert 'loss_saliency' in losses_of(model, prepared(model))
+    # Of a batch of two groups only one of which was seen.
+    data = model.data_preprocessor(make_group_batch((2, 2), (32, 40)))
+    first, second = data['inputs'].split([2, 2])
+    model.prepare_group(second, data['data_samples'][1])
+    with pytest.raises(MMCosegError, match=r'g0/0 has no maps of an initial segmentor'):
+        losses_of(model, data)
+    model.prepare_group(first, data['data_samples'][0])
+    assert 'loss_saliency' in losses_of(model, data)
 
 
 def test_presence_is_handed_on():
     data = batch()
-    expected = [float(prior_of(image[None] / 255).mean()) for image in data['inputs'][0]]
-    found = [s.presence for s in predictions(build(prior=PRIOR), data)]
+    expected = [float(brightness_of(image[None] / 255).mean()) for image in data['inputs'][0]]
+    found = [s.presence for s in predictions(build(initial_segmentor=INITIAL), data)]
     assert found == pytest.approx(expected)
-    model = build(prior=PRIOR)
-    assert not any('presence' in s for s in predictions(model, prepared=False))
+    model = build(initial_segmentor=INITIAL)
+    assert not any('presence' in s for s in predict(model, model.data_preprocessor(batch())))
     assert not any('presence' in s for s in predictions(build()))
 
 
-def test_the_prior_is_not_trained_and_not_saved_twice():
+def test_the_initial_segmentor_is_not_trained_and_adds_nothing_to_what_is_saved():
     model = build(**EVERYTHING)
     state = copy.deepcopy(model.state_dict())
-    prepare(model, batch())
-    model.parse_losses(losses_of(model, batch()))[0].backward()
+    data = prepared(model)
+    model.parse_losses(losses_of(model, data))[0].backward()
     trained = {name for name, p in model.named_parameters() if p.grad is not None}
     assert trained and all(name.startswith('decode_head.') for name in trained)
     assert list(model.state_dict()) == list(state)
@@ -253,15 +234,16 @@ def test_the_prior_is_not_trained_and_not_saved_twice():
 
 
 def test_kept_features_change_results_by_their_rounding_only():
-    options = dict(backbone=EVERYTHING['backbone'], prior=EVERYTHING['prior'])
+    options = dict(
+        backbone=EVERYTHING['backbone'], initial_segmentor=EVERYTHING['initial_segmentor']
+    )
     plain, kept = build(**options), build(feature_cache=100, **options)
-    for repeat in range(2):  # computed, and kept
+    seen = [prepared(model) for model in (plain, kept)]
+    for _ in range(2):  # computed, and kept
         results = []
-        for model in (plain, kept):
-            if repeat == 0:
-                prepare(model, batch())
-            losses = losses_of(model, batch())
-            results.append((losses, predictions(model, prepared=False)))
+        for model, data in zip((plain, kept), seen):
+            losses = losses_of(model, data)
+            results.append((losses, predict(model, data)))
         (losses, there), (others, here) = results
         assert list(losses) == list(others)
         for name, value in losses.items():
@@ -273,15 +255,15 @@ def test_kept_features_change_results_by_their_rounding_only():
 def test_features_are_computed_once_an_image():
     model = build(backbone=EVERYTHING['backbone'], feature_cache=100, ranking=None)
     model.losses.pop('saliency')
-    prepare(model, batch())
+    data = prepared(model)
     for _ in range(3):
-        losses_of(model, batch())
-    predictions(model, prepared=False)
+        losses_of(model, data)
+    predict(model, data)
     assert model.backbone.calls == 4 and len(model.feature_cache) == 4
     # Those of other groups are not needed any more.
-    prepare(model, batch())
+    data = prepared(model)
     assert len(model.feature_cache) == 0 and model.feature_cache.capacity == 100
-    losses_of(model, batch())
+    losses_of(model, data)
     assert model.backbone.calls == 8
 
 
@@ -400,19 +382,12 @@ def test_stages_must_be_the_backbones():
         build(test_cfg=dict(heat_stage='coarse'))
 
 
-def test_the_prior_must_take_images_as_the_model_does():
-    with pytest.raises(ValueError, match='the same data_preprocessor'):
-        build(prior=dict(PRIOR, data_preprocessor=dict(RAW, defer=True)))
-
-
 # Invariances.
 
 
 def reordered(data, order):
     (images,), (group,) = data['inputs'], data['data_samples']
-    some = group.new()
-    some.samples = [group[i] for i in order]
-    return dict(inputs=[[images[i] for i in order]], data_samples=[some])
+    return dict(inputs=[[images[i] for i in order]], data_samples=[group.select(order)])
 
 
 def test_the_order_of_images_does_not_matter():
@@ -437,7 +412,7 @@ def test_a_group_of_one_image():
     model = build(**EVERYTHING)
     (alone,) = predictions(model, reordered(batch(), [1]))
     assert_same(alone, whole[1])  # before anything was optimized, images are by themselves
-    losses = losses_of(model, reordered(batch(), [1]))
+    losses = losses_of(model, prepared(model, reordered(batch(), [1])))
     assert losses['loss_co_peak'] == 0
     model.parse_losses(losses)[0].backward()
 
@@ -453,7 +428,7 @@ def test_identical_images():
     for sample in others:
         assert_same(sample, first)
     assert len(model.feature_cache) == 1
-    total, _ = model.parse_losses(losses_of(model, data))
+    total, _ = model.parse_losses(losses_of(model, prepared(model, data)))
     assert total.isfinite()
     total.backward()
     assert all(

@@ -6,20 +6,19 @@ from mmengine.model import BaseModule
 from torch import nn
 from torch.nn import functional as F
 
+from mmcoseg.errors import MMCosegError
 from mmcoseg.models import MultiClassCoSeg
-from mmcoseg.models.ops import class_discriminants, mask_of_prob, min_max_maps
-from mmcoseg.models.segmentors.mccoseg import PRIOR_RIDGE
+from mmcoseg.models.ops import mask_of_prob, min_max_maps
+from mmcoseg.models.segmentors.base import BaseCoSegmentor
 from mmcoseg.registry import MODELS
-from mmcoseg.structures import split_groups
 from mmcoseg.testing import make_group_batch
 
 LOSSES = dict(
     co_attention=dict(type='CoAttentionLoss'),
-    area=dict(type='MapAreaLoss', smallest=0.5, largest=0.6),
-    entropy=dict(type='MapEntropyLoss'),
-    prior=dict(type='PriorMapLoss'),
+    initial=dict(type='InitialMapLoss'),
 )
 CLASSES = 2
+ATTENTION = dict(type='AttentionNeck', attention=dict(type='GatedAttention', in_channels=8))
 
 
 @MODELS.register_module(name='MultiClassTestBackbone')
@@ -41,32 +40,30 @@ class TinyBackbone(BaseModule):
         return fine, self.coarse(fine)
 
 
-@MODELS.register_module(name='MultiClassTestPrior')
-class BrightChannels(nn.Module):
+@MODELS.register_module(name='MultiClassTestInitial')
+class BrightChannels(BaseCoSegmentor):
     """Of each image of a group, which of its colors is bright; and how often it was asked."""
 
-    def __init__(self, num_classes, wrong=False, max_classes=None):
-        super().__init__()
+    loss = _forward = None
+
+    def __init__(self, num_classes, wrong=False, max_classes=None, **kwargs):
+        super().__init__(**kwargs)
         self.num_classes = num_classes
         self.max_classes = max_classes
         self.wrong = wrong
         self.seen = []
 
-    def predict_maps(self, inputs, data_samples):
+    def soft_maps(self, images, group):
         assert not torch.is_grad_enabled() and not self.training
-        samples = [sample for group in data_samples for sample in group]
-        assert len(samples) == len(inputs) and not any('pred_prob' in s for s in samples)
-        self.seen.append([sample.identity for sample in samples])
-        numbers = []
-        for group in data_samples:
-            number = self.num_classes
-            if number == 'data':
-                number = group.num_classes
-            if number == 'auto':  # as many as the group has images
-                number = len(group)
-                group.set_metainfo(dict(class_count=f'{number} of {self.max_classes}'))
-            numbers += [number] * len(group)
-        return [bright(image, k)[self.wrong :] for image, k in zip(inputs, numbers, strict=True)]
+        assert len(images) == len(group) and not any('gt_sem_seg' in s for s in group)
+        self.seen.append([sample.identity for sample in group])
+        number = self.num_classes
+        if number == 'data':
+            number = group.num_classes
+        if number == 'auto':  # as many as the group has images
+            number = len(group)
+            group.set_metainfo(dict(class_count=f'{number} of {self.max_classes}'))
+        return [bright(image, number)[self.wrong :] for image in images.batch()]
 
 
 def bright(image, num_classes):
@@ -79,22 +76,22 @@ def build(num_classes=CLASSES, seed=0, **kwargs):
     settings = dict(
         num_classes=num_classes,
         backbone=dict(type='MultiClassTestBackbone'),
-        attention=dict(type='GatedAttention', in_channels=8),
+        neck=ATTENTION,
         decode_head=dict(type='MultiClassHead', in_channels=[6, 8], strides=[2, 4], lateral=True),
         extractor=dict(type='MultiClassTestBackbone'),
         losses=LOSSES,
-        prior=dict(type='MultiClassTestPrior'),
+        initial_segmentor=dict(type='MultiClassTestInitial'),
     )
     model = MultiClassCoSeg(**{**settings, **kwargs})
     nn.init.normal_(model.decode_head.conv.weight)
-    if model.attention is not None and model.attention.parts:
-        nn.init.constant_(model.attention.gamma, 0.5)
+    if model.neck is not None and model.neck.attention.parts:
+        nn.init.constant_(model.neck.attention.gamma, 0.5)
     return model
 
 
 def with_strong_attention(model):
     torch.manual_seed(1)
-    for parameter in model.attention.parameters():
+    for parameter in model.neck.parameters():
         nn.init.normal_(parameter)
     return model
 
@@ -103,11 +100,18 @@ def batch(group_sizes=(3, 2), size=(32, 40), ori_shape=(50, 60)):
     return make_group_batch(group_sizes, size, ori_shape=ori_shape, num_foreground=2)
 
 
-def prepared(model, data, training=True):
+def prepared(model, data):
     """The model's input, after it has seen the groups."""
-    seen = model.data_preprocessor(copy.deepcopy(data), False)
-    model.prepare_group(**seen)
-    return model.data_preprocessor(data, training)
+    data = model.data_preprocessor(data)
+    sizes = [len(group) for group in data['data_samples']]
+    for images, group in zip(data['inputs'].split(sizes), data['data_samples']):
+        model.prepare_group(images, group)
+    return data
+
+
+def images_of(model, data):
+    """Normalized images (sum N, 3, H, W)."""
+    return model.data_preprocessor(data)['inputs'].batch()
 
 
 def losses_of(model, data):
@@ -127,7 +131,7 @@ def assert_same(ours, theirs):
 
 def literal_maps(model, inputs, group_sizes):
     fine, coarse = model.backbone(inputs)
-    coarse = model.attention(coarse, group_sizes)
+    coarse = model.neck.attention(coarse, group_sizes)
     return model.decode_head((fine, coarse)).softmax(dim=1)
 
 
@@ -135,9 +139,8 @@ def literal_maps(model, inputs, group_sizes):
 def test_the_objective_is_that_of_its_parts(num_classes):
     model, data = build(num_classes).eval(), batch()
     losses = losses_of(model, data)
-    names = ['loss_co_attention', 'loss_area', 'loss_entropy', 'loss_prior']
-    assert list(losses) == names
-    inputs = model.data_preprocessor(batch())['inputs']
+    assert list(losses) == ['loss_co_attention', 'loss_initial']
+    inputs = images_of(model, batch())
     maps = literal_maps(model, inputs, [3, 2])
     assert maps.shape == (5, num_classes + 1, 32, 40)
     vectors = torch.stack(
@@ -148,12 +151,10 @@ def test_the_objective_is_that_of_its_parts(num_classes):
     )
     expected = model.losses['co_attention'](vectors, [3, 2])
     torch.testing.assert_close(losses['loss_co_attention'], expected, rtol=1e-4, atol=1e-5)
-    for name in ('area', 'entropy'):
-        torch.testing.assert_close(losses[f'loss_{name}'], model.losses[name](maps, [3, 2]))
     labels = torch.stack([bright(image, num_classes) for image in inputs])
     labels = F.interpolate(labels, (32, 40), mode='bilinear')
-    expected = model.losses['prior'](maps, labels, [3, 2])
-    torch.testing.assert_close(losses['loss_prior'], expected)
+    expected = model.losses['initial'](maps, labels, [3, 2])
+    torch.testing.assert_close(losses['loss_initial'], expected)
     assert all(value > 0 for value in losses.values())
 
 
@@ -175,19 +176,31 @@ def test_each_loss_can_be_removed(removed):
     model = build(losses={**LOSSES, removed: None})
     part = losses_of(model.eval(), batch())
     assert set(whole) - set(part) == {f'loss_{removed}'}
-    # What only it has looked at is not there either.
-    assert (model.extractor is None) == (removed == 'co_attention')
-    assert (model.prior is None) == (removed == 'prior')
-    if removed == 'prior':
-        for name in part:
-            torch.testing.assert_close(part[name], whole[name])
+    for name in part:
+        torch.testing.assert_close(part[name], whole[name])
+    # What only it has looked at was not asked.
+    assert (model.extractor.calls == 0) == (removed == 'co_attention')
+
+
+@pytest.mark.parametrize('removed', ['extractor', 'initial_segmentor'])
+def test_a_loss_without_what_it_looks_at(removed):
+    model = build(**{removed: None}).eval()
+    message = dict(
+        extractor='vectors of an extractor, but model.extractor is None: give one, or leave',
+        initial_segmentor='g0/0 has no maps of an initial segmentor: set model.initial_segmentor',
+    )
+    with pytest.raises(MMCosegError, match=message[removed]):
+        losses_of(model, batch())
+    name = dict(extractor='co_attention', initial_segmentor='initial')[removed]
+    model = build(**{removed: None}, losses={**LOSSES, name: None}).eval()
+    assert len(losses_of(model, batch())) == 1
 
 
 @pytest.mark.parametrize('num_classes', [1, 2])
-@pytest.mark.parametrize('attention', [None, dict(type='GatedAttention', in_channels=8)])
-def test_optimizing_a_group_lowers_the_objective(num_classes, attention):
+@pytest.mark.parametrize('neck', [None, ATTENTION])
+def test_optimizing_a_group_lowers_the_objective(num_classes, neck):
     losses = dict(co_attention=dict(type='CoAttentionLoss', reduction='mean', loss_weight=100.0))
-    model = build(num_classes, losses=losses, attention=attention)
+    model = build(num_classes, losses=losses, neck=neck)
     with torch.no_grad():
         model.extractor.coarse[0].weight.mul_(10)  # vectors that differ
     data = batch((4,))
@@ -214,22 +227,23 @@ def test_groups_of_a_batch_cost_the_mean_of_each_alone():
         torch.testing.assert_close(value, (alone[0][name] + alone[1][name]) / 2)
 
 
-@pytest.mark.parametrize('size', [16, (24, 20)])
+@pytest.mark.parametrize('size', [16, 24])
 def test_images_and_maps_meet_at_the_extractors_size(size):
-    model = build(extractor_size=size, losses={**LOSSES, 'prior': None}).eval()
-    height, width = (size, size) if isinstance(size, int) else size
+    model = build(extractor_size=size).eval()
     seen = []
     model.extractor.register_forward_hook(lambda _, args, out: seen.append(args[0]))
     losses = losses_of(model, batch())
-    (masked,) = seen
-    assert masked.shape == (5 * 3, 3, height, width)
-    inputs = model.data_preprocessor(batch())['inputs']
-    images = F.interpolate(inputs, (height, width), mode='bilinear', antialias=True)
+    assert [len(masked) for masked in seen] == [3 * 3, 2 * 3]
+    masked = torch.cat(seen).view(5, 3, 3, size, size)
+    inputs = images_of(model, batch())
+    images = F.interpolate(inputs, (size, size), mode='bilinear', antialias=True)
     # The maps of an image share it out.
-    torch.testing.assert_close(masked.view(5, 3, 3, height, width).sum(dim=1), images)
-    logits = model.forward(inputs, model.data_preprocessor(batch())['data_samples'])
-    maps = F.interpolate(logits, (height, width), mode='bilinear').softmax(dim=1)
-    torch.testing.assert_close(losses['loss_entropy'], model.losses['entropy'](maps, [3, 2]))
+    torch.testing.assert_close(masked.sum(dim=1), images)
+    logits = model(**model.data_preprocessor(batch()))
+    maps = F.interpolate(logits, (size, size), mode='bilinear').softmax(dim=1)
+    labels = torch.stack([bright(image, CLASSES) for image in inputs])
+    expected = model.losses['initial'](maps, labels, [3, 2])
+    torch.testing.assert_close(losses['loss_initial'], expected)
 
 
 def test_training_in_half_precision():
@@ -245,7 +259,7 @@ def test_training_in_half_precision():
 def test_predictions(num_classes):
     model = build(num_classes)
     samples = predictions(model, batch((3,)))
-    inputs = model.data_preprocessor(batch((3,)))['inputs']
+    inputs = images_of(model, batch((3,)))
     with torch.no_grad():
         maps = literal_maps(model, inputs, [3])
     for sample, expected in zip(samples, maps, strict=True):
@@ -260,11 +274,11 @@ def test_predictions(num_classes):
     torch.testing.assert_close(plain[0].pred_prob.data, F.avg_pool2d(maps[0], 4))
 
 
-@pytest.mark.parametrize('defer', [False, True])
+@pytest.mark.parametrize('channels_last', [False, True])
 @pytest.mark.parametrize('chunk_size', [1, 2, 10])
-def test_the_result_does_not_depend_on_the_chunks(chunk_size, defer):
+def test_the_result_does_not_depend_on_the_chunks(chunk_size, channels_last):
     whole = predictions(with_strong_attention(build()))
-    preprocessor = dict(type='GroupDataPreprocessor', defer=defer, channels_last=defer)
+    preprocessor = dict(type='GroupDataPreprocessor', channels_last=channels_last)
     parts = build(test_cfg=dict(chunk_size=chunk_size), data_preprocessor=preprocessor)
     assert_same(predictions(with_strong_attention(parts)), whole)
 
@@ -272,8 +286,7 @@ def test_the_result_does_not_depend_on_the_chunks(chunk_size, defer):
 def test_mini_batches_of_a_group_are_filled_up_with_its_first_images():
     model = with_strong_attention(build(test_cfg=dict(group_size=3, min_max=False)))
     samples = predictions(model, batch((4, 2)))
-    inputs = model.data_preprocessor(batch((4, 2)))['inputs']
-    first, second = split_groups(inputs, [4, 2])
+    first, second = images_of(model, batch((4, 2))).split([4, 2])
     with torch.no_grad():
         expected = [
             *literal_maps(model, first[:3], [3]),
@@ -287,10 +300,11 @@ def test_mini_batches_of_a_group_are_filled_up_with_its_first_images():
     larger = with_strong_attention(build(test_cfg=dict(group_size=4, min_max=False)))
     larger = predictions(larger, batch((4, 2)))
     assert not torch.allclose(larger[0].pred_prob.data, samples[0].pred_prob.data, atol=1e-4)
-    attention = dict(type='GatedAttention', in_channels=8, mutual_attention=None)
+    alone = dict(type='GatedAttention', in_channels=8, mutual_attention=None)
+    neck = dict(type='AttentionNeck', attention=alone)
     assert_same(
-        predictions(with_strong_attention(build(attention=attention, test_cfg=dict(group_size=4)))),
-        predictions(with_strong_attention(build(attention=attention, test_cfg=dict(group_size=2)))),
+        predictions(with_strong_attention(build(neck=neck, test_cfg=dict(group_size=4)))),
+        predictions(with_strong_attention(build(neck=neck, test_cfg=dict(group_size=2)))),
     )
 
 
@@ -314,32 +328,32 @@ def test_images_of_different_size():
         losses_of(model, data)
 
 
-def test_the_prior_is_found_once_a_group_and_turned_over_with_the_images():
-    model = build(losses=dict(prior=LOSSES['prior'])).eval()
-    losses = losses_of(model, batch((3,)))
-    assert model.prior.seen == [['g0/0', 'g0/1', 'g0/2']]
-    flipped = model.data_preprocessor(batch((3,)), True)
-    flipped['inputs'] = flipped['inputs'].flip(-1)
-    for sample in flipped['data_samples'][0]:
-        sample.set_metainfo(dict(flip=True, flip_direction='horizontal'))
-    maps = model.decode_head.predict_by_feat(model(flipped['inputs']), (32, 40))
-    labels = torch.cat([model._priors[s.identity] for s in flipped['data_samples'][0]])
-    labels = F.interpolate(labels.flip(-1), (32, 40), mode='bilinear')
-    value = model(**flipped, mode='loss')['loss_prior']
-    torch.testing.assert_close(value, model.losses['prior'](maps, labels, [3]))
-    assert value != losses['loss_prior']
+def test_initial_maps_are_found_once_a_group():
+    model = build(losses=dict(initial=LOSSES['initial'])).eval()
+    data = prepared(model, batch((3,)))
+    (group,) = data['data_samples']
+    model(**data, mode='loss')
+    # Any mini-batch of the group.
+    order = [2, 0]
+    part = dict(inputs=data['inputs'].select(order), data_samples=[group.select(order)])
+    found = model(**part, mode='loss')['loss_initial']
+    assert model.initial_segmentor.seen == [['g0/0', 'g0/1', 'g0/2']]
+    maps = model.decode_head.predict_by_feat(model(**part), (32, 40))
+    labels = torch.stack([group[index].initial_maps.data for index in order])
+    labels = F.interpolate(labels, (32, 40), mode='bilinear')
+    torch.testing.assert_close(found, model.losses['initial'](maps, labels, [2]))
     # Another group's images are not known.
-    other = model.data_preprocessor(batch((3, 2)), True)
-    with pytest.raises(ValueError, match='g1/0 is not of the group that model.prior has seen'):
+    other = model.data_preprocessor(batch((3, 2)))
+    model.prepare_group(other['inputs'].split([3, 2])[0], other['data_samples'][0])
+    with pytest.raises(MMCosegError, match='g1/0 has no maps of an initial .*call prepare_group'):
         model(**other, mode='loss')
-    model.prepare_group(**model.data_preprocessor(batch((2,)), False))
-    with pytest.raises(ValueError, match='g0/2 is not of the group'):
-        model(**model.data_preprocessor(batch((3,)), True), mode='loss')
 
 
-def test_a_prior_of_another_number_of_maps():
-    model = build(prior=dict(type='MultiClassTestPrior', wrong=True)).eval()
-    with pytest.raises(ValueError, match='must give 3 maps of each image.* of g0/0'):
+def test_an_initial_segmentor_of_another_number_of_maps():
+    initial = dict(type='MultiClassTestInitial', wrong=True)
+    model = build(initial_segmentor=initial).eval()
+    message = "initial_segmentor must give 3 maps of each image of 'g0', .*; got 2 of g0/0"
+    with pytest.raises(MMCosegError, match=message):
         losses_of(model, batch())
 
 
@@ -384,30 +398,31 @@ def test_unused_maps_are_as_if_they_were_not_there():
     assert_same(predictions(model, copy.deepcopy(data)), predictions(small, data))
 
 
-def test_the_prior_estimates_the_number_of_classes():
+def test_the_initial_segmentor_estimates_the_number_of_classes():
     model = build('auto', max_classes=3).eval()
-    assert model.prior.num_classes == 'auto' and model.prior.max_classes == 3
+    initial = model.initial_segmentor
+    assert initial.num_classes == 'auto' and initial.max_classes == 3
     seen = []
-    model.losses['entropy'].register_forward_hook(
-        lambda _, args, out: seen.append((args[0].shape[1] - 1, args[1]))
+    model.losses['initial'].register_forward_hook(
+        lambda _, args, given, out: seen.append((given['maps'].shape[1] - 1, given['group_sizes'])),
+        with_kwargs=True,
     )
     data = prepared(model, batch((3, 2)))
     model(**data, mode='loss')
     # A mini-batch has the number of its group.
-    first = data['data_samples'][0].new()
-    first.samples = data['data_samples'][0].samples[1:]
-    model(data['inputs'][1:3], [first], mode='loss')
-    assert seen == [(2, [2]), (3, [3]), (3, [2])]
-    groups = model.test_step(batch((3, 2)))
-    assert len(model.prior.seen) == 1
+    part = data['data_samples'][0].select([1, 2])
+    model(data['inputs'].select([1, 2]), [part], mode='loss')
+    assert seen == [(3, [3]), (2, [2]), (3, [2])]
+    groups = model(**data, mode='predict')
+    assert len(initial.seen) == 2
     assert [group.class_count for group in groups] == ['3 of 3', '2 of 3']
     for group in groups:
         assert {len(sample.pred_prob.data) - 1 for sample in group} == {len(group)}
         assert 'num_classes' not in group
-    # Without optimization the prior is asked when predicting, and nothing is kept.
+    # Without optimization it is asked when predicting.
     fresh = build('auto', max_classes=3).eval()
     again = fresh.test_step(batch((3, 2)))
-    assert [len(some) for some in fresh.prior.seen] == [3, 2] and not fresh._priors
+    assert [len(some) for some in fresh.initial_segmentor.seen] == [3, 2]
     for ours, theirs in zip(again, groups, strict=True):
         assert ours.class_count == theirs.class_count
         assert_same(ours, theirs)
@@ -421,15 +436,15 @@ def test_a_data_set_that_does_not_say_how_many_classes_there_are(number):
         predictions(model, batch_with_numbers((number,)))
 
 
-@pytest.mark.parametrize('losses', [LOSSES, {**LOSSES, 'prior': None}])
-def test_more_classes_than_there_are_maps(losses):
+@pytest.mark.parametrize('initial', [dict(type='MultiClassTestInitial'), None])
+def test_more_classes_than_there_are_maps(initial):
     message = "'g1' has 3 classes, but model.max_classes is 2: set model.max_classes=3"
-    model = build('data', max_classes=2, losses=losses).eval()
-    data = model.data_preprocessor(batch_with_numbers((2, 3, 1)), False)
+    model = build('data', max_classes=2, initial_segmentor=initial).eval()
+    data = model.data_preprocessor(batch_with_numbers((2, 3, 1)))
     with pytest.raises(ValueError, match=message):
-        model.prepare_group(**data)
-    if model.prior is not None:
-        assert not model.prior.seen  # known before anything is computed
+        model.prepare_group(data['inputs'].split([3, 2, 4])[1], data['data_samples'][1])
+    if initial is not None:
+        assert not model.initial_segmentor.seen  # known before anything is computed
     with pytest.raises(ValueError, match=message):
         predictions(model, batch_with_numbers((2, 3, 1)))
     model = build('auto', max_classes=2).eval()
@@ -440,16 +455,17 @@ def test_more_classes_than_there_are_maps(losses):
 def test_features_of_a_frozen_backbone_are_computed_once():
     frozen = dict(type='MultiClassTestBackbone', frozen=True)
     model = build(backbone=frozen, feature_cache=10).eval()
-    first = losses_of(model, batch())
+    data = prepared(model, batch((3,)))
+    first = model(**data, mode='loss')
     calls = model.backbone.calls
-    again = model(**model.data_preprocessor(batch(), True), mode='loss')
-    predictions(model)
+    again = model(**data, mode='loss')
+    model(**data, mode='predict')
     assert model.backbone.calls == calls
-    plain = losses_of(build(backbone=frozen).eval(), batch())
+    plain = losses_of(build(backbone=frozen).eval(), batch((3,)))
     for name, value in first.items():
         assert torch.equal(value, again[name])
         torch.testing.assert_close(value, plain[name], rtol=1e-2, atol=1e-3)
-    model.prepare_group(**model.data_preprocessor(batch(), False))
+    prepared(model, batch((3,)))
     assert len(model.feature_cache) == 0
     with pytest.raises(ValueError, match='features can be kept only of a frozen backbone'):
         build(feature_cache=10)
@@ -459,98 +475,45 @@ def test_features_of_a_frozen_backbone_are_computed_once():
     ('options', 'message'),
     [
         (dict(num_classes=0), 'model.num_classes must be a positive whole number, .* got 0'),
-        (
-            dict(losses=dict(saliency=dict(type='CoSaliencyLoss'))),
-            'model.losses must have at least',
-        ),
-        (dict(losses=dict(area=None)), 'model.losses must have at least'),
+        (dict(losses=dict(initial=None)), r"losses has no loss .* got \{'initial': None\}"),
         (dict(num_classes='many'), "model.num_classes must be .* 'data' .* or 'auto' .*'many'"),
         (dict(num_classes='data'), "model.num_classes='data' needs model.max_classes"),
         (dict(max_classes=1), 'model.num_classes=2 is more than model.max_classes=1'),
-        (dict(max_classes=0), 'model.max_classes must be a positive whole number, got 0'),
+        (dict(max_classes=0), 'model.max_classes must be a whole number, at least 1, got 0'),
         (
-            dict(num_classes='auto', max_classes=2, prior=None, losses=dict(LOSSES, prior=None)),
-            "model.num_classes='auto' needs a prior .* set model.num_classes to",
+            dict(num_classes='auto', max_classes=2, initial_segmentor=None),
+            "model.num_classes='auto' needs an initial segmentor .* set model.num_classes to",
         ),
-        (dict(extractor=None), 'model.losses.co_attention needs model.extractor'),
-        (dict(prior=None), 'model.losses.prior needs model.prior'),
-        (dict(extractor_size=(1, 2, 3)), 'model.extractor_size must be a side or'),
-        (dict(extractor_size=0), 'model.extractor_size must be a side or'),
-        (dict(vector_length=0), 'model.vector_length must be above 0, or None, got 0'),
-        (dict(test_cfg=dict(prior_weight=2)), 'model.test_cfg.prior_weight must be from 0 to 1'),
+        (dict(extractor_size=(1, 2)), r'model.extractor_size must be a whole .* got \(1, 2\)'),
+        (dict(extractor_size=0), 'model.extractor_size must be a whole number, at least 1, got 0'),
         (
-            dict(losses={**LOSSES, 'prior': None}, prior=None, test_cfg=dict(prior_weight=0.5)),
-            'model.test_cfg.prior_weight takes the maps of model.prior',
+            dict(test_cfg=dict(group=3)),
+            r"model.test_cfg has no 'group' \(did you mean 'group_size'\?\)",
         ),
         (
-            dict(losses={**LOSSES, 'prior': None}, prior=None, prior_start=True),
-            'model.prior_start=True begins with the maps of model.prior',
+            dict(test_cfg=dict(group_size=0)),
+            'model.test_cfg.group_size must be a whole number, at least 1, got 0',
         ),
-        (dict(test_cfg=dict(group=3)), r"unknown keys in model.test_cfg: \['group'\]"),
-        (dict(test_cfg=dict(group_size=0)), 'model.test_cfg.group_size must be a positive integer'),
     ],
 )
 def test_wrong_settings(options, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(MMCosegError, match=message):
         build(**options)
 
 
-@pytest.mark.parametrize('max_classes', [None, 4])
-def test_the_head_can_begin_with_what_the_prior_says(max_classes):
-    """Its posteriors are those of linear discriminant analysis, at the features' locations."""
-    head = dict(type='MultiClassHead', in_channels=[6, 8], strides=[2, 4])
-    model = build(
-        decode_head=head, prior_start=True, max_classes=max_classes, test_cfg=dict(chunk_size=2)
-    ).eval()
-    data = make_group_batch((5,), (32, 40), num_foreground=2)
-    before = copy.deepcopy(model.decode_head.conv)
-    inputs = prepared(model, data, training=False)['inputs']
-    coarse = model.backbone(inputs)[1]
-    shares = torch.stack([bright(image, CLASSES) for image in inputs])
-    expected = class_discriminants(coarse, shares, PRIOR_RIDGE)
-    logits = model.decode_head.conv(coarse)
-    found = logits[:, : CLASSES + 1].softmax(dim=1)
-    torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
-    assert logits.shape[1] == (max_classes or CLASSES) + 1
-    untouched = model.decode_head.conv.weight[CLASSES + 1 :]
-    assert torch.equal(untouched, before.weight[CLASSES + 1 :])
-
-
-@pytest.mark.parametrize('was_prepared', [True, False])
-def test_maps_averaged_with_the_priors(was_prepared):
-    """Whether the group was optimized, or the model is only asked to predict."""
-    found = {}
-    for weight in (0.0, 0.25, 1.0):
-        model = build(test_cfg=dict(prior_weight=weight, min_max=False)).eval()
-        if was_prepared:
-            model.prepare_group(**model.data_preprocessor(batch((3,)), False))
-        samples = predictions(model, batch((3,)))
-        found[weight] = torch.stack([sample.pred_prob.data for sample in samples])
-        assert len(model.prior.seen) == (was_prepared or weight > 0)
-        assert bool(model._priors) == was_prepared
-    torch.testing.assert_close(found[0.25], 0.75 * found[0.0] + 0.25 * found[1.0])
-    inputs = model.data_preprocessor(batch((3,)))['inputs']
-    expected = torch.stack([bright(image, CLASSES) for image in inputs])
-    assert (found[1.0] - expected).abs().mean() < 0.05
-
-
 def test_vectors_of_what_a_map_shows():
-    model = build(vector_length=1.5).eval()
+    model = build().eval()
     images = torch.rand(2, 3, 32, 40) - 0.5
     maps = torch.rand(2, 3, 32, 40).requires_grad_()
     found = model.extract_vectors(images, maps)
-    assert found.shape == (2, 3, 8)
-    nothing = model.extractor(torch.zeros(1, 3, 32, 40))[-1].mean(dim=(2, 3))[0]
+    assert found.shape == (2, 3, 8) and found.dtype == torch.float32
     for n in range(2):
         for k in range(3):
             seen = model.extractor((maps[n, k] * images[n])[None])[-1].mean(dim=(2, 3))[0]
-            seen = (seen - nothing) / (seen - nothing).norm()
-            torch.testing.assert_close(found[n, k], 1.5 * 8**0.5 * seen, atol=1e-5, rtol=1e-4)
-    # An empty map has no direction: no vector, and derivatives that are finite.
+            torch.testing.assert_close(found[n, k], seen, atol=1e-5, rtol=1e-4)
+    # Derivatives of an empty map are finite.
     empty = torch.zeros(1, 3, 32, 40, requires_grad=True)
-    vectors = model.extract_vectors(images[:1], empty)
-    assert vectors.abs().max() < 1e-3
-    vectors.sum().backward()
+    model.extract_vectors(images[:1], empty).sum().backward()
     assert torch.isfinite(empty.grad).all()
 
 
