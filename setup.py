@@ -90,7 +90,7 @@ setup(
         'Topic :: Scientific/Engineering :: Image Recognition',
     ],
     packages=find_packages(include=['mmcoseg', 'mmcoseg.*']),
-    package_data={'mmcoseg.apis.export': ['report.html.j2', 'report.css', 'report.js']},
+    package_data={'mmcoseg.export': ['report.html.j2', 'report.css', 'report.js']},
     python_requires='>=3.10',
     install_requires=REQUIRES,
     extras_require=EXTRAS,

@@ -39,6 +39,7 @@ LAYERS = {
     'testing': 6,
     'visualization': 7,
     'engine': 8,
+    'export': 8,
     'apis': 9,
     'cli': 10,
     '': 10,

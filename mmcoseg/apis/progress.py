@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from ..export.durations import show_each, show_time
 from ..files import display_name
-from .export.durations import show_each, show_time
 
 __all__ = ['RunProgress', 'quiet_progress']
 

@@ -20,11 +20,11 @@ from PIL import Image
 from ..datasets.image_io import BadImageError
 from ..engine.launch import optimizes_groups
 from ..errors import MMCosegError
+from ..export import ResultWriter
+from ..export.durations import show_time
 from ..files import display_name, file_name_of, write_atomically
 from ..models.ops import ClassCount
 from ..structures import CoSegDataSample, GroupDataSample
-from .export import ResultWriter
-from .export.durations import show_time
 from .inferencer import CoSegInferencer, default_workers, inference_config
 from .inputs import ImageItem, ImageLimits, InputGroup, read_inputs
 from .progress import RunProgress, quiet_progress
@@ -115,11 +115,11 @@ def segment_to_folder(
 
     Args:
         inputs: as for :func:`~mmcoseg.apis.read_inputs`.
-        out_dir: folder of the results; see :class:`~mmcoseg.apis.export.ResultWriter`.
+        out_dir: folder of the results; see :class:`~mmcoseg.export.ResultWriter`.
         method, config, weights, device, cfg_options, num_classes, crf, min_area, largest,
             presence_threshold, seed, num_workers, limits, trust_weights: as for
             :class:`~mmcoseg.apis.CoSegInferencer`.
-        formats: some of ``mmcoseg.apis.export.FORMATS``.
+        formats: some of ``mmcoseg.export.FORMATS``.
         polygons: polygons instead of RLE in ``annotations.json``.
         copy_images: copies of the images in ``yolo/images``, instead of links.
         overwrite: compute all groups of the input anew, and take away what results they had.

@@ -20,13 +20,13 @@ from rich.console import Console
 from scipy import ndimage
 
 from mmcoseg.apis import CoSegInferencer, inferencer, segment_to_folder
-from mmcoseg.apis.export import FORMATS, ResultWriter
 from mmcoseg.apis.progress import RunProgress
 from mmcoseg.apis.segment import _Results
 from mmcoseg.cli import main
 from mmcoseg.config_files import METHODS
 from mmcoseg.datasets import image_io
 from mmcoseg.datasets.image_io import read_image
+from mmcoseg.export import FORMATS, ResultWriter
 from mmcoseg.models.ops import mask_of_prob
 from mmcoseg.models.segmentors import base
 

@@ -8,10 +8,10 @@ import torch
 from mmengine.structures import InstanceData
 from PIL import Image
 
-from mmcoseg.apis.export import ResultWriter
 from mmcoseg.cli import main
 from mmcoseg.datasets import InstanceCoSegDataset
 from mmcoseg.evaluation import CorLocMetric, InstanceCoSegMetric, evaluate_instance_files
+from mmcoseg.export import ResultWriter
 from mmcoseg.structures import CoSegDataSample
 
 PIPELINE = [

@@ -13,11 +13,11 @@ from mmengine.structures import InstanceData, PixelData
 from PIL import Image
 from pycocotools.coco import COCO
 
-from mmcoseg.apis.export import FORMATS, ResultWriter, writer
 from mmcoseg.datasets.image_io import read_image, read_mask
 from mmcoseg.datasets.transforms import LoadCoSegMask
 from mmcoseg.errors import MMCosegError
 from mmcoseg.evaluation import evaluate_folders
+from mmcoseg.export import FORMATS, ResultWriter, writer
 from mmcoseg.files import display_name, file_name_of, write_atomically
 from mmcoseg.structures import CoSegDataSample
 from mmcoseg.visualization import PALETTE, overlay

@@ -15,7 +15,7 @@ import pytest
 import torch
 from mmengine.structures import PixelData
 
-from mmcoseg.apis.export import ResultWriter, report
+from mmcoseg.export import ResultWriter, report
 from mmcoseg.structures import CoSegDataSample
 
 #: (stem, presence, columns of the mask of 40); the last one is absent.

@@ -13,8 +13,8 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
-from ...files import display_name, url_of
-from ...visualization import PALETTE
+from ..files import display_name, url_of
+from ..visualization import PALETTE
 from .durations import show_time
 
 __all__ = ['THUMBNAIL_SIDE', 'build_report']

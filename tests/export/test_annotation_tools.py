@@ -12,9 +12,9 @@ import yaml
 from mmengine.structures import InstanceData, PixelData
 from PIL import Image, ImageDraw
 
-from mmcoseg.apis.export import ResultWriter
-from mmcoseg.apis.export.annotation_tools import YoloNames
 from mmcoseg.datasets.image_io import read_image, read_mask
+from mmcoseg.export import ResultWriter
+from mmcoseg.export.annotation_tools import YoloNames
 from mmcoseg.structures import CoSegDataSample
 
 

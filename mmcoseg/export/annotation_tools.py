@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ...errors import MMCosegError
-from ...files import display_name, relative_path, write_atomically
+from ..errors import MMCosegError
+from ..files import display_name, relative_path, write_atomically
 from .objects import ObjectMask
 from .polygons import TOLERANCE, join_parts, mask_to_polygons
 

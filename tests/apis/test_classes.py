@@ -9,10 +9,10 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from mmcoseg.apis import CoSegInferencer
-from mmcoseg.apis.export.report import _class_areas, _legend
 from mmcoseg.apis.inferencer import inference_config
 from mmcoseg.cli import main
 from mmcoseg.datasets.image_io import read_image, read_mask
+from mmcoseg.export.report import _class_areas, _legend
 from mmcoseg.visualization import PALETTE, overlay
 
 

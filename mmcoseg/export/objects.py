@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from pycocotools import mask as coco_mask
 
-from ...errors import MMCosegError
-from ...structures import CoSegDataSample
+from ..errors import MMCosegError
+from ..structures import CoSegDataSample
 
 __all__ = ['ImageResult', 'ObjectMask', 'class_names', 'sureness', 'to_annotation', 'to_result']
 

@@ -14,15 +14,15 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from ...datasets.image_io import image_of
-from ...errors import MMCosegError
-from ...export_formats import FORMATS, chosen_formats
-from ...files import file_name_of, relative_path, save_image, write_atomically
-from ...structures import CoSegDataSample
-from ...structures.coseg_data_sample import VOID
-from ...version import __version__
-from ...visualization import PALETTE, overlay
-from ...visualization.contact_sheet import VOID_COLOR
+from ..datasets.image_io import image_of
+from ..errors import MMCosegError
+from ..export_formats import FORMATS, chosen_formats
+from ..files import file_name_of, relative_path, save_image, write_atomically
+from ..structures import CoSegDataSample
+from ..structures.coseg_data_sample import VOID
+from ..version import __version__
+from ..visualization import PALETTE, overlay
+from ..visualization.contact_sheet import VOID_COLOR
 from .annotation_tools import YoloNames, labelme_document, yolo_lines
 from .objects import ImageResult, ObjectMask, sureness, to_annotation, to_result
 from .polygons import TOLERANCE, mask_to_polygons
