@@ -90,64 +90,117 @@ def to_result(sample: CoSegDataSample, classes: Sequence[str] | None = None) -> 
     Raises:
         MMCosegError: naming the image, if it has no prediction or one that cannot be.
     """
-    name = f'{sample.get("group")}/{sample.get("stem")}'
-    instances = sample.get('pred_instances')
-    with_masks = instances is not None and 'masks' in instances
-    if 'pred_sem_seg' not in sample and not with_masks:
-        raise MMCosegError(f'{name} has no prediction (pred_sem_seg or pred_instances) to write')
-
-    masks = _array(instances.masks).astype(bool) if with_masks else None
-    marks = np.zeros(len(masks) if with_masks else 0, int)
-    if with_masks and 'labels' in instances:
-        marks = _array(instances.labels).astype(int)
-    prob = _array(sample.pred_prob.data) if 'pred_prob' in sample else None
-    labels = _array(sample.pred_sem_seg.data) if 'pred_sem_seg' in sample else None
-    if labels is not None:
-        if labels.ndim != 3 or len(labels) != 1:
-            raise MMCosegError(f'pred_sem_seg of {name} must be (1, H, W), got {labels.shape}')
-        labels = labels[0].astype(np.uint8)
-
-    number = max(
-        len(classes or ()),
-        1 if prob is None or len(prob) == 1 else len(prob) - 1,
-        0 if labels is None else int(labels.max(initial=0)),
-    )
-    if labels is None:
-        # Without a mask of their own, later instances lie above earlier ones, as in overlays.
-        labels = np.zeros(masks.shape[1:], np.uint8)
-        for mark, mask in zip(marks, masks):
-            labels[mask] = mark + 1
-    elif masks is not None and masks.shape[1:] != labels.shape:
+    instances = _instances_of(sample)
+    given = _mask_of(sample)
+    if instances is None and given is None:
         raise MMCosegError(
-            f'pred_instances of {name} are {masks.shape[1:]}, pred_sem_seg is {labels.shape}'
+            f'{sample.identity} has no prediction (pred_sem_seg or pred_instances) to write'
+        )
+    prob = _array(sample.pred_prob.data) if 'pred_prob' in sample else None
+    number = _number_of_classes(classes, prob, given)
+    labels = _painted(instances) if given is None else given
+    if instances is not None and instances.masks.shape[1:] != labels.shape:
+        raise MMCosegError(
+            f'pred_instances of {sample.identity} are {instances.masks.shape[1:]}, pred_sem_seg is '
+            f'{labels.shape}'
         )
     names = class_names(classes, number)
-    categories = names if classes else tuple(f'{sample.get("group")} {n}' for n in names)
     if number == 1:
         categories = (str(sample.get('group')),)
-        marks = np.zeros_like(marks)
-    elif not all(0 <= mark < number for mark in marks):
-        found = sorted({int(mark) for mark in marks})
-        raise MMCosegError(
-            f'{name} has instances with labels {found}, but its {number} classes are {names}: '
-            'labels count them from 0'
-        )
+    elif classes:
+        categories = names
+    else:
+        categories = tuple(f'{sample.get("group")} {name}' for name in names)
 
     presence = float(sample.presence) if 'presence' in sample else 1.0
+    if instances is None:
+        objects = _objects_of_classes(labels, categories, prob, presence)
+        return ImageResult(labels, names, categories, objects, None)
+    if number == 1:
+        instances.labels[:] = 0
+    elif not set(instances.labels) <= set(range(number)):
+        found = sorted(map(int, set(instances.labels)))
+        raise MMCosegError(
+            f'{sample.identity} has instances with labels {found}, but its {number} classes are '
+            f'{names}: labels count them from 0'
+        )
+    objects = _objects_of_instances(instances, categories, presence)
+    return ImageResult(labels, names, categories, objects, instances.masks)
+
+
+@dataclass
+class _Instances:
+    """Masks (n, H, W) bool, labels from 0 (n,) int, and scores (n,)."""
+
+    masks: np.ndarray
+    labels: np.ndarray
+    scores: np.ndarray
+
+
+def _instances_of(sample: CoSegDataSample) -> _Instances | None:
+    found = sample.get('pred_instances')
+    if found is None or 'masks' not in found:
+        return None
+    count = len(found.masks)
+    return _Instances(
+        _array(found.masks).astype(bool),
+        np.array(_array(found.get('labels', np.zeros(count))), int),
+        _array(found.get('scores', np.ones(count))),
+    )
+
+
+def _mask_of(sample: CoSegDataSample) -> np.ndarray | None:
+    """The mask of the image, (H, W) uint8."""
+    if 'pred_sem_seg' not in sample:
+        return None
+    labels = _array(sample.pred_sem_seg.data)
+    if labels.ndim != 3 or len(labels) != 1:
+        raise MMCosegError(
+            f'pred_sem_seg of {sample.identity} must be (1, H, W), got {labels.shape}'
+        )
+    return labels[0].astype(np.uint8)
+
+
+def _number_of_classes(
+    classes: Sequence[str] | None, prob: np.ndarray | None, labels: np.ndarray | None
+) -> int:
+    number = max(1, len(classes or ()))
+    if prob is not None:
+        number = max(number, len(prob) - 1)
+    if labels is not None:
+        number = max(number, int(labels.max(initial=0)))
+    return number
+
+
+def _painted(instances: _Instances) -> np.ndarray:
+    """The mask of instances alone; later ones lie above earlier ones, as in overlays."""
+    labels = np.zeros(instances.masks.shape[1:], np.uint8)
+    for label, mask in zip(instances.labels, instances.masks):
+        labels[mask] = label + 1
+    return labels
+
+
+def _objects_of_instances(
+    instances: _Instances, categories: Sequence[str], presence: float
+) -> list[ObjectMask]:
     objects = []
-    if masks is not None:
-        scores = _array(instances.scores) if 'scores' in instances else np.ones(len(masks))
-        for mask, mark, score in zip(masks, marks, scores):
-            if mask.any():
-                score = _share(score * presence)
-                objects.append(ObjectMask(mask, int(mark) + 1, categories[mark], score, True))
-    else:
-        for label in range(1, number + 1):
-            mask = labels == label
-            if mask.any():
-                score = _share(presence * _mean_prob(prob, label, mask))
-                objects.append(ObjectMask(mask, label, categories[label - 1], score, False))
-    return ImageResult(labels, names, categories, objects, masks)
+    for mask, label, score in zip(instances.masks, instances.labels, instances.scores):
+        if mask.any():
+            score = _share(score * presence)
+            objects.append(ObjectMask(mask, int(label) + 1, categories[label], score, True))
+    return objects
+
+
+def _objects_of_classes(
+    labels: np.ndarray, categories: Sequence[str], prob: np.ndarray | None, presence: float
+) -> list[ObjectMask]:
+    objects = []
+    for label, category in enumerate(categories, start=1):
+        mask = labels == label
+        if mask.any():
+            score = _share(presence * _mean_prob(prob, label, mask))
+            objects.append(ObjectMask(mask, label, category, score, False))
+    return objects
 
 
 def sureness(sample: CoSegDataSample, result: ImageResult) -> float | None:

@@ -90,6 +90,9 @@ class LoadCoSegMask(BaseTransform):
             to be nobody could tell.
     """
 
+    #: Inference leaves it out.
+    needs_annotations = True
+
     def __init__(
         self,
         values: MaskValues = 'auto',
@@ -191,6 +194,8 @@ class LoadPrior(BaseTransform):
     Required key: ``ori_shape``; optional: ``prior`` (h, w) uint8. Added key: ``prior_map``
     (H, W) uint8, and its name in ``seg_fields``.
     """
+
+    needs_annotations = True
 
     def transform(self, results: dict) -> dict:
         if results.get('prior') is not None:

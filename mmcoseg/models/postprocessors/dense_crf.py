@@ -89,6 +89,9 @@ class DenseCRF(EdgeRefiner):
         ImportError: without pydensecrf, with the ways out.
     """
 
+    #: ``crf=False`` of the inferencer leaves it out, and what has it as an argument.
+    uses_crf = True
+
     def __init__(
         self,
         iterations: int = 5,
