@@ -30,6 +30,7 @@ REQUIRES = [
     'pycocotools>=2.0.8',
     # Its build fails on Python 3.13; the dense CRF says so there, all else works.
     'pydensecrf2>=1.1; python_version < "3.13"',
+    'pyyaml>=6.0',
     'rich>=13.0',
     'scikit-image>=0.22',
     'scikit-learn>=1.3',

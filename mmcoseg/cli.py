@@ -11,7 +11,7 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import Field, fields, replace
+from dataclasses import Field, fields
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -464,10 +464,7 @@ def _segment(args: argparse.Namespace) -> int:
         if not os.path.lexists(Path(path).expanduser()):
             raise FileNotFoundError(f'there is no file or folder {path}')
     find_config(args.config or config_of_method(args.method))
-    chosen = {o.name: getattr(args, o.name) for o in fields(SegmentOptions) if o.metadata['flag']}
-    if args.cutouts:
-        chosen['formats'] = [*args.formats, 'cutouts']
-    options = SegmentOptions(**chosen)
+    options = _segment_options(args)
 
     from .apis.inputs import ImageLimits
     from .apis.progress import RunProgress
@@ -475,15 +472,16 @@ def _segment(args: argparse.Namespace) -> int:
     from .compat import keep_freed_memory
 
     keep_freed_memory()
-    limits = ImageLimits()
+    limits = {}
     if args.max_pixels is not None:
-        limits = replace(limits, max_pixels=int(args.max_pixels * 1e6))
+        limits['max_pixels'] = int(args.max_pixels * 1e6)
     if args.max_aspect is not None:
-        limits = replace(limits, max_aspect=args.max_aspect)
+        limits['max_aspect'] = args.max_aspect
     result = segment_to_folder(
         args.input[0] if len(args.input) == 1 else args.input,
         args.out,
-        replace(options, limits=limits),
+        options,
+        limits=ImageLimits(**limits),
         progress=RunProgress(quiet=args.quiet),
     )
     if not args.quiet:
@@ -495,6 +493,16 @@ def _segment(args: argparse.Namespace) -> int:
     where = result.out_dir / 'summary.json'
     print(f'mmcoseg segment: {files} skipped, see {where}', file=sys.stderr)
     return 1
+
+
+def _segment_options(args: argparse.Namespace) -> SegmentOptions:
+    chosen = {}
+    for option in fields(SegmentOptions):
+        if option.metadata['flag']:
+            chosen[option.name] = getattr(args, option.name)
+    if args.cutouts:
+        chosen['formats'] = [*args.formats, 'cutouts']
+    return SegmentOptions(**chosen)
 
 
 class _Command(NamedTuple):

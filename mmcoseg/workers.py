@@ -1,17 +1,32 @@
 """How many threads or processes a machine should be given, and work in threads."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from joblib import cpu_count
 
-__all__ = ['default_workers', 'map_in_threads']
+__all__ = ['default_workers', 'map_in_threads', 'with_workers']
+
+_chosen: ContextVar[int | None] = ContextVar('workers', default=None)
 
 
 def default_workers() -> int:
-    """One a core that this process may use, at most 8."""
-    return min(8, cpu_count())
+    """What :func:`with_workers` says; otherwise one a core that this process may use, at most 8."""
+    chosen = _chosen.get()
+    return min(8, cpu_count()) if chosen is None else chosen
+
+
+@contextmanager
+def with_workers(number: int) -> Iterator[None]:
+    """Within it, the default number of workers is this; 0 and 1 work without others."""
+    token = _chosen.set(number)
+    try:
+        yield
+    finally:
+        _chosen.reset(token)
 
 
 def map_in_threads(

@@ -34,7 +34,7 @@ from ..registry import INFERENCERS, MODELS, TRANSFORMS
 from ..seeding import all_seeded
 from ..segment_options import InferenceOptions
 from ..structures import CoSegDataSample, GroupDataSample
-from ..workers import default_workers, map_in_threads
+from ..workers import default_workers, map_in_threads, with_workers
 from .inference_config import import_openmmlab, inference_config, inference_pipeline
 from .inputs import ImageItem, ImageLimits, InputGroup, read_inputs
 
@@ -169,7 +169,7 @@ class CoSegInferencer:
             yield GroupDataSample([], metainfo=metainfo)
             return
         later = parts and isinstance(self.model, BaseCoSegmentor) and self.model.by_image
-        with all_seeded(self.seed, self.device):
+        with all_seeded(self.seed, self.device), with_workers(self.num_workers):
             sample = self._predict(record, soft_only=later)
         del record
         if self.presence_threshold is not None and not any('presence' in s for s in sample):
@@ -184,7 +184,11 @@ class CoSegInferencer:
             if parts:
                 self._decode(part, kept)
             if later:
-                with all_seeded(self.seed, self.device), torch.no_grad():
+                with (
+                    all_seeded(self.seed, self.device),
+                    with_workers(self.num_workers),
+                    torch.no_grad(),
+                ):
                     self.model.complete(part)
             if self.device.type != 'cpu':
                 part = part.cpu()

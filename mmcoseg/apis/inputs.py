@@ -161,32 +161,21 @@ def read_inputs(
 ) -> list[InputGroup]:
     """The groups of images that an input stands for. Image files are not opened.
 
-    - *A folder*: it and the folders directly in it are a group each, if they hold images, under
-      the folder's name. So a folder of images is one group, a folder of such folders one group
-      each, and in a mixed one the loose images are a group of their own, under the name of the
-      outer folder. Folders deeper down are not looked into.
-    - *A text file*: one path a line, relative to the file; blank lines and lines that begin with
-      ``#`` do not count. After a tab may stand the name of the group. Images without one form a
-      group for each folder that they lie in, under its name, or, if all lie in one folder, one
-      group under the text file's name.
-    - *An image file*: one group of this image, under its folder's name.
-    - *A list* of paths of image files, arrays or Pillow images, mixed as one likes: one group,
-      under the name of the folder that all lie in, or else ``images``. A list of folders: each as
-      above.
-    - *A single array or Pillow image*: one group of it, ``images``.
+    - *A folder*: it and the folders directly in it are a group each, if they hold images.
+    - *A text file*: one path a line, relative to the file, and optionally a tab and the name of
+      the group. Blank lines and lines that begin with ``#`` do not count. Images without a group
+      form one for each folder, or, if all lie in one folder, one named after the text file.
+    - *An image file*: one group, named after its folder.
+    - *A list* of image files, arrays and Pillow images: one group, named after the folder that all
+      lie in, or else ``images``. A list of folders: each as above.
+    - *A single array or Pillow image*: one group, ``images``.
     - *A dict*: name of the group -> any of these, as one group each.
 
-    Arrays are (H, W, 3) or (H, W), uint8. Hidden files are left out, as are files whose suffix is
-    not one of an image; photographs of kinds that cannot be read here (``UNREAD_SUFFIXES``) are
-    taken, so that they are seen to be skipped. Folders come in sorted order, lists as they are.
-    Two files of one name, of different folders, are called ``a.jpg`` and ``a~2.jpg``. Two images
-    of a group with one stem (``a.jpg``, ``a.png``) go by their whole names: results are then called
-    ``a.jpg.png`` and ``a.png.png``. Whatever still has the same name gets ``~2``, ``~3``, ...
-
-    What telephones and cameras put beside a photograph is no photograph of its own: with
-    ``IMG_1.JPG``, neither ``IMG_1.DNG`` nor ``IMG_1.MOV`` nor ``IMG_1.AAE`` counts. Of a list, as
-    shells make it of ``photos/*``, such files, videos, texts and archives are left out, too, and
-    each file and folder is taken once.
+    Arrays are (H, W, 3) or (H, W), uint8. Folders come in sorted order, lists as they are, each
+    file and folder once. Photographs of kinds that cannot be read here (``UNREAD_SUFFIXES``) are
+    taken, so that they are seen to be skipped, unless the same photograph is there to be read.
+    Names that come twice in a group are made different; docs/segment.md says how, and what is left
+    out.
 
     Args:
         inputs: as above; paths as str or ``Path``.
@@ -206,17 +195,8 @@ def read_inputs(
     if channel_order not in ('bgr', 'rgb'):
         raise MMCosegError(f"channel_order must be 'bgr' or 'rgb', got {channel_order!r}")
     reader = _Reader(channel_order == 'rgb', [] if notes is None else notes)
-    found: _Groups = []
     if isinstance(inputs, Mapping):
-        for name, value in inputs.items():
-            if not isinstance(name, str) or not name.strip():
-                raise MMCosegError(
-                    f'names of groups must be texts that are not empty, got {name!r}'
-                )
-            sources: list[_Source] = []
-            for _, some in reader.read(value):
-                sources += some
-            found.append((name, sources))
+        found = [reader.named(name, value) for name, value in inputs.items()]
     else:
         found = reader.read(inputs)
     empty = [name for name, sources in found if not sources]
@@ -267,6 +247,15 @@ class _Reader:
         self.rgb = rgb
         self.notes = notes
 
+    def named(self, name: Any, value: Any) -> tuple[str, list[_Source]]:
+        """All images of a value as one group."""
+        if not isinstance(name, str) or not name.strip():
+            raise MMCosegError(f'names of groups must be texts that are not empty, got {name!r}')
+        sources: list[_Source] = []
+        for _, some in self.read(value):
+            sources += some
+        return name, sources
+
     def read(self, value: Any) -> _Groups:
         if isinstance(value, (str, os.PathLike)):
             return self.path(Path(value).expanduser())
@@ -316,9 +305,12 @@ class _Reader:
         for source in sources:
             if source.path is None or _is_image(source.path) or not source.path.is_file():
                 kept.append(source)
-            elif source.place not in beside:
-                certain = source.suffix in _COMPANIONS | _VIDEOS
-                (missed if certain else kept).append(str(source.path) if certain else source)
+            elif source.place in beside:
+                continue
+            elif source.suffix in _COMPANIONS | _VIDEOS:
+                missed.append(str(source.path))
+            else:
+                kept.append(source)
         if kept and missed:
             self.notes.append(f'left out, since they are no images: {_named(missed)}')
         return kept or sources

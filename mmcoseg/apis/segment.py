@@ -319,7 +319,7 @@ def _described(count: ClassCount | None) -> dict[str, Any] | None:
 
 def _settings(options: SegmentOptions) -> dict[str, Any]:
     """What results depend on, as plain types. Not the device nor the number of workers."""
-    cfg = inference_config(replace(options, num_workers=None))
+    cfg = inference_config(options)
     cfg_options = options.cfg_options or {}
     return dict(
         method=options.method if options.config is None else Path(cfg.filename or 'config').stem,

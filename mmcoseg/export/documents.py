@@ -110,23 +110,32 @@ def _image_summary(record: ImageRecord) -> dict[str, Any]:
 
 
 def _totals(records: Sequence[ImageRecord], skipped: Sequence[SkippedFile]) -> dict[str, Any]:
-    seconds = [record.seconds for record in records if record.seconds is not None]
-    presence = [record.presence for record in records if record.presence is not None]
+    absent = empty = warnings = 0
+    seconds, presence, shares = [], [], []
+    for record in records:
+        absent += record.absent
+        empty += not record.annotations and not record.absent
+        warnings += len(record.warnings)
+        seconds.append(record.seconds)
+        presence.append(record.presence)
+        shares.append(record.area_share)
+    seconds = [value for value in seconds if value is not None]
     return dict(
         num_images=len(records),
-        num_absent=sum(record.absent for record in records),
-        num_empty=sum(not record.annotations and not record.absent for record in records),
+        num_absent=absent,
+        num_empty=empty,
         num_skipped=len(skipped),
-        num_warnings=sum(len(record.warnings) for record in records),
+        num_warnings=warnings,
         mean_presence=_mean(presence),
-        mean_area_share=_mean([record.area_share for record in records]),
+        mean_area_share=_mean(shares),
         seconds=round(sum(seconds), 4) if seconds else None,
         seconds_an_image=_mean(seconds),
     )
 
 
-def _mean(values: Sequence[float]) -> float | None:
-    return round(fmean(values), 6) if values else None
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return round(fmean(known), 6) if known else None
 
 
 def _versions() -> dict[str, str]:

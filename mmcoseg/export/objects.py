@@ -96,14 +96,13 @@ def to_result(sample: CoSegDataSample, classes: Sequence[str] | None = None) -> 
         raise MMCosegError(
             f'{sample.identity} has no prediction (pred_sem_seg or pred_instances) to write'
         )
-    prob = _array(sample.pred_prob.data) if 'pred_prob' in sample else None
-    number = _number_of_classes(classes, prob, given)
-    labels = _painted(instances) if given is None else given
-    if instances is not None and instances.masks.shape[1:] != labels.shape:
-        raise MMCosegError(
-            f'pred_instances of {sample.identity} are {instances.masks.shape[1:]}, pred_sem_seg is '
-            f'{labels.shape}'
-        )
+    prob = _prob_of(sample)
+    number = max(
+        len(classes or ()),
+        1 if prob is None else len(prob) - 1,
+        0 if given is None else int(given.max(initial=0)),
+        1,
+    )
     names = class_names(classes, number)
     if number == 1:
         categories = (str(sample.get('group')),)
@@ -111,20 +110,24 @@ def to_result(sample: CoSegDataSample, classes: Sequence[str] | None = None) -> 
         categories = names
     else:
         categories = tuple(f'{sample.get("group")} {name}' for name in names)
-
-    presence = float(sample.presence) if 'presence' in sample else 1.0
     if instances is None:
-        objects = _objects_of_classes(labels, categories, prob, presence)
-        return ImageResult(labels, names, categories, objects, None)
+        objects = _objects_of_classes(given, categories, prob, _presence_of(sample))
+        return ImageResult(given, names, categories, objects, None)
+    labels = _painted(instances) if given is None else given
+    if instances.masks.shape[1:] != labels.shape:
+        raise MMCosegError(
+            f'pred_instances of {sample.identity} are {instances.masks.shape[1:]}, pred_sem_seg is '
+            f'{labels.shape}'
+        )
     if number == 1:
         instances.labels[:] = 0
-    elif not set(instances.labels) <= set(range(number)):
-        found = sorted(map(int, set(instances.labels)))
+    found = np.unique(instances.labels).tolist()
+    if not set(found) <= set(range(number)):
         raise MMCosegError(
             f'{sample.identity} has instances with labels {found}, but its {number} classes are '
             f'{names}: labels count them from 0'
         )
-    objects = _objects_of_instances(instances, categories, presence)
+    objects = _objects_of_instances(instances, categories, _presence_of(sample))
     return ImageResult(labels, names, categories, objects, instances.masks)
 
 
@@ -161,15 +164,12 @@ def _mask_of(sample: CoSegDataSample) -> np.ndarray | None:
     return labels[0].astype(np.uint8)
 
 
-def _number_of_classes(
-    classes: Sequence[str] | None, prob: np.ndarray | None, labels: np.ndarray | None
-) -> int:
-    number = max(1, len(classes or ()))
-    if prob is not None:
-        number = max(number, len(prob) - 1)
-    if labels is not None:
-        number = max(number, int(labels.max(initial=0)))
-    return number
+def _prob_of(sample: CoSegDataSample) -> np.ndarray | None:
+    return _array(sample.pred_prob.data) if 'pred_prob' in sample else None
+
+
+def _presence_of(sample: CoSegDataSample) -> float:
+    return float(sample.get('presence', 1.0))
 
 
 def _painted(instances: _Instances) -> np.ndarray:
@@ -218,13 +218,12 @@ def sureness(sample: CoSegDataSample, result: ImageResult) -> float | None:
         return None
     if not result.objects:
         return 0.0
-    if 'pred_prob' not in sample and 'presence' not in sample:
+    prob = _prob_of(sample)
+    if prob is None and 'presence' not in sample:
         return None
-    prob = _array(sample.pred_prob.data) if 'pred_prob' in sample else None
     means = [_mean_prob(prob, item.label, item.mask) for item in result.objects]
     areas = [np.count_nonzero(item.mask) for item in result.objects]
-    presence = float(sample.presence) if 'presence' in sample else 1.0
-    return _share(np.average(means, weights=areas) * min(1.0, 2 * presence))
+    return _share(np.average(means, weights=areas) * min(1.0, 2 * _presence_of(sample)))
 
 
 def to_annotation(item: ObjectMask) -> dict[str, Any]:

@@ -138,34 +138,43 @@ class ResultWriter:
                 f'{height} x {width} (height x width); give the image as (H, W, 3) uint8 at its '
                 'original size'
             )
-        group, stem = str(sample.get('group')), str(sample.get('stem'))
         path = Path(sample.get('img_path') or '')
-        source = path if path.is_file() else None
-        scores = None if result.instances is None else sample.pred_instances.get('scores')
-        picture = Picture(image, result, group, stem, source, scores)
+        picture = Picture(
+            image=image,
+            result=result,
+            group=str(sample.get('group')),
+            stem=str(sample.get('stem')),
+            source=path if path.is_file() else None,
+            scores=sample.get('pred_instances', {}).get('scores'),
+        )
         files = {}
         for export in self._exporters.values():
             files |= export(picture, self.out_dir)
-        absent = bool(sample.get('absent', False))
-        share = float((result.labels != 0).mean()) if result.labels.size else 0.0
-        return ImageRecord(
-            group=group,
-            stem=stem,
-            file_name=f'{group}/{sample.get("file_name") or path.name or stem}',
-            source=None if source is None else relative_path(source, self.out_dir),
+        file_name = sample.get('file_name') or path.name or picture.stem
+        record = ImageRecord(
+            group=picture.group,
+            stem=picture.stem,
+            file_name=f'{picture.group}/{file_name}',
             height=height,
             width=width,
             presence=round(float(sample.presence), 6) if 'presence' in sample else None,
             sureness=sureness(sample, result),
-            absent=absent,
-            area_share=round(share, 6),
+            absent=bool(sample.get('absent', False)),
+            area_share=round(np.count_nonzero(result.labels) / max(1, result.labels.size), 6),
             classes=list(result.names),
             categories=list(result.categories),
             annotations=[self._annotation(item) for item in result.objects],
             files=files,
             thumbnails=export_thumbnails(picture, self.out_dir),
-            warnings=[*map(str, sample.get('warnings', ())), *_remarks(share, absent)],
+            warnings=list(map(str, sample.get('warnings', ()))),
         )
+        if picture.source is not None:
+            record.source = relative_path(picture.source, self.out_dir)
+        if not result.labels.any() and not record.absent:
+            record.warnings.append('nothing was found')
+        elif result.labels.all():
+            record.warnings.append('the mask fills the whole image')
+        return record
 
     def write_collections(
         self, groups: Sequence[GroupRecord], settings: dict[str, Any] | None = None
@@ -210,9 +219,3 @@ class ResultWriter:
             outlines = mask_to_polygons(item.mask, edges=True, tolerance=self.polygon_tolerance)
             annotation['segmentation'] = [outline.ravel().tolist() for outline in outlines]
         return annotation
-
-
-def _remarks(share: float, absent: bool) -> list[str]:
-    if share == 0 and not absent:
-        return ['nothing was found']
-    return ['the mask fills the whole image'] if share == 1 else []

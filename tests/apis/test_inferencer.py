@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import make_image, write_images
+from mmcv.transforms import BaseTransform
 from mmengine.config import Config
 from PIL import Image
 from scipy import ndimage
@@ -18,7 +19,8 @@ from mmcoseg.apis.inference_config import inference_config
 from mmcoseg.config_files import METHODS, find_config
 from mmcoseg.datasets.image_io import image_of, read_image
 from mmcoseg.engine.launch import optimizes_groups
-from mmcoseg.registry import TASK_UTILS
+from mmcoseg.registry import TASK_UTILS, TRANSFORMS
+from mmcoseg.workers import default_workers
 
 
 def masks_of(groups):
@@ -225,8 +227,6 @@ def test_crf_can_be_left_out(tiny_config):
     cfg = Config.fromfile(tiny_config)
     cfg.model.postprocessors = [dict(type='InvertForTest'), dict(type='mmcoseg.DenseCRF')]
     assert len(inference_config(InferenceOptions(config=cfg)).model.postprocessors) == 2
-    steps = inference_config(InferenceOptions(config=cfg, num_workers=1)).model.postprocessors
-    assert [step.get('num_workers') for step in steps] == [None, 0]
     (left,) = inference_config(InferenceOptions(config=cfg, crf=False)).model.postprocessors
     assert left.type == 'InvertForTest'
     assert len(cfg.model.postprocessors) == 2  # the user's own is as it was
@@ -235,6 +235,38 @@ def test_crf_can_be_left_out(tiny_config):
 def cleaning_of(**kwargs):
     steps = inference_config(InferenceOptions(**kwargs)).model.postprocessors
     return [step for step in steps if step['type'] == 'CleanMask']
+
+
+@TASK_UTILS.register_module()
+class OwnCRFForTest(InvertForTest):
+    uses_crf = True
+    workers = []
+
+    def __call__(self, group):
+        self.workers.append(default_workers())
+
+
+@TRANSFORMS.register_module()
+class OwnAnnotationsForTest(BaseTransform):
+    needs_annotations = True
+
+    def transform(self, results):
+        raise AssertionError('there are no annotations')
+
+
+def test_parts_of_others_say_themselves_what_they_need(photos, tiny_config):
+    cfg = Config.fromfile(tiny_config)
+    cfg.model.postprocessors = [dict(type='OwnCRFForTest')]
+    cfg.test_pipeline[0].transforms += [
+        dict(type='OwnAnnotationsForTest'),
+        dict(type='mmseg.LoadAnnotations'),
+    ]
+    for workers in (3, 0):
+        OwnCRFForTest.workers.clear()
+        for parts in (True, False):
+            list(CoSegInferencer(config=cfg, num_workers=workers).stream(photos, parts=parts))
+        assert set(OwnCRFForTest.workers) == {workers}
+    assert inference_config(InferenceOptions(config=cfg, crf=False)).model.postprocessors == []
 
 
 @pytest.mark.parametrize('method', METHODS)
@@ -259,8 +291,7 @@ def test_any_model_can_be_cleaned(tiny_config, tmp_path):
 
 
 def test_self_training_goes_with_the_crf_that_draws_its_targets():
-    whole = inference_config(InferenceOptions(num_workers=3)).model
-    assert whole.refiners.self_training.targets.num_workers == 3
+    assert 'self_training' in inference_config(InferenceOptions()).model.refiners
     assert inference_config(InferenceOptions(crf=False)).model.refiners == {}
     plain = {'model.refiners.self_training.targets': None}
     assert (
