@@ -25,14 +25,14 @@ def _option(
     setting: bool = False,
     **argument: Any,
 ) -> Any:
-    """A field of the options.
+    """A field of a dataclass of options.
 
     Args:
-        default: its value where nothing is chosen.
-        flag: of the command line; None for an option that only Python has.
-        check: raises ``MMCosegError`` for a name and a value that is wrong. None is never wrong.
-        setting: results depend on it, so that a folder of results takes no other value.
-        argument: more for ``ArgumentParser.add_argument``.
+        default: value of the option.
+        flag: on the command line; None if only Python has the option.
+        check: called with name and value, raises ``MMCosegError``; not called for None.
+        setting: whether results depend on it, so that a folder must not mix two values.
+        argument: more arguments of ``ArgumentParser.add_argument``.
     """
     metadata = dict(flag=flag, check=check, setting=setting, argument=argument)
     return field(default=default, metadata=metadata)
@@ -162,25 +162,25 @@ class InferenceOptions:
 
     @classmethod
     def of(cls: type[Options], options: Options | None, others: Mapping[str, Any]) -> Options:
-        """The options, with others in place of some.
+        """These options, with some replaced.
 
         Raises:
-            MMCosegError: for an option that there is none of, or a value out of range.
+            MMCosegError: for an unknown option or a value out of range.
         """
         known_keys(cls.__name__, others, [option.name for option in fields(cls)])
         return replace(options or cls(), **others)
 
     def settings(self) -> dict[str, Any]:
-        """Option -> value, of those that results depend on beside the model."""
+        """Option -> value for all options marked as settings."""
         return {o.name: getattr(self, o.name) for o in fields(self) if o.metadata['setting']}
 
 
 @dataclass(frozen=True)
 class SegmentOptions(InferenceOptions):
-    """What :func:`~mmcoseg.apis.segment_to_folder` can be told: these, and all of the above.
+    """What :func:`~mmcoseg.apis.segment_to_folder` can be told, beside :class:`InferenceOptions`.
 
     ``formats`` are some of ``mmcoseg.export.FORMATS``. ``channel_order`` of arrays is ``'bgr'`` or
-    ``'rgb'``. ``overwrite`` also takes away what results the groups of the input had.
+    ``'rgb'``. ``overwrite`` also deletes earlier results of the groups in the input.
     """
 
     formats: Sequence[str] = _option(

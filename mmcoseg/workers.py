@@ -1,4 +1,4 @@
-"""How many threads or processes a machine should be given, and work in threads."""
+"""The number of threads or processes to use, and work in threads."""
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,14 +14,14 @@ _chosen: ContextVar[int | None] = ContextVar('workers', default=None)
 
 
 def default_workers() -> int:
-    """What :func:`with_workers` says; otherwise one a core that this process may use, at most 8."""
+    """The number of :func:`with_workers`; outside of it one per usable core, at most 8."""
     chosen = _chosen.get()
     return min(8, cpu_count()) if chosen is None else chosen
 
 
 @contextmanager
 def with_workers(number: int) -> Iterator[None]:
-    """Within it, the default number of workers is this; 0 and 1 work without others."""
+    """Set the default number of workers for a block; 0 and 1 mean no parallel work."""
     token = _chosen.set(number)
     try:
         yield

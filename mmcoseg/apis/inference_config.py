@@ -1,4 +1,4 @@
-"""The config that an inferencer works by: a method's or the user's, changed by the options."""
+"""The config of an inferencer: a method's or the user's, with the options applied."""
 
 import copy
 import warnings
@@ -22,7 +22,7 @@ __all__ = ['import_openmmlab', 'inference_config', 'inference_pipeline']
 
 
 def inference_config(options: InferenceOptions) -> Config:
-    """The config by which :class:`CoSegInferencer` works.
+    """The config of :class:`CoSegInferencer` for these options.
 
     Raises:
         MMCosegError: for an unknown method, a config without model or test pipeline, or a number of
@@ -43,20 +43,24 @@ def inference_config(options: InferenceOptions) -> Config:
     if not options.crf:
         cfg.model = _without_crf(cfg.model)
     if 'test_pipeline' not in cfg or cfg.get('test_dataloader') is not None:
-        # What a test would do; the variable of this name is only where configs usually keep it.
-        dataset = next(datasets_of(cfg.get('test_dataloader')), {})
-        if not dataset.get('pipeline'):
-            raise MMCosegError(f'{name} has no test_dataloader whose data set has a pipeline')
-        cfg.test_pipeline = dataset.pipeline
+        cfg.test_pipeline = _tested_pipeline(cfg, name)
     return cfg
 
 
-def inference_pipeline(steps: Sequence[dict]) -> list[dict]:
-    """A test pipeline for images of any kind, about which nothing else is known.
+def _tested_pipeline(cfg: Config, name: str) -> list[dict]:
+    """The pipeline of the test; the variable ``test_pipeline`` may be of another data set."""
+    dataset = next(datasets_of(cfg.get('test_dataloader')), {})
+    if not dataset.get('pipeline'):
+        raise MMCosegError(f'{name} has no test_dataloader whose data set has a pipeline')
+    return dataset.pipeline
 
-    Steps whose class has ``needs_annotations = True`` are left out, and mmcv's ``LoadAnnotations``
-    with all that extend it. mmcv's ``LoadImageFromFile`` becomes ``LoadCoSegImage``. No step keeps
-    its results in a ``cache_dir``, since each image comes once.
+
+def inference_pipeline(steps: Sequence[dict]) -> list[dict]:
+    """A test pipeline for images without annotations.
+
+    It leaves out steps whose class has ``needs_annotations = True``, and mmcv's ``LoadAnnotations``
+    and its subclasses. mmcv's ``LoadImageFromFile`` becomes ``LoadCoSegImage``. ``cache_dir``
+    becomes None, since each image comes once.
     """
     pipeline = []
     for step in steps:
@@ -91,7 +95,7 @@ def _set_number_of_classes(model: dict, number: int | str | None, name: str) -> 
 
 
 def _set_cleaning(model: dict, min_area: float | None, largest: bool) -> None:
-    """Let a model clean its masks by these rules."""
+    """Set the rules by which a model cleans its masks."""
     rules = dict(largest=largest)
     if min_area is not None:
         rules.update(min_share=0.0, hole_share=0.0, min_area=min_area)
@@ -106,7 +110,7 @@ def _set_cleaning(model: dict, min_area: float | None, largest: bool) -> None:
 
 
 def _without_crf(node: Any) -> Any:
-    """A config without the parts that use the CRF in its lists and named collections of parts."""
+    """A copy of a config; its lists and named collections lose all parts that use the CRF."""
     if isinstance(node, dict):
         collection = 'type' not in node
         kept = {}
@@ -120,9 +124,9 @@ def _without_crf(node: Any) -> Any:
 
 
 def _uses_crf(node: Any) -> bool:
-    """Whether a config is of a part whose class has ``uses_crf = True``, or has such an argument.
+    """Whether the class of a part, or of one of its arguments, has ``uses_crf = True``.
 
-    So self-training goes with the CRF that draws its targets.
+    Self-training is such a part: a CRF draws its targets.
     """
     if not isinstance(node, dict) or 'type' not in node:
         return False
@@ -140,7 +144,7 @@ def _class_of(part: dict, registry: Any) -> type | None:
 
 
 def import_openmmlab() -> None:
-    """Import what registries look names up in, without warnings of what it would need to train."""
+    """Import mmsegmentation's classes without its warnings about missing compiled operators."""
     with redirect_stdout(StringIO()), warnings.catch_warnings():
         warnings.simplefilter('ignore')
         import mmseg.datasets

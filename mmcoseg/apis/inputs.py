@@ -321,16 +321,14 @@ class _Reader:
         name = Path(getattr(image, 'filename', '') or f'{number:0{digits}}.png').name
         if isinstance(image, Image.Image):
             return _Source(name, image=image)
-        gray = image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 1)
-        color = image.ndim == 3 and image.shape[2] == 3
-        if image.dtype != np.uint8 or not (gray or color):
+        shape = image.shape if image.ndim == 3 else (*image.shape, 1)
+        if image.dtype != np.uint8 or len(shape) != 3 or shape[2] not in (1, 3):
             raise MMCosegError(
                 f'image {number} is an array {image.shape} of {image.dtype}; images must be '
                 '(H, W, 3) or (H, W) of uint8, 0 to 255'
             )
-        if gray:
-            image = np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=2)
-        elif self.rgb:
+        image = np.broadcast_to(image.reshape(shape), (*shape[:2], 3))
+        if self.rgb:
             image = image[:, :, ::-1]
         return _Source(name, image=np.ascontiguousarray(image))
 
@@ -391,9 +389,7 @@ class _Reader:
         entries: dict[tuple[str, str], Path] = {}
         for group, path in listed:
             entries.setdefault((group, os.path.abspath(path)), path)
-        if not entries:
-            raise MMCosegError(f'{file} names no image; write one path a line')
-        if not any(os.path.lexists(path) for _, path in entries):
+        if not any(map(os.path.lexists, entries.values())):
             raise MMCosegError(
                 f'{file} is taken for a text file of paths, and none of the {len(entries)} that it '
                 f'names is there (the first is {os.path.abspath(listed[0][1])}); write one path a '
@@ -405,10 +401,8 @@ class _Reader:
         named: dict[str, list[_Source]] = {}
         by_folder: dict[Path, list[_Source]] = {}
         for (group, _), path in entries.items():
-            if group:
-                named.setdefault(group, []).append(_Source.of_file(path))
-            else:
-                by_folder.setdefault(_folder_of(path), []).append(_Source.of_file(path))
+            place = named if group else by_folder
+            place.setdefault(group or _folder_of(path), []).append(_Source.of_file(path))
         if len(by_folder) == 1 and not named:
             return [(file.stem, *by_folder.values())]
         groups = [(folder.name or _UNNAMED, sources) for folder, sources in by_folder.items()]
@@ -418,29 +412,38 @@ class _Reader:
         """The images of a group, under names that are all different."""
         sources = self._without_companions(sources)
         names = _distinct([source.name for source in sources], with_suffix=True)
-        renamed, stems, whole = [], [], []
-        counts: Counter[str] = Counter()
+        renamed = []
         for source, name in zip(sources, names):
             if name != source.name:
                 renamed.append(f'{source.path or source.name} is called {name}')
-            # Files that are skipped for sure change no other file's name.
-            if not source.is_unread:
-                counts[Path(name).stem] += 1
-        for source, name in zip(sources, names):
-            stem = Path(name).stem
-            if counts[stem] > 1 and not source.is_unread:
-                whole.append(name)
-            stems.append(name if source.is_unread or counts[stem] > 1 else stem)
         if renamed:
             self.notes.append(f'of files of one name: {_named(renamed)}')
+        stems = _distinct(self._stems(sources, names))
+        items = []
+        for source, name, stem in zip(sources, names, stems):
+            items.append(ImageItem(stem, name, source.path, source.image))
+        return items
+
+    def _stems(self, sources: Sequence[_Source], names: Sequence[str]) -> list[str]:
+        """Names without suffix; whole names of images that would be called the same."""
+        stems, whole = [], []
+        counts: Counter[str] = Counter()
+        for source, name in zip(sources, names):
+            # Files that are skipped for sure change no other file's name.
+            counts[Path(name).stem] += not source.is_unread
+        for source, name in zip(sources, names):
+            stem = Path(name).stem
+            if source.is_unread:
+                stem = name
+            elif counts[stem] > 1:
+                stem = name
+                whole.append(name)
+            stems.append(stem)
         if whole:
             self.notes.append(
                 f'go by their whole names, since their stems are the same: {_named(sorted(whole))}'
             )
-        items = []
-        for source, name, stem in zip(sources, names, _distinct(stems)):
-            items.append(ImageItem(stem, name, source.path, source.image))
-        return items
+        return stems
 
     def _without_companions(self, sources: Sequence[_Source]) -> list[_Source]:
         """Images without unreadable files (raw, HEIC) of a photograph that is there to be read."""
@@ -504,6 +507,8 @@ def _lines_of(file: Path) -> list[tuple[str, Path]]:
         if not os.path.lexists(path):  # spaces may belong to a name, but seldom do
             path = file.parent / Path(text.strip()).expanduser()
         listed.append((group.strip(), path))
+    if not listed:
+        raise MMCosegError(f'{file} names no image; write one path a line')
     return listed
 
 

@@ -1,7 +1,7 @@
 """How far a run is, for a person at a terminal or for a log."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable
 from typing import TextIO
 
 from rich.console import Console
@@ -73,7 +73,7 @@ class RunProgress:
         group: str,
         count: int,
         seconds: float,
-        skipped: Sequence[SkippedFile],
+        skipped: Iterable[SkippedFile],
         remark: str | None = None,
     ) -> None:
         """A group is finished: so many images were written in this time, and these files left out.
@@ -86,7 +86,7 @@ class RunProgress:
             self._print(f'{display_name(group)}: {remark}')
         self._skipped(group, skipped)
 
-    def kept(self, group: str, count: int, skipped: Sequence[SkippedFile]) -> None:
+    def kept(self, group: str, count: int, skipped: Collection[SkippedFile]) -> None:
         """The group was finished before, its files counted, of which these were left out."""
         self._group(group, f'{_images(count - len(skipped))}, finished before')
         self._skipped(group, skipped)
@@ -104,7 +104,7 @@ class RunProgress:
         if not self.quiet and self.bar is None:
             self._print(f'{display_name(group)}: {text}')
 
-    def _skipped(self, group: str, skipped: Sequence[SkippedFile]) -> None:
+    def _skipped(self, group: str, skipped: Iterable[SkippedFile]) -> None:
         for file in skipped:
             name = f'{display_name(group)}/{display_name(file.file_name)}'
             self._print(f'skipped {name}: {file.reason}')
@@ -123,12 +123,9 @@ class _Rate(ProgressColumn):
 
 def quiet_progress() -> RunProgress:
     """One that shows nothing, of anything."""
-    return _Silent(quiet=True)
-
-
-class _Silent(RunProgress):
-    def _print(self, text: str) -> None:
-        pass
+    progress = RunProgress(quiet=True)
+    progress.console.quiet = True
+    return progress
 
 
 def _images(count: int) -> str:

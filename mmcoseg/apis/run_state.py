@@ -1,4 +1,4 @@
-"""The folder of results and what is known about it, so that a run can go on where one ended.
+"""The state of a folder of results: lets a run continue where an earlier one stopped.
 
 ``DIR/.mmcoseg/groups/<group>.json`` holds the :class:`GroupState` of each group.
 """
@@ -31,15 +31,15 @@ __all__ = [
     'signature_of',
 ]
 
-#: Where we keep what we know about a folder of results.
+#: Folder of the state, in the folder of results.
 _STATE = '.mmcoseg'
-#: Of the state files; others are taken for none.
+#: Version of the state files. Files of another version count as missing.
 _VERSION = 1
-#: Seconds at least between two times that the collections over all images are written, and how
-#: many times as long as writing them took.
+#: The collections over all images are written at most once in so many seconds, and in so many
+#: times the time that writing them took.
 _PAUSE, _PAUSE_FACTOR = 5.0, 10.0
 
-#: What tells whether an input is still the one that it was; None: it is not there.
+#: Identifies the content of an input; None if it is not there.
 Signature = list[int] | str | None
 
 
@@ -57,30 +57,28 @@ def signature_of(item: ImageItem) -> Signature:
 
 @dataclass
 class FinishedImage:
-    """An image with results: the name and signature of its file, and its record."""
+    """An image with results, and the signature of its file when they were made."""
 
     file_name: str
     signature: Signature
     record: ImageRecord
 
 
-@dataclass
-class SkippedImage:
-    """A file without results: its name and signature, the reason, and the limits it was held to."""
+@dataclass(frozen=True)
+class SkippedImage(SkippedFile):
+    """A skipped file, its signature, and the limits it was checked against."""
 
-    file_name: str
-    reason: str
     signature: Signature
     limits: list[float]
 
 
 @dataclass
 class GroupState:
-    """What is known about a group.
+    """Results of a group.
 
     Args:
         name: of the group.
-        settings: by which it was computed.
+        settings: of the run that computed it.
         images: those with results.
         skipped: files that were left out.
         class_count: see ``GroupRecord``.
@@ -122,10 +120,9 @@ class GroupState:
             files.update(image.record.files.values(), image.record.thumbnails.values())
         return files
 
-    def skipped_files(self, wanted: Collection[str]) -> list[SkippedFile]:
-        """Those of the skipped files that are among these."""
-        found = [image for image in self.skipped if image.file_name in wanted]
-        return [SkippedFile(image.file_name, image.reason) for image in found]
+    def skipped_among(self, wanted: Collection[str]) -> list[SkippedImage]:
+        """The skipped files that are among these."""
+        return [image for image in self.skipped if image.file_name in wanted]
 
 
 class RunState:
@@ -171,22 +168,22 @@ class RunState:
                 )
 
     def withdraw(self, name: str) -> None:
-        """Before the results of a group are overwritten: none of its images is finished.
+        """Mark all images of a group as unfinished before its results are overwritten.
 
-        Otherwise, if the run ended now, the next would take old and new results for finished.
+        Otherwise a killed run would leave a mixture of old and new results that looks finished.
         """
         images = [replace(image, signature='') for image in self.groups[name].images]
         self._keep(GroupState(name, self.settings, images, finished=False))
 
     def forget_skipped(self, name: str, wanted: Collection[str]) -> None:
-        """Take files that are not in the input any more from the skipped ones of a group."""
+        """Drop skipped files of a group that are no longer in the input."""
         state = self.groups[name]
-        skipped = [image for image in state.skipped if image.file_name in wanted]
+        skipped = state.skipped_among(wanted)
         if len(skipped) < len(state.skipped):
             self.save(replace(state, settings=self.settings, skipped=skipped))
 
     def save(self, state: GroupState) -> None:
-        """Keep the state of a finished group; take away files that it has no more."""
+        """Store the state of a finished group, and delete files that no longer belong to it."""
         before = self.groups.get(state.name)
         self._keep(state)
         files = state.files()
@@ -205,7 +202,7 @@ class RunState:
         self.groups[state.name] = state
 
     def assemble(self, finish: bool = False) -> None:
-        """Write what covers all images, unless that was done a short while ago."""
+        """Write the collections over all images, unless that was done a short while ago."""
         if not self._changed or not (finish or time.monotonic() >= self._pause_until):
             return
         start = time.monotonic()
@@ -216,7 +213,7 @@ class RunState:
         self.writer.write_collections(groups, self.settings)
         self._changed = False
         end = time.monotonic()
-        # So that all of this takes a tenth of the time at most, however many groups there are.
+        # At most a tenth of the time goes into this, however many groups there are.
         self._pause_until = end + max(_PAUSE, _PAUSE_FACTOR * (end - start))
 
     def _record(self, name: str, state: GroupState) -> GroupRecord:
@@ -230,10 +227,10 @@ class RunState:
 
 
 def checked_folder(out_dir: str | Path) -> Path:
-    """The folder of results, made, and found to be one that can be written to.
+    """Make the folder of results and check that it can be written to.
 
     Raises:
-        OSError: if it cannot, before anything is computed.
+        OSError: if it cannot.
     """
     out = Path(out_dir).expanduser()
     if out.exists() and not out.is_dir():
@@ -249,10 +246,10 @@ def checked_folder(out_dir: str | Path) -> Path:
 
 @contextmanager
 def only_run(out: Path) -> Iterator[None]:
-    """Keep a second run out of the folder; the system ends this with the process.
+    """Lock the folder against a second run; the lock ends with the process.
 
     Raises:
-        BlockingIOError: if another run is in it.
+        BlockingIOError: if another run holds the lock.
     """
     lock = FileLock(out / _STATE / 'lock')
     try:

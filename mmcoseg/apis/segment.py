@@ -5,9 +5,9 @@ import json
 import os
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -136,7 +136,7 @@ def segment_to_folder(
 
 @contextmanager
 def _complete_at_the_end(state: RunState, progress: RunProgress) -> Iterator[None]:
-    """Leave finished groups complete whatever happens; what happened is said then."""
+    """Write the collections of all finished groups, also if a run fails or is interrupted."""
     try:
         yield
     except BaseException as error:
@@ -152,7 +152,7 @@ def _complete_at_the_end(state: RunState, progress: RunProgress) -> Iterator[Non
 
 
 class _Job:
-    """What there is to do for a group.
+    """A group of the input, and which of its images still need results.
 
     Args:
         group: of the input.
@@ -166,7 +166,7 @@ class _Job:
         self.overwrite = overwrite
         self.limits = [limits.max_pixels, limits.max_aspect]
         self.old = state.groups.get(group.name) or GroupState(group.name, state.settings)
-        # Before anything is read: a file that changes later is then seen to have changed.
+        # Taken before anything is read, so that later changes of a file are noticed.
         self.signatures = {item.file_name: signature_of(item) for item in group.items}
         self.stems = {item.file_name: item.stem for item in group.items}
         self.todo = set(self.stems)
@@ -189,28 +189,36 @@ class _Job:
         same = known and image.signature == self.signatures[image.file_name]
         return same and image.limits == self.limits
 
+    def skipped(self, file: SkippedFile) -> SkippedImage:
+        """The state of a file that this run left out."""
+        signature = self.signatures[file.file_name]
+        return SkippedImage(file.file_name, display_name(file.reason), signature, self.limits)
+
     def new_state(
-        self, images: Sequence[FinishedImage], skipped: Sequence[SkippedImage]
+        self,
+        images: Iterable[FinishedImage],
+        skipped: Iterable[SkippedImage],
+        settings: dict[str, Any],
+        class_count: dict[str, Any] | None,
     ) -> GroupState:
-        """The group's state with these images and skipped files in it."""
+        """The group's state after this run: these images, and older ones that stay."""
         images, skipped = list(images), list(skipped)
-        if not self.overwrite:
-            names = {image.file_name for image in (*images, *skipped)}
-            stems = {image.record.stem for image in images}
-            for image in self.old.images:
-                if image.file_name not in names and image.record.stem not in stems:
-                    images.append(image)
+        names = {image.file_name for image in (*images, *skipped)}
+        stems = {image.record.stem for image in images}
+        for image in [] if self.overwrite else self.old.images:
+            if image.file_name not in names and image.record.stem not in stems:
+                images.append(image)
         images.sort(key=lambda image: image.file_name)
         skipped.sort(key=lambda image: image.file_name)
-        return replace(self.old, images=images, skipped=skipped, finished=True)
+        return GroupState(self.group.name, settings, images, skipped, class_count)
 
     def count(self, state: GroupState, result: SegmentResult) -> None:
-        """Add the images of the input to what a run did."""
+        """Add the counts of this group to the result of a run."""
         for image in state.images:
             if image.file_name in self.stems:
                 result.num_kept += 1
                 result.num_absent += image.record.absent
-        for file in state.skipped_files(self.stems):
+        for file in state.skipped_among(self.stems):
             result.skipped.append((state.name, file.file_name, file.reason))
 
 
@@ -238,7 +246,7 @@ class _Run:
             self._segment(job)
         else:
             self.state.forget_skipped(name, job.stems)
-            self.progress.kept(name, len(job.group), job.old.skipped_files(job.stems))
+            self.progress.kept(name, len(job.group), job.old.skipped_among(job.stems))
 
     def _segment(self, job: _Job) -> None:
         inferencer = self.inferencer
@@ -246,7 +254,7 @@ class _Run:
         start = time.perf_counter()
         self.progress.begin(group.name, len(group))
         images: list[FinishedImage] = []
-        skipped: dict[str, SkippedFile] = {}
+        skipped: dict[str, SkippedImage] = {}
         count = None
         withdraw = job.overwrite and bool(job.old.images)
         # Part by part: masks of a thousand photographs would not fit into memory together.
@@ -255,42 +263,33 @@ class _Run:
                 self.state.withdraw(group.name)
                 withdraw = False
             count = _described(part.get('class_count'))
-            skipped |= {file.file_name: file for file in part.skipped}
-            for file_name, written in self._write_part(part, job).items():
-                if isinstance(written, SkippedFile):
-                    skipped[file_name] = written
+            for result in (*part.skipped, *self._write_part(part, job)):
+                if isinstance(result, SkippedFile):
+                    skipped[result.file_name] = job.skipped(result)
                 else:
-                    images.append(FinishedImage(file_name, job.signatures[file_name], written))
+                    signature = job.signatures[result.name]
+                    images.append(FinishedImage(result.name, signature, result))
             del part  # before the next one is made
         self.progress.advance(len(skipped))
-        files = [SkippedFile(name, display_name(f.reason)) for name, f in skipped.items()]
-        # The one clock of a run: terminal, summary and report all show this time. Images of a
-        # group are computed together, so that each has the same share of it.
+        # Terminal, summary and report all show this time. A group is computed as a whole, so each
+        # image gets an equal share.
         seconds = time.perf_counter() - start
         for image in images:
             image.record.seconds = round(seconds / len(images), 6)
-        state = job.new_state(
-            images,
-            [
-                SkippedImage(f.file_name, f.reason, job.signatures[f.file_name], job.limits)
-                for f in files
-            ],
-        )
-        self.state.save(replace(state, settings=self.state.settings, class_count=count))
+        self.state.save(job.new_state(images, skipped.values(), self.state.settings, count))
         self.num_written += len(images)
         self.seconds += seconds
         remark = count and count['text']
-        self.progress.end(group.name, len(images), seconds, files, remark)
+        self.progress.end(group.name, len(images), seconds, skipped.values(), remark)
         self.state.assemble()
 
-    def _write_part(self, part: GroupDataSample, job: _Job) -> dict[str, ImageRecord | SkippedFile]:
-        """File name -> what is to be known about an image written, or why it could not be."""
+    def _write_part(self, part: GroupDataSample, job: _Job) -> list[ImageRecord | SkippedFile]:
+        """Write the images of a part: their records, or why one could not be written."""
         wanted = [image for image in part if image.file_name in job.todo]
-        # Those whose results are kept are done with.
+        # The others keep the results that they have.
         self.progress.advance(len(part) - len(wanted))
         write = partial(self._write_image, classes=part.get('classes'))
-        written = map_in_threads(write, wanted, self.num_workers)
-        return dict(zip([image.file_name for image in wanted], written))
+        return map_in_threads(write, wanted, self.num_workers)
 
     def _write_image(
         self, image: CoSegDataSample, classes: Sequence[str] | None
@@ -300,7 +299,7 @@ class _Run:
         except (BadImageError, FileNotFoundError) as error:
             there = os.path.lexists(image.get('img_path') or '')
             if there and not isinstance(error, BadImageError):
-                raise  # it was not the image that was not there
+                raise  # another file is missing, not the image
             reason = f'changed while it was worked on: {error}'
             return SkippedFile(image.file_name, reason)
         self.progress.advance(1)
@@ -308,7 +307,7 @@ class _Run:
 
 
 def _described(count: ClassCount | None) -> dict[str, Any] | None:
-    """An estimated number of classes as plain types, and in words."""
+    """An estimated number of classes as plain types and as a sentence."""
     if count is None:
         return None
     text = str(count)
@@ -318,7 +317,7 @@ def _described(count: ClassCount | None) -> dict[str, Any] | None:
 
 
 def _settings(options: SegmentOptions) -> dict[str, Any]:
-    """What results depend on, as plain types. Not the device nor the number of workers."""
+    """All that results depend on, as plain types; neither device nor number of workers."""
     cfg = inference_config(options)
     cfg_options = options.cfg_options or {}
     return dict(
@@ -331,7 +330,7 @@ def _settings(options: SegmentOptions) -> dict[str, Any]:
 
 
 def _fingerprint(cfg: Config) -> str:
-    """A hash of the model, of what the images become before it, and how it is optimized."""
+    """A hash of the model, its test pipeline, and how it is optimized."""
     parts = [cfg.model, cfg.test_pipeline]
     if optimizes_groups(cfg):
         parts += [cfg.train_cfg, cfg.optim_wrapper, cfg.get('param_scheduler')]

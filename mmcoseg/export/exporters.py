@@ -81,10 +81,10 @@ class Picture:
 
     @cached_property
     def shown(self) -> np.ndarray:
-        """What pictures show, (H, W) uint8: the instances, where there are any, or the classes."""
+        """The labels that pictures show, (H, W) uint8: instances if there are any, else classes."""
         if self.numbers is None:
             return self.result.labels
-        # The same colors again behind the palette's end, none of them void.
+        # Colors repeat after the end of the palette, without the color of void.
         whole = VOID // len(PALETTE) * len(PALETTE)
         table = np.r_[0, np.arange(np.iinfo(np.uint16).max) % whole + 1].astype(np.uint8)
         return table[self.numbers]
@@ -95,7 +95,7 @@ class Picture:
 
 
 def export_masks(picture: Picture, out_dir: Path) -> dict[str, str]:
-    """The classes, and the instances where there are any."""
+    """The mask of classes, and that of instances if there are any."""
     result = picture.result
     files = dict(masks=picture.path('masks', '.png'))
     if len(result.names) == 1:
@@ -121,10 +121,10 @@ def export_overlay(picture: Picture, out_dir: Path) -> dict[str, str]:
 
 
 def export_cutout(picture: Picture, out_dir: Path) -> dict[str, str]:
-    """RGBA, all else than the objects transparent."""
+    """The objects on transparent ground, RGBA."""
     path = picture.path('cutouts', '.png')
     inside = picture.result.labels != 0
-    # Black outside: what is cut away must not travel along unseen, nor cost space.
+    # Black outside: hidden pixels must not be passed on, nor cost space.
     cutout = np.dstack([picture.rgb * inside[..., None], inside.astype(np.uint8) * 255])
     save_image(Image.fromarray(cutout), out_dir / path, 'PNG')
     return dict(cutouts=path)
@@ -168,11 +168,11 @@ class YoloExporter:
         if source is not None and not _yolo_reads(source):
             source = None
         suffix = '.png' if source is None else source.suffix
-        longest = max('.txt', suffix, key=len)  # both files have one name, and it must not be cut
+        longest = max('.txt', suffix, key=len)  # one name for both files, which must not be cut
         name = file_name_of(picture.stem, longest).removesuffix(longest)
         label = f'yolo/labels/{folder}/{name}.txt'
         copy = f'yolo/images/{folder}/{name}{suffix}'
-        numbers = self.names.number(picture.result.categories)  # all: their order is certain
+        numbers = self.names.number(picture.result.categories)  # of all, to fix their order
         with write_atomically(out_dir / label) as file:
             file.write(yolo_lines(picture.result.objects, numbers, self.tolerance).encode())
         if source is None:
@@ -218,14 +218,14 @@ def _with_palette(labels: np.ndarray, void: bool = True) -> Image.Image:
 
 
 def _overlay_by_bands(rgb: np.ndarray, shown: np.ndarray) -> np.ndarray:
-    """``overlay`` of images of any size, whose intermediate maps take ten bytes a pixel."""
+    """``overlay`` in bands, since its intermediate maps take ten bytes a pixel."""
     height, width = rgb.shape[:2]
     rows = max(1, _BAND_PIXELS // max(1, width))
     if height <= rows:
         return overlay(rgb, shown)
     out = np.empty_like(rgb)
     for top in range(0, height, rows):
-        # With a margin, since outlines are also drawn where a band ends.
+        # The margin keeps outlines from being drawn along the end of a band.
         first, last = max(0, top - _BAND_MARGIN), top + rows + _BAND_MARGIN
         band = overlay(rgb[first:last], shown[..., first:last, :])
         out[top : top + rows] = band[top - first :][:rows]
@@ -233,7 +233,7 @@ def _overlay_by_bands(rgb: np.ndarray, shown: np.ndarray) -> np.ndarray:
 
 
 def _yolo_reads(source: Path) -> bool:
-    """Whether Ultralytics reads an image file, and as we do."""
+    """Whether Ultralytics reads an image file, and the same way as we do."""
     if source.suffix.lower() not in _YOLO_SUFFIXES:
         return False
     try:
@@ -248,7 +248,7 @@ def _yolo_reads(source: Path) -> bool:
 
 
 def _link(source: Path, path: Path) -> None:
-    """A relative link to a file, or a copy where the file system knows none."""
+    """A relative link to a file, or a copy if the file system has no links."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     try:

@@ -104,12 +104,7 @@ def to_result(sample: CoSegDataSample, classes: Sequence[str] | None = None) -> 
         1,
     )
     names = class_names(classes, number)
-    if number == 1:
-        categories = (str(sample.get('group')),)
-    elif classes:
-        categories = names
-    else:
-        categories = tuple(f'{sample.get("group")} {name}' for name in names)
+    categories = _categories(names, str(sample.get('group')), bool(classes))
     if instances is None:
         objects = _objects_of_classes(given, categories, prob, _presence_of(sample))
         return ImageResult(given, names, categories, objects, None)
@@ -129,6 +124,12 @@ def to_result(sample: CoSegDataSample, classes: Sequence[str] | None = None) -> 
         )
     objects = _objects_of_instances(instances, categories, _presence_of(sample))
     return ImageResult(labels, names, categories, objects, instances.masks)
+
+
+def _categories(names: tuple[str, ...], group: str, are_given: bool) -> tuple[str, ...]:
+    if len(names) == 1:
+        return (group,)
+    return names if are_given else tuple(f'{group} {name}' for name in names)
 
 
 @dataclass

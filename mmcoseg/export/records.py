@@ -1,4 +1,4 @@
-"""What is known about images and groups whose files are written: plain types, as JSON has them."""
+"""Records of images and groups with results: plain types that JSON can hold."""
 
 from dataclasses import dataclass, field
 from typing import Any

@@ -150,6 +150,14 @@ class ResultWriter:
         files = {}
         for export in self._exporters.values():
             files |= export(picture, self.out_dir)
+        return self._record(sample, picture, files)
+
+    def _record(
+        self, sample: CoSegDataSample, picture: Picture, files: dict[str, str]
+    ) -> ImageRecord:
+        result, source = picture.result, picture.source
+        height, width = result.labels.shape
+        path = Path(sample.get('img_path') or '')
         file_name = sample.get('file_name') or path.name or picture.stem
         record = ImageRecord(
             group=picture.group,
@@ -167,9 +175,8 @@ class ResultWriter:
             files=files,
             thumbnails=export_thumbnails(picture, self.out_dir),
             warnings=list(map(str, sample.get('warnings', ()))),
+            source=None if source is None else relative_path(source, self.out_dir),
         )
-        if picture.source is not None:
-            record.source = relative_path(picture.source, self.out_dir)
         if not result.labels.any() and not record.absent:
             record.warnings.append('nothing was found')
         elif result.labels.all():
