@@ -247,6 +247,12 @@ class _Reader:
         self.rgb = rgb
         self.notes = notes
 
+    def note(self, text: str, names: Iterable[str], more: str = '') -> None:
+        """Add a note about these names, if there are any."""
+        listed = _named(names)
+        if listed:
+            self.notes.append(f'{text}: {listed}{more}')
+
     def named(self, name: Any, value: Any) -> tuple[str, list[_Source]]:
         """All images of a value as one group."""
         if not isinstance(name, str) or not name.strip():
@@ -285,13 +291,12 @@ class _Reader:
             else:
                 sources.append(_Source.of_file(path))
             seen.add(key)
-        if twice:
-            self.notes.append(f'given more than once, taken once: {_named(twice)}')
+        self.note('given more than once, taken once', twice)
         sources = self.without_strange(sources)
         if sources:
             folders = {source.place[0] for source in sources}
             folder = folders.pop() if len(folders) == 1 else None
-            groups.append((folder.name if folder else _UNNAMED, sources))
+            groups.append((_group_name(folder), sources))
         return groups
 
     def without_strange(self, sources: list[_Source]) -> list[_Source]:
@@ -311,9 +316,10 @@ class _Reader:
                 missed.append(str(source.path))
             else:
                 kept.append(source)
-        if kept and missed:
-            self.notes.append(f'left out, since they are no images: {_named(missed)}')
-        return kept or sources
+        if not kept:
+            return sources
+        self.note('left out, since they are no images', missed)
+        return kept
 
     def picture(self, image: np.ndarray | Image.Image, number: int, count: int) -> _Source:
         """An image in memory, which has its number for a name where it knows none."""
@@ -338,7 +344,7 @@ class _Reader:
         if not os.path.lexists(path):
             raise FileNotFoundError(f'there is no file or folder {path}')
         if _is_image(path):
-            return [(_folder_of(path).name or _UNNAMED, [_Source.of_file(path)])]
+            return [(_group_name(_folder_of(path)), [_Source.of_file(path)])]
         return self.text_file(path)
 
     def folder(self, root: Path) -> _Groups:
@@ -347,7 +353,7 @@ class _Reader:
         deep: list[Path] = []
         top = self.images(root)
         if top:
-            groups.append((root.resolve().name or _UNNAMED, top))
+            groups.append((_group_name(root.resolve()), top))
         seen = {os.path.realpath(root)}
         for folder in filter(Path.is_dir, _entries(root)):
             real = os.path.realpath(folder)
@@ -361,11 +367,8 @@ class _Reader:
             deep += _deeper(folder)
         if not groups:
             raise _no_image(root, deep)
-        if deep:
-            self.notes.append(
-                f'not looked into: {_named(map(str, deep))} (images are taken from '
-                'the folder itself and the folders directly in it)'
-            )
+        more = ' (images are taken from the folder itself and the folders directly in it)'
+        self.note('not looked into', map(str, deep), more)
         return groups
 
     def images(self, folder: Path) -> list[_Source]:
@@ -380,8 +383,8 @@ class _Reader:
                 strange.append(_Source.of_file(path))
         beside = _places_of_readable(images)
         missed = [source.name for source in strange if source.place not in beside]
-        if missed and (images or len(missed) > 1):
-            self.notes.append(f'{folder}: no images by their suffix: {_named(missed)}')
+        if images or len(missed) > 1:
+            self.note(f'{folder}: no images by their suffix', missed)
         return images
 
     def text_file(self, file: Path) -> _Groups:
@@ -405,7 +408,7 @@ class _Reader:
             place.setdefault(group or _folder_of(path), []).append(_Source.of_file(path))
         if len(by_folder) == 1 and not named:
             return [(file.stem, *by_folder.values())]
-        groups = [(folder.name or _UNNAMED, sources) for folder, sources in by_folder.items()]
+        groups = [(_group_name(folder), sources) for folder, sources in by_folder.items()]
         return [*groups, *named.items()]
 
     def items(self, sources: Sequence[_Source]) -> list[ImageItem]:
@@ -416,8 +419,7 @@ class _Reader:
         for source, name in zip(sources, names):
             if name != source.name:
                 renamed.append(f'{source.path or source.name} is called {name}')
-        if renamed:
-            self.notes.append(f'of files of one name: {_named(renamed)}')
+        self.note('of files of one name', renamed)
         stems = _distinct(self._stems(sources, names))
         items = []
         for source, name, stem in zip(sources, names, stems):
@@ -439,10 +441,7 @@ class _Reader:
                 stem = name
                 whole.append(name)
             stems.append(stem)
-        if whole:
-            self.notes.append(
-                f'go by their whole names, since their stems are the same: {_named(sorted(whole))}'
-            )
+        self.note('go by their whole names, since their stems are the same', sorted(whole))
         return stems
 
     def _without_companions(self, sources: Sequence[_Source]) -> list[_Source]:
@@ -455,10 +454,7 @@ class _Reader:
                 left_out.append(source.name)
             else:
                 kept.append(source)
-        if left_out:
-            self.notes.append(
-                f'left out, since files of the same name are read: {_named(left_out)}'
-            )
+        self.note('left out, since files of the same name are read', left_out)
         return kept
 
 
@@ -510,6 +506,11 @@ def _lines_of(file: Path) -> list[tuple[str, Path]]:
     if not listed:
         raise MMCosegError(f'{file} names no image; write one path a line')
     return listed
+
+
+def _group_name(folder: Path | None) -> str:
+    """The name of a group of images that all lie in a folder, or that have no common one."""
+    return _UNNAMED if folder is None else folder.name or _UNNAMED
 
 
 def _folder_of(path: Path) -> Path:
