@@ -20,7 +20,7 @@ LAYERS = {
     'version': 0,
     'config_files': 0,
     'export_formats': 0,
-    'segment_options': 0,
+    'segment_options': 2,
     'registry': 0,
     'compat': 0,
     'structures': 1,

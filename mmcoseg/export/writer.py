@@ -157,6 +157,7 @@ class ResultWriter:
     ) -> ImageRecord:
         result, source = picture.result, picture.source
         height, width = result.labels.shape
+        share = np.count_nonzero(result.labels) / max(1, result.labels.size)
         path = Path(sample.get('img_path') or '')
         file_name = sample.get('file_name') or path.name or picture.stem
         record = ImageRecord(
@@ -168,7 +169,7 @@ class ResultWriter:
             presence=round(float(sample.presence), 6) if 'presence' in sample else None,
             sureness=sureness(sample, result),
             absent=bool(sample.get('absent', False)),
-            area_share=round(np.count_nonzero(result.labels) / max(1, result.labels.size), 6),
+            area_share=round(float(share), 6),
             classes=list(result.names),
             categories=list(result.categories),
             annotations=[self._annotation(item) for item in result.objects],
