@@ -572,7 +572,7 @@ def _build_loops(runner: Runner) -> None:
         print_log(f'trained without validation: {error}', 'current', logging.WARNING)
 
 
-class GroupsFailedError(ValueError):
+class GroupsFailedError(MMCosegError):
     """Some groups could not be optimized, and are scored by the initial weights."""
 
 
