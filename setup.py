@@ -30,6 +30,7 @@ REQUIRES = [
     'pycocotools>=2.0.8',
     # Its build fails on Python 3.13; the dense CRF says so there, all else works.
     'pydensecrf2>=1.1; python_version < "3.13"',
+    'pyyaml>=6.0',
     'rich>=13.0',
     'scikit-image>=0.22',
     'scikit-learn>=1.3',
@@ -90,7 +91,7 @@ setup(
         'Topic :: Scientific/Engineering :: Image Recognition',
     ],
     packages=find_packages(include=['mmcoseg', 'mmcoseg.*']),
-    package_data={'mmcoseg.apis.export': ['report.html.j2', 'report.css', 'report.js']},
+    package_data={'mmcoseg.export': ['report.html.j2', 'report.css', 'report.js']},
     python_requires='>=3.10',
     install_requires=REQUIRES,
     extras_require=EXTRAS,

@@ -5,23 +5,29 @@ found an error; 2 wrong usage. torch is imported only once a command runs, so th
 """
 
 import argparse
-import dis
 import json
 import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import Field, fields
 from io import TextIOWrapper
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
-from .config_files import METHODS, config_of_method, find_config
-from .export_formats import FORMATS, chosen_formats
+from .config_files import config_of_method, find_config
+from .errors import MMCosegError
+from .segment_options import SegmentOptions
 from .version import __version__
 
 __all__ = ['main']
+
+#: How errors begin, or what they say, of a config that names a class or arguments wrongly.
+_NOT_BUILT = re.compile(
+    r'__init__\(\) (got|missing|takes) | is not in the .* registry|'
+    r'cfg should be a |`cfg` .* must contain the key "type"'
+)
 
 
 def main(
@@ -47,15 +53,14 @@ def main(
         if argv and argv[0] not in _COMMANDS and Path(argv[0]).exists():
             given = shlex.join(argv)
             parser.error(f'{argv[0]} is no command; to segment it: {prog} segment {given}')
-        args = parser.parse_args(argv)
     else:
         prog = prog or f'mmcoseg {command}'
-        add_arguments, run, summary = _COMMANDS[command]
-        parser = argparse.ArgumentParser(prog, description=summary)
-        add_arguments(parser)
-        _add_debug(parser)
-        args = parser.parse_args(argv)
-        args.run = run
+        parser = argparse.ArgumentParser(prog, description=_COMMANDS[command].summary)
+        _add_command(parser, command)
+    return _run(parser.parse_args(argv), prog)
+
+
+def _run(args: argparse.Namespace, prog: str) -> int:
     try:
         return args.run(args)
     except KeyboardInterrupt:
@@ -65,47 +70,19 @@ def main(
         if args.debug or not _is_users(error):
             raise
         # A KeyError's text is the repr of its argument.
-        text = error.args[0] if isinstance(error, KeyError) and error.args else error
+        text = error.args[0] if isinstance(error, KeyError) else error
         print(f'{prog}: error: {text}\n(--debug shows where it arose)', file=sys.stderr)
         return 1
 
 
 def _is_users(error: Exception) -> bool:
     """Whether the message alone tells the user what to do."""
-    if isinstance(error, (TypeError, KeyError)):
-        return _is_worded(error) or _is_wrong_argument(error)
-    users = (ValueError, OSError, ImportError)
-    return isinstance(error, users) or type(error).__name__ == 'ConfigParsingError'
-
-
-def _is_worded(error: Exception) -> bool:
-    """Whether we, or mmengine's registries, raised it on purpose, and not the interpreter."""
-    *_, last = _steps(error)
-    code = last.tb_frame.f_code.co_code
-    return code[last.tb_lasti] == dis.opmap['RAISE_VARARGS'] and _module(last).partition('.')[
-        0
-    ] in ('mmcoseg', 'mmengine')
-
-
-def _is_wrong_argument(error: Exception) -> bool:
-    """Whether a config names an argument that a constructor lacks, or lacks one that it needs."""
-    return (
-        isinstance(error, TypeError)
-        and re.search(r'__init__\(\) (got|missing|takes) ', str(error)) is not None
-        and any(_module(step).startswith('mmengine.registry') for step in _steps(error))
-    )
-
-
-def _steps(error: Exception) -> Iterator[TracebackType]:
-    """The steps of an error's traceback, down to where it arose."""
-    step = error.__traceback__
-    while step is not None:
-        yield step
-        step = step.tb_next
-
-
-def _module(step: TracebackType) -> str:
-    return step.tb_frame.f_globals.get('__name__', '')
+    if isinstance(error, (MMCosegError, OSError, ImportError)):
+        return True
+    if type(error).__name__ == 'ConfigParsingError':  # mmengine's, not imported for this alone
+        return True
+    # mmengine says by these two what it cannot build from a config.
+    return isinstance(error, (TypeError, KeyError)) and _NOT_BUILT.search(str(error)) is not None
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
@@ -114,16 +91,17 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     )
     parser.add_argument('--version', action='version', version=f'mmcoseg {__version__}')
     commands = parser.add_subparsers(title='commands', metavar='COMMAND', required=True)
-    for name, (add_arguments, run, summary) in _COMMANDS.items():
-        sub = commands.add_parser(name, help=summary, description=summary)
-        add_arguments(sub)
-        _add_debug(sub)
-        sub.set_defaults(run=run)
+    for name, command in _COMMANDS.items():
+        sub = commands.add_parser(name, help=command.summary, description=command.summary)
+        _add_command(sub, name)
     return parser
 
 
-def _add_debug(parser: argparse.ArgumentParser) -> None:
+def _add_command(parser: argparse.ArgumentParser, name: str) -> None:
+    command = _COMMANDS[name]
+    command.add_arguments(parser)
     parser.add_argument('--debug', action='store_true', help='show the whole traceback of an error')
+    parser.set_defaults(run=command.run)
 
 
 class _KeyValues(argparse.Action):
@@ -452,69 +430,18 @@ def _add_segment(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--out', required=True, metavar='DIR', help='folder of the results')
     model = parser.add_mutually_exclusive_group()
-    model.add_argument(
-        '--method', default='consensus', help=f'{", ".join(METHODS)} (default: consensus)'
-    )
-    model.add_argument('--config', help='a config file, or the name of one of ours, instead')
-    parser.add_argument(
-        '--classes',
-        type=_classes,
-        metavar='K',
-        help='number of classes that recur in a group, for a method that tells classes apart, such '
-        "as mccoseg; auto estimates it of each group (default: the config's, or auto)",
-    )
-    parser.add_argument('--weights', metavar='FILE', help="checkpoint for the config's model")
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=_KeyValues,
-        metavar='KEY=VALUE',
-        help='override single keys of the config',
-    )
-    parser.add_argument('--device', help='cpu, cuda, cuda:1, ... (default: a GPU if there is one)')
-    parser.add_argument(
-        '--presence-threshold',
-        type=_share,
-        metavar='T',
-        help='images whose presence score is below T, from 0 to 1, get an empty mask',
-    )
-    parser.add_argument(
-        '--no-crf',
-        action='store_true',
-        help='leave out the dense CRF, and self-training, which works by it: faster, coarser',
-    )
-    parser.add_argument(
-        '--format',
-        nargs='+',
-        default=['masks', 'overlays', 'coco'],
-        metavar='FORMAT',
-        help=f'{", ".join(FORMATS)} (default: masks overlays coco)',
-    )
-    parser.add_argument(
-        '--min-area',
-        type=_area,
-        metavar='A',
-        help='remove parts and holes of masks smaller than A, a share of the image below 1, a '
-        'number of pixels from 1 on; 0 keeps all (default: those that are small beside the largest '
-        'part)',
-    )
-    parser.add_argument(
-        '--largest', action='store_true', help='keep only the largest part of each mask'
-    )
-    parser.add_argument(
-        '--copy', action='store_true', help='copy images into yolo/images instead of linking them'
-    )
+    for option in fields(SegmentOptions):
+        flag = option.metadata['flag']
+        if flag is None:
+            continue
+        argument = dict(option.metadata['argument'])
+        if flag == '--cfg-options':
+            argument['action'] = _KeyValues
+        if 'type' in argument:
+            argument['type'] = _checked(option)
+        place = model if flag in ('--method', '--config') else parser
+        place.add_argument(flag, dest=option.name, default=option.default, **argument)
     parser.add_argument('--cutouts', action='store_true', help='also cut the objects out (RGBA)')
-    parser.add_argument(
-        '--polygons', action='store_true', help='polygons instead of RLE in annotations.json'
-    )
-    parser.add_argument(
-        '--overwrite', action='store_true', help='compute anew what DIR has results of'
-    )
-    parser.add_argument(
-        '--workers', type=_count, metavar='N', help='threads and processes (default: one a core)'
-    )
-    parser.add_argument('--seed', type=_count, default=0, help='of everything random (default: 0)')
     parser.add_argument(
         '--max-pixels',
         type=float,
@@ -528,12 +455,24 @@ def _add_segment(parser: argparse.ArgumentParser) -> None:
         help='skip images longer than so many times their shorter side (default: 60)',
     )
     parser.add_argument('--quiet', action='store_true', help='say only what went wrong')
-    parser.add_argument(
-        '--trust-checkpoint',
-        action='store_true',
-        help='also load weights that hold more than data; such a file can run any program on this '
-        'machine, so use it only on files whose origin you trust',
-    )
+
+
+def _checked(option: Field) -> Callable[[str], Any]:
+    """From the text of an option to its value."""
+    convert, check = option.metadata['argument']['type'], option.metadata['check']
+
+    def value_of(text: str) -> Any:
+        try:
+            value = convert(text)
+        except ValueError:
+            value = text
+        try:
+            check(option.metadata['argument'].get('metavar', 'it'), value)
+        except MMCosegError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+        return value
+
+    return value_of
 
 
 def _segment(args: argparse.Namespace) -> int:
@@ -542,8 +481,7 @@ def _segment(args: argparse.Namespace) -> int:
         if not os.path.lexists(Path(path).expanduser()):
             raise FileNotFoundError(f'there is no file or folder {path}')
     find_config(args.config or config_of_method(args.method))
-    formats = [name for part in args.format for name in part.split(',') if name]
-    formats = chosen_formats([*formats, *(['cutouts'] if args.cutouts else [])])
+    options = _segment_options(args)
 
     from .apis.inputs import ImageLimits
     from .apis.progress import RunProgress
@@ -556,82 +494,50 @@ def _segment(args: argparse.Namespace) -> int:
         limits['max_pixels'] = int(args.max_pixels * 1e6)
     if args.max_aspect is not None:
         limits['max_aspect'] = args.max_aspect
-    progress = RunProgress(quiet=args.quiet)
     result = segment_to_folder(
         args.input[0] if len(args.input) == 1 else args.input,
         args.out,
-        method=args.method,
-        config=args.config,
-        weights=args.weights,
-        device=args.device,
-        cfg_options=args.cfg_options,
-        num_classes=args.classes,
-        crf=not args.no_crf,
-        min_area=args.min_area,
-        largest=args.largest,
-        presence_threshold=args.presence_threshold,
-        seed=args.seed,
-        num_workers=args.workers,
-        formats=formats,
-        polygons=args.polygons,
-        copy_images=args.copy,
-        overwrite=args.overwrite,
+        options,
         limits=ImageLimits(**limits),
-        trust_weights=args.trust_checkpoint,
-        progress=progress,
+        progress=RunProgress(quiet=args.quiet),
     )
     if not args.quiet:
         print(result)
-    if result.skipped:
-        count = len(result.skipped)
-        print(
-            f'mmcoseg segment: {count} file{"s were" if count > 1 else " was"} skipped, see '
-            f'{result.out_dir / "summary.json"}',
-            file=sys.stderr,
-        )
-    return 1 if result.skipped else 0
+    if not result.skipped:
+        return 0
+    count = len(result.skipped)
+    files = '1 file was' if count == 1 else f'{count} files were'
+    where = result.out_dir / 'summary.json'
+    print(f'mmcoseg segment: {files} skipped, see {where}', file=sys.stderr)
+    return 1
 
 
-def _share(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f'must be from 0 to 1, got {text}')
-    return value
+def _segment_options(args: argparse.Namespace) -> SegmentOptions:
+    chosen = {}
+    for option in fields(SegmentOptions):
+        if option.metadata['flag']:
+            chosen[option.name] = getattr(args, option.name)
+    if args.cutouts:
+        chosen['formats'] = [*args.formats, 'cutouts']
+    return SegmentOptions(**chosen)
 
 
-def _area(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < float('inf'):
-        raise argparse.ArgumentTypeError(f'must be a share of the image or pixels, got {text}')
-    return value
+class _Command(NamedTuple):
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
+    summary: str
 
 
-def _classes(text: str) -> int | str:
-    if text == 'auto':
-        return text
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f'must be a positive whole number, or auto, got {text!r}')
-    return int(text)
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f'must not be negative, got {text}')
-    return value
-
-
-_Command = tuple[
-    Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], int], str
-]
 _COMMANDS: dict[str, _Command] = {
-    'segment': (_add_segment, _segment, 'Find the common objects of groups of images.'),
-    'train': (_add_train, _train, 'Train a model.'),
-    'test': (_add_test, _test, 'Test a model: tables, masks, pictures.'),
-    'check-config': (_add_check_config, _check_config, 'Build everything a config names.'),
-    'list': (_add_list, _list, 'List our configs and registered components.'),
-    'check-data': (_add_check_data, _check_data, 'Report what a data set holds, and its faults.'),
-    'evaluate': (_add_evaluate, _evaluate, 'Score masks or instances against true ones.'),
+    'segment': _Command(_add_segment, _segment, 'Find the common objects of groups of images.'),
+    'train': _Command(_add_train, _train, 'Train a model.'),
+    'test': _Command(_add_test, _test, 'Test a model: tables, masks, pictures.'),
+    'check-config': _Command(_add_check_config, _check_config, 'Build everything a config names.'),
+    'list': _Command(_add_list, _list, 'List our configs and registered components.'),
+    'check-data': _Command(
+        _add_check_data, _check_data, 'Report what a data set holds, and its faults.'
+    ),
+    'evaluate': _Command(_add_evaluate, _evaluate, 'Score masks or instances against true ones.'),
 }
 
 

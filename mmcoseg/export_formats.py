@@ -13,14 +13,17 @@ FORMATS = ('masks', 'overlays', 'cutouts', 'coco', 'labelme', 'yolo')
 def chosen_formats(names: str | Sequence[str]) -> tuple[str, ...]:
     """The formats of these names, each once, in the order of :data:`FORMATS`.
 
+    Names may be joined by commas.
+
     Raises:
         MMCosegError: for a format that is not known.
 
     Example:
-        >>> chosen_formats(['coco', 'masks'])
-        ('masks', 'coco')
+        >>> chosen_formats(['coco,yolo', 'masks'])
+        ('masks', 'coco', 'yolo')
     """
-    names = (names,) if isinstance(names, str) else tuple(names)
+    names = ','.join([names] if isinstance(names, str) else names).split(',')
+    names = [name for name in names if name]
     unknown = sorted(set(names) - set(FORMATS))
     if unknown:
         raise MMCosegError(f'there are no formats {unknown}; choose among {list(FORMATS)}')

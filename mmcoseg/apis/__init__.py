@@ -1,7 +1,16 @@
 """What users call: the Python door, and what the commands do."""
 
+from ..segment_options import InferenceOptions, SegmentOptions
 from .inferencer import CoSegInferencer
 from .inputs import ImageLimits, read_inputs
 from .segment import SegmentResult, segment_to_folder
 
-__all__ = ['CoSegInferencer', 'ImageLimits', 'SegmentResult', 'read_inputs', 'segment_to_folder']
+__all__ = [
+    'CoSegInferencer',
+    'ImageLimits',
+    'InferenceOptions',
+    'SegmentOptions',
+    'SegmentResult',
+    'read_inputs',
+    'segment_to_folder',
+]

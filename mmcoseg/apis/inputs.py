@@ -21,7 +21,7 @@ from ..datasets.image_io import (
 )
 from ..errors import MMCosegError
 
-__all__ = ['ImageItem', 'ImageLimits', 'InputGroup', 'SkippedFile', 'read_inputs']
+__all__ = ['ImageItem', 'ImageLimits', 'InputGroup', 'read_inputs']
 
 #: Files that lie beside images for good reason; nobody need be told that they are left out.
 _COMPANIONS = frozenset(
@@ -99,16 +99,7 @@ class ImageItem:
             limits.check(*size, self.file_name)
             return math.prod(size)
         try:
-            mode = os.stat(self.path).st_mode
-            if not stat.S_ISREG(mode):  # a pipe would be waited for without end
-                kind = 'a folder' if stat.S_ISDIR(mode) else 'not a regular file'
-                raise BadImageError(f'{self.path} is {kind}')
-            if os.stat(self.path).st_size == 0:
-                raise BadImageError(f'{self.path} is empty')
-            with open_image(self.path) as image:
-                size = image.size
-        except BadImageError:
-            raise
+            size = self._size()
         except FileNotFoundError as error:
             what = 'is a link to a file that is not there' if self.path.is_symlink() else 'is gone'
             raise FileNotFoundError(f'{self.path} {what}; remove it or mend it') from error
@@ -120,6 +111,17 @@ class ImageItem:
             raise BadImageError(f'{self.path} cannot be read as an image: {error}') from error
         limits.check(*size, str(self.path))
         return math.prod(size)
+
+    def _size(self) -> tuple[int, int]:
+        """Width and height, from the file's head."""
+        status = os.stat(self.path)
+        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for without end
+            kind = 'a folder' if stat.S_ISDIR(status.st_mode) else 'not a regular file'
+            raise BadImageError(f'{self.path} is {kind}')
+        if status.st_size == 0:
+            raise BadImageError(f'{self.path} is empty')
+        with open_image(self.path) as image:
+            return image.size
 
     def record(self) -> dict[str, Any]:
         """Where a pipeline starts, without the group.
@@ -136,14 +138,6 @@ class ImageItem:
         elif self.image is not None:
             record['ori_img'] = self.image
         return record
-
-
-@dataclass(frozen=True)
-class SkippedFile:
-    """A file that was to be segmented, and why it was not."""
-
-    file_name: str
-    reason: str
 
 
 @dataclass
@@ -167,32 +161,21 @@ def read_inputs(
 ) -> list[InputGroup]:
     """The groups of images that an input stands for. Image files are not opened.
 
-    - *A folder*: it and the folders directly in it are a group each, if they hold images, under
-      the folder's name. So a folder of images is one group, a folder of such folders one group
-      each, and in a mixed one the loose images are a group of their own, under the name of the
-      outer folder. Folders deeper down are not looked into.
-    - *A text file*: one path a line, relative to the file; blank lines and lines that begin with
-      ``#`` do not count. After a tab may stand the name of the group. Images without one form a
-      group for each folder that they lie in, under its name, or, if all lie in one folder, one
-      group under the text file's name.
-    - *An image file*: one group of this image, under its folder's name.
-    - *A list* of paths of image files, arrays or Pillow images, mixed as one likes: one group,
-      under the name of the folder that all lie in, or else ``images``. A list of folders: each as
-      above.
-    - *A single array or Pillow image*: one group of it, ``images``.
+    - *A folder*: it and the folders directly in it are a group each, if they hold images.
+    - *A text file*: one path a line, relative to the file, and optionally a tab and the name of
+      the group. Blank lines and lines that begin with ``#`` do not count. Images without a group
+      form one for each folder, or, if all lie in one folder, one named after the text file.
+    - *An image file*: one group, named after its folder.
+    - *A list* of image files, arrays and Pillow images: one group, named after the folder that all
+      lie in, or else ``images``. A list of folders: each as above.
+    - *A single array or Pillow image*: one group, ``images``.
     - *A dict*: name of the group -> any of these, as one group each.
 
-    Arrays are (H, W, 3) or (H, W), uint8. Hidden files are left out, as are files whose suffix is
-    not one of an image; photographs of kinds that cannot be read here (``UNREAD_SUFFIXES``) are
-    taken, so that they are seen to be skipped. Folders come in sorted order, lists as they are.
-    Two files of one name, of different folders, are called ``a.jpg`` and ``a~2.jpg``. Two images
-    of a group with one stem (``a.jpg``, ``a.png``) go by their whole names: results are then called
-    ``a.jpg.png`` and ``a.png.png``. Whatever still has the same name gets ``~2``, ``~3``, ...
-
-    What telephones and cameras put beside a photograph is no photograph of its own: with
-    ``IMG_1.JPG``, neither ``IMG_1.DNG`` nor ``IMG_1.MOV`` nor ``IMG_1.AAE`` counts. Of a list, as
-    shells make it of ``photos/*``, such files, videos, texts and archives are left out, too, and
-    each file and folder is taken once.
+    Arrays are (H, W, 3) or (H, W), uint8. Folders come in sorted order, lists as they are, each
+    file and folder once. Photographs of kinds that cannot be read here (``UNREAD_SUFFIXES``) are
+    taken, so that they are seen to be skipped, unless the same photograph is there to be read.
+    Names that come twice in a group are made different; docs/segment.md says how, and what is left
+    out.
 
     Args:
         inputs: as above; paths as str or ``Path``.
@@ -201,9 +184,8 @@ def read_inputs(
 
     Raises:
         FileNotFoundError: if there is no such file or folder.
-        MMCosegError: if there is no image in it, or none of a kind that can be read, a group without
-            a name, or an array that is no image.
-        MMCosegError: for anything else than the above.
+        MMCosegError: if there is no image in it, or none of a kind that can be read; for a group
+            without a name, an array that is no image, or anything else than the above.
 
     Example:
         >>> white = np.full((4, 6, 3), 255, np.uint8)
@@ -212,40 +194,73 @@ def read_inputs(
     """
     if channel_order not in ('bgr', 'rgb'):
         raise MMCosegError(f"channel_order must be 'bgr' or 'rgb', got {channel_order!r}")
-    notes = [] if notes is None else notes
-    reader = _Reader(channel_order == 'rgb', notes)
+    reader = _Reader(channel_order == 'rgb', [] if notes is None else notes)
     if isinstance(inputs, Mapping):
-        found = []
-        for name, value in inputs.items():
-            if not isinstance(name, str) or not name.strip():
-                raise MMCosegError(
-                    f'names of groups must be texts that are not empty, got {name!r}'
-                )
-            sources = [source for part in reader.read(value) for source in part[1]]
-            found.append((name, sources))
+        found = [reader.named(name, value) for name, value in inputs.items()]
     else:
         found = reader.read(inputs)
     empty = [name for name, sources in found if not sources]
     if empty or not found:
         where = f'the groups {empty}' if empty else 'the input'
         raise MMCosegError(f'{where} without any image; give folders, files or arrays')
-    _require_readable([source for _, sources in found for source in sources])
+    _require_readable(found)
     names = _distinct([name for name, _ in found])
-    groups = []
-    for name, (_, sources) in zip(names, found):
-        groups.append(InputGroup(name, _items(_without_companions(sources, notes), notes)))
-    return groups
+    return [InputGroup(n, reader.items(sources)) for n, (_, sources) in zip(names, found)]
 
 
-#: An image to be: its file, or the name and the image in memory.
-_Source = Path | tuple[str, Any]
+@dataclass(frozen=True)
+class _Source:
+    """An image to be: its file, or an image in memory with a name."""
+
+    name: str
+    path: Path | None = None
+    image: Any = None
+
+    @classmethod
+    def of_file(cls, path: Path) -> '_Source':
+        return cls(path.name, path)
+
+    @property
+    def suffix(self) -> str:
+        """Of the file, in lower case."""
+        return '' if self.path is None else self.path.suffix.lower()
+
+    @property
+    def is_unread(self) -> bool:
+        """Whether it is a photograph of a kind that is not read, such as a camera's raw file."""
+        return self.suffix in UNREAD_SUFFIXES
+
+    @property
+    def place(self) -> tuple[Path | None, str]:
+        """Folder and stem: the same for all that a camera makes of one photograph."""
+        folder = None if self.path is None else _folder_of(self.path)
+        return folder, Path(self.name).stem.casefold()
+
+
 _Groups = list[tuple[str, list[_Source]]]
 
 
 class _Reader:
+    """Finds images. ``notes`` gets a sentence about everything left out."""
+
     def __init__(self, rgb: bool, notes: list[str]) -> None:
         self.rgb = rgb
         self.notes = notes
+
+    def note(self, text: str, names: Iterable[str], more: str = '') -> None:
+        """Add a note about these names, if there are any."""
+        listed = _named(names)
+        if listed:
+            self.notes.append(f'{text}: {listed}{more}')
+
+    def named(self, name: Any, value: Any) -> tuple[str, list[_Source]]:
+        """All images of a value as one group."""
+        if not isinstance(name, str) or not name.strip():
+            raise MMCosegError(f'names of groups must be texts that are not empty, got {name!r}')
+        sources: list[_Source] = []
+        for _, some in self.read(value):
+            sources += some
+        return name, sources
 
     def read(self, value: Any) -> _Groups:
         if isinstance(value, (str, os.PathLike)):
@@ -253,7 +268,7 @@ class _Reader:
         if isinstance(value, (np.ndarray, Image.Image)):
             return [(_UNNAMED, [self.picture(value, 0, 1)])]
         if isinstance(value, Mapping) or not isinstance(value, Iterable):
-            raise MMCosegError(_expected(value))
+            raise _unexpected(value)
         return self.several(list(value))
 
     def several(self, values: Sequence[Any]) -> _Groups:
@@ -264,27 +279,24 @@ class _Reader:
         for number, value in enumerate(values):
             if isinstance(value, (np.ndarray, Image.Image)):
                 sources.append(self.picture(value, number, len(values)))
-            elif isinstance(value, (str, os.PathLike)):
-                path = Path(value).expanduser()
-                is_folder = path.is_dir()
-                key = os.path.realpath(path) if is_folder else os.path.abspath(path)
-                if key in seen:
-                    twice.append(str(path))
-                    continue
-                seen.add(key)
-                if is_folder:
-                    groups += self.folder(path)
-                else:
-                    sources.append(path)
+                continue
+            if not isinstance(value, (str, os.PathLike)):
+                raise _unexpected(value)
+            path = Path(value).expanduser()
+            key = os.path.realpath(path) if path.is_dir() else os.path.abspath(path)
+            if key in seen:
+                twice.append(str(path))
+            elif path.is_dir():
+                groups += self.folder(path)
             else:
-                raise MMCosegError(_expected(value))
-        if twice:
-            self.notes.append(f'given more than once, taken once: {_named(twice)}')
+                sources.append(_Source.of_file(path))
+            seen.add(key)
+        self.note('given more than once, taken once', twice)
         sources = self.without_strange(sources)
         if sources:
-            parents = {_folder_of(s) if isinstance(s, Path) else None for s in sources}
-            name = parents.pop().name if len(parents) == 1 and None not in parents else ''
-            groups.append((name or _UNNAMED, sources))
+            folders = {source.place[0] for source in sources}
+            folder = folders.pop() if len(folders) == 1 else None
+            groups.append((_group_name(folder), sources))
         return groups
 
     def without_strange(self, sources: list[_Source]) -> list[_Source]:
@@ -296,38 +308,35 @@ class _Reader:
         kept: list[_Source] = []
         missed: list[str] = []
         for source in sources:
-            if not isinstance(source, Path) or _is_image(source) or not source.is_file():
+            if source.path is None or _is_image(source.path) or not source.path.is_file():
                 kept.append(source)
-            elif _place(source) in beside:
+            elif source.place in beside:
                 continue
-            elif source.suffix.lower() in _COMPANIONS | _VIDEOS:
-                missed.append(str(source))
+            elif source.suffix in _COMPANIONS | _VIDEOS:
+                missed.append(str(source.path))
             else:
                 kept.append(source)
         if not kept:
             return sources
-        if missed:
-            self.notes.append(f'left out, since they are no images: {_named(missed)}')
+        self.note('left out, since they are no images', missed)
         return kept
 
     def picture(self, image: np.ndarray | Image.Image, number: int, count: int) -> _Source:
-        """Name and image of an image in memory."""
+        """An image in memory, which has its number for a name where it knows none."""
         digits = max(4, len(str(count - 1)))
-        name = Path(getattr(image, 'filename', '') or '').name or f'{number:0{digits}}.png'
+        name = Path(getattr(image, 'filename', '') or f'{number:0{digits}}.png').name
         if isinstance(image, Image.Image):
-            return name, image
-        if image.dtype != np.uint8 or not (
-            image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (1, 3))
-        ):
+            return _Source(name, image=image)
+        shape = image.shape if image.ndim == 3 else (*image.shape, 1)
+        if image.dtype != np.uint8 or len(shape) != 3 or shape[2] not in (1, 3):
             raise MMCosegError(
                 f'image {number} is an array {image.shape} of {image.dtype}; images must be '
                 '(H, W, 3) or (H, W) of uint8, 0 to 255'
             )
-        if image.ndim == 2 or image.shape[2] == 1:
-            image = np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=2)
-        elif self.rgb:
+        image = np.broadcast_to(image.reshape(shape), (*shape[:2], 3))
+        if self.rgb:
             image = image[:, :, ::-1]
-        return name, np.ascontiguousarray(image)
+        return _Source(name, image=np.ascontiguousarray(image))
 
     def path(self, path: Path) -> _Groups:
         if path.is_dir():
@@ -335,15 +344,18 @@ class _Reader:
         if not os.path.lexists(path):
             raise FileNotFoundError(f'there is no file or folder {path}')
         if _is_image(path):
-            return [(_folder_of(path).name or _UNNAMED, [path])]
+            return [(_group_name(_folder_of(path)), [_Source.of_file(path)])]
         return self.text_file(path)
 
     def folder(self, root: Path) -> _Groups:
+        """Groups of a folder: its own images, and those of each folder in it."""
         groups: _Groups = []
         deep: list[Path] = []
         top = self.images(root)
+        if top:
+            groups.append((_group_name(root.resolve()), top))
         seen = {os.path.realpath(root)}
-        for folder in sorted(entry for entry in _entries(root) if entry.is_dir()):
+        for folder in filter(Path.is_dir, _entries(root)):
             real = os.path.realpath(folder)
             if real in seen or os.path.realpath(root).startswith(os.path.join(real, '')):
                 self.notes.append(f'{folder} links to a folder that is taken already; left out')
@@ -352,27 +364,11 @@ class _Reader:
             images = self.images(folder)
             if images:
                 groups.append((folder.name, images))
-            deep += self.deeper(folder)
-        if top:
-            groups.insert(0, (root.resolve().name or _UNNAMED, top))
+            deep += _deeper(folder)
         if not groups:
-            message = (
-                f'{root} holds no image ({", ".join(IMAGE_SUFFIXES)}), nor does a folder in it'
-            )
-            files = [entry.name for entry in _entries(root) if not entry.is_dir()]
-            if files:
-                message += f'; it holds {_named(files)}'
-            if any(Path(name).suffix.lower() in _ARCHIVES for name in files):
-                message += ' (unpack archives first)'
-            if deep:
-                parents = list(dict.fromkeys(str(path.parent) for path in deep))
-                message += f'; there are some further down: give {" or ".join(parents[:4])}'
-            raise MMCosegError(message)
-        if deep:
-            self.notes.append(
-                f'not looked into: {_named([str(path) for path in deep])} (images are taken from '
-                'the folder itself and the folders directly in it)'
-            )
+            raise _no_image(root, deep)
+        more = ' (images are taken from the folder itself and the folders directly in it)'
+        self.note('not looked into', map(str, deep), more)
         return groups
 
     def images(self, folder: Path) -> list[_Source]:
@@ -382,68 +378,84 @@ class _Reader:
             if path.is_dir():
                 continue
             if _is_image(path):
-                images.append(path)
+                images.append(_Source.of_file(path))
             elif path.suffix.lower() not in _COMPANIONS:
-                strange.append(path)
+                strange.append(_Source.of_file(path))
         beside = _places_of_readable(images)
-        missed = [path.name for path in strange if _place(path) not in beside]
-        if missed and (images or len(missed) > 1):
-            self.notes.append(f'{folder}: no images by their suffix: {_named(missed)}')
+        missed = [source.name for source in strange if source.place not in beside]
+        if images or len(missed) > 1:
+            self.note(f'{folder}: no images by their suffix', missed)
         return images
 
-    @staticmethod
-    def deeper(folder: Path) -> list[Path]:
-        """Folders in a folder that hold images, unless they are results of ours."""
-        outside = folder.parent / '.mmcoseg'
-        if (folder / '.mmcoseg').is_dir() or (outside.is_dir() and folder.name in _RESULTS):
-            return []
-        folders = [entry for entry in _entries(folder, quiet=True) if entry.is_dir()]
-        return [entry for entry in folders if any(map(_is_image, _entries(entry, quiet=True)))]
-
     def text_file(self, file: Path) -> _Groups:
-        if file.suffix.lower() in _ARCHIVES:
-            raise MMCosegError(f'{file} is an archive; unpack it and give the folder')
-        content = file.read_bytes()
-        if b'\0' in content[:4096]:
+        listed = _lines_of(file)
+        entries: dict[tuple[str, str], Path] = {}
+        for group, path in listed:
+            entries.setdefault((group, os.path.abspath(path)), path)
+        if not any(map(os.path.lexists, entries.values())):
             raise MMCosegError(
-                f'{file} is neither an image ({", ".join(IMAGE_SUFFIXES)}) nor a text file of paths'
+                f'{file} is taken for a text file of paths, and none of the {len(entries)} that it '
+                f'names is there (the first is {os.path.abspath(listed[0][1])}); write one path a '
+                'line, relative to the file'
             )
-        named: dict[str, list[_Source]] = {}
-        by_parent: dict[Path, list[_Source]] = {}
-        seen: dict[tuple[str, str], None] = {}  # in order
-        twice = 0
-        # Bytes, since names of files need not be UTF-8.
-        for line in content.removeprefix(b'\xef\xbb\xbf').splitlines():
-            text, _, group = (os.fsdecode(part) for part in line.partition(b'\t'))
-            if not text.strip() or text.startswith('#'):
-                continue
-            path, group = file.parent / Path(text).expanduser(), group.strip()
-            if not os.path.lexists(path):  # spaces may belong to a name, but seldom do
-                path = file.parent / Path(text.strip()).expanduser()
-            key = group, os.path.abspath(path)
-            if key in seen:
-                twice += 1
-                continue
-            seen[key] = None
-            if group:
-                named.setdefault(group, []).append(path)
-            else:
-                by_parent.setdefault(_folder_of(path), []).append(path)
-        if not seen:
-            raise MMCosegError(f'{file} names no image; write one path a line')
-        if not any(os.path.lexists(path) for _, path in seen):
-            raise MMCosegError(
-                f'{file} is taken for a text file of paths, and none of the {len(seen)} that it '
-                f'names is there (the first is {next(iter(seen))[1]}); write one path a line, '
-                'relative to the file'
-            )
+        twice = len(listed) - len(entries)
         if twice:
             self.notes.append(f'{file} names {twice} images more than once; each is taken once')
-        if len(by_parent) == 1 and not named:
-            return [(file.stem, *by_parent.values())]
-        return [(path.name or _UNNAMED, paths) for path, paths in by_parent.items()] + [
-            *named.items()
-        ]
+        named: dict[str, list[_Source]] = {}
+        by_folder: dict[Path, list[_Source]] = {}
+        for (group, _), path in entries.items():
+            place = named if group else by_folder
+            place.setdefault(group or _folder_of(path), []).append(_Source.of_file(path))
+        if len(by_folder) == 1 and not named:
+            return [(file.stem, *by_folder.values())]
+        groups = [(_group_name(folder), sources) for folder, sources in by_folder.items()]
+        return [*groups, *named.items()]
+
+    def items(self, sources: Sequence[_Source]) -> list[ImageItem]:
+        """The images of a group, under names that are all different."""
+        sources = self._without_companions(sources)
+        names = _distinct([source.name for source in sources], with_suffix=True)
+        renamed = []
+        for source, name in zip(sources, names):
+            if name != source.name:
+                renamed.append(f'{source.path or source.name} is called {name}')
+        self.note('of files of one name', renamed)
+        stems = _distinct(self._stems(sources, names))
+        items = []
+        for source, name, stem in zip(sources, names, stems):
+            items.append(ImageItem(stem, name, source.path, source.image))
+        return items
+
+    def _stems(self, sources: Sequence[_Source], names: Sequence[str]) -> list[str]:
+        """Names without suffix; whole names of images that would be called the same."""
+        stems, whole = [], []
+        counts: Counter[str] = Counter()
+        for source, name in zip(sources, names):
+            # Files that are skipped for sure change no other file's name.
+            counts[Path(name).stem] += not source.is_unread
+        for source, name in zip(sources, names):
+            stem = Path(name).stem
+            if source.is_unread:
+                stem = name
+            elif counts[stem] > 1:
+                stem = name
+                whole.append(name)
+            stems.append(stem)
+        self.note('go by their whole names, since their stems are the same', sorted(whole))
+        return stems
+
+    def _without_companions(self, sources: Sequence[_Source]) -> list[_Source]:
+        """Images without unreadable files (raw, HEIC) of a photograph that is there to be read."""
+        readable = _places_of_readable(sources)
+        kept: list[_Source] = []
+        left_out: list[str] = []
+        for source in sources:
+            if source.is_unread and source.place in readable:
+                left_out.append(source.name)
+            else:
+                kept.append(source)
+        self.note('left out, since files of the same name are read', left_out)
+        return kept
 
 
 def _is_image(path: Path) -> bool:
@@ -452,48 +464,53 @@ def _is_image(path: Path) -> bool:
     return suffix in IMAGE_SUFFIXES or suffix in UNREAD_SUFFIXES
 
 
-def _place(path: Path) -> tuple[Path, str]:
-    """Folder and stem of a file: the same for all that a camera makes of one photograph."""
-    return _folder_of(path), path.stem.casefold()
+def _places_of_readable(sources: Sequence[_Source]) -> set[tuple[Path | None, str]]:
+    return {source.place for source in sources if source.suffix in IMAGE_SUFFIXES}
 
 
-def _places_of_readable(sources: Sequence[_Source]) -> set[tuple[Path, str]]:
-    return {
-        _place(source)
-        for source in sources
-        if isinstance(source, Path) and source.suffix.lower() in IMAGE_SUFFIXES
-    }
-
-
-def _without_companions(sources: Sequence[_Source], notes: list[str]) -> list[_Source]:
-    """Images without unreadable files (raw, HEIC) of a photograph that is there to be read."""
-    readable = _places_of_readable(sources)
-    kept: list[_Source] = []
-    left_out: list[str] = []
-    for source in sources:
-        unread = isinstance(source, Path) and source.suffix.lower() in UNREAD_SUFFIXES
-        if unread and _place(source) in readable:
-            left_out.append(source.name)
-        else:
-            kept.append(source)
-    if left_out:
-        notes.append(f'left out, since files of the same name are read: {_named(left_out)}')
-    return kept
-
-
-def _require_readable(sources: Sequence[_Source]) -> None:
+def _require_readable(groups: _Groups) -> None:
     """Raises:
     MMCosegError: if all images are of kinds that cannot be read, with what helps.
     """
     examples: dict[str, str] = {}
-    for source in sources:
-        name = source.name if isinstance(source, Path) else source[0]
-        cure = UNREAD_SUFFIXES.get(Path(name).suffix.lower())
-        if cure is None or not isinstance(source, Path):
-            return
-        examples.setdefault(cure, name)
+    count = 0
+    for _, sources in groups:
+        for source in sources:
+            if not source.is_unread:
+                return
+            examples.setdefault(UNREAD_SUFFIXES[source.suffix], source.name)
+            count += 1
     kinds = '; '.join(f'{name} {cure}' for cure, name in examples.items())
-    raise MMCosegError(f'no image of the input can be read ({len(sources)} files): {kinds}')
+    raise MMCosegError(f'no image of the input can be read ({count} files): {kinds}')
+
+
+def _lines_of(file: Path) -> list[tuple[str, Path]]:
+    """Group, which may be empty, and path of each line of a text file."""
+    if file.suffix.lower() in _ARCHIVES:
+        raise MMCosegError(f'{file} is an archive; unpack it and give the folder')
+    content = file.read_bytes()
+    if b'\0' in content[:4096]:
+        raise MMCosegError(
+            f'{file} is neither an image ({", ".join(IMAGE_SUFFIXES)}) nor a text file of paths'
+        )
+    listed = []
+    # Bytes, since names of files need not be UTF-8.
+    for line in content.removeprefix(b'\xef\xbb\xbf').splitlines():
+        text, _, group = (os.fsdecode(part) for part in line.partition(b'\t'))
+        if not text.strip() or text.startswith('#'):
+            continue
+        path = file.parent / Path(text).expanduser()
+        if not os.path.lexists(path):  # spaces may belong to a name, but seldom do
+            path = file.parent / Path(text.strip()).expanduser()
+        listed.append((group.strip(), path))
+    if not listed:
+        raise MMCosegError(f'{file} names no image; write one path a line')
+    return listed
+
+
+def _group_name(folder: Path | None) -> str:
+    """The name of a group of images that all lie in a folder, or that have no common one."""
+    return _UNNAMED if folder is None else folder.name or _UNNAMED
 
 
 def _folder_of(path: Path) -> Path:
@@ -511,35 +528,27 @@ def _entries(folder: Path, quiet: bool = False) -> list[Path]:
         raise
 
 
-def _items(sources: Sequence[_Source], notes: list[str]) -> list[ImageItem]:
-    given = [source.name if isinstance(source, Path) else source[0] for source in sources]
-    names = _distinct(given, with_suffix=True)
-    renamed = [
-        f'{source if isinstance(source, Path) else old} is called {new}'
-        for source, old, new in zip(sources, given, names)
-        if new != old
-    ]
-    if renamed:
-        notes.append(f'of files of one name: {_named(renamed)}')
-    # Files that are skipped for sure change no other file's name.
-    read = [Path(name).suffix.lower() not in UNREAD_SUFFIXES for name in names]
-    stems = [Path(name).stem for name in names]
-    counts = Counter(stem for stem, is_read in zip(stems, read) if is_read)
-    twins = [counts[stem] > 1 for stem in stems]
-    whole = sorted(n for n, twin, is_read in zip(names, twins, read) if twin and is_read)
-    if whole:
-        notes.append(f'go by their whole names, since their stems are the same: {_named(whole)}')
-    chosen = [
-        name if twin or not is_read else stem
-        for name, stem, twin, is_read in zip(names, stems, twins, read)
-    ]
-    items = []
-    for source, name, stem in zip(sources, names, _distinct(chosen)):
-        if isinstance(source, Path):
-            items.append(ImageItem(stem, name, source))
-        else:
-            items.append(ImageItem(stem, name, image=source[1]))
-    return items
+def _deeper(folder: Path) -> list[Path]:
+    """Folders in a folder that hold images, unless they are results of ours."""
+    outside = folder.parent / '.mmcoseg'
+    if (folder / '.mmcoseg').is_dir() or (outside.is_dir() and folder.name in _RESULTS):
+        return []
+    folders = filter(Path.is_dir, _entries(folder, quiet=True))
+    return [entry for entry in folders if any(map(_is_image, _entries(entry, quiet=True)))]
+
+
+def _no_image(root: Path, deep: Sequence[Path]) -> MMCosegError:
+    """The error for a folder without images, with what helps."""
+    message = f'{root} holds no image ({", ".join(IMAGE_SUFFIXES)}), nor does a folder in it'
+    files = [entry for entry in _entries(root) if not entry.is_dir()]
+    if files:
+        message += f'; it holds {_named([file.name for file in files])}'
+    if any(file.suffix.lower() in _ARCHIVES for file in files):
+        message += ' (unpack archives first)'
+    if deep:
+        parents = list(dict.fromkeys(str(path.parent) for path in deep))
+        message += f'; there are some further down: give {" or ".join(parents[:4])}'
+    return MMCosegError(message)
 
 
 def _distinct(names: Sequence[str], with_suffix: bool = False) -> list[str]:
@@ -562,13 +571,14 @@ def _distinct(names: Sequence[str], with_suffix: bool = False) -> list[str]:
     return distinct
 
 
-def _named(names: Sequence[str]) -> str:
+def _named(names: Iterable[str]) -> str:
+    names = list(names)
     more = len(names) - _MAX_NAMED
     return ', '.join(names[:_MAX_NAMED]) + (f' and {more} more' if more > 0 else '')
 
 
-def _expected(value: Any) -> str:
-    return (
+def _unexpected(value: Any) -> MMCosegError:
+    return MMCosegError(
         'images are given as the path of a folder, image or text file, as an array, a Pillow '
         f'image, a list of these or a dict of groups; got {type(value).__name__}'
     )

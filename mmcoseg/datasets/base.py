@@ -57,6 +57,8 @@ class CoSegDataset(BaseDataset):
             see the classes of a test but not its images. None for all images.
         seed: of everything random about the items that ``EpisodeSampler`` draws; None for the
             sampler's.
+        network_input: ``input_size`` (height, width) and ``interpolation`` for ``ResizeToInput``;
+            programs take them from ``model.data_preprocessor``.
         test_mode, lazy_init, indices, serialize_data, max_refetch: as in mmengine.
 
     Raises:
@@ -87,6 +89,7 @@ class CoSegDataset(BaseDataset):
         missing_masks: MissingMasks = 'auto',
         fold: tuple[int, int] | None = None,
         seed: int | None = None,
+        network_input: dict | None = None,
         **kwargs: Any,
     ) -> None:
         one_of('missing_masks', missing_masks, MissingMasks)
@@ -99,8 +102,9 @@ class CoSegDataset(BaseDataset):
         self.fold = None if fold is None else checked_fold(fold)
         self.seed = seed
         #: Soft maps of the object, (h, w) uint8 by `group/stem`, where something has computed some
-        #: (``GroupPriorHook``); they reach the pipeline as ``prior`` of the image records.
-        self.priors: dict[str, np.ndarray] = {}
+        #: (``GroupMapHook``); they reach the pipeline as ``group_map`` of the image records.
+        self.group_maps: dict[str, np.ndarray] = {}
+        self.network_input = dict(network_input or {})
         # Built from our registry here, whatever the default scope is.
         pipeline = [TRANSFORMS.build(step) if isinstance(step, dict) else step for step in pipeline]
         super().__init__(
@@ -211,16 +215,18 @@ class CoSegDataset(BaseDataset):
         info = super().get_data_info(idx)
         info['dataset'] = self
         info['images'] = self._images_of(info)
+        for image in info['images']:
+            image.update(self.network_input)
         return info
 
     def _images_of(self, info: dict) -> Sequence[dict]:
         """The image records of a group, from its record as ``load_data_list`` made it."""
-        return [self._with_prior(image) for image in info['images']]
+        return [self._with_group_map(image) for image in info['images']]
 
-    def _with_prior(self, image: dict) -> dict:
-        prior = self.priors.get(f'{image["group"]}/{image["stem"]}')
-        if prior is not None:
-            image['prior'] = prior
+    def _with_group_map(self, image: dict) -> dict:
+        group_map = self.group_maps.get(f'{image["group"]}/{image["stem"]}')
+        if group_map is not None:
+            image['group_map'] = group_map
         return image
 
     def __getitem__(self, idx: int | tuple[int, int]) -> Any:

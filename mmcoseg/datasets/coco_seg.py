@@ -104,7 +104,7 @@ class COCOSEGDataset(CoSegDataset):
             instances.append(
                 dict(category=label, mask=annotation.segmentation, name=annotation.name)
             )
-        return self._with_prior(
+        return self._with_group_map(
             dict(
                 img_path=path,
                 seg_map_path=None,

@@ -21,11 +21,11 @@ from ..config_check import errors_name_keys
 from ..errors import MMCosegError
 from ..evaluation.metrics.group_metric import GroupMetric
 from ..models.backbones.weights import deferred_weights, load_unless_stored
-from ..registry import METRICS, RUNNERS
+from ..registry import DATASETS, METRICS, RUNNERS
 from .hooks.best_score_hook import BestScoreHook
 from .hooks.plain_checkpoint_hook import PlainCheckpointHook
 from .quiet_runner import QuietRunner
-from .run_config import optimizes_groups
+from .run_config import datasets_of, optimizes_groups
 
 __all__ = ['GroupsFailedError', 'build_runner', 'last_checkpoint', 'run_test', 'run_training']
 
@@ -245,12 +245,17 @@ def run_training(
     _set_work_dir(cfg, work_dir)
     if resume is not None:
         _resume(cfg, resume)
+    on_groups = optimizes_groups(cfg)
+    _leave_out_missing_validation(cfg)
     with _no_trace_of_failure(cfg.work_dir):
         runner = build_runner(cfg, from_checkpoint=bool(cfg.get('resume')), **runner_options)
         with errors_name_keys(cfg):
-            _build_loops(runner)
-    runner.train()
-    _report_failed(runner)
+            _ = runner.test_loop if on_groups else runner.train_loop
+    if on_groups:
+        runner.test()
+        _report_failed(runner)
+    else:
+        runner.train()
     return runner
 
 
@@ -262,7 +267,7 @@ def _resume(cfg: Config, resume: str) -> None:
                 f'--resume {resume}: a method that is optimized on each group keeps finished '
                 'groups, in the work folder; give --resume alone'
             )
-        cfg.resume, cfg.train_cfg.resume = False, True
+        cfg.resume, cfg.test_cfg.resume = False, True
     elif resume == 'auto':
         cfg.resume, cfg.load_from = True, last_checkpoint(cfg.work_dir)
     else:
@@ -283,47 +288,49 @@ def _no_trace_of_failure(work_dir: str) -> Iterator[None]:
         raise
 
 
-def _build_loops(runner: Runner) -> None:
-    """Open the data sets before anything is run; that of the validation may be missing."""
-    if runner.train_loop is None:
-        return  # of which the runner says more
-    try:
-        _ = runner.val_loop
-    except FileNotFoundError as error:
-        runner._val_loop = None
-        print_log(f'trained without validation: {error}', 'current', logging.WARNING)
+def _leave_out_missing_validation(cfg: Config) -> None:
+    """Train without validation where its data set is not there."""
+    for dataset in datasets_of(cfg.get('val_dataloader')):
+        try:
+            DATASETS.build(dict(dataset, lazy_init=False))
+        except FileNotFoundError as error:
+            cfg.val_dataloader = cfg.val_cfg = cfg.val_evaluator = None
+            print_log(f'trained without validation: {error}', 'current', logging.WARNING)
+            return
 
 
-class GroupsFailedError(ValueError):
+class GroupsFailedError(MMCosegError):
     """Some groups could not be optimized, and are scored by the initial weights."""
 
 
 def _report_failed(runner: Runner) -> None:
-    failed = getattr(runner.train_loop, 'failed', None)
+    failed = runner.test_loop.failed
     # Only in one process: launchers end the others when the first one fails.
     if failed and runner.rank == 0:
         reasons = '\n'.join(failed[name] for name in sorted(failed))
         raise GroupsFailedError(
             f'{len(failed)} groups could not be optimized, and are scored by the initial weights; '
-            f'a smaller learning rate, clipping (optim_wrapper.clip_grad) or no --amp may help\n'
+            'a smaller learning rate, clipping (test_cfg.optim_wrapper.clip_grad) or no --amp may '
+            f'help\n'
             f'{reasons}'
         )
 
 
 def _use_amp(cfg: Config) -> None:
-    kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
+    wrapper = cfg.test_cfg.optim_wrapper if optimizes_groups(cfg) else cfg.optim_wrapper
+    kind = wrapper.get('type', 'OptimWrapper')
     name = 'AmpOptimWrapper' if torch.cuda.is_available() else 'BFloat16OptimWrapper'
     if kind not in ('OptimWrapper', 'AmpOptimWrapper', 'BFloat16OptimWrapper'):
         raise MMCosegError(
             f'--amp replaces optim_wrapper.type by {name}, but {cfg.filename} has its own: {kind}; '
             'set mixed precision there'
         )
-    cfg.optim_wrapper.type = name
+    wrapper.type = name
     if name == 'AmpOptimWrapper':
-        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+        wrapper.setdefault('loss_scale', 'dynamic')
     else:
-        cfg.optim_wrapper.pop('loss_scale', None)
-        cfg.optim_wrapper.pop('dtype', None)
+        wrapper.pop('loss_scale', None)
+        wrapper.pop('dtype', None)
 
 
 def run_test(
@@ -359,7 +366,7 @@ def run_test(
     """
     on_groups = optimizes_groups(cfg)
     if on_groups:
-        cfg.train_cfg.resume = resume
+        cfg.test_cfg.resume = resume
     elif resume:
         raise MMCosegError(
             f'--resume: {cfg.filename or "the config"} is not of a method that is optimized on '

@@ -22,6 +22,7 @@ from .loops.group_optimization_loop import GroupOptimizationLoop
 
 __all__ = [
     'datasets_of',
+    'hand_over_input_size',
     'keyed_datasets',
     'load_config',
     'merge_options',
@@ -47,9 +48,9 @@ _TOP_KEYS = (
 def optimizes_groups(cfg: Config) -> bool:
     """Whether a config's model is optimized on each of the groups that it is tested on.
 
-    Such a model needs no checkpoint: training and testing are the same.
+    Such a model needs no checkpoint, and training it is testing it.
     """
-    kind = (cfg.get('train_cfg') or {}).get('type')
+    kind = (cfg.get('test_cfg') or {}).get('type')
     if isinstance(kind, str):
         kind = LOOPS.get(kind)
     return isinstance(kind, type) and issubclass(kind, GroupOptimizationLoop)
@@ -76,6 +77,7 @@ def load_config(
     cfg = read_config(name)
     select_data(cfg, data_root, train_groups, test_groups, training)
     merge_options(cfg, cfg_options or {})
+    hand_over_input_size(cfg)
     if check:
         require_sound(cfg)
     return cfg
@@ -130,6 +132,23 @@ def merge_options(cfg: Config, options: dict[str, Any]) -> None:
             ) from error
     if any(key.partition('.')[0] == 'custom_imports' for key in options):
         _import_custom(cfg, '--cfg-options')
+
+
+def hand_over_input_size(cfg: Config) -> None:
+    """Tell data sets the network's input size, ``model.data_preprocessor.size``, in place.
+
+    So pipelines with ``ResizeToInput`` say it once. A data set's own ``network_input`` stays.
+    """
+    preprocessor = (cfg.get('model') or {}).get('data_preprocessor') or {}
+    size = preprocessor.get('size')
+    if size is None:
+        return
+    network_input = dict(
+        input_size=tuple(size), interpolation=preprocessor.get('interpolation', 'area')
+    )
+    for split in ('train', 'val', 'test'):
+        for dataset in datasets_of(cfg.get(f'{split}_dataloader')):
+            dataset.setdefault('network_input', network_input)
 
 
 def _make_way(cfg: Config, key: str) -> None:

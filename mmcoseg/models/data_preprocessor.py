@@ -1,6 +1,7 @@
 """From a batch of groups to images that the network can be asked for."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmengine.model import BaseDataPreprocessor
@@ -74,6 +75,11 @@ class GroupDataPreprocessor(BaseDataPreprocessor):
         images = [image for group in data['inputs'] for image in group]
         inputs = GroupImages(images, self.padded_size(images), self.normalize)
         return dict(inputs=inputs, data_samples=data.get('data_samples'))
+
+    @property
+    def network_input(self) -> dict[str, Any]:
+        """What image records carry for ``ResizeToInput``."""
+        return dict(input_size=self.size, interpolation=self.interpolation)
 
     def padded_size(self, images: Sequence[Tensor]) -> tuple[int, int]:
         """Height and width to which these images (3, h, w) are padded."""

@@ -1,23 +1,26 @@
 """Segmenting groups from Python."""
 
 import random
+import shutil
 import warnings
 
 import numpy as np
 import pytest
 import torch
 from conftest import make_image, write_images
+from mmcv.transforms import BaseTransform
 from mmengine.config import Config
 from PIL import Image
 from scipy import ndimage
 
-from mmcoseg.apis import CoSegInferencer, read_inputs
+from mmcoseg.apis import CoSegInferencer, InferenceOptions, read_inputs
 from mmcoseg.apis import inferencer as inferencer_module
-from mmcoseg.apis.inferencer import inference_config
+from mmcoseg.apis.inference_config import inference_config
 from mmcoseg.config_files import METHODS, find_config
 from mmcoseg.datasets.image_io import image_of, read_image
 from mmcoseg.engine.run_config import optimizes_groups
-from mmcoseg.registry import TASK_UTILS
+from mmcoseg.registry import TASK_UTILS, TRANSFORMS
+from mmcoseg.workers import default_workers
 
 
 def masks_of(groups):
@@ -97,14 +100,11 @@ def test_the_result_depends_on_the_seed_only(photos, tiny_config):
 
 
 def test_streams_group_by_group(photos, tiny_config):
-    groups = read_inputs(photos)
-    told = []
-    stream = CoSegInferencer(config=tiny_config).stream(
-        groups, progress=lambda stage, count: told.append((stage, count))
-    )
+    stream = CoSegInferencer(config=tiny_config).stream(read_inputs(photos))
     assert next(stream).group == 'cat'
-    for stage in ('read', 'compute'):
-        assert sum(count for name, count in told if name == stage) == pytest.approx(3)
+    shutil.rmtree(photos / 'dog')
+    (file, _) = next(stream).skipped
+    assert file.file_name == '001.jpg' and 'is gone' in file.reason
 
 
 def test_presence_threshold(photos, tiny_config):
@@ -114,7 +114,7 @@ def test_presence_threshold(photos, tiny_config):
     assert [image.absent for image in group] == [score < threshold for score in scores]
     for image in group:
         assert image.pred_sem_seg.data.any() != image.absent
-    with pytest.raises(ValueError, match='presence_threshold must be from 0 to 1, got 2'):
+    with pytest.raises(ValueError, match='presence_threshold must be a number from 0 to 1, got 2'):
         CoSegInferencer(config=tiny_config, presence_threshold=2)
 
 
@@ -153,21 +153,14 @@ def small_parts(monkeypatch):
 @pytest.mark.parametrize('postprocessors', [[], [dict(type='GuidedFilter')]])
 def test_parts_are_the_group(tiny_config, small_parts, postprocessors):
     images = [make_image(seed) for seed in range(8)]
-    told = []
     inferencer = CoSegInferencer(
         config=tiny_config,
         cfg_options={'model.noise': 2.0, 'model.postprocessors': postprocessors},
         presence_threshold=0.3,
     )
     (whole,) = inferencer(images)
-    stream = inferencer.stream(
-        images, progress=lambda stage, count: told.append((stage, count)), parts=True
-    )
-    first = next(stream)
-    assert sum(count for name, count in told if name == 'compute') < 8
-    parts = [first, *stream]
+    parts = list(inferencer.stream(images, parts=True))
     assert [len(part) for part in parts] == [3, 3, 2]
-    assert sum(count for name, count in told if name == 'compute') == pytest.approx(8)
     assert_equal(masks_of(parts), masks_of([whole]))
     for image, other in zip(whole, (image for part in parts for image in part), strict=True):
         assert torch.equal(image.pred_prob.data, other.pred_prob.data)
@@ -233,17 +226,47 @@ def test_postprocessors_can_all_be_removed(photos, tiny_config):
 def test_crf_can_be_left_out(tiny_config):
     cfg = Config.fromfile(tiny_config)
     cfg.model.postprocessors = [dict(type='InvertForTest'), dict(type='mmcoseg.DenseCRF')]
-    assert len(inference_config(config=cfg).model.postprocessors) == 2
-    steps = inference_config(config=cfg, num_workers=1).model.postprocessors
-    assert [step.get('num_workers') for step in steps] == [None, 0]
-    (left,) = inference_config(config=cfg, crf=False).model.postprocessors
+    assert len(inference_config(InferenceOptions(config=cfg)).model.postprocessors) == 2
+    (left,) = inference_config(InferenceOptions(config=cfg, crf=False)).model.postprocessors
     assert left.type == 'InvertForTest'
     assert len(cfg.model.postprocessors) == 2  # the user's own is as it was
 
 
 def cleaning_of(**kwargs):
-    steps = inference_config(**kwargs).model.postprocessors
+    steps = inference_config(InferenceOptions(**kwargs)).model.postprocessors
     return [step for step in steps if step['type'] == 'CleanMask']
+
+
+@TASK_UTILS.register_module()
+class OwnCRFForTest(InvertForTest):
+    uses_crf = True
+    workers = []
+
+    def __call__(self, group):
+        self.workers.append(default_workers())
+
+
+@TRANSFORMS.register_module()
+class OwnAnnotationsForTest(BaseTransform):
+    needs_annotations = True
+
+    def transform(self, results):
+        raise AssertionError('there are no annotations')
+
+
+def test_parts_of_others_say_themselves_what_they_need(photos, tiny_config):
+    cfg = Config.fromfile(tiny_config)
+    cfg.model.postprocessors = [dict(type='OwnCRFForTest')]
+    cfg.test_pipeline[0].transforms += [
+        dict(type='OwnAnnotationsForTest'),
+        dict(type='mmseg.LoadAnnotations'),
+    ]
+    for workers in (3, 0):
+        OwnCRFForTest.workers.clear()
+        for parts in (True, False):
+            list(CoSegInferencer(config=cfg, num_workers=workers).stream(photos, parts=parts))
+        assert set(OwnCRFForTest.workers) == {workers}
+    assert inference_config(InferenceOptions(config=cfg, crf=False)).model.postprocessors == []
 
 
 @pytest.mark.parametrize('method', METHODS)
@@ -256,7 +279,7 @@ def test_masks_of_every_method_are_cleaned(method):
 
 
 def test_any_model_can_be_cleaned(tiny_config, tmp_path):
-    assert 'postprocessors' not in inference_config(config=tiny_config).model
+    assert 'postprocessors' not in inference_config(InferenceOptions(config=tiny_config)).model
     (step,) = cleaning_of(config=tiny_config, min_area=60)
     assert step['min_area'] == 60
     image = np.full((24, 24, 3), 140, np.uint8)
@@ -268,11 +291,13 @@ def test_any_model_can_be_cleaned(tiny_config, tmp_path):
 
 
 def test_self_training_goes_with_the_crf_that_draws_its_targets():
-    whole = inference_config(num_workers=3).model
-    assert whole.refiners.self_training.targets.num_workers == 3
-    assert inference_config(crf=False).model.refiners == {}
+    assert 'self_training' in inference_config(InferenceOptions()).model.refiners
+    assert inference_config(InferenceOptions(crf=False)).model.refiners == {}
     plain = {'model.refiners.self_training.targets': None}
-    assert 'self_training' in inference_config(crf=False, cfg_options=plain).model.refiners
+    assert (
+        'self_training'
+        in inference_config(InferenceOptions(crf=False, cfg_options=plain)).model.refiners
+    )
 
 
 def test_weights(tmp_path, photos, tiny_config):
@@ -334,7 +359,7 @@ def test_wrong_arguments(tiny_config, tmp_path):
         CoSegInferencer(config='nowhere')
     with pytest.raises(ValueError, match='device'):
         CoSegInferencer(config=tiny_config, device='rocket')
-    with pytest.raises(ValueError, match='num_workers must be at least 0'):
+    with pytest.raises(ValueError, match='num_workers must be a whole number, at least 0'):
         CoSegInferencer(config=tiny_config, num_workers=-1)
     (tmp_path / 'empty.py').write_text("default_scope = 'mmcoseg'\n")
     with pytest.raises(ValueError, match=r'empty\.py has no model'):
@@ -346,7 +371,7 @@ def test_wrong_arguments(tiny_config, tmp_path):
 
 @pytest.mark.parametrize('method', METHODS)
 def test_methods_are_configs_that_need_no_weights(method):
-    cfg = inference_config(method)
+    cfg = inference_config(InferenceOptions(method))
     assert cfg.get('load_from') is None
     # Trained, if at all, on the very images that are segmented.
     assert cfg.get('train_cfg') is None or optimizes_groups(cfg)

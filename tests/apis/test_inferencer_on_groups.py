@@ -11,8 +11,8 @@ from mmengine.config import Config
 from PIL import Image
 from pycocotools.coco import COCO
 
-from mmcoseg.apis import CoSegInferencer
-from mmcoseg.apis.inferencer import inference_config
+from mmcoseg.apis import CoSegInferencer, InferenceOptions, SegmentOptions
+from mmcoseg.apis.inference_config import inference_config
 from mmcoseg.apis.segment import _settings
 from mmcoseg.cli import main
 from mmcoseg.testing import write_tiny_dataset
@@ -144,14 +144,6 @@ def test_images_that_cannot_be_read_are_left_out(photos, config):
     assert (len(cat), len(cat.skipped), len(dog), len(dog.skipped)) == (2, 1, 0, 2)
 
 
-def test_progress_ends_at_all_images(photos, config):
-    told = []
-    inferencer = CoSegInferencer(config=config)
-    list(inferencer.stream(photos, progress=lambda stage, count: told.append((stage, count))))
-    assert sum(count for stage, count in told if stage == 'compute') == pytest.approx(5)
-    assert all(count >= 0 for _, count in told)
-
-
 def test_names_of_folders_that_are_no_text(photos, config):
     odd = photos / 'c\udce4t'
     try:
@@ -163,11 +155,10 @@ def test_names_of_folders_that_are_no_text(photos, config):
 
 
 def test_the_crf_of_the_prior_goes_too():
-    whole = inference_config('deepco3', num_workers=3).model
+    whole = inference_config(InferenceOptions('deepco3')).model
     for model in (whole, whole.prior):
-        assert model.postprocessors[0] == dict(type='DenseCRF', num_workers=3)
-    assert whole.prior.refiners.self_training.targets.num_workers == 3
-    without = inference_config('deepco3', crf=False).model
+        assert model.postprocessors[0] == dict(type='DenseCRF')
+    without = inference_config(InferenceOptions('deepco3', crf=False)).model
     assert without.postprocessors == [dict(type='CleanMask')]
     assert without.prior.postprocessors == []
     assert without.prior.refiners == {}
@@ -176,8 +167,7 @@ def test_the_crf_of_the_prior_goes_too():
 
 def test_results_depend_on_how_it_is_optimized(config):
     def model_of(cfg_options=None, read=config):
-        cfg = inference_config(config=read, cfg_options=cfg_options)
-        return _settings(cfg, method='', config=read, weights=None, cfg_options=None)['model']
+        return _settings(SegmentOptions(config=read, cfg_options=cfg_options))['model']
 
     reference = model_of()
     assert model_of() == reference

@@ -20,13 +20,13 @@ from rich.console import Console
 from scipy import ndimage
 
 from mmcoseg.apis import CoSegInferencer, inferencer, segment_to_folder
-from mmcoseg.apis.export import FORMATS, ResultWriter
 from mmcoseg.apis.progress import RunProgress
-from mmcoseg.apis.segment import _Results
+from mmcoseg.apis.run_state import RunState, only_run
 from mmcoseg.cli import main
 from mmcoseg.config_files import METHODS
 from mmcoseg.datasets import image_io
 from mmcoseg.datasets.image_io import read_image
+from mmcoseg.export import FORMATS, ResultWriter
 from mmcoseg.models.ops import mask_of_prob
 from mmcoseg.models.segmentors import base
 
@@ -319,10 +319,8 @@ def test_folder_without_permission(photos, tmp_path, segment, capsys):
 
 
 def test_a_folder_is_one_runs_at_a_time(photos, tmp_path, tiny_config):
-    from mmcoseg.apis.segment import _only_run
-
     (tmp_path / 'out' / '.mmcoseg').mkdir(parents=True)
-    with _only_run(tmp_path / 'out'), pytest.raises(BlockingIOError, match='another run is'):
+    with only_run(tmp_path / 'out'), pytest.raises(BlockingIOError, match='another run is'):
         segment_to_folder(photos, tmp_path / 'out', config=tiny_config)
 
 
@@ -547,15 +545,15 @@ def test_damaged_state_is_done_again(photos, tmp_path, segment, capsys):
 def test_collections_are_written_now_and_then(tmp_path, tiny_config, monkeypatch):
     """Writing them after each of many groups would take time that grows with their square."""
     count = 0
-    real = _Results.assemble
+    real = RunState.assemble
 
     def counted(self, finish=False):
         nonlocal count
-        before = self._dirty
+        before = self._changed
         real(self, finish)
-        count += before and not self._dirty
+        count += before and not self._changed
 
-    monkeypatch.setattr(_Results, 'assemble', counted)
+    monkeypatch.setattr(RunState, 'assemble', counted)
     groups = {f'g{i:03}': [make_image(i, (8, 8))] for i in range(60)}
     segment_to_folder(groups, tmp_path / 'out', config=tiny_config, formats=['masks', 'coco'])
     assert 1 <= count <= 10
@@ -563,8 +561,8 @@ def test_collections_are_written_now_and_then(tmp_path, tiny_config, monkeypatch
 
 
 def test_collections_hold_every_finished_group_at_once(photos, tmp_path, tiny_config, monkeypatch):
-    monkeypatch.setattr('mmcoseg.apis.segment._PAUSE', 0)
-    monkeypatch.setattr('mmcoseg.apis.segment._PAUSE_FACTOR', 0)
+    monkeypatch.setattr('mmcoseg.apis.run_state._PAUSE', 0)
+    monkeypatch.setattr('mmcoseg.apis.run_state._PAUSE_FACTOR', 0)
     seen = []
 
     class Watching(RunProgress):

@@ -76,7 +76,9 @@ def test_values_with_brackets_of_their_own_are_taken(monkeypatch):
     given = ['train', 'x', '--cfg-options', 'a=[(1,2),3]', 'b=ckpt_{}.pth', 'c=None', 'a.b=x']
     seen = []
     monkeypatch.setitem(
-        cli._COMMANDS, 'train', (cli._add_train, lambda args: seen.append(args.cfg_options), '')
+        cli._COMMANDS,
+        'train',
+        cli._Command(cli._add_train, lambda args: seen.append(args.cfg_options), ''),
     )
     main(given)
     assert seen == [{'a': [(1, 2), 3], 'b': 'ckpt_{}.pth', 'c': None, 'a.b': 'x'}]
@@ -142,7 +144,7 @@ def test_errors_are_one_message_and_debug_shows_the_traceback(capsys):
 def fails_with(error: Callable[[], object], monkeypatch) -> int:
     """Run a command that fails so."""
     monkeypatch.setitem(
-        cli._COMMANDS, 'list', (lambda parser: None, lambda args: error(), 'Fails.')
+        cli._COMMANDS, 'list', cli._Command(lambda parser: None, lambda args: error(), 'Fails.')
     )
     return main(['list'])
 

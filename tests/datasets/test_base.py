@@ -227,7 +227,7 @@ def test_priors_go_through_the_pipeline(root):
             type='ForEachImage',
             transforms=[
                 dict(type='LoadCoSegImage'),
-                dict(type='LoadPrior'),
+                dict(type='LoadGroupMap'),
                 dict(type='mmseg.RandomFlip', prob=1.0),
             ],
         ),
@@ -235,7 +235,7 @@ def test_priors_go_through_the_pipeline(root):
     ]
     dataset = CoSegDataset(str(root), pipeline=pipeline)
     stem = dataset.get_data_info(0)['images'][0]['stem']
-    dataset.priors[f'ant/{stem}'] = np.array([[0, 255]], np.uint8)
+    dataset.group_maps[f'ant/{stem}'] = np.array([[0, 255]], np.uint8)
     samples = dataset[0]['data_samples']
     prior = samples[0].saliency.data
     assert prior.shape[-2:] == samples[0].img_shape[:2]

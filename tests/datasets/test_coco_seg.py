@@ -93,13 +93,13 @@ def test_co_categories_and_masks_follow_the_drawn_images(root):
 
 def test_records_are_made_when_they_are_looked_at(root):
     dataset = build(root)
-    dataset.priors['dog/000000000002'] = np.zeros((2, 2), np.uint8)
+    dataset.group_maps['dog/000000000002'] = np.zeros((2, 2), np.uint8)
     images = dataset.get_data_info(1)['images']
     assert [image['stem'] for image in images] == [f'{i:012d}' for i in (1, 2, 3)]
     assert [image['stem'] for image in images[1:]] == [f'{i:012d}' for i in (2, 3)]
     assert images[-1]['label_ids'] == (0, 1) and images[0]['group'] == 'dog'
     assert [i['category'] for i in images[0]['instances']] == [0, 1]
-    assert 'prior' in images[1] and 'prior' not in images[0]
+    assert 'group_map' in images[1] and 'group_map' not in images[0]
     content = pickle.dumps(dataset)
     assert len(content) < 10000  # not the annotations
     same = pickle.loads(content)  # as worker processes get it

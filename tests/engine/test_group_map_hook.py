@@ -47,8 +47,8 @@ def test_joined_sets_keep_the_maps_of_groups_of_one_name_apart(tmp_path):
     show(model, joined)
     assert model.sizes == [(16, 24)] * 2
     for dataset, count in zip(joined.datasets, (2, 3)):
-        assert set(dataset.priors) == {f'bee/{number:03}' for number in range(count)}
-        values = {value for found in dataset.priors.values() for value in found.flat}
+        assert set(dataset.group_maps) == {f'bee/{number:03}' for number in range(count)}
+        values = {value for found in dataset.group_maps.values() for value in found.flat}
         assert values == {round(25.5 * count)}
 
 
@@ -57,7 +57,7 @@ def test_a_model_may_look_at_the_groups_and_give_no_maps(tmp_path):
     model = NumberOfImages(gives_maps=False)
     show(model, joined)
     assert len(model.sizes) == 2
-    assert not any(dataset.priors for dataset in joined.datasets)
+    assert not any(dataset.group_maps for dataset in joined.datasets)
 
 
 def test_the_size_must_be_known(tmp_path):

@@ -8,10 +8,10 @@ import torch
 from mmengine.structures import InstanceData
 from PIL import Image
 
-from mmcoseg.apis.export import ResultWriter
 from mmcoseg.cli import main
 from mmcoseg.datasets import InstanceCoSegDataset
 from mmcoseg.evaluation import CorLocMetric, InstanceCoSegMetric, evaluate_instances
+from mmcoseg.export import GroupRecord, ResultWriter
 from mmcoseg.structures import CoSegDataSample
 
 PIPELINE = [
@@ -57,7 +57,7 @@ def files(tmp_path):
     """Ground truth as a data set; predictions as `mmcoseg segment` writes them."""
     names = ['cat', 'dog']
     images, annotations, records = [], [], []
-    writer = ResultWriter(tmp_path / 'pred', formats=['coco'], report=False)
+    writer = ResultWriter(tmp_path / 'pred', formats=['coco'])
     for number, (file, (objects, predictions)) in enumerate(CONTENT.items()):
         path = tmp_path / 'gt' / 'images' / file
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -84,7 +84,7 @@ def files(tmp_path):
             scores=torch.tensor([score for _, score in predictions]),
         )
         records.append(writer.write_image(sample, np.zeros((*SIZE, 3), np.uint8)))
-    groups = [dict(name=n, images=[r for r in records if r['group'] == n]) for n in names]
+    groups = [GroupRecord(n, [r for r in records if r.group == n]) for n in names]
     writer.write_collections(groups)
     categories = [dict(id=i, name=name) for i, name in enumerate(names)]
     document = dict(images=images, annotations=annotations, categories=categories)

@@ -45,12 +45,12 @@ def test_wheel_holds_every_config_and_tool(wheel, repo):
 
 
 def test_wheel_holds_the_files_of_the_report(wheel, repo):
-    export = repo / 'mmcoseg' / 'apis' / 'export'
+    export = repo / 'mmcoseg' / 'export'
     others = {path.name for path in export.iterdir() if path.is_file() and path.suffix != '.py'}
     assert {'report.html.j2', 'report.css', 'report.js'} <= others
     with zipfile.ZipFile(wheel) as archive:
         for name in sorted(others):
-            stored = archive.read(f'mmcoseg/apis/export/{name}')
+            stored = archive.read(f'mmcoseg/export/{name}')
             assert stored == (export / name).read_bytes() and stored
 
 

@@ -2,7 +2,7 @@
 
 from .formatting import PackGroupInputs
 from .group import ForEachImage, MixForeignImages, SampleGroup
-from .loading import LoadCoSegImage, LoadCoSegMask, LoadPrior
+from .loading import LoadCoSegImage, LoadCoSegMask, LoadGroupMap
 from .priors import ComputeProposals, ComputeSaliency, LoadProposals, LoadSaliency
 from .resizing import ResizeToInput
 
@@ -12,7 +12,7 @@ __all__ = [
     'ForEachImage',
     'LoadCoSegImage',
     'LoadCoSegMask',
-    'LoadPrior',
+    'LoadGroupMap',
     'LoadProposals',
     'LoadSaliency',
     'MixForeignImages',

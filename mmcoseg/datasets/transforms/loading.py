@@ -18,7 +18,7 @@ from ..image_io import BadImageError, read_image, read_mask
 __all__ = [
     'LoadCoSegImage',
     'LoadCoSegMask',
-    'LoadPrior',
+    'LoadGroupMap',
     'decode_instances',
     'instance_field',
     'mask_doubt',
@@ -86,6 +86,9 @@ class LoadCoSegMask(BaseTransform):
         BadImageError: if a mask is unreadable, of another size than its image, or (``'auto'``)
             looks smoothed, like a trimap, or saved lossily, so that its meaning is unclear.
     """
+
+    #: Inference leaves it out.
+    needs_annotations = True
 
     def __init__(
         self,
@@ -180,21 +183,23 @@ class LoadCoSegMask(BaseTransform):
 
 
 @TRANSFORMS.register_module()
-class LoadPrior(BaseTransform):
-    """Take the data set's prior map of an image along through its transforms.
+class LoadGroupMap(BaseTransform):
+    """Take what a model found of an image in its whole group along through its transforms.
 
     The map is brought to the image's size and treated like a mask from then on; in the end it is
-    the sample's ``saliency``. Images without a prior stay without.
+    the sample's ``saliency``. Images without one stay without.
 
-    Required key: ``ori_shape``; optional: ``prior`` (h, w) uint8. Added key: ``prior_map``
+    Required key: ``ori_shape``; optional: ``group_map`` (h, w) uint8. Added key: ``prior_map``
     (H, W) uint8, and its name in ``seg_fields``.
     """
 
+    needs_annotations = True
+
     def transform(self, results: dict) -> dict:
-        if results.get('prior') is not None:
+        if results.get('group_map') is not None:
             height, width = results['ori_shape']
             results['prior_map'] = cv2.resize(
-                results['prior'], (width, height), interpolation=cv2.INTER_NEAREST_EXACT
+                results['group_map'], (width, height), interpolation=cv2.INTER_NEAREST_EXACT
             )
             results['seg_fields'] = [*results.get('seg_fields', []), 'prior_map']
         return results

@@ -134,6 +134,7 @@ class _LoadPublished(BaseTransform):
         folder: of ``<group>/<stem>.mat``, for records that name no file.
     """
 
+    needs_annotations = True
     key: str
 
     def __init__(self, folder: str | Path | None = None) -> None:

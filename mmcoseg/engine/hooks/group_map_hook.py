@@ -64,4 +64,4 @@ class GroupMapHook(Hook):
             if maps is not None:
                 owner, identities = shown[-1]
                 maps = (255 * maps[:, 0]).round().byte().cpu().numpy()
-                owner.priors.update(zip(identities, np.ascontiguousarray(maps)))
+                owner.group_maps.update(zip(identities, np.ascontiguousarray(maps)))

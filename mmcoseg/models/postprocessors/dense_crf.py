@@ -7,9 +7,10 @@ import numpy as np
 
 from ...errors import MMCosegError
 from ...registry import TASK_UTILS
+from ...workers import default_workers
 from .edge_refiner import EdgeRefiner, resize_image, resize_prob, working_size
 from .mean_field import check_crf_options, dense_crf, import_pydensecrf
-from .processes import Helpers, default_workers
+from .processes import Helpers
 
 __all__ = ['DenseCRF', 'refine_many']
 
@@ -88,6 +89,9 @@ class DenseCRF(EdgeRefiner):
         MMCosegError: for options out of range.
         ImportError: without pydensecrf, with the ways out.
     """
+
+    #: ``crf=False`` of the inferencer leaves it out, and what has it as an argument.
+    uses_crf = True
 
     def __init__(
         self,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ...errors import MMCosegError
+from mmcoseg.errors import MMCosegError
 
 __all__ = ['check_crf_options', 'dense_crf', 'import_pydensecrf']
 

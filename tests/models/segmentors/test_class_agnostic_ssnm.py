@@ -194,7 +194,7 @@ def test_hook_fits_the_neck_and_finds_maps_of_whole_groups(tmp_path):
                 transforms=[
                     dict(type='LoadCoSegImage'),
                     dict(type='LoadCoSegMask'),
-                    dict(type='LoadPrior'),
+                    dict(type='LoadGroupMap'),
                     dict(type='mmseg.Resize', scale=(48, 48), keep_ratio=False),
                     dict(type='mmseg.RandomFlip', prob=0.5),
                 ],
@@ -210,14 +210,14 @@ def test_hook_fits_the_neck_and_finds_maps_of_whole_groups(tmp_path):
     before = model.neck.projection.clone()
     GroupMapHook().before_train(runner)
     assert model.neck.fitted and not torch.equal(model.neck.projection, before)
-    assert len(dataset.priors) == 7
+    assert len(dataset.group_maps) == 7
     samples = dataset[0, 1]['data_samples']
     assert all(sample.saliency.data.shape == (1, 48, 48) for sample in samples)
 
     fitted = model.neck.projection.clone()
-    dataset.priors.clear()
+    dataset.group_maps.clear()
     GroupMapHook().before_train(runner)  # as on resuming
-    assert torch.equal(model.neck.projection, fitted) and len(dataset.priors) == 7
+    assert torch.equal(model.neck.projection, fitted) and len(dataset.group_maps) == 7
 
 
 def test_errors_name_the_cause():

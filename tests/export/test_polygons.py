@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 from pycocotools import mask as coco_mask
 
-from mmcoseg.apis.export import mask_to_polygons
-from mmcoseg.apis.export.polygons import join_parts
 from mmcoseg.datasets.image_io import read_mask
+from mmcoseg.export import mask_to_polygons
+from mmcoseg.export.polygons import join_parts
 
 
 def by_opencv(polygons, shape):

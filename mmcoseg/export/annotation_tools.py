@@ -2,7 +2,6 @@
 
 import base64
 import json
-import re
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -10,10 +9,11 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
+import yaml
 from PIL import Image
 
-from ...errors import MMCosegError
-from ...files import display_name, relative_path, write_atomically
+from ..errors import MMCosegError
+from ..files import display_name, relative_path, write_atomically
 from .objects import ObjectMask
 from .polygons import TOLERANCE, join_parts, mask_to_polygons
 
@@ -24,7 +24,6 @@ _LABELME_VERSION = '5.5.0'
 #: What is added to a pixel's number in YOLO files. Its readers make pixels of coordinates by
 #: rounding (supervision) or by cutting off (Ultralytics); between 0 and 0.5 both give the pixel.
 _YOLO_OFFSET = 0.25
-_YAML_NAME = re.compile(r'^  (\d+): (".*")$')
 
 
 def labelme_document(
@@ -134,19 +133,17 @@ class YoloNames:
 
     def _read(self) -> None:
         text = self.file.read_text(encoding='utf-8')
-        head, found, names = text.partition('names:\n')
-        for number, line in enumerate(names.splitlines()):
-            match = _YAML_NAME.match(line)
-            if not match or int(match[1]) != number:
-                found = ''
-                break
-            self._indices[json.loads(match[2])] = number
-        if not found:
+        try:
+            names = yaml.safe_load(text)['names'] or {}
+            self._indices = {name: number for number, name in names.items()}
+        except (yaml.YAMLError, KeyError, TypeError, AttributeError):
+            names = None
+        if names is None or list(names) != list(range(len(names))):
             raise MMCosegError(
                 f'{self.file} is not as mmcoseg writes it, so that the numbers of the categories '
                 'of earlier results are lost; delete or move the folder it is in'
             )
-        self._head = head
+        self._head = text.partition('names:\n')[0]
 
     def number(self, categories: Sequence[str]) -> dict[str, int]:
         """The number of each category; new ones are put into the file."""

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from ...errors import MMCosegError
-from ...structures import CoSegDataSample, to_numpy
+from ..errors import MMCosegError
+from ..structures import CoSegDataSample, to_numpy
 
 __all__ = ['ImageResult', 'ObjectMask', 'class_names', 'sureness', 'to_annotation', 'to_result']
 
@@ -89,64 +89,118 @@ def to_result(sample: CoSegDataSample, classes: Sequence[str] | None = None) -> 
     Raises:
         MMCosegError: naming the image, if it has no prediction or one that cannot be.
     """
-    name = f'{sample.get("group")}/{sample.get("stem")}'
-    instances = sample.get('pred_instances')
-    with_masks = instances is not None and 'masks' in instances
-    if 'pred_sem_seg' not in sample and not with_masks:
-        raise MMCosegError(f'{name} has no prediction (pred_sem_seg or pred_instances) to write')
-
-    masks = to_numpy(instances.masks).astype(bool) if with_masks else None
-    marks = np.zeros(len(masks) if with_masks else 0, int)
-    if with_masks and 'labels' in instances:
-        marks = to_numpy(instances.labels).astype(int)
-    prob = to_numpy(sample.pred_prob.data) if 'pred_prob' in sample else None
-    labels = to_numpy(sample.pred_sem_seg.data) if 'pred_sem_seg' in sample else None
-    if labels is not None:
-        if labels.ndim != 3 or len(labels) != 1:
-            raise MMCosegError(f'pred_sem_seg of {name} must be (1, H, W), got {labels.shape}')
-        labels = labels[0].astype(np.uint8)
-
+    instances = _instances_of(sample)
+    given = _mask_of(sample)
+    if instances is None and given is None:
+        raise MMCosegError(
+            f'{sample.identity} has no prediction (pred_sem_seg or pred_instances) to write'
+        )
+    prob = _prob_of(sample)
     number = max(
         len(classes or ()),
-        1 if prob is None or len(prob) == 1 else len(prob) - 1,
-        0 if labels is None else int(labels.max(initial=0)),
+        1 if prob is None else len(prob) - 1,
+        0 if given is None else int(given.max(initial=0)),
+        1,
     )
-    if labels is None:
-        # Without a mask of their own, later instances lie above earlier ones, as in overlays.
-        labels = np.zeros(masks.shape[1:], np.uint8)
-        for mark, mask in zip(marks, masks):
-            labels[mask] = mark + 1
-    elif masks is not None and masks.shape[1:] != labels.shape:
-        raise MMCosegError(
-            f'pred_instances of {name} are {masks.shape[1:]}, pred_sem_seg is {labels.shape}'
-        )
     names = class_names(classes, number)
-    categories = names if classes else tuple(f'{sample.get("group")} {n}' for n in names)
-    if number == 1:
-        categories = (str(sample.get('group')),)
-        marks = np.zeros_like(marks)
-    elif not all(0 <= mark < number for mark in marks):
-        found = sorted({int(mark) for mark in marks})
+    categories = _categories(names, str(sample.get('group')), bool(classes))
+    if instances is None:
+        objects = _objects_of_classes(given, categories, prob, _presence_of(sample))
+        return ImageResult(given, names, categories, objects, None)
+    labels = _painted(instances) if given is None else given
+    if instances.masks.shape[1:] != labels.shape:
         raise MMCosegError(
-            f'{name} has instances with labels {found}, but its {number} classes are {names}: '
-            'labels count them from 0'
+            f'pred_instances of {sample.identity} are {instances.masks.shape[1:]}, pred_sem_seg is '
+            f'{labels.shape}'
         )
+    if number == 1:
+        instances.labels[:] = 0
+    found = np.unique(instances.labels).tolist()
+    if not set(found) <= set(range(number)):
+        raise MMCosegError(
+            f'{sample.identity} has instances with labels {found}, but its {number} classes are '
+            f'{names}: labels count them from 0'
+        )
+    objects = _objects_of_instances(instances, categories, _presence_of(sample))
+    return ImageResult(labels, names, categories, objects, instances.masks)
 
-    presence = float(sample.presence) if 'presence' in sample else 1.0
+
+def _categories(names: tuple[str, ...], group: str, are_given: bool) -> tuple[str, ...]:
+    if len(names) == 1:
+        return (group,)
+    return names if are_given else tuple(f'{group} {name}' for name in names)
+
+
+@dataclass
+class _Instances:
+    """Masks (n, H, W) bool, labels from 0 (n,) int, and scores (n,)."""
+
+    masks: np.ndarray
+    labels: np.ndarray
+    scores: np.ndarray
+
+
+def _instances_of(sample: CoSegDataSample) -> _Instances | None:
+    found = sample.get('pred_instances')
+    if found is None or 'masks' not in found:
+        return None
+    count = len(found.masks)
+    return _Instances(
+        to_numpy(found.masks).astype(bool),
+        np.array(to_numpy(found.get('labels', np.zeros(count))), int),
+        to_numpy(found.get('scores', np.ones(count))),
+    )
+
+
+def _mask_of(sample: CoSegDataSample) -> np.ndarray | None:
+    """The mask of the image, (H, W) uint8."""
+    if 'pred_sem_seg' not in sample:
+        return None
+    labels = to_numpy(sample.pred_sem_seg.data)
+    if labels.ndim != 3 or len(labels) != 1:
+        raise MMCosegError(
+            f'pred_sem_seg of {sample.identity} must be (1, H, W), got {labels.shape}'
+        )
+    return labels[0].astype(np.uint8)
+
+
+def _prob_of(sample: CoSegDataSample) -> np.ndarray | None:
+    return to_numpy(sample.pred_prob.data) if 'pred_prob' in sample else None
+
+
+def _presence_of(sample: CoSegDataSample) -> float:
+    return float(sample.get('presence', 1.0))
+
+
+def _painted(instances: _Instances) -> np.ndarray:
+    """The mask of instances alone; later ones lie above earlier ones, as in overlays."""
+    labels = np.zeros(instances.masks.shape[1:], np.uint8)
+    for label, mask in zip(instances.labels, instances.masks):
+        labels[mask] = label + 1
+    return labels
+
+
+def _objects_of_instances(
+    instances: _Instances, categories: Sequence[str], presence: float
+) -> list[ObjectMask]:
     objects = []
-    if masks is not None:
-        scores = to_numpy(instances.scores) if 'scores' in instances else np.ones(len(masks))
-        for mask, mark, score in zip(masks, marks, scores):
-            if mask.any():
-                score = _share(score * presence)
-                objects.append(ObjectMask(mask, int(mark) + 1, categories[mark], score, True))
-    else:
-        for label in range(1, number + 1):
-            mask = labels == label
-            if mask.any():
-                score = _share(presence * _mean_prob(prob, label, mask))
-                objects.append(ObjectMask(mask, label, categories[label - 1], score, False))
-    return ImageResult(labels, names, categories, objects, masks)
+    for mask, label, score in zip(instances.masks, instances.labels, instances.scores):
+        if mask.any():
+            score = _share(score * presence)
+            objects.append(ObjectMask(mask, int(label) + 1, categories[label], score, True))
+    return objects
+
+
+def _objects_of_classes(
+    labels: np.ndarray, categories: Sequence[str], prob: np.ndarray | None, presence: float
+) -> list[ObjectMask]:
+    objects = []
+    for label, category in enumerate(categories, start=1):
+        mask = labels == label
+        if mask.any():
+            score = _share(presence * _mean_prob(prob, label, mask))
+            objects.append(ObjectMask(mask, label, category, score, False))
+    return objects
 
 
 def sureness(sample: CoSegDataSample, result: ImageResult) -> float | None:
@@ -164,13 +218,12 @@ def sureness(sample: CoSegDataSample, result: ImageResult) -> float | None:
         return None
     if not result.objects:
         return 0.0
-    if 'pred_prob' not in sample and 'presence' not in sample:
+    prob = _prob_of(sample)
+    if prob is None and 'presence' not in sample:
         return None
-    prob = to_numpy(sample.pred_prob.data) if 'pred_prob' in sample else None
     means = [_mean_prob(prob, item.label, item.mask) for item in result.objects]
     areas = [np.count_nonzero(item.mask) for item in result.objects]
-    presence = float(sample.presence) if 'presence' in sample else 1.0
-    return _share(np.average(means, weights=areas) * min(1.0, 2 * presence))
+    return _share(np.average(means, weights=areas) * min(1.0, 2 * _presence_of(sample)))
 
 
 def to_annotation(item: ObjectMask) -> dict[str, Any]:

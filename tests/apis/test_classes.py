@@ -2,17 +2,18 @@
 
 import json
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from mmcoseg.apis import CoSegInferencer
-from mmcoseg.apis.export.report import _class_areas, _legend
-from mmcoseg.apis.inferencer import inference_config
+from mmcoseg.apis import CoSegInferencer, InferenceOptions
+from mmcoseg.apis.inference_config import inference_config
 from mmcoseg.cli import main
 from mmcoseg.datasets.image_io import read_image, read_mask
+from mmcoseg.export.report import _class_areas, _legend
 from mmcoseg.visualization import PALETTE, overlay
 
 
@@ -167,7 +168,9 @@ def test_an_estimated_number_of_classes_is_told(pictures, tmp_path, tiny_config,
 def test_where_the_number_of_classes_comes_from(tiny_config):
     def model(number=None, **options):
         options = {f'model.{key}': value for key, value in options.items()}
-        return inference_config(config=tiny_config, cfg_options=options, num_classes=number).model
+        return inference_config(
+            InferenceOptions(config=tiny_config, cfg_options=options, num_classes=number)
+        ).model
 
     # Nothing says it of photographs.
     assert model(num_classes='data').num_classes == 'auto'
@@ -176,7 +179,7 @@ def test_where_the_number_of_classes_comes_from(tiny_config):
     assert model('auto', num_classes=3, max_classes=4).num_classes == 'auto'
     assert model(7, num_classes='data', max_classes=6).max_classes == 7
     assert model(2, num_classes='data', max_classes=6).max_classes == 6
-    assert inference_config('mccoseg').model.num_classes == 'auto'
+    assert inference_config(InferenceOptions('mccoseg')).model.num_classes == 'auto'
 
 
 @pytest.mark.parametrize('text', ['0', '-1', '1.5', 'many', ''])
@@ -200,7 +203,7 @@ def test_methods_that_do_not_tell_classes_apart(pictures, tmp_path, capsys):
 def test_classes_of_records():
     def record(names, *areas):
         annotations = [dict(label=label, area=area) for label, area in areas]
-        return dict(classes=names, annotations=annotations, height=10, width=20)
+        return SimpleNamespace(classes=names, annotations=annotations, height=10, width=20)
 
     assert _class_areas(record(['object'], (1, 50))) == []
     two = record(['cat', 'dog'], (2, 50), (2, 30))  # two instances of one class

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from html.parser import HTMLParser
 from urllib.request import Request, urlopen
 
@@ -15,7 +16,7 @@ import pytest
 import torch
 from mmengine.structures import PixelData
 
-from mmcoseg.apis.export import ResultWriter, report
+from mmcoseg.export import GroupRecord, ResultWriter, SkippedFile, report
 from mmcoseg.structures import CoSegDataSample
 
 #: (stem, presence, columns of the mask of 40); the last one is absent.
@@ -39,9 +40,10 @@ def write_report(out, groups, settings=None, shape=(30, 40), **options):
             image = np.random.default_rng(number).integers(0, 256, (*shape, 3), np.uint8)
             warnings = ['<b>odd</b>'] if stem == 'c' else []
             absent = columns == 0 and presence is not None
-            records.append(writer.write_image(sample, image, absent=absent, warnings=warnings))
-        skipped = [dict(file_name=f'{group}/{NASTY}.jpg', reason='cannot be <read>')]
-        result.append(dict(name=group, images=records, skipped=skipped))
+            sample.set_metainfo(dict(absent=absent, warnings=warnings))
+            records.append(writer.write_image(sample, image))
+        skipped = [SkippedFile(f'{group}/{NASTY}.jpg', 'cannot be <read>')]
+        result.append(GroupRecord(group, records, skipped))
     writer.write_collections(result, settings or dict(method='consensus', presence_threshold=0.1))
     return out / 'report.html'
 
@@ -155,9 +157,9 @@ def test_without_thumbnails_results_are_linked(tmp_path):
     sample.pred_sem_seg = PixelData(data=torch.ones((1, 4, 6), dtype=torch.uint8))
     record = ResultWriter(tmp_path).write_image(sample, np.zeros((4, 6, 3), np.uint8))
     shutil.rmtree(tmp_path / '.mmcoseg')
-    for thumbnails in (record['thumbnails'], {}):
-        images = [{**record, 'thumbnails': thumbnails}]
-        ResultWriter(tmp_path).write_collections([dict(name='a b', images=images)])
+    for thumbnails in (record.thumbnails, {}):
+        images = [replace(record, thumbnails=thumbnails)]
+        ResultWriter(tmp_path).write_collections([GroupRecord('a b', images)])
         page = Page(tmp_path / 'report.html')
         assert len(page.all('img')) == 1
         assert page.all('a', href='overlays/a%20b/1.jpg')

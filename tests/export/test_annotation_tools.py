@@ -12,9 +12,9 @@ import yaml
 from mmengine.structures import InstanceData, PixelData
 from PIL import Image, ImageDraw
 
-from mmcoseg.apis.export import ResultWriter
-from mmcoseg.apis.export.annotation_tools import YoloNames
 from mmcoseg.datasets.image_io import read_image, read_mask
+from mmcoseg.export import GroupRecord, ResultWriter
+from mmcoseg.export.annotation_tools import YoloNames
 from mmcoseg.structures import CoSegDataSample
 
 
@@ -24,7 +24,6 @@ def write(out, results, tolerance=0, folder=None, classes=None, copy=False, **in
         out,
         ['labelme', 'yolo'],
         polygon_tolerance=tolerance,
-        report=False,
         copy_images=copy,
     )
     records = {}
@@ -42,7 +41,7 @@ def write(out, results, tolerance=0, folder=None, classes=None, copy=False, **in
         records[group, stem] = writer.write_image(sample, image, classes)
     groups = sorted({group for group, _ in results})
     writer.write_collections(
-        [dict(name=g, images=[r for r in records.values() if r['group'] == g]) for g in groups]
+        [GroupRecord(g, [r for r in records.values() if r.group == g]) for g in groups]
     )
     return records
 
@@ -87,7 +86,7 @@ def yolo_masks(text, shape, rounding):
 
 def test_labelme_polygons_are_the_masks(tmp_path, masks):
     for key, record in write(tmp_path, masks).items():
-        document = json.loads((tmp_path / record['files']['labelme']).read_text())
+        document = json.loads((tmp_path / record.files['labelme']).read_text())
         np.testing.assert_array_equal(labelme_mask(document), masks[key])
         assert {shape['label'] for shape in document['shapes']} <= {key[0]}
     parts = json.loads((tmp_path / 'labelme/cat/parts.json').read_text())['shapes']
@@ -98,18 +97,18 @@ def test_labelme_finds_the_image(tmp_path, masks):
     for folder in (tmp_path / 'my photos', None):
         out = tmp_path / f'out {folder is None}'
         for record in write(out, masks, folder=folder).values():
-            path = out / record['files']['labelme']
+            path = out / record.files['labelme']
             document = json.loads(path.read_text())
             assert (document['imageData'] is None) == (folder is not None)
             if folder is not None:
                 image = read_image(path.parent / document['imagePath'])
-                assert image.shape[:2] == (record['height'], record['width'])
+                assert image.shape[:2] == (record.height, record.width)
 
 
 @pytest.mark.parametrize('rounding', [np.round, np.trunc])
 def test_yolo_polygons_are_the_masks(tmp_path, masks, rounding):
     for key, record in write(tmp_path, masks).items():
-        text = (tmp_path / record['files']['yolo']).read_text()
+        text = (tmp_path / record.files['yolo']).read_text()
         found = np.zeros(masks[key].shape, bool)
         for number, mask in yolo_masks(text, found.shape, rounding):
             assert number == ['cat', 'dog'].index(key[0])
@@ -128,8 +127,8 @@ def test_yolo_folder_is_as_ultralytics_looks_for_it(tmp_path, masks):
     for image in images:
         label = str(image).replace('/images/', '/labels/').rsplit('.', 1)[0] + '.txt'
         record = records[image.parent.name, image.stem]
-        assert label == str(out / record['files']['yolo'])
-        assert read_image(image).shape[:2] == (record['height'], record['width'])
+        assert label == str(out / record.files['yolo'])
+        assert read_image(image).shape[:2] == (record.height, record.width)
     # An image without objects has an empty file, a background for the training.
     assert (out / 'yolo/labels/cat/empty.txt').read_text() == ''
 
@@ -153,8 +152,8 @@ def test_yolo_labels_are_found_whatever_the_names(tmp_path, masks, place):
         some = {k: v for k, v in results.items() if folder is None or '/' not in ''.join(k)}
         some = {k: v for k, v in some.items() if folder is None or len(k[1]) < 250}
         for record in write(out, some, folder=folder).values():
-            assert yolo_label_of(out / record['files']['yolo_images']) == str(
-                out / record['files']['yolo']
+            assert yolo_label_of(out / record.files['yolo_images']) == str(
+                out / record.files['yolo']
             )
         images = [path for path in (out / 'yolo/images').rglob('*') if not path.is_dir()]
         assert len(images) == len(some)
@@ -171,7 +170,7 @@ def one_image(tmp_path, name, group='cat', **kwargs):
     mask = np.zeros(image.shape[:2], np.uint8)
     mask[2:8, 3:9] = 1
     sample.pred_sem_seg = PixelData(data=torch.from_numpy(mask)[None])
-    writer = ResultWriter(tmp_path / 'out', ['yolo'], report=False, **kwargs)
+    writer = ResultWriter(tmp_path / 'out', ['yolo'], **kwargs)
     return writer.write_image(sample), tmp_path / 'out'
 
 
@@ -209,19 +208,19 @@ def test_yolo_gets_a_png_of_what_it_does_not_read(tmp_path, name, kind):
         pytest.importorskip('PIL.AvifImagePlugin', reason='Pillow reads AVIF from 11.3 on')
     odd_file(tmp_path / name, kind)
     record, out = one_image(tmp_path, name)
-    picture = out / record['files']['yolo_images']
+    picture = out / record.files['yolo_images']
     assert picture.suffix == '.png' and not picture.is_symlink()
     with Image.open(picture) as image:
         assert image.format == 'PNG' and image.getexif().get(0x0112, 1) == 1
     np.testing.assert_array_equal(read_image(picture), read_image(tmp_path / name))
-    assert yolo_label_of(picture) == str(out / record['files']['yolo'])
+    assert yolo_label_of(picture) == str(out / record.files['yolo'])
 
 
 @pytest.mark.parametrize('name', ['a.jpg', 'a.JPEG', 'a.png', 'a.bmp', 'a.tiff', 'a.webp'])
 def test_yolo_gets_links_to_what_it_reads(tmp_path, name):
     odd_file(tmp_path / name, '')
     record, out = one_image(tmp_path, name)
-    picture = out / record['files']['yolo_images']
+    picture = out / record.files['yolo_images']
     assert picture.is_symlink() and not os.path.isabs(os.readlink(picture))
     assert picture.samefile(tmp_path / name)
 
@@ -240,9 +239,9 @@ def test_a_yolo_folder_that_is_moved_still_works(tmp_path, masks, copy):
         shutil.move(tmp_path / 'here', tmp_path / 'there')
         out = tmp_path / 'there/deep/out'
     for record in records.values():
-        picture = out / record['files']['yolo_images']
+        picture = out / record.files['yolo_images']
         assert picture.is_symlink() != copy
-        assert read_image(picture).shape[:2] == (record['height'], record['width'])
+        assert read_image(picture).shape[:2] == (record.height, record.width)
         assert os.path.exists(yolo_label_of(picture))
 
 
@@ -261,7 +260,7 @@ def test_yolo_instances_are_a_line_each(tmp_path):
         labels=torch.zeros(2, dtype=torch.long),
         scores=torch.ones(2),
     )['cat', 'a']
-    lines = list(yolo_masks((tmp_path / record['files']['yolo']).read_text(), (40, 60), np.round))
+    lines = list(yolo_masks((tmp_path / record.files['yolo']).read_text(), (40, 60), np.round))
     assert len(lines) == 2
     for (_, mask), true in zip(lines, found, strict=True):
         assert mask[true].all() and (mask & ~true).sum() <= 20  # the bridge
@@ -307,9 +306,9 @@ def iou(a, b):
 
 def test_simplified_polygons_of_photographs_keep_98_per_cent(tmp_path, photographs):
     for key, record in write(tmp_path, photographs, tolerance=1).items():
-        document = json.loads((tmp_path / record['files']['labelme']).read_text())
+        document = json.loads((tmp_path / record.files['labelme']).read_text())
         found = np.zeros_like(photographs[key])
-        text = (tmp_path / record['files']['yolo']).read_text()
+        text = (tmp_path / record.files['yolo']).read_text()
         for _, mask in yolo_masks(text, found.shape, np.trunc):
             found |= mask
         if photographs[key].any():
@@ -326,7 +325,7 @@ def test_read_back_by_labelme(tmp_path, masks, photographs, monkeypatch):
     for folder in (tmp_path / 'photos', None):
         out = tmp_path / f'out {folder is None}'
         for key, record in write(out, masks, folder=folder).items():
-            file = labelme.LabelFile(str(out / record['files']['labelme']))
+            file = labelme.LabelFile(str(out / record.files['labelme']))
             values = {shape['label']: 1 for shape in file.shapes}
             found, _ = shapes_to_label(masks[key].shape, file.shapes, values)
             np.testing.assert_array_equal(found == 1, masks[key])
@@ -348,7 +347,7 @@ def test_read_back_by_supervision(tmp_path, masks, photographs):
         for path, image, detections in data:
             stem = path.rsplit('/', 1)[1].rsplit('.', 1)[0]
             true = masks[group, stem]
-            assert image.shape[:2] == (records[group, stem]['height'], true.shape[1])
+            assert image.shape[:2] == (records[group, stem].height, true.shape[1])
             found = np.zeros_like(true)
             if len(detections):
                 found = detections.mask.any(axis=0)

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from scipy.spatial import cKDTree
 
-from ...errors import MMCosegError
+from ..errors import MMCosegError
 
 __all__ = ['TOLERANCE', 'join_parts', 'mask_to_polygons']
 

@@ -5,6 +5,7 @@ import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from io import BytesIO
+from itertools import cycle
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -13,9 +14,10 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
-from ...files import display_name, url_of
-from ...visualization import PALETTE
+from ..files import display_name, url_of
+from ..visualization import PALETTE
 from .durations import show_time
+from .records import GroupRecord, ImageRecord
 
 __all__ = ['THUMBNAIL_SIDE', 'build_report']
 
@@ -45,7 +47,7 @@ _LABELS = dict(
 
 
 def build_report(
-    groups: Sequence[dict[str, Any]],
+    groups: Sequence[GroupRecord],
     summary: dict[str, Any],
     out_dir: str | Path,
     cache: dict | None = None,
@@ -57,7 +59,7 @@ def build_report(
     The images of a group that the method is least sure of stand first.
 
     Args:
-        groups: with the records of their images, as ``ResultWriter.write_collections`` takes them.
+        groups: in order.
         summary: content of ``summary.json`` of the same groups.
         out_dir: folder of the thumbnails.
         cache: kept between calls, saves making the same pictures again.
@@ -69,7 +71,9 @@ def build_report(
         shown=lambda value: display_name(str(value)), percent=_percent, url=url_of
     )
     template = environment.from_string(_text('report.html.j2'))
-    records = [record for group in groups for record in group['images']]
+    records: list[ImageRecord] = []
+    for group in groups:
+        records += group.images
     side = _side_of(records, Path(out_dir))
     pictures = _Pictures(Path(out_dir), side, {} if cache is None else cache)
     script, style = (Markup(_text(name)) for name in ('report.js', 'report.css'))
@@ -78,9 +82,9 @@ def build_report(
         numbers=_numbers(summary['totals']),
         groups=[_group(group, number) for number, group in enumerate(groups, start=1)],
         per_group=max(1, _MAX_PICTURES // max(1, len(groups))),
-        left_out=list(_left_out(groups, summary['settings'])),
-        with_presence=any(record['presence'] is not None for record in records),
-        with_sureness=any(record.get('sureness') is not None for record in records),
+        left_out=list(_left_out(groups, summary['settings'].get('presence_threshold'))),
+        with_presence=any(record.presence is not None for record in records),
+        with_sureness=any(record.sureness is not None for record in records),
         pictures=pictures,
         class_areas=_class_areas,
         # Nothing but this script and style and embedded pictures may load or run.
@@ -122,90 +126,85 @@ def _numbers(totals: dict[str, Any]) -> list[tuple[str, str]]:
     return shown
 
 
-def _group(group: dict[str, Any], number: int) -> dict[str, Any]:
-    records = sorted(group['images'], key=_least_sure_first)
+def _group(group: GroupRecord, number: int) -> dict[str, Any]:
+    records = sorted(group.images, key=_least_sure_first)
     return dict(
         id=f'group-{number}',
-        name=group['name'],
+        name=group.name,
         records=records,
         legend=_legend(records),
-        class_count=(group.get('class_count') or {}).get('text'),
-        num_absent=sum(record['absent'] for record in records),
-        num_skipped=len(group.get('skipped', ())),
+        class_count=group.class_count and group.class_count['text'],
+        num_absent=sum(record.absent for record in records),
+        num_skipped=len(group.skipped),
     )
 
 
-def _least_sure_first(record: dict[str, Any]) -> tuple[float, str]:
+def _least_sure_first(record: ImageRecord) -> tuple[float, str]:
     """What images are sorted by: unknown sureness comes last, the same goes by name."""
-    sureness = record.get('sureness')
-    return (math.inf if sureness is None else sureness), record['file_name']
+    return (math.inf if record.sureness is None else record.sureness), record.file_name
 
 
-def _class_areas(record: dict[str, Any]) -> list[tuple[str, str, float]]:
+def _class_areas(record: ImageRecord) -> list[tuple[str, str, float]]:
     """Name, color and share of the image of each class, where masks tell several apart."""
-    names = record['classes']
-    if len(names) < 2:
+    if len(record.classes) < 2:
         return []
-    areas = [0] * len(names)
-    for annotation in record['annotations']:
+    areas = [0] * len(record.classes)
+    for annotation in record.annotations:
         areas[annotation['label'] - 1] += annotation['area']
-    pixels = max(1, record['height'] * record['width'])
-    colors = ('#' + bytes(PALETTE[i % len(PALETTE)]).hex() for i in range(len(names)))
-    return [(n, c, min(1.0, area / pixels)) for n, c, area in zip(names, colors, areas)]
+    pixels = max(1, record.height * record.width)
+    shown = []
+    for name, color, area in zip(record.classes, cycle(PALETTE), areas):
+        shown.append((name, '#' + bytes(color).hex(), min(1.0, area / pixels)))
+    return shown
 
 
-def _legend(records: Sequence[dict[str, Any]]) -> list[tuple[str, str, int, float]]:
+def _legend(records: Sequence[ImageRecord]) -> list[tuple[str, str, int, float]]:
     """Name and color of each class of a group, in how many images it was found, and the mean of
     its share of these."""
     by_image = [_class_areas(record) for record in records]
     legend = []
     for place, (name, color, _) in enumerate(max(by_image, key=len, default=[])):
-        shares = [areas[place][2] for areas in by_image if place < len(areas)]
-        found = [share for share in shares if share]
+        found = [areas[place][2] for areas in by_image if place < len(areas) and areas[place][2]]
         legend.append((name, color, len(found), fmean(found) if found else 0.0))
     return legend
 
 
 def _left_out(
-    groups: Sequence[dict[str, Any]], settings: dict[str, Any]
+    groups: Sequence[GroupRecord], threshold: float | None
 ) -> Iterator[tuple[str, str, str, str]]:
     """Group, file, what happened and why, of files without a mask."""
-    threshold = settings.get('presence_threshold')
     for group in groups:
-        for file in group.get('skipped', ()):
-            yield group['name'], str(file['file_name']), 'skipped', str(file['reason'])
-        for record in group['images']:
-            if not record['absent']:
-                continue
-            reason = 'the common object was not found in it'
-            if record['presence'] is not None:
-                reason = f'presence {record["presence"]:.2f}'
-                if threshold is not None:
-                    reason += f', below the threshold {threshold:g}'
-            yield group['name'], record['file_name'][len(record['group']) + 1 :], 'absent', reason
+        for file in group.skipped:
+            yield group.name, file.file_name, 'skipped', file.reason
+        for record in group.images:
+            if record.absent:
+                yield group.name, record.name, 'absent', _why_absent(record.presence, threshold)
 
 
-def _side_of(records: Sequence[dict[str, Any]], out_dir: Path) -> int:
+def _why_absent(presence: float | None, threshold: float | None) -> str:
+    if presence is None:
+        return 'the common object was not found in it'
+    below = '' if threshold is None else f', below the threshold {threshold:g}'
+    return f'presence {presence:.2f}{below}'
+
+
+def _side_of(records: Sequence[ImageRecord], out_dir: Path) -> int:
     """The largest side at which all pictures stay within the budget, judged by a sample."""
-    records = [record for record in records if record['thumbnails']]
     sample = []  # bytes of an image's pictures, and their longer side
     for record in records[:: max(1, len(records) // 200)]:
         try:
-            files = [out_dir / record['thumbnails'][kind] for kind in _KINDS]
-            sample.append((sum(file.stat().st_size for file in files), _longer_side(record)))
-        except OSError:
+            files = [out_dir / record.thumbnails[kind] for kind in _KINDS]
+            longest = max(1, min(THUMBNAIL_SIDE, max(record.height, record.width)))
+            sample.append((sum(file.stat().st_size for file in files), longest))
+        except (OSError, KeyError):
             continue
     count = min(len(records), _MAX_PICTURES) / max(1, len(sample))
     for side in _SIDES:
         # The bytes of a JPEG file fall more slowly than its area.
-        shrunk = (size * min(1, side / longest) ** 1.6 for size, longest in sample)
-        if count * _BASE64 * sum(shrunk) <= _BUDGET:
+        shrunk = sum(size * min(1, side / longest) ** 1.6 for size, longest in sample)
+        if count * _BASE64 * shrunk <= _BUDGET:
             break
     return side
-
-
-def _longer_side(record: dict[str, Any]) -> int:
-    return max(1, min(THUMBNAIL_SIDE, max(record['height'], record['width'])))
 
 
 class _Pictures:
@@ -219,19 +218,19 @@ class _Pictures:
             cache.clear()
             cache['side'] = side
 
-    def size_of(self, record: dict[str, Any]) -> tuple[int, int]:
+    def size_of(self, record: ImageRecord) -> tuple[int, int]:
         """Width and height of the record's pictures."""
-        factor = min(1.0, self.side / max(record['height'], record['width'], 1))
-        return tuple(max(1, round(factor * record[key])) for key in ('width', 'height'))
+        factor = min(1.0, self.side / max(record.height, record.width, 1))
+        return max(1, round(factor * record.width)), max(1, round(factor * record.height))
 
-    def __call__(self, record: dict[str, Any]) -> list[tuple[str, str]]:
+    def __call__(self, record: ImageRecord) -> list[tuple[str, str]]:
         """Kind and address of each picture; none if a thumbnail is not there any more."""
         try:
-            return [(kind, self._address(record['thumbnails'][kind], record)) for kind in _KINDS]
+            return [(kind, self._address(record.thumbnails[kind], record)) for kind in _KINDS]
         except (OSError, KeyError):
             return []
 
-    def _address(self, file: str, record: dict[str, Any]) -> str:
+    def _address(self, file: str, record: ImageRecord) -> str:
         path = self.out_dir / file
         status = path.stat()
         key = file, status.st_mtime_ns, status.st_size

@@ -13,11 +13,18 @@ from mmengine.structures import InstanceData, PixelData
 from PIL import Image
 from pycocotools.coco import COCO
 
-from mmcoseg.apis.export import FORMATS, ResultWriter, writer
 from mmcoseg.datasets.image_io import read_image, read_mask
 from mmcoseg.datasets.transforms import LoadCoSegMask
 from mmcoseg.errors import MMCosegError
 from mmcoseg.evaluation import evaluate_masks
+from mmcoseg.export import (
+    FORMATS,
+    GroupRecord,
+    ImageRecord,
+    ResultWriter,
+    SkippedFile,
+    exporters,
+)
 from mmcoseg.files import display_name, file_name_of, write_atomically
 from mmcoseg.structures import CoSegDataSample
 from mmcoseg.visualization import PALETTE, overlay
@@ -37,6 +44,11 @@ def make_sample(labels, group='cat', stem='001', presence=None, **metainfo):
     if presence is not None:
         sample.presence = presence
     return sample
+
+
+def stored(record):
+    """The record after a way through json."""
+    return ImageRecord(**json.loads(json.dumps(vars(record))))
 
 
 def masks_of_all_kinds():
@@ -73,10 +85,11 @@ def results(tmp_path):
         presence = None if stem == 'pixel' else number / 10
         sample = make_sample(mask, group, stem, presence)
         classes = ('cat', 'dog') if group == 'cat+dog' else None
-        record = writer.write_image(sample, make_image(mask.shape), classes, seconds=0.25)
+        record = writer.write_image(sample, make_image(mask.shape), classes)
+        record.seconds = 0.25
         groups.setdefault(group, []).append(record)
-    groups = [dict(name=name, images=images) for name, images in groups.items()]
-    groups[0]['skipped'] = [dict(file_name='cat/bad.jpg', reason='truncated')]
+    groups = [GroupRecord(name, images) for name, images in groups.items()]
+    groups[0].skipped = [SkippedFile('cat/bad.jpg', 'truncated')]
     writer.write_collections(groups, dict(method='consensus', presence_threshold=0.1))
     return tmp_path, masks, groups
 
@@ -134,9 +147,9 @@ def test_overlays_of_large_images_are_drawn_in_bands(monkeypatch):
     blobs = cv2.GaussianBlur(rng.normal(size=(200, 150)), (0, 0), 9) > 0
     masks = [blobs.astype(np.uint8), np.stack([blobs, ~blobs])]
     whole = [overlay(rgb, mask) for mask in masks]
-    monkeypatch.setattr(writer, '_BAND_PIXELS', 150 * 17)
+    monkeypatch.setattr(exporters, '_BAND_PIXELS', 150 * 17)
     for mask, expected in zip(masks, whole, strict=True):
-        drawn = writer._overlay_by_bands(rgb, mask)
+        drawn = exporters._overlay_by_bands(rgb, mask)
         # Outlines of one pixel's width may be drawn once or twice.
         assert (drawn != expected).any(axis=-1).mean() < 0.002
 
@@ -173,7 +186,7 @@ def test_annotations_with_polygons(tmp_path, capsys):
         writer.write_image(make_sample(mask, stem=stem), make_image(mask.shape))
         for stem, mask in masks.items()
     ]
-    writer.write_collections([dict(name='cat', images=json.loads(json.dumps(records)))])
+    writer.write_collections([GroupRecord('cat', [stored(record) for record in records])])
     coco = COCO(str(tmp_path / 'annotations.json'))
     assert len(coco.anns) == len(masks) - 1
     for annotation in coco.anns.values():
@@ -191,26 +204,28 @@ def test_annotations_serve_as_results(results, capsys):
 
 def test_records_survive_json_and_hold_what_is_needed(results):
     out, masks, groups = results
-    assert json.loads(json.dumps(groups)) == groups
-    records = {(r['group'], r['stem']): r for group in groups for r in group['images']}
+    records = {(r.group, r.stem): r for group in groups for r in group.images}
+    assert all(stored(record) == record for record in records.values())
     assert records.keys() == masks.keys()
     for key, mask in masks.items():
         record = records[key]
-        assert record['area_share'] == pytest.approx((mask > 0).mean(), abs=1e-6)
-        assert (record['height'], record['width']) == mask.shape
-        assert set(record['files']) == {*FORMATS, 'yolo_images'} - {'coco'}
-        for path in [*record['files'].values(), *record['thumbnails'].values()]:
+        assert record.area_share == pytest.approx((mask > 0).mean(), abs=1e-6)
+        assert (record.height, record.width) == mask.shape
+        assert set(record.files) == {*FORMATS, 'yolo_images'} - {'coco'}
+        for path in [*record.files.values(), *record.thumbnails.values()]:
             assert (out / path).is_file(), path
-    assert records['cat', 'pixel']['presence'] is None
-    assert records['cat', 'empty']['warnings'] == ['nothing was found']
-    assert records['cat', 'full']['warnings'] == ['the mask fills the whole image']
-    assert records['cat+dog', 'second']['categories'] == ['cat', 'dog']
+    assert records['cat', 'pixel'].presence is None
+    assert records['cat', 'empty'].warnings == ['nothing was found']
+    assert records['cat', 'full'].warnings == ['the mask fills the whole image']
+    assert records['cat+dog', 'second'].categories == ['cat', 'dog']
 
 
 def test_collections_from_stored_records_are_the_same(results, tmp_path_factory):
     out, _, groups = results
     before = (out / 'annotations.json').read_bytes()
-    ResultWriter(out).write_collections(json.loads(json.dumps(groups)))
+    for group in groups:
+        group.images = [stored(record) for record in group.images]
+    ResultWriter(out).write_collections(groups)
     assert (out / 'annotations.json').read_bytes() == before
 
 
@@ -233,11 +248,11 @@ def test_summary_counts(results):
 def test_scores_are_mean_probability_times_presence(tmp_path):
     labels = np.zeros((8, 8), np.uint8)
     labels[:4, :4] = 1
-    writer = ResultWriter(tmp_path, [], report=False)
+    writer = ResultWriter(tmp_path, [])
 
     def score(sample):
         record = writer.write_image(sample, make_image((8, 8)))
-        return [annotation['score'] for annotation in record['annotations']]
+        return [annotation['score'] for annotation in record.annotations]
 
     assert score(make_sample(labels)) == [1.0]
     assert score(make_sample(labels, presence=0.5)) == [0.5]
@@ -254,8 +269,8 @@ def test_classes_without_names(tmp_path):
     labels = np.zeros((8, 8), np.uint8)
     labels[0, 0], labels[5, 5] = 1, 3
     record = ResultWriter(tmp_path, []).write_image(make_sample(labels), make_image((8, 8)))
-    assert record['classes'] == ['class 1', 'class 2', 'class 3']
-    assert [a['category'] for a in record['annotations']] == ['cat class 1', 'cat class 3']
+    assert record.classes == ['class 1', 'class 2', 'class 3']
+    assert [a['category'] for a in record.annotations] == ['cat class 1', 'cat class 3']
 
 
 def instances(masks, scores, labels=None):
@@ -272,17 +287,17 @@ def test_instances(tmp_path, capsys):
     masks[0, 2:15, 2:20] = masks[1, 8:25, 10:30] = masks[2, 27:29, 33:38] = True
     writer = ResultWriter(tmp_path, FORMATS)
     record = writer.write_image(instances(masks, [0.9, 0.5, 0.7]), make_image((30, 40)))
-    numbers = read_mask(tmp_path / record['files']['instances'])
+    numbers = read_mask(tmp_path / record.files['instances'])
     expected = np.zeros((30, 40), np.uint8)
     for number in (1, 2, 0):  # the surest above
         expected[masks[number]] = number + 1
     np.testing.assert_array_equal(numbers, expected)
-    writer.write_collections([dict(name='cat', images=[record])])
+    writer.write_collections([GroupRecord('cat', [record])])
     coco = COCO(str(tmp_path / 'annotations.json'))
     for number, annotation in enumerate(coco.anns.values()):
         np.testing.assert_array_equal(coco.annToMask(annotation), masks[number])
         assert annotation['score'] == pytest.approx([0.9, 0.5, 0.7][number])
-    lines = (tmp_path / record['files']['yolo']).read_text().splitlines()
+    lines = (tmp_path / record.files['yolo']).read_text().splitlines()
     assert len(lines) == 3
 
 
@@ -293,14 +308,14 @@ def test_all_pictures_show_the_instances(tmp_path):
     sample.pred_sem_seg.data[:] = 1  # what they were taken from may look quite different
     writer = ResultWriter(tmp_path)
     record = writer.write_image(sample, np.full((300, 400, 3), 128, np.uint8))
-    numbers = read_mask(tmp_path / record['files']['instances'])
-    with Image.open(tmp_path / record['thumbnails']['mask']) as picture:
+    numbers = read_mask(tmp_path / record.files['instances'])
+    with Image.open(tmp_path / record.thumbnails['mask']) as picture:
         shown = np.asarray(picture.convert('RGB'))
     for value, (y, x) in {1: (120, 150), 2: (200, 200), 3: (280, 350), 0: (10, 10)}.items():
         color = PALETTE[value - 1] if value else (0, 0, 0)
         assert numbers[y, x] == value
         assert tuple(shown[y, x]) == color
-        for file in (record['thumbnails']['overlay'], record['files']['overlays']):
+        for file in (record.thumbnails['overlay'], record.files['overlays']):
             with Image.open(tmp_path / file) as picture:
                 seen = np.asarray(picture)[y, x].astype(int)
             expected = 0.6 * 128 + 0.4 * np.array(color) if value else np.full(3, 0.45 * 128)
@@ -308,15 +323,15 @@ def test_all_pictures_show_the_instances(tmp_path):
 
 
 def test_sureness(tmp_path):
-    writer = ResultWriter(tmp_path, [], report=False)
+    writer = ResultWriter(tmp_path, [])
     labels = np.zeros((8, 8), np.uint8)
     labels[:4, :4] = 1
 
-    def sureness(sample, **options):
-        return writer.write_image(sample, make_image((8, 8)), **options)['sureness']
+    def sureness(sample):
+        return writer.write_image(sample, make_image((8, 8))).sureness
 
-    def sample_of(probs, presence=None, labels=labels):
-        sample = make_sample(labels, presence=presence)
+    def sample_of(probs, presence=None, labels=labels, **metainfo):
+        sample = make_sample(labels, presence=presence, **metainfo)
         if probs is not None:
             sample.pred_prob = PixelData(data=torch.tensor(probs, dtype=torch.float32))
         return sample
@@ -329,7 +344,7 @@ def test_sureness(tmp_path):
     assert sureness(sample_of(None, presence=0.25)) == pytest.approx(0.5)
     assert sureness(sample_of(None)) is None
     assert sureness(sample_of(left_high, 0.9, 0 * labels)) == 0  # nothing was found
-    assert sureness(sample_of(left_high, 0.1, 0 * labels), absent=True) is None
+    assert sureness(sample_of(left_high, 0.1, 0 * labels, absent=True)) is None
     both = labels.copy()
     both[4:, :] = 2
     probs = [[[0.1, 0.9], [0.2, 0.4]], [[0.8, 0.1], [0.1, 0.1]], [[0.1, 0.0], [0.7, 0.5]]]
@@ -340,7 +355,7 @@ def test_sureness(tmp_path):
 def test_more_instances_than_a_palette_has_colors(tmp_path):
     masks = np.eye(300, dtype=bool).reshape(300, 15, 20)
     record = ResultWriter(tmp_path).write_image(instances(masks, [0.5] * 300), make_image((15, 20)))
-    with Image.open(tmp_path / record['files']['instances']) as picture:
+    with Image.open(tmp_path / record.files['instances']) as picture:
         np.testing.assert_array_equal(np.asarray(picture).ravel(), np.arange(1, 301))
 
 
@@ -348,14 +363,14 @@ def test_no_instances_and_instances_alone(tmp_path):
     writer = ResultWriter(tmp_path, FORMATS)
     image = make_image((15, 20))
     none = instances(np.zeros((0, 15, 20), bool), [])
-    assert writer.write_image(none, image)['annotations'] == []
+    assert writer.write_image(none, image).annotations == []
     masks = np.zeros((2, 15, 20), bool)
     masks[0, :5] = masks[1, 3:9, 3:9] = True
     alone = instances(masks, [1.0, 1.0], [0, 1])
     del alone.pred_sem_seg
     record = writer.write_image(alone, image, ('cat', 'dog'))
-    assert [a['category'] for a in record['annotations']] == ['cat', 'dog']
-    stored = read_mask(tmp_path / record['files']['masks'])
+    assert [a['category'] for a in record.annotations] == ['cat', 'dog']
+    stored = read_mask(tmp_path / record.files['masks'])
     np.testing.assert_array_equal(stored, np.where(masks[1], 2, masks[0]))
 
 
@@ -383,8 +398,8 @@ def test_the_image_is_found_where_it_is_not_given(tmp_path):
     Image.fromarray(image[..., ::-1]).save(tmp_path / 'photo 1.png')
     sample = make_sample(np.ones((4, 6)), img_path=str(tmp_path / 'photo 1.png'))
     record = ResultWriter(tmp_path / 'out', ['cutouts']).write_image(sample)
-    assert record['file_name'] == 'cat/photo 1.png'
-    with Image.open(tmp_path / 'out' / record['files']['cutouts']) as picture:
+    assert record.file_name == 'cat/photo 1.png'
+    with Image.open(tmp_path / 'out' / record.files['cutouts']) as picture:
         np.testing.assert_array_equal(np.asarray(picture)[..., 2::-1], image)
 
 
@@ -392,13 +407,13 @@ def test_absent_images_are_marked(tmp_path):
     writer = ResultWriter(tmp_path)
     image = make_image((4, 6))
     records = [
-        writer.write_image(make_sample(np.zeros((4, 6)), stem='a'), image, absent=True),
+        writer.write_image(make_sample(np.zeros((4, 6)), stem='a', absent=True), image),
         writer.write_image(make_sample(np.zeros((4, 6)), stem='b', absent=True), image),
         writer.write_image(make_sample(np.ones((4, 6)), stem='c'), image),
     ]
-    assert [record['absent'] for record in records] == [True, True, False]
-    assert records[0]['warnings'] == []
-    writer.write_collections([dict(name='cat', images=records)])
+    assert [record.absent for record in records] == [True, True, False]
+    assert records[0].warnings == []
+    writer.write_collections([GroupRecord('cat', records)])
     totals = json.loads((tmp_path / 'summary.json').read_text())['totals']
     assert (totals['num_absent'], totals['num_empty']) == (2, 0)
 
@@ -416,7 +431,7 @@ def test_threads_write_what_one_writes(tmp_path):
 
         with ThreadPoolExecutor(workers) as pool:
             records = list(pool.map(write, samples))
-        writer.write_collections([dict(name='cat', images=records)])
+        writer.write_collections([GroupRecord('cat', records)])
         files = {p.relative_to(out): p.read_bytes() for p in out.rglob('*') if p.is_file()}
         # These two have the date in them.
         trees.append({k: v for k, v in files.items() if k.name not in DATED})
@@ -476,15 +491,15 @@ def test_names_of_all_kinds_come_through(tmp_path, capsys):
         records = [
             writer.write_image(make_sample(mask, group, name), make_image((6, 8))) for name in names
         ]
-        groups.append(dict(name=group, images=json.loads(json.dumps(records))))
+        groups.append(GroupRecord(group, [stored(record) for record in records]))
     writer.write_collections(groups, {'odd \udce9': '</script>'})
-    for record in (record for group in groups for record in group['images']):
-        for path in record['files'].values():
+    for record in (record for group in groups for record in group.images):
+        for path in record.files.values():
             assert (tmp_path / path).resolve().is_relative_to(tmp_path)
-        np.testing.assert_array_equal(read_mask(tmp_path / record['files']['masks']), 255 * mask)
+        np.testing.assert_array_equal(read_mask(tmp_path / record.files['masks']), 255 * mask)
     coco = COCO(str(tmp_path / 'annotations.json'))
     assert [entry['file_name'] for entry in coco.imgs.values()] == [
-        f'{group["name"]}/{name}' for group in groups for name in names
+        f'{group.name}/{name}' for group in groups for name in names
     ]
     (tmp_path / 'report.html').read_text(encoding='utf-8')
 
@@ -494,15 +509,13 @@ def test_writing_again_replaces(tmp_path):
     image = make_image((6, 8))
     writer.write_image(make_sample(np.ones((6, 8))), image)
     record = ResultWriter(tmp_path, FORMATS).write_image(make_sample(np.eye(6, 8)), image)
-    stored = read_mask(tmp_path / record['files']['masks'])
+    stored = read_mask(tmp_path / record.files['masks'])
     np.testing.assert_array_equal(stored, 255 * np.eye(6, 8, dtype=np.uint8))
 
 
 def test_no_results_at_all(tmp_path, capsys):
     writer = ResultWriter(tmp_path, FORMATS)
-    writer.write_collections(
-        [dict(name='cat', images=[], skipped=[dict(file_name='cat/a', reason='x')])]
-    )
+    writer.write_collections([GroupRecord('cat', skipped=[SkippedFile('cat/a', 'x')])])
     assert COCO(str(tmp_path / 'annotations.json')).imgs == {}
     assert json.loads((tmp_path / 'summary.json').read_text())['totals']['num_skipped'] == 1
     writer.write_collections([])

@@ -1,0 +1,157 @@
+"""The config of an inferencer: a method's or the user's, with the options applied."""
+
+import copy
+import warnings
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from io import StringIO
+from typing import Any
+
+from mmcv.transforms import LoadAnnotations, LoadImageFromFile
+from mmengine.config import Config
+
+from ..config_check import require_sound
+from ..config_files import config_of_method
+from ..datasets.transforms import LoadCoSegImage
+from ..engine.run_config import datasets_of, merge_options, read_config
+from ..errors import MMCosegError
+from ..models.postprocessors import CleanMask
+from ..registry import MODELS, TASK_UTILS, TRANSFORMS
+from ..segment_options import InferenceOptions
+
+__all__ = ['import_openmmlab', 'inference_config', 'inference_pipeline']
+
+
+def inference_config(options: InferenceOptions) -> Config:
+    """The config of :class:`CoSegInferencer` for these options.
+
+    Raises:
+        MMCosegError: for an unknown method, a config without model or test pipeline, or a number of
+            classes for a model that has none.
+        FileNotFoundError: if there is no such config.
+    """
+    if isinstance(options.config, Config):
+        cfg = copy.deepcopy(options.config)
+    else:
+        cfg = read_config(str(options.config or config_of_method(options.method)))
+    merge_options(cfg, options.cfg_options or {})
+    name = cfg.filename or 'the config'
+    if cfg.get('model') is None:
+        raise MMCosegError(f'{name} has no model')
+    _set_number_of_classes(cfg.model, options.num_classes, name)
+    if options.min_area is not None or options.largest:
+        _set_cleaning(cfg.model, options.min_area, options.largest)
+    if not options.crf:
+        cfg.model = _without_crf(cfg.model)
+    if 'test_pipeline' not in cfg or cfg.get('test_dataloader') is not None:
+        cfg.test_pipeline = _tested_pipeline(cfg, name)
+    require_sound(cfg, ('model', 'test_pipeline'))
+    return cfg
+
+
+def _tested_pipeline(cfg: Config, name: str) -> list[dict]:
+    """The pipeline of the test; the variable ``test_pipeline`` may be of another data set."""
+    dataset = next(datasets_of(cfg.get('test_dataloader')), {})
+    if not dataset.get('pipeline'):
+        raise MMCosegError(f'{name} has no test_dataloader whose data set has a pipeline')
+    return dataset.pipeline
+
+
+def inference_pipeline(steps: Sequence[dict]) -> list[dict]:
+    """A test pipeline for images without annotations.
+
+    It leaves out steps whose class has ``needs_annotations = True``, and mmcv's ``LoadAnnotations``
+    and its subclasses. mmcv's ``LoadImageFromFile`` becomes ``LoadCoSegImage``. ``cache_dir``
+    becomes None, since each image comes once.
+    """
+    pipeline = []
+    for step in steps:
+        kind = _class_of(step, TRANSFORMS)
+        if getattr(kind, 'needs_annotations', False) or _extends(kind, LoadAnnotations):
+            continue
+        step = copy.deepcopy(step)
+        if kind is LoadImageFromFile:
+            step = dict(type=LoadCoSegImage)
+        if 'cache_dir' in step:
+            step['cache_dir'] = None
+        if 'transforms' in step:
+            step['transforms'] = inference_pipeline(step['transforms'])
+        pipeline.append(step)
+    return pipeline
+
+
+def _set_number_of_classes(model: dict, number: int | str | None, name: str) -> None:
+    if number is None:
+        if model.get('num_classes') == 'data':
+            model['num_classes'] = 'auto'  # nothing says it of photographs
+        return
+    if 'num_classes' not in model:
+        raise MMCosegError(
+            f'{name} is of a model that does not tell classes apart (it has no '
+            'model.num_classes), so that there is no number of classes to choose; the method '
+            'mccoseg does'
+        )
+    model['num_classes'] = number
+    if number != 'auto' and model.get('max_classes') is not None:
+        model['max_classes'] = max(number, model['max_classes'])
+
+
+def _set_cleaning(model: dict, min_area: float | None, largest: bool) -> None:
+    """Set the rules by which a model cleans its masks."""
+    rules = dict(largest=largest)
+    if min_area is not None:
+        rules.update(min_share=0.0, hole_share=0.0, min_area=min_area)
+    steps = list(model.get('postprocessors') or [])
+    cleaning = [step for step in steps if _extends(_class_of(step, TASK_UTILS), CleanMask)]
+    if not cleaning:
+        cleaning = [dict(type='CleanMask')]
+        steps += cleaning
+    for step in cleaning:
+        step.update(rules)
+    model['postprocessors'] = steps
+
+
+def _without_crf(node: Any) -> Any:
+    """A copy of a config; its lists and named collections lose all parts that use the CRF."""
+    if isinstance(node, dict):
+        collection = 'type' not in node
+        kept = {}
+        for key, value in node.items():
+            if not (collection and _uses_crf(value)):
+                kept[key] = _without_crf(value)
+        return type(node)(kept)
+    if isinstance(node, (list, tuple)):
+        return type(node)([_without_crf(value) for value in node if not _uses_crf(value)])
+    return node
+
+
+def _uses_crf(node: Any) -> bool:
+    """Whether the class of a part, or of one of its arguments, has ``uses_crf = True``.
+
+    Self-training is such a part: a CRF draws its targets.
+    """
+    if not isinstance(node, dict) or 'type' not in node:
+        return False
+    kind = _class_of(node, TASK_UTILS) or _class_of(node, MODELS)
+    return getattr(kind, 'uses_crf', False) or any(map(_uses_crf, node.values()))
+
+
+def _class_of(part: dict, registry: Any) -> type | None:
+    """The class or function that a config names, if it is registered."""
+    kind = part.get('type')
+    if not isinstance(kind, str):
+        return kind
+    import_openmmlab()
+    return registry.get(kind)
+
+
+def import_openmmlab() -> None:
+    """Import mmsegmentation's classes without its warnings about missing compiled operators."""
+    with redirect_stdout(StringIO()), warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        import mmseg.datasets
+        import mmseg.models  # noqa: F401
+
+
+def _extends(kind: Any, base: type) -> bool:
+    return isinstance(kind, type) and issubclass(kind, base)

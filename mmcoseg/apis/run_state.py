@@ -1,0 +1,264 @@
+"""The state of a folder of results: lets a run continue where an earlier one stopped.
+
+``DIR/.mmcoseg/groups/<group>.json`` holds the :class:`GroupState` of each group.
+"""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from ..errors import MMCosegError
+from ..export import GroupRecord, ImageRecord, ResultWriter, SkippedFile
+from ..files import display_name, file_name_of, write_atomically
+from .inputs import ImageItem
+
+__all__ = [
+    'FinishedImage',
+    'GroupState',
+    'RunState',
+    'SkippedImage',
+    'checked_folder',
+    'only_run',
+    'signature_of',
+]
+
+#: Folder of the state, in the folder of results.
+_STATE = '.mmcoseg'
+#: Version of the state files. Files of another version count as missing.
+_VERSION = 1
+#: The collections over all images are written at most once in so many seconds, and in so many
+#: times the time that writing them took.
+_PAUSE, _PAUSE_FACTOR = 5.0, 10.0
+
+#: Identifies the content of an input; None if it is not there.
+Signature = list[int] | str | None
+
+
+def signature_of(item: ImageItem) -> Signature:
+    """Size and time of a file, or the hash of an image in memory."""
+    if item.path is None:
+        pixels = np.asarray(item.image)
+        return hashlib.sha1(pixels.tobytes() + str(pixels.shape).encode()).hexdigest()
+    try:
+        status = os.stat(item.path)
+    except OSError:
+        return None
+    return [status.st_size, status.st_mtime_ns]
+
+
+@dataclass
+class FinishedImage:
+    """An image with results, and the signature of its file when they were made."""
+
+    file_name: str
+    signature: Signature
+    record: ImageRecord
+
+
+@dataclass(frozen=True)
+class SkippedImage(SkippedFile):
+    """A skipped file, its signature, and the limits it was checked against."""
+
+    signature: Signature
+    limits: list[float]
+
+
+@dataclass
+class GroupState:
+    """Results of a group.
+
+    Args:
+        name: of the group.
+        settings: of the run that computed it.
+        images: those with results.
+        skipped: files that were left out.
+        class_count: see ``GroupRecord``.
+        finished: False while its results are being overwritten.
+    """
+
+    name: str
+    settings: dict[str, Any]
+    images: list[FinishedImage] = field(default_factory=list)
+    skipped: list[SkippedImage] = field(default_factory=list)
+    class_count: dict[str, Any] | None = None
+    finished: bool = True
+
+    @classmethod
+    def read(cls, file: Path) -> 'GroupState | None':
+        """The state in a file; None if that is damaged or of another version."""
+        try:
+            content = json.loads(file.read_bytes())
+            if content.pop('version') != _VERSION:
+                return None
+            state = cls(**content)
+            state.images = [FinishedImage(**image) for image in state.images]
+            state.skipped = [SkippedImage(**image) for image in state.skipped]
+            for image in state.images:
+                image.record = ImageRecord(**image.record)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            return None
+        return state
+
+    def write(self, file: Path) -> None:
+        text = json.dumps(dict(version=_VERSION, **asdict(self)))
+        with write_atomically(file) as stream:
+            stream.write(text.encode('ascii'))
+
+    def files(self) -> set[str]:
+        """Relative paths of all files of its images."""
+        files: set[str] = set()
+        for image in self.images:
+            files.update(image.record.files.values(), image.record.thumbnails.values())
+        return files
+
+    def skipped_among(self, wanted: Collection[str]) -> list[SkippedImage]:
+        """The skipped files that are among these."""
+        return [image for image in self.skipped if image.file_name in wanted]
+
+
+class RunState:
+    """The states of all groups in a folder of results.
+
+    Args:
+        out: the folder.
+        writer: of the results.
+        settings: of this run.
+    """
+
+    def __init__(self, out: Path, writer: ResultWriter, settings: dict[str, Any]) -> None:
+        self.out = out
+        self.writer = writer
+        self.settings = settings
+        self.groups: dict[str, GroupState] = {}
+        for file in sorted(self._folder.glob('*.json')):
+            state = GroupState.read(file)
+            if state is not None:
+                self.groups[state.name] = state
+        self._changed = True
+        self._pause_until = time.monotonic() + _PAUSE
+
+    @property
+    def _folder(self) -> Path:
+        return self.out / _STATE / 'groups'
+
+    def check_settings(self) -> None:
+        """Raises:
+        MMCosegError: if there are results of other settings.
+        """
+        for name, state in self.groups.items():
+            different = []
+            for key in {**self.settings, **state.settings}:
+                now, before = self.settings.get(key), state.settings.get(key)
+                if now != before:
+                    different.append(f'{key} is {now!r} now, but was {before!r}')
+            if different:
+                raise MMCosegError(
+                    f'{self.out} has results of other settings (group {display_name(name)!r}): '
+                    f'{"; ".join(different)}. Use --overwrite to compute the groups of the input '
+                    'anew, or another folder'
+                )
+
+    def withdraw(self, name: str) -> None:
+        """Mark all images of a group as unfinished before its results are overwritten.
+
+        Otherwise a killed run would leave a mixture of old and new results that looks finished.
+        """
+        images = [replace(image, signature='') for image in self.groups[name].images]
+        self._keep(GroupState(name, self.settings, images, finished=False))
+
+    def forget_skipped(self, name: str, wanted: Collection[str]) -> None:
+        """Drop skipped files of a group that are no longer in the input."""
+        state = self.groups[name]
+        skipped = state.skipped_among(wanted)
+        if len(skipped) < len(state.skipped):
+            self.save(replace(state, settings=self.settings, skipped=skipped))
+
+    def save(self, state: GroupState) -> None:
+        """Store the state of a finished group, and delete files that no longer belong to it."""
+        before = self.groups.get(state.name)
+        self._keep(state)
+        files = state.files()
+        obsolete = set() if before is None else before.files() - files
+        for path in map(PurePosixPath, obsolete):
+            if not path.is_absolute() and '..' not in path.parts:
+                (self.out / path).unlink(missing_ok=True)
+        # Half-written files of a run that was killed.
+        for folder in {(self.out / file).parent for file in files}:
+            for file in folder.glob('.mmcoseg-*.tmp'):
+                file.unlink(missing_ok=True)
+        self._changed = True
+
+    def _keep(self, state: GroupState) -> None:
+        state.write(self._folder / file_name_of(state.name, '.json'))
+        self.groups[state.name] = state
+
+    def assemble(self, finish: bool = False) -> None:
+        """Write the collections over all images, unless that was done a short while ago."""
+        if not self._changed or not (finish or time.monotonic() >= self._pause_until):
+            return
+        start = time.monotonic()
+        groups = []
+        for name, state in sorted(self.groups.items()):
+            if state.finished:
+                groups.append(self._record(name, state))
+        self.writer.write_collections(groups, self.settings)
+        self._changed = False
+        end = time.monotonic()
+        # At most a tenth of the time goes into this, however many groups there are.
+        self._pause_until = end + max(_PAUSE, _PAUSE_FACTOR * (end - start))
+
+    def _record(self, name: str, state: GroupState) -> GroupRecord:
+        return GroupRecord(
+            name,
+            [image.record for image in state.images],
+            [SkippedFile(image.file_name, image.reason) for image in state.skipped],
+            state.class_count,
+            None if state.settings == self.settings else state.settings,
+        )
+
+
+def checked_folder(out_dir: str | Path) -> Path:
+    """Make the folder of results and check that it can be written to.
+
+    Raises:
+        OSError: if it cannot.
+    """
+    out = Path(out_dir).expanduser()
+    if out.exists() and not out.is_dir():
+        raise NotADirectoryError(f'{out} is a file; results need a folder')
+    try:
+        with write_atomically(out / _STATE / 'writable') as file:
+            file.write(b'')
+        (out / _STATE / 'writable').unlink()
+    except OSError as error:
+        raise OSError(f'results cannot be written to {out}: {error.strerror or error}') from error
+    return out
+
+
+@contextmanager
+def only_run(out: Path) -> Iterator[None]:
+    """Lock the folder against a second run; the lock ends with the process.
+
+    Raises:
+        BlockingIOError: if another run holds the lock.
+    """
+    lock = FileLock(out / _STATE / 'lock')
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise BlockingIOError(f'another run is writing to {out}; wait for it') from None
+    except NotImplementedError:
+        pass  # some network file systems have no locks
+    try:
+        yield
+    finally:
+        lock.release()

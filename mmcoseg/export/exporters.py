@@ -1,0 +1,262 @@
+"""The files of one image. Each exporter writes one kind and returns kind -> relative path."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from ..files import file_name_of, relative_path, save_image, write_atomically
+from ..structures.coseg_data_sample import VOID
+from ..visualization import PALETTE, overlay
+from ..visualization.contact_sheet import VOID_COLOR
+from .annotation_tools import YoloNames, labelme_document, yolo_lines
+from .objects import ImageResult
+from .report import THUMBNAIL_SIDE
+
+__all__ = [
+    'Picture',
+    'YoloExporter',
+    'export_cutout',
+    'export_labelme',
+    'export_masks',
+    'export_overlay',
+    'export_thumbnails',
+]
+
+#: Suffixes of the image files that Ultralytics reads without other packages, and their formats as
+#: Pillow calls them.
+_YOLO_SUFFIXES = frozenset({'.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp'})
+_YOLO_FORMATS = frozenset({'BMP', 'JPEG', 'MPO', 'PNG', 'TIFF', 'WEBP'})
+_ORIENTATION = 0x0112
+#: Folder of what is needed again to assemble the report.
+_THUMBNAILS = '.mmcoseg/thumbnails'
+#: Pixels that an overlay is drawn of at once, and rows that it is drawn beyond them.
+_BAND_PIXELS = 4_000_000
+_BAND_MARGIN = 3
+
+
+@dataclass
+class Picture:
+    """An image and what was found in it.
+
+    Args:
+        image: (H, W, 3) uint8 BGR.
+        result: what was found.
+        group, stem: names of the group and of the image in it.
+        source: file of the image; None where it has none.
+        scores: of the instances, where the method gives them.
+    """
+
+    image: np.ndarray
+    result: ImageResult
+    group: str
+    stem: str
+    source: Path | None
+    scores: Sequence[float] | None = None
+
+    @cached_property
+    def rgb(self) -> np.ndarray:
+        """The image, (H, W, 3) uint8 RGB."""
+        return np.ascontiguousarray(self.image[:, :, ::-1])
+
+    @cached_property
+    def numbers(self) -> np.ndarray | None:
+        """Numbers of instances from 1, (H, W) uint16; the surest one where they overlap."""
+        masks = self.result.instances
+        if masks is None:
+            return None
+        order = range(len(masks))
+        if self.scores is not None:
+            order = np.argsort(np.asarray(self.scores), kind='stable')
+        numbers = np.zeros(masks.shape[1:], np.uint16)
+        for number in order:
+            numbers[masks[number]] = number + 1
+        return numbers
+
+    @cached_property
+    def shown(self) -> np.ndarray:
+        """The labels that pictures show, (H, W) uint8: instances if there are any, else classes."""
+        if self.numbers is None:
+            return self.result.labels
+        # Colors repeat after the end of the palette, without the color of void.
+        whole = VOID // len(PALETTE) * len(PALETTE)
+        table = np.r_[0, np.arange(np.iinfo(np.uint16).max) % whole + 1].astype(np.uint8)
+        return table[self.numbers]
+
+    def path(self, folder: str, suffix: str) -> str:
+        """Relative path of a result: ``<folder>/<group>/<stem><suffix>``."""
+        return f'{folder}/{file_name_of(self.group)}/{file_name_of(self.stem, suffix)}'
+
+
+def export_masks(picture: Picture, out_dir: Path) -> dict[str, str]:
+    """The mask of classes, and that of instances if there are any."""
+    result = picture.result
+    files = dict(masks=picture.path('masks', '.png'))
+    if len(result.names) == 1:
+        mask = Image.fromarray((result.labels != 0).astype(np.uint8) * 255)
+    else:
+        mask = _with_palette(result.labels)
+    save_image(mask, out_dir / files['masks'], 'PNG')
+    if picture.numbers is not None:
+        files['instances'] = picture.path('instances', '.png')
+        numbers = Image.fromarray(picture.numbers)
+        if picture.numbers.max(initial=0) < 256:
+            numbers = _with_palette(picture.numbers.astype(np.uint8), void=False)
+        save_image(numbers, out_dir / files['instances'], 'PNG')
+    return files
+
+
+def export_overlay(picture: Picture, out_dir: Path) -> dict[str, str]:
+    """The image with its objects tinted and outlined."""
+    path = picture.path('overlays', '.jpg')
+    drawn = Image.fromarray(_overlay_by_bands(picture.rgb, picture.shown))
+    save_image(drawn, out_dir / path, 'JPEG', quality=90, optimize=True)
+    return dict(overlays=path)
+
+
+def export_cutout(picture: Picture, out_dir: Path) -> dict[str, str]:
+    """The objects on transparent ground, RGBA."""
+    path = picture.path('cutouts', '.png')
+    inside = picture.result.labels != 0
+    # Black outside: hidden pixels must not be passed on, nor cost space.
+    cutout = np.dstack([picture.rgb * inside[..., None], inside.astype(np.uint8) * 255])
+    save_image(Image.fromarray(cutout), out_dir / path, 'PNG')
+    return dict(cutouts=path)
+
+
+def export_labelme(picture: Picture, out_dir: Path, tolerance: float) -> dict[str, str]:
+    """Polygons, ``tolerance`` pixels off at most."""
+    path = picture.path('labelme', '.json')
+    document = labelme_document(
+        picture.result.objects,
+        picture.result.labels.shape,
+        (out_dir / path).parent,
+        picture.source,
+        picture.image,
+        tolerance,
+    )
+    with write_atomically(out_dir / path) as file:
+        file.write(json.dumps(document, indent=1).encode('ascii'))
+    return dict(labelme=path)
+
+
+class YoloExporter:
+    """Labels and images as Ultralytics looks for them.
+
+    Args:
+        out_dir: folder of results.
+        tolerance: of the polygons, in pixels.
+        copy_images: copies of the images, instead of links.
+    """
+
+    def __init__(self, out_dir: Path, tolerance: float, copy_images: bool) -> None:
+        self.names = YoloNames(out_dir / 'yolo/data.yaml')
+        self.tolerance = tolerance
+        self.copy_images = copy_images
+
+    def __call__(self, picture: Picture, out_dir: Path) -> dict[str, str]:
+        # Ultralytics looks for the labels of .../images/x/y.jpg at .../labels/x/y.txt, where
+        # "images" is the last folder of this name.
+        folder = file_name_of(picture.group, reserved={'images'})
+        source = picture.source
+        if source is not None and not _yolo_reads(source):
+            source = None
+        suffix = '.png' if source is None else source.suffix
+        longest = max('.txt', suffix, key=len)  # one name for both files, which must not be cut
+        name = file_name_of(picture.stem, longest).removesuffix(longest)
+        label = f'yolo/labels/{folder}/{name}.txt'
+        copy = f'yolo/images/{folder}/{name}{suffix}'
+        numbers = self.names.number(picture.result.categories)  # of all, to fix their order
+        with write_atomically(out_dir / label) as file:
+            file.write(yolo_lines(picture.result.objects, numbers, self.tolerance).encode())
+        if source is None:
+            save_image(Image.fromarray(picture.rgb), out_dir / copy, 'PNG')
+        elif self.copy_images:
+            _copy(source, out_dir / copy)
+        else:
+            _link(source, out_dir / copy)
+        return dict(yolo=label, yolo_images=copy)
+
+
+def export_thumbnails(picture: Picture, out_dir: Path) -> dict[str, str]:
+    """Image, mask and overlay as the report shows them."""
+    result = picture.result
+    height, width = result.labels.shape
+    factor = min(1.0, THUMBNAIL_SIDE / max(height, width))
+    size = max(1, round(width * factor)), max(1, round(height * factor))
+    small = cv2.resize(picture.rgb, size, interpolation=cv2.INTER_AREA)
+    labels = cv2.resize(picture.shown, size, interpolation=cv2.INTER_NEAREST)
+    single = len(result.names) == 1 and result.instances is None
+    mask = Image.fromarray(labels != 0) if single else _with_palette(labels)
+    jpeg = dict(format='JPEG', quality=80, optimize=True)
+    paths = {}
+    for kind, suffix, thumbnail, options in (
+        ('image', '.image.jpg', Image.fromarray(small), jpeg),
+        ('mask', '.mask.png', mask, dict(format='PNG', optimize=True)),
+        ('overlay', '.overlay.jpg', Image.fromarray(overlay(small, labels)), jpeg),
+    ):
+        paths[kind] = picture.path(_THUMBNAILS, suffix)
+        save_image(thumbnail, out_dir / paths[kind], **options)
+    return paths
+
+
+def _with_palette(labels: np.ndarray, void: bool = True) -> Image.Image:
+    """Numbers as an image whose values stay, and that viewers show in colors."""
+    colors = np.zeros((256, 3), np.uint8)
+    colors[1:] = np.resize(PALETTE, (255, 3))
+    if void:
+        colors[VOID] = VOID_COLOR
+    picture = Image.fromarray(labels)
+    picture.putpalette(colors.tobytes())
+    return picture
+
+
+def _overlay_by_bands(rgb: np.ndarray, shown: np.ndarray) -> np.ndarray:
+    """``overlay`` in bands, since its intermediate maps take ten bytes a pixel."""
+    height, width = rgb.shape[:2]
+    rows = max(1, _BAND_PIXELS // max(1, width))
+    if height <= rows:
+        return overlay(rgb, shown)
+    out = np.empty_like(rgb)
+    for top in range(0, height, rows):
+        # The margin keeps outlines from being drawn along the end of a band.
+        first, last = max(0, top - _BAND_MARGIN), top + rows + _BAND_MARGIN
+        band = overlay(rgb[first:last], shown[..., first:last, :])
+        out[top : top + rows] = band[top - first :][:rows]
+    return out
+
+
+def _yolo_reads(source: Path) -> bool:
+    """Whether Ultralytics reads an image file, and the same way as we do."""
+    if source.suffix.lower() not in _YOLO_SUFFIXES:
+        return False
+    try:
+        with Image.open(source) as image:
+            image.verify()  # as it does: files of damaged metadata are left out there
+        with Image.open(source) as image:
+            # Only of JPEG files is a rotation noted in the EXIF data carried out for certain.
+            upright = image.format in ('JPEG', 'MPO') or image.getexif().get(_ORIENTATION, 1) == 1
+            return image.format in _YOLO_FORMATS and upright
+    except Exception:  # Pillow's readers raise anything on damaged files
+        return False
+
+
+def _link(source: Path, path: Path) -> None:
+    """A relative link to a file, or a copy if the file system has no links."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    try:
+        path.symlink_to(relative_path(source, path.parent))
+    except OSError:
+        _copy(source, path)
+
+
+def _copy(source: Path, path: Path) -> None:
+    with open(source, 'rb') as original, write_atomically(path) as file:
+        shutil.copyfileobj(original, file)

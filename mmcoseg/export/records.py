@@ -1,0 +1,81 @@
+"""Records of images and groups with results: plain types that JSON can hold."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ['GroupRecord', 'ImageRecord', 'SkippedFile']
+
+
+@dataclass
+class ImageRecord:
+    """One image.
+
+    Args:
+        group: name of its group.
+        stem: its name in the group, which its files go by.
+        file_name: ``<group>/<name of the image's file>``.
+        height, width: of the image.
+        presence: 0 to 1; None where it is not known.
+        absent: the object was found not to be in the image.
+        area_share: of all objects together, 0 to 1.
+        classes, categories: of mask values 1..K; see ``objects.to_result``.
+        annotations: objects in COCO's form; see ``objects.to_annotation``.
+        files: kind -> path of a result, relative to the folder of results, with slashes.
+        thumbnails: the same for the pictures of the report.
+        warnings: about this image.
+        source: path of the image's file relative to the folder of results; None where it has none.
+        sureness: see ``objects.sureness``.
+        seconds: that the image took.
+    """
+
+    group: str
+    stem: str
+    file_name: str
+    height: int
+    width: int
+    presence: float | None
+    absent: bool
+    area_share: float
+    classes: list[str]
+    categories: list[str]
+    annotations: list[dict[str, Any]]
+    files: dict[str, str]
+    thumbnails: dict[str, str]
+    warnings: list[str]
+    # Results of earlier versions lack these two.
+    source: str | None = None
+    sureness: float | None = None
+    seconds: float | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the image's file in its group."""
+        return self.file_name[len(self.group) + 1 :]
+
+
+@dataclass(frozen=True)
+class SkippedFile:
+    """A file that was left out, and why."""
+
+    file_name: str
+    reason: str
+
+
+@dataclass
+class GroupRecord:
+    """One group.
+
+    Args:
+        name: of the group.
+        images: records of its images.
+        skipped: its files that were left out.
+        class_count: what was estimated of its number of classes: ``num_classes``, ``shares``
+            and, in words, ``text``. None where it was not estimated.
+        settings: by which it was computed, where they are not those of the run.
+    """
+
+    name: str
+    images: list[ImageRecord] = field(default_factory=list)
+    skipped: list[SkippedFile] = field(default_factory=list)
+    class_count: dict[str, Any] | None = None
+    settings: dict[str, Any] | None = None

@@ -1,0 +1,229 @@
+"""The writer of results: files of each image as it is done, and collections over all images."""
+
+import json
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..datasets.image_io import image_of
+from ..errors import MMCosegError
+from ..export_formats import FORMATS, chosen_formats
+from ..files import relative_path, write_atomically
+from ..structures import CoSegDataSample
+from .documents import coco_document, summary_document
+from .exporters import (
+    Picture,
+    YoloExporter,
+    export_cutout,
+    export_labelme,
+    export_masks,
+    export_overlay,
+    export_thumbnails,
+)
+from .objects import ObjectMask, sureness, to_annotation, to_result
+from .polygons import TOLERANCE, mask_to_polygons
+from .records import GroupRecord, ImageRecord
+from .report import build_report
+
+__all__ = ['FORMATS', 'ResultWriter']
+
+#: Writes the files of one kind for an image, and returns kind -> relative path.
+Exporter = Callable[[Picture, Path], dict[str, str]]
+
+
+class ResultWriter:
+    """Writes what was found in images to a folder, each file whole or not at all.
+
+    ======================================== ==================================================
+    ``masks/<group>/<stem>.png``             0 and 255, or 0..K with a palette where there are K
+                                             classes; the image's original size
+    ``instances/<group>/<stem>.png``         with ``masks``, where the method gives instances:
+                                             0 and their numbers from 1, where they overlap that
+                                             of the highest score; a palette up to 255 of them,
+                                             16-bit gray above
+    ``overlays/<group>/<stem>.jpg``          the image with its objects tinted and outlined
+    ``cutouts/<group>/<stem>.png``           RGBA, all objects: of the image's size, so that it can
+                                             be laid over it; alpha 255 exactly on the mask, all
+                                             else wholly transparent and black
+    ``annotations.json``                     (``coco``) of all images: see
+                                             :meth:`write_collections`
+    ``labelme/<group>/<stem>.json``          polygons
+    ``yolo/labels/<group>/<stem>.txt``,      polygons, as Ultralytics wants it. In ``yolo/images``
+    ``yolo/data.yaml``                       relative links to the images; copies where links cannot
+                                             be; PNG files of what Ultralytics does not read
+    ``summary.json``, ``report.html``        always: every image's figures; all images to look at
+    ======================================== ==================================================
+
+    Polygons cannot say everything that masks can; see ``mask_to_polygons`` for how close they
+    come. All else gives exactly the mask back.
+
+    Group and image names become file names as they are, wherever that is possible
+    (``files.file_name_of``).
+
+    Args:
+        out_dir: folder to write to; made when the first file is written.
+        formats: some of :data:`FORMATS`.
+        polygons: polygons instead of RLE in ``annotations.json``.
+        polygon_tolerance: pixels by which the outlines of polygons may be off; 0: not at all.
+        copy_images: copies of the images in ``yolo/images``, instead of links.
+
+    Raises:
+        MMCosegError: for a format that is not known, or where ``yolo/data.yaml`` of earlier results
+            is not as we write it.
+
+    Example:
+        >>> import tempfile
+        >>> import torch
+        >>> from mmengine.structures import PixelData
+        >>> sample = CoSegDataSample(metainfo=dict(group='cat', stem='001'))
+        >>> sample.pred_sem_seg = PixelData(data=torch.eye(4, dtype=torch.uint8)[None])
+        >>> writer = ResultWriter(tempfile.mkdtemp())
+        >>> record = writer.write_image(sample, np.zeros((4, 4, 3), np.uint8))
+        >>> record.files['masks'], record.area_share
+        ('masks/cat/001.png', 0.25)
+        >>> writer.write_collections([GroupRecord('cat', [record])])
+    """
+
+    def __init__(
+        self,
+        out_dir: str | Path,
+        formats: Sequence[str] = ('masks', 'overlays', 'coco'),
+        polygons: bool = False,
+        polygon_tolerance: float = TOLERANCE,
+        copy_images: bool = False,
+    ) -> None:
+        self.out_dir = Path(out_dir)
+        self.formats = chosen_formats(formats)
+        self.polygons = polygons
+        self.polygon_tolerance = polygon_tolerance
+        self._pictures: dict = {}  # of the report, which is written again and again
+        exporters: dict[str, Exporter] = dict(
+            masks=export_masks,
+            overlays=export_overlay,
+            cutouts=export_cutout,
+            labelme=partial(export_labelme, tolerance=polygon_tolerance),
+        )
+        if 'yolo' in self.formats:
+            exporters['yolo'] = YoloExporter(self.out_dir, polygon_tolerance, copy_images)
+        self._exporters = {name: exporters[name] for name in self.formats if name in exporters}
+
+    def write_image(
+        self,
+        sample: CoSegDataSample,
+        image: np.ndarray | None = None,
+        classes: Sequence[str] | None = None,
+    ) -> ImageRecord:
+        """Write the files of one image. May be called by several threads at once.
+
+        Args:
+            sample: with predictions. Its metainfo may have ``absent``, ``warnings``, and a
+                ``file_name`` that goes before the name of ``img_path``.
+            image: (H, W, 3) uint8 BGR, upright, at the original size; None: ``image_of`` finds it.
+            classes: names of the K classes of the mask; see ``objects.to_result`` for where they
+                are not known.
+
+        Raises:
+            MMCosegError: naming the image, if it has no prediction or one of another size.
+            OSError: if a file cannot be written.
+        """
+        image = image_of(sample) if image is None else image
+        result = to_result(sample, classes)
+        height, width = result.labels.shape
+        if image.shape != (height, width, 3) or image.dtype != np.uint8:
+            raise MMCosegError(
+                f'{sample.identity}: the image is {image.dtype} {image.shape}, the prediction '
+                f'{height} x {width} (height x width); give the image as (H, W, 3) uint8 at its '
+                'original size'
+            )
+        path = Path(sample.get('img_path') or '')
+        picture = Picture(
+            image=image,
+            result=result,
+            group=str(sample.get('group')),
+            stem=str(sample.get('stem')),
+            source=path if path.is_file() else None,
+            scores=sample.get('pred_instances', {}).get('scores'),
+        )
+        files = {}
+        for export in self._exporters.values():
+            files |= export(picture, self.out_dir)
+        return self._record(sample, picture, files)
+
+    def _record(
+        self, sample: CoSegDataSample, picture: Picture, files: dict[str, str]
+    ) -> ImageRecord:
+        result, source = picture.result, picture.source
+        height, width = result.labels.shape
+        share = np.count_nonzero(result.labels) / max(1, result.labels.size)
+        path = Path(sample.get('img_path') or '')
+        file_name = sample.get('file_name') or path.name or picture.stem
+        record = ImageRecord(
+            group=picture.group,
+            stem=picture.stem,
+            file_name=f'{picture.group}/{file_name}',
+            height=height,
+            width=width,
+            presence=round(float(sample.presence), 6) if 'presence' in sample else None,
+            sureness=sureness(sample, result),
+            absent=bool(sample.get('absent', False)),
+            area_share=round(float(share), 6),
+            classes=list(result.names),
+            categories=list(result.categories),
+            annotations=[self._annotation(item) for item in result.objects],
+            files=files,
+            thumbnails=export_thumbnails(picture, self.out_dir),
+            warnings=list(map(str, sample.get('warnings', ()))),
+            source=None if source is None else relative_path(source, self.out_dir),
+        )
+        if not result.labels.any() and not record.absent:
+            record.warnings.append('nothing was found')
+        elif result.labels.all():
+            record.warnings.append('the mask fills the whole image')
+        return record
+
+    def write_collections(
+        self, groups: Sequence[GroupRecord], settings: dict[str, Any] | None = None
+    ) -> None:
+        """Write what covers all images: each file anew, from their records.
+
+        ``annotations.json`` is in COCO's form. Image, category and annotation ids count from 1 in
+        the given order. ``file_name`` is ``<group>/<file name>`` and ``source`` where the file is,
+        relative to ``out_dir`` (None for an image in memory); a category is a group, or a class
+        where masks tell classes apart; ``segmentation`` is RLE or polygons; ``score`` as in
+        ``objects.to_result``. Images without objects are listed too. So it serves both as ground
+        truth and, its ``annotations`` alone, as results.
+
+        ``summary.json``: ``totals``; ``groups`` with theirs, and each image's presence, sureness,
+        area share, time and warnings; ``skipped`` files with the reason; ``settings`` and
+        ``versions``. An image's time is its share of that of its group.
+
+        Args:
+            groups: in order.
+            settings: of the run, plain types, for the summary and the head of the report.
+                ``method`` is shown first.
+        """
+        if 'coco' in self.formats:
+            self._write_json('annotations.json', coco_document(groups))
+        if 'yolo' in self._exporters:
+            self._exporters['yolo'].names.number([])  # the file is there even if nothing was found
+        summary = summary_document(groups, settings or {})
+        self._write_json('summary.json', summary, indent=1)
+        with write_atomically(self.out_dir / 'report.html') as file:
+            for text in build_report(groups, summary, self.out_dir, self._pictures):
+                file.write(text.encode())
+
+    def _write_json(self, name: str, content: dict, indent: int | None = None) -> None:
+        # Escaped, so that names with bytes that are not UTF-8 can stand in it.
+        text = json.dumps(content, indent=indent, allow_nan=False)
+        with write_atomically(self.out_dir / name) as file:
+            file.write(text.encode('ascii'))
+
+    def _annotation(self, item: ObjectMask) -> dict[str, Any]:
+        annotation = to_annotation(item)
+        if self.polygons:
+            outlines = mask_to_polygons(item.mask, edges=True, tolerance=self.polygon_tolerance)
+            annotation['segmentation'] = [outline.ravel().tolist() for outline in outlines]
+        return annotation

@@ -1,0 +1,215 @@
+"""The options of ``mmcoseg segment``: one description for command line, Python and results.
+
+Light on purpose: nothing here imports torch or mmengine.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
+from typing import Any, TypeVar
+
+from .config_files import METHODS
+from .errors import MMCosegError
+from .export_formats import FORMATS, chosen_formats
+from .options import in_range, known_keys, whole_number
+
+__all__ = ['InferenceOptions', 'SegmentOptions']
+
+Options = TypeVar('Options', bound='InferenceOptions')
+
+
+def _option(
+    default: Any,
+    flag: str | None = None,
+    check: Callable[[str, Any], None] | None = None,
+    setting: bool = False,
+    **argument: Any,
+) -> Any:
+    """A field of a dataclass of options.
+
+    Args:
+        default: value of the option.
+        flag: on the command line; None if only Python has the option.
+        check: called with name and value, raises ``MMCosegError``; not called for None.
+        setting: whether results depend on it, so that a folder must not mix two values.
+        argument: more arguments of ``ArgumentParser.add_argument``.
+    """
+    metadata = dict(flag=flag, check=check, setting=setting, argument=argument)
+    return field(default=default, metadata=metadata)
+
+
+def _check_number_of_classes(name: str, value: Any) -> None:
+    if value != 'auto' and not (isinstance(value, int) and value >= 1):
+        raise MMCosegError(f'{name} must be a positive whole number, or auto, got {value!r}')
+
+
+def _class_number(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text
+
+
+@dataclass(frozen=True)
+class InferenceOptions:
+    """What :class:`~mmcoseg.apis.CoSegInferencer` can be told.
+
+    The ``help`` of each field says what it does. In Python moreover:
+
+    - ``config``: a path, a name, or an mmengine ``Config``;
+    - ``cfg_options``: a dict, dotted key of the config -> value;
+    - ``crf=False`` leaves out all parts of the model that use the dense CRF;
+    - ``num_classes=None`` takes what the config says, where ``'data'`` becomes ``'auto'``;
+    - ``presence_threshold``: images below it also have ``absent=True`` in their metainfo;
+    - ``seed``: each group starts from it anew, so that its result does not depend on others;
+    - ``num_workers``: results are the same for any number;
+    - ``limits``: an :class:`~mmcoseg.apis.ImageLimits`; images beyond it are left out.
+
+    Raises:
+        MMCosegError: for a value out of range.
+    """
+
+    method: str = _option(
+        'consensus', '--method', help=f'{", ".join(METHODS)} (default: consensus)'
+    )
+    config: Any = _option(
+        None, '--config', help='a config file, or the name of one of ours, instead'
+    )
+    weights: Any = _option(
+        None, '--weights', metavar='FILE', help="checkpoint for the config's model"
+    )
+    cfg_options: dict[str, Any] | None = _option(
+        None,
+        '--cfg-options',
+        nargs='+',
+        metavar='KEY=VALUE',
+        help='override single keys of the config',
+    )
+    device: Any = _option(
+        None, '--device', help='cpu, cuda, cuda:1, ... (default: a GPU if there is one)'
+    )
+    crf: bool = _option(
+        True,
+        '--no-crf',
+        setting=True,
+        action='store_false',
+        help='leave out the dense CRF, and self-training, which works by it: faster, coarser',
+    )
+    num_classes: int | str | None = _option(
+        None,
+        '--classes',
+        _check_number_of_classes,
+        setting=True,
+        type=_class_number,
+        metavar='K',
+        help='number of classes that recur in a group, for a method that tells classes apart, such '
+        "as mccoseg; auto estimates it of each group (default: the config's, or auto)",
+    )
+    min_area: float | None = _option(
+        None,
+        '--min-area',
+        partial(in_range, low=0, high=10**12),
+        setting=True,
+        type=float,
+        metavar='A',
+        help='remove parts and holes of masks smaller than A, a share of the image below 1, a '
+        'number of pixels from 1 on; 0 keeps all (default: those that are small beside the largest '
+        'part)',
+    )
+    largest: bool = _option(
+        False,
+        '--largest',
+        setting=True,
+        action='store_true',
+        help='keep only the largest part of each mask',
+    )
+    presence_threshold: float | None = _option(
+        None,
+        '--presence-threshold',
+        partial(in_range, low=0, high=1),
+        setting=True,
+        type=float,
+        metavar='T',
+        help='images whose presence score is below T, from 0 to 1, get an empty mask',
+    )
+    seed: int = _option(
+        0,
+        '--seed',
+        partial(whole_number, least=0),
+        setting=True,
+        type=int,
+        help='of everything random (default: 0)',
+    )
+    num_workers: int | None = _option(
+        None,
+        '--workers',
+        partial(whole_number, least=0),
+        type=int,
+        metavar='N',
+        help='threads and processes (default: one a core)',
+    )
+    limits: Any = _option(None)
+    trust_weights: bool = _option(
+        False,
+        '--trust-checkpoint',
+        action='store_true',
+        help='also load weights that hold more than data; such a file can run any program on this '
+        'machine, so use it only on files whose origin you trust',
+    )
+
+    def __post_init__(self) -> None:
+        for option in fields(self):
+            check, value = option.metadata['check'], getattr(self, option.name)
+            if check is not None and value is not None:
+                check(option.name, value)
+
+    @classmethod
+    def of(cls: type[Options], options: Options | None, others: Mapping[str, Any]) -> Options:
+        """These options, with some replaced.
+
+        Raises:
+            MMCosegError: for an unknown option or a value out of range.
+        """
+        known_keys(cls.__name__, others, [option.name for option in fields(cls)])
+        return replace(options or cls(), **others)
+
+    def settings(self) -> dict[str, Any]:
+        """Option -> value for all options marked as settings."""
+        return {o.name: getattr(self, o.name) for o in fields(self) if o.metadata['setting']}
+
+
+@dataclass(frozen=True)
+class SegmentOptions(InferenceOptions):
+    """What :func:`~mmcoseg.apis.segment_to_folder` can be told, beside :class:`InferenceOptions`.
+
+    ``formats`` are some of ``mmcoseg.export.FORMATS``. ``channel_order`` of arrays is ``'bgr'`` or
+    ``'rgb'``. ``overwrite`` also deletes earlier results of the groups in the input.
+    """
+
+    formats: Sequence[str] = _option(
+        ('masks', 'overlays', 'coco'),
+        '--format',
+        lambda name, value: chosen_formats(value),
+        setting=True,
+        nargs='+',
+        metavar='FORMAT',
+        help=f'{", ".join(FORMATS)} (default: masks overlays coco)',
+    )
+    polygons: bool = _option(
+        False,
+        '--polygons',
+        setting=True,
+        action='store_true',
+        help='polygons instead of RLE in annotations.json',
+    )
+    copy_images: bool = _option(
+        False,
+        '--copy',
+        setting=True,
+        action='store_true',
+        help='copy images into yolo/images instead of linking them',
+    )
+    overwrite: bool = _option(
+        False, '--overwrite', action='store_true', help='compute anew what DIR has results of'
+    )
+    channel_order: str = _option('bgr')
+
+    def settings(self) -> dict[str, Any]:
+        return {**super().settings(), 'formats': list(chosen_formats(self.formats))}
