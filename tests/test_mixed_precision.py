@@ -8,6 +8,7 @@ from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
 
 from mmcoseg.config_files import find_config, list_configs
+from mmcoseg.engine import InitialState, OptimizationSettings, optimize_and_segment
 from mmcoseg.engine.inspection import without_weights
 from mmcoseg.registry import MODELS
 from mmcoseg.testing import make_group_batch
@@ -18,6 +19,9 @@ def _config(name: str) -> Config:
 
 
 TRAINED = [name for name in list_configs() if _config(name).get('train_cfg')]
+OPTIMIZED = [
+    name for name in list_configs() if _config(name).test_cfg.type == 'GroupOptimizationLoop'
+]
 
 
 def _batch() -> dict:
@@ -44,3 +48,23 @@ def test_two_steps_in_mixed_precision(name):
         losses = model.train_step(_batch(), wrapper)
         assert losses['loss'].isfinite()
     assert any((p != before[name]).any() for name, p in model.named_parameters() if name in before)
+
+
+@pytest.mark.parametrize('name', OPTIMIZED)
+def test_a_group_is_optimized_in_mixed_precision(name):
+    cfg = _config(name)
+    init_default_scope('mmcoseg')
+    cfg.test_cfg.optim_wrapper.type = 'BFloat16OptimWrapper'
+    # Of what it takes to find instances, a batch for training has nothing.
+    model = without_weights({**cfg.model, 'ranking': None} if 'ranking' in cfg.model else cfg.model)
+    model = MODELS.build(model).to(get_device())
+    initial = InitialState(model)
+    before = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
+    settings = OptimizationSettings.from_test_cfg(dict(cfg.test_cfg, max_epochs=2), seed=0)
+    data = model.data_preprocessor(_batch(), False)
+    (group,) = data['data_samples']
+    assert optimize_and_segment(model, data['inputs'], group, initial, settings) is None
+    assert any((p != before[name]).any() for name, p in model.named_parameters() if name in before)
+    for sample in group:
+        assert sample.pred_prob.data.dtype == torch.float32
+        assert sample.pred_prob.data.isfinite().all()
