@@ -1,6 +1,7 @@
-"""Every config with labels takes steps in the mixed precision that --amp gives without a GPU."""
+"""Every config that trains or optimizes takes steps in the mixed precision that --amp gives without a GPU."""
 
 import pytest
+import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.optim import build_optim_wrapper

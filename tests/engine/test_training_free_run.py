@@ -14,7 +14,7 @@ def test_tested_without_a_checkpoint(tmp_path, repo, repo_env):
         '--out', 'masks', '--show-dir', 'shown', '--cfg-options',
         'model.backbone.weights=None', 'model.backbone.arch=lite0', 'model.postprocessors=[]',
         'test_dataloader.num_workers=0',
-        'test_dataloader.dataset.pipeline.0.transforms.1.scale=(65, 65)',
+        'model.data_preprocessor.size=(65, 65)',
     ]  # fmt: skip
     done = subprocess.run(
         command, cwd=tmp_path, env=repo_env, capture_output=True, text=True, timeout=300
