@@ -7,8 +7,8 @@ import torch
 
 from mmcoseg.datasets import CoSegDataset
 from mmcoseg.datasets.transforms import priors
-from mmcoseg.priors import fused_saliency
 from mmcoseg.registry import TRANSFORMS
+from mmcoseg.saliency import fused_saliency
 from mmcoseg.testing import write_tiny_dataset
 
 

@@ -9,7 +9,7 @@ from mmengine.structures import InstanceData, PixelData
 
 from ...errors import MMCosegError
 from ...registry import TRANSFORMS
-from ...structures import CoSegDataSample, GroupDataSample, ProposalData
+from ...structures import CoSegDataSample, GroupDataSample
 from ...structures.coseg_data_sample import VOID
 from .loading import instance_field
 
@@ -74,11 +74,7 @@ class PackGroupInputs(BaseTransform):
             prior = torch.from_numpy(image['prior_map'].astype(np.float32) / 255)
             sample.saliency = PixelData(data=prior[None])
         if 'proposals' in image:
-            found = image['proposals']
-            size = tuple(image.get('ori_shape', found.atoms.shape)[:2])
-            sample.proposals = ProposalData(metainfo=dict(atoms=found.atoms, size=size))
-            sample.proposals.members = found.members
-            sample.proposals.scores = torch.from_numpy(found.scores)
+            sample.proposals = image['proposals']
         if 'gt_instance_labels' in image:
             sample.gt_instances = _instances(image)
         return sample

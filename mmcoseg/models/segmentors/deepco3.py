@@ -281,9 +281,7 @@ class DeepCO3(BaseCoSegmentor):
         columns = ceil(coarse.shape[1] * width / image.shape[2])
         heat = self.heat_maps(image, coarse[:rows, :columns])[:, :height, :width]
         # Compared where the proposals are; their masks are of the original size in the end.
-        size = tuple(sample.metainfo.get('ori_shape', prob.shape)[:2])
-        if 'atoms' in sample.proposals:
-            size = tuple(sample.proposals.atoms.shape)
+        size = sample.proposals.superpixels.shape
         count = len(sample.proposals)
         if len(heat) and count:
             heat, prob = _resized(heat, size), _resized(prob[None], size)[0].clamp(0, 1)
@@ -322,7 +320,8 @@ class DeepCO3(BaseCoSegmentor):
             first.setdefault(index, place)
         kept = torch.tensor(list(first.values()), dtype=torch.long, device=chosen.indices.device)
         chosen = chosen[kept]
-        masks = sample.proposals[chosen.indices].masks
+        masks = torch.from_numpy(sample.proposals[chosen.indices.cpu()].masks())
+        masks = masks.to(chosen.indices.device)
         scores, labels = chosen.scores, chosen.labels
         if self.regions is not None:
             mask = sample.pred_sem_seg.data[0] != 0
