@@ -23,8 +23,7 @@ from _table import markdown_table
 from mmcoseg.datasets import SyntheticCoSegDataset
 from mmcoseg.datasets.image_io import IMAGE_SUFFIXES, read_image
 from mmcoseg.models.postprocessors import GuidedFilter, refine_many
-from mmcoseg.models.postprocessors.dense_crf import helpers
-from mmcoseg.models.postprocessors.processes import default_workers
+from mmcoseg.workers import default_workers
 
 LABELS = (2, 4, 10)
 
@@ -38,7 +37,7 @@ def main() -> None:
     parser.add_argument('--repeat', type=int, default=3)
     args = parser.parse_args()
     images = load(args.images, tuple(args.size), args.count)
-    # cv2 would otherwise use all cores beside the helpers.
+    # cv2 would otherwise use all cores beside the processes.
     cv2.setNumThreads(1)
     refine_many(images[:1], soft_maps(1, 2, images[0]), num_workers=0)  # the libraries load
 
@@ -54,12 +53,12 @@ def main() -> None:
         'labels',
         'one process',
         f'{args.workers} threads',
-        f'{args.workers} helpers',
-        'helpers faster',
-        'MiB a helper',
+        f'{args.workers} processes',
+        'processes faster',
+        'MiB a process',
     )
     print(markdown_table(header, rows))
-    print(f'\n{args.workers} helpers are ready after {started:.2f} s\n')
+    print(f'\n{args.workers} processes are ready after {started:.2f} s\n')
 
     probs = soft_maps(len(images), 2, images[0])
     ways: dict[str, Callable[[], object]] = {

@@ -21,6 +21,7 @@ LAYERS = {
     'config_files': 0,
     'export_formats': 0,
     'errors': 0,
+    'mean_field': 0,
     'files': 0,
     'options': 0,
     'registry': 0,

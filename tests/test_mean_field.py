@@ -3,7 +3,7 @@ import builtins
 import numpy as np
 import pytest
 
-from mmcoseg.models.postprocessors.mean_field import dense_crf, import_pydensecrf
+from mmcoseg.mean_field import dense_crf, import_pydensecrf
 
 RNG = np.random.default_rng(0)
 

@@ -1,14 +1,14 @@
 """The dense CRF of one image.
 
-This file is also what the helper processes load (see ``processes.py``), by its path: it imports
-nothing but numpy and pydensecrf, so that they start in a fraction of a second and stay small.
+The processes of ``DenseCRF`` import this module: it needs nothing but numpy and pydensecrf, so that
+they start in a fraction of a second and stay small.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from ...errors import MMCosegError
+from .errors import MMCosegError
 
 __all__ = ['check_crf_options', 'dense_crf', 'import_pydensecrf']
 
