@@ -1,4 +1,4 @@
-"""Time of the dense CRF in one process, in threads and in helper processes; and what else there is.
+"""Time of the dense CRF in one process, in threads and in processes; and what else there is.
 
 Images of one size, rendered or photographs of a folder, with soft maps of an eighth of it. Times on
 the clock, the best of several runs that take turns; memory is read from /proc (Linux only).
@@ -86,7 +86,7 @@ def compare(images: list[np.ndarray], labels: int, workers: int, repeats: int) -
         lambda: refine_many(images, probs, num_workers=workers),
     )
     times = [took / len(images) for took in measure(ways, repeats)]
-    memory = max((peak(helper.process.pid) for helper in helpers.idle), default=0)
+    memory = max(map(peak, children()), default=0)
     cells = [f'{1e3 * took:.0f}' for took in times]
     return [labels, *cells, f'{times[0] / times[2]:.2f} x', f'{memory / 2**20:.0f}']
 
@@ -137,6 +137,12 @@ def measure(ways: Sequence[Callable[[], object]], repeats: int) -> list[float]:
             way()
             taken.append(time.perf_counter() - start)
     return [min(taken) for taken in times]
+
+
+def children() -> list[int]:
+    """The ids of the processes that this one has started."""
+    files = Path('/proc/self/task').glob('*/children')
+    return [int(pid) for file in files for pid in file.read_text().split()]
 
 
 def peak(pid: int) -> int:

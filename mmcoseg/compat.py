@@ -1,11 +1,9 @@
-"""The only place that knows about versions of torch and mm*, and about optional packages."""
+"""The only place that knows about versions of torch and mm*, and of what Pillow reads."""
 
 import ctypes
 import logging
 import re
-from importlib import import_module
 from pickle import UnpicklingError
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -15,33 +13,12 @@ from mmengine.runner.checkpoint import CheckpointLoader, get_torch_safe_globals
 from .errors import MMCosegError
 
 __all__ = [
-    'import_optional',
     'load_checkpoint_file',
     'pillow_reads_avif',
     'pillow_reads_heif',
     'state_of_checkpoint',
     'use_safe_checkpoints',
 ]
-
-
-def import_optional(module: str, extra: str, purpose: str) -> ModuleType:
-    """Import a package that only some parts of the toolbox need.
-
-    Args:
-        module: name to import.
-        extra: the extra of mmcoseg that installs it.
-        purpose: what needs it, for the message.
-
-    Raises:
-        ImportError: if it is missing, with the command that installs it.
-    """
-    try:
-        return import_module(module)
-    except ImportError as error:
-        raise ImportError(
-            f'{purpose} needs the package {module!r} ({error}); install it with '
-            f"`pip install 'mmcoseg[{extra}]'`"
-        ) from error
 
 
 def pillow_reads_heif() -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from .errors import MMCosegError
+from .optional import import_optional
 
 __all__ = ['read_mat']
 
@@ -28,9 +29,7 @@ def read_mat(path: str | Path, names: Sequence[str]) -> dict[str, np.ndarray]:
 
 
 def _read_hdf5(path: str | Path, names: Sequence[str]) -> dict[str, np.ndarray]:
-    from .compat import import_optional  # it imports torch, which other files do not need
-
-    h5py = import_optional('h5py', 'mat', f'reading {path}')
+    h5py = import_optional('h5py', f'reading {path}', "Install it: `pip install 'mmcoseg[mat]'`")
     try:
         with h5py.File(path, 'r') as file:
             # HDF5 has the rows last that MATLAB has first.
