@@ -28,8 +28,8 @@ def load_proposals_mat(path: str | Path, shape: tuple[int, int] | None = None) -
     Raises:
         FileNotFoundError: if there is no such file.
         ImportError: if it is HDF5 and h5py is missing.
-        MMCosegError: if it is damaged, lacks one of the two, or its masks have not the image's sides
-            in proportion.
+        MMCosegError: if it is damaged, lacks an array, or its masks have other proportions than
+            the image.
     """
     arrays = read_mat(path, ('masks', 'scores'))
     masks, scores = arrays['masks'], arrays['scores'].reshape(-1)
