@@ -1,4 +1,4 @@
-"""Time of the dense CRF in one process, in threads and in helper processes; and what else there is.
+"""Time of the dense CRF in one process, in threads and in processes; and what else there is.
 
 Images of one size, rendered or photographs of a folder, with soft maps of an eighth of it. Times on
 the clock, the best of several runs that take turns; memory is read from /proc (Linux only).
@@ -23,8 +23,7 @@ from _table import markdown_table
 from mmcoseg.datasets import SyntheticCoSegDataset
 from mmcoseg.datasets.image_io import IMAGE_SUFFIXES, read_image
 from mmcoseg.models.postprocessors import GuidedFilter, refine_many
-from mmcoseg.models.postprocessors.dense_crf import helpers
-from mmcoseg.models.postprocessors.processes import default_workers
+from mmcoseg.workers import default_workers
 
 LABELS = (2, 4, 10)
 
@@ -38,7 +37,7 @@ def main() -> None:
     parser.add_argument('--repeat', type=int, default=3)
     args = parser.parse_args()
     images = load(args.images, tuple(args.size), args.count)
-    # cv2 would otherwise use all cores beside the helpers.
+    # cv2 would otherwise use all cores beside the processes.
     cv2.setNumThreads(1)
     refine_many(images[:1], soft_maps(1, 2, images[0]), num_workers=0)  # the libraries load
 
@@ -54,12 +53,12 @@ def main() -> None:
         'labels',
         'one process',
         f'{args.workers} threads',
-        f'{args.workers} helpers',
-        'helpers faster',
-        'MiB a helper',
+        f'{args.workers} processes',
+        'processes faster',
+        'MiB a process',
     )
     print(markdown_table(header, rows))
-    print(f'\n{args.workers} helpers are ready after {started:.2f} s\n')
+    print(f'\n{args.workers} processes are ready after {started:.2f} s\n')
 
     probs = soft_maps(len(images), 2, images[0])
     ways: dict[str, Callable[[], object]] = {
@@ -87,7 +86,7 @@ def compare(images: list[np.ndarray], labels: int, workers: int, repeats: int) -
         lambda: refine_many(images, probs, num_workers=workers),
     )
     times = [took / len(images) for took in measure(ways, repeats)]
-    memory = max((peak(helper.process.pid) for helper in helpers.idle), default=0)
+    memory = max(map(peak, children()), default=0)
     cells = [f'{1e3 * took:.0f}' for took in times]
     return [labels, *cells, f'{times[0] / times[2]:.2f} x', f'{memory / 2**20:.0f}']
 
@@ -138,6 +137,12 @@ def measure(ways: Sequence[Callable[[], object]], repeats: int) -> list[float]:
             way()
             taken.append(time.perf_counter() - start)
     return [min(taken) for taken in times]
+
+
+def children() -> list[int]:
+    """The ids of the processes that this one has started."""
+    files = Path('/proc/self/task').glob('*/children')
+    return [int(pid) for file in files for pid in file.read_text().split()]
 
 
 def peak(pid: int) -> int:

@@ -29,7 +29,8 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).res
 from _table import markdown_table
 
 from mmcoseg.datasets.image_io import read_image
-from mmcoseg.priors import Proposals, combinatorial_grouping, selective_search
+from mmcoseg.proposals import combinatorial_grouping
+from mmcoseg.structures import Proposals
 
 COUNTS = (100, 500, 2000)
 
@@ -47,7 +48,6 @@ def felzenszwalb_scales(image: np.ndarray) -> Proposals:
 
 METHODS: dict[str, Callable[[np.ndarray], Proposals]] = {
     'Felzenszwalb, 5 scales': felzenszwalb_scales,
-    'selective search': selective_search,
     'one tree, regions': lambda image: combinatorial_grouping(
         image, trees=('spectral color',), pair_nodes=0, triplet_nodes=0
     ),

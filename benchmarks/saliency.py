@@ -28,7 +28,7 @@ from _table import markdown_table, ratio_table, seconds
 
 from mmcoseg.datasets.image_io import read_image
 from mmcoseg.evaluation.functional import image_scores
-from mmcoseg.priors import (
+from mmcoseg.saliency import (
     fused_saliency,
     minimum_barrier,
     minimum_barrier_distance,

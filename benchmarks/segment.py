@@ -48,7 +48,7 @@ from spectral import memory
 from mmcoseg.datasets import SyntheticCoSegDataset
 from mmcoseg.datasets.image_io import IMAGE_SUFFIXES, read_image
 from mmcoseg.models.postprocessors import refine_many
-from mmcoseg.models.postprocessors.processes import default_workers
+from mmcoseg.workers import default_workers
 
 PARTS = ('time', 'memory', 'photo', 'field')
 #: Name of what is run -> options of the command.

@@ -1,4 +1,4 @@
-"""The only place that knows about versions of torch and mm*, and about optional packages."""
+"""The only place that knows about versions of torch and mm*, and of what Pillow reads."""
 
 import ctypes
 import logging

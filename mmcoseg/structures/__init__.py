@@ -5,7 +5,7 @@ from .coseg_data_sample import CoSegDataSample
 from .group_data_sample import GroupDataSample, GroupSampleList, group_sizes_of, split_groups
 from .group_images import GroupImages
 from .num_classes import NumClasses, check_num_classes, num_classes_of
-from .proposal_data import ProposalData
+from .proposals import Proposals
 
 __all__ = [
     'CoSegDataSample',
@@ -13,7 +13,7 @@ __all__ = [
     'GroupImages',
     'GroupSampleList',
     'NumClasses',
-    'ProposalData',
+    'Proposals',
     'check_num_classes',
     'group_sizes_of',
     'num_classes_of',

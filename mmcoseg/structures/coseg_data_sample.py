@@ -6,6 +6,7 @@ from mmengine.structures import InstanceData, PixelData
 from mmseg.structures import SegDataSample
 
 from ..errors import MMCosegError
+from .proposals import Proposals
 
 __all__ = ['CoSegDataSample']
 
@@ -35,10 +36,10 @@ class CoSegDataSample(SegDataSample):
     - ``gt_instances``, ``pred_instances`` (InstanceData): ``masks`` (n, H, W) bool, ``labels``
       (n,) int64, and for predictions ``scores`` (n,) float32.
     - ``saliency`` (PixelData): prior, ``data`` of shape (1, h, w), float32 in [0, 1].
-    - ``proposals`` (InstanceData): object proposals at ``ori_shape``, ``masks`` (n, H, W) bool,
-      ``scores`` (n,); from pipelines a ``ProposalData``, which is small and makes masks on demand.
-    - ``initial_maps`` (PixelData): what an initial segmentor found before the model was optimized on
-      the group, ``data`` as that of ``pred_prob``.
+    - ``proposals`` (:class:`~mmcoseg.structures.Proposals`): object proposals, with masks of
+      ``ori_shape``.
+    - ``initial_maps`` (PixelData): what an initial segmentor found before the model was optimized
+      on the group, ``data`` as that of ``pred_prob``.
     - ``presence`` (float): how sure the method is that the common object is in this image, 0 to 1.
 
     Example:
@@ -104,12 +105,12 @@ class CoSegDataSample(SegDataSample):
         del self._pred_instances
 
     @property
-    def proposals(self) -> InstanceData:
+    def proposals(self) -> Proposals:
         return self._proposals
 
     @proposals.setter
-    def proposals(self, value: InstanceData) -> None:
-        self.set_field(value, '_proposals', dtype=InstanceData)
+    def proposals(self, value: Proposals) -> None:
+        self.set_field(value, '_proposals', dtype=Proposals)
 
     @proposals.deleter
     def proposals(self) -> None:

@@ -7,8 +7,8 @@ import torch
 
 from mmcoseg.datasets import CoSegDataset
 from mmcoseg.datasets.transforms import priors
-from mmcoseg.priors import fused_saliency
 from mmcoseg.registry import TRANSFORMS
+from mmcoseg.saliency import fused_saliency
 from mmcoseg.testing import write_tiny_dataset
 
 
@@ -28,7 +28,7 @@ def saliency_of(image, size=(65, 65), **results):
     results = transform(dict(img=image, other=1, **results))
     assert results['img'] is image and results['other'] == 1
     np.testing.assert_array_equal(image, before)
-    return results['prior_map']
+    return results['saliency_map']
 
 
 def test_is_the_saliency_of_the_image():

@@ -29,6 +29,8 @@ KINDS = ('proposals', 'saliency')
 
 
 def parse_args(args: list[str] | None = None) -> argparse.Namespace:
+    from mmcoseg.workers import default_workers
+
     parser = argparse.ArgumentParser(
         description='Compute the priors of all images of a folder into a cache, on all cores.',
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
@@ -36,15 +38,7 @@ def parse_args(args: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('images', type=Path, help='folder; images in folders below it count, too')
     parser.add_argument('--cache-dir', type=Path, required=True, help='folder to write to')
     parser.add_argument('--kinds', nargs='+', choices=KINDS, default=KINDS, help='what to compute')
-    parser.add_argument(
-        '--method',
-        choices=('combinatorial_grouping', 'selective_search'),
-        default='combinatorial_grouping',
-        help='of the proposals',
-    )
-    parser.add_argument(
-        '--max-proposals', type=positive, help="an image; without it the method's own default"
-    )
+    parser.add_argument('--max-proposals', type=positive, help='an image; 2,000 without it')
     parser.add_argument(
         '--size',
         type=positive,
@@ -53,7 +47,7 @@ def parse_args(args: list[str] | None = None) -> argparse.Namespace:
         metavar=('W', 'H'),
         help='of saliency maps',
     )
-    parser.add_argument('--jobs', type=positive, default=cpu_count(), help='processes')
+    parser.add_argument('--jobs', type=positive, default=default_workers(), help='processes')
     return parser.parse_args(args)
 
 
@@ -70,8 +64,7 @@ def transforms_of(args: argparse.Namespace) -> list:
 
     transforms = []
     if 'proposals' in args.kinds:
-        settings = {} if args.max_proposals is None else dict(max_proposals=args.max_proposals)
-        transforms.append(ComputeProposals(args.method, args.cache_dir, **settings))
+        transforms.append(ComputeProposals(args.cache_dir, max_proposals=args.max_proposals))
     if 'saliency' in args.kinds:
         transforms.append(ComputeSaliency(tuple(args.size), args.cache_dir))
     return transforms

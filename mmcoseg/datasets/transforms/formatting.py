@@ -9,7 +9,7 @@ from mmengine.structures import InstanceData, PixelData
 
 from ...errors import MMCosegError
 from ...registry import TRANSFORMS
-from ...structures import CoSegDataSample, GroupDataSample, ProposalData
+from ...structures import CoSegDataSample, GroupDataSample
 from ...structures.coseg_data_sample import VOID
 from .loading import instance_field
 
@@ -52,15 +52,11 @@ class PackGroupInputs(BaseTransform):
         if 'gt_seg_map' in image:
             mask = torch.from_numpy(image['gt_seg_map'].astype(np.int64))
             sample.gt_sem_seg = PixelData(data=mask[None])
-        if 'prior_map' in image:
-            prior = torch.from_numpy(image['prior_map'].astype(np.float32) / 255)
+        if 'saliency_map' in image:
+            prior = torch.from_numpy(image['saliency_map'].astype(np.float32) / 255)
             sample.saliency = PixelData(data=prior[None])
         if 'proposals' in image:
-            found = image['proposals']
-            size = tuple(image.get('ori_shape', found.atoms.shape)[:2])
-            sample.proposals = ProposalData(metainfo=dict(atoms=found.atoms, size=size))
-            sample.proposals.members = found.members
-            sample.proposals.scores = torch.from_numpy(found.scores)
+            sample.proposals = image['proposals']
         if 'gt_instance_labels' in image:
             sample.gt_instances = _instances(image)
         return sample

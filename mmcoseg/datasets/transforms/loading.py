@@ -189,7 +189,7 @@ class LoadGroupMap(BaseTransform):
     The map is brought to the image's size and treated like a mask from then on; in the end it is
     the sample's ``saliency``. Images without one stay without.
 
-    Required key: ``ori_shape``; optional: ``group_map`` (h, w) uint8. Added key: ``prior_map``
+    Required key: ``ori_shape``; optional: ``group_map`` (h, w) uint8. Added key: ``saliency_map``
     (H, W) uint8, and its name in ``seg_fields``.
     """
 
@@ -198,10 +198,10 @@ class LoadGroupMap(BaseTransform):
     def transform(self, results: dict) -> dict:
         if results.get('group_map') is not None:
             height, width = results['ori_shape']
-            results['prior_map'] = cv2.resize(
+            results['saliency_map'] = cv2.resize(
                 results['group_map'], (width, height), interpolation=cv2.INTER_NEAREST_EXACT
             )
-            results['seg_fields'] = [*results.get('seg_fields', []), 'prior_map']
+            results['seg_fields'] = [*results.get('seg_fields', []), 'saliency_map']
         return results
 
 

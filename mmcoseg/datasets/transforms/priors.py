@@ -1,5 +1,6 @@
 """What a single image tells about its objects, as part of the pipeline."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -7,22 +8,14 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from ...errors import MMCosegError
-from ...priors import (
-    PriorCache,
-    Proposals,
-    combinatorial_grouping,
-    fused_saliency,
-    load_proposals_mat,
-    load_saliency_mat,
-    selective_search,
-)
+from ...image_cache import ImageCache
+from ...options import whole_number
+from ...proposals import combinatorial_grouping, load_proposals_mat
 from ...registry import TRANSFORMS
+from ...saliency import fused_saliency, load_saliency_mat
+from ...structures import Proposals
 
 __all__ = ['ComputeProposals', 'ComputeSaliency', 'LoadProposals', 'LoadSaliency']
-
-PROPOSAL_METHODS = dict(
-    combinatorial_grouping=combinatorial_grouping, selective_search=selective_search
-)
 
 
 @TRANSFORMS.register_module()
@@ -31,7 +24,7 @@ class ComputeSaliency(BaseTransform):
 
     Put it behind the last geometric transform. In the end it is the sample's ``saliency``.
 
-    Required key: ``img``. Added key: ``prior_map``, (h, w) uint8.
+    Required key: ``img``. Added key: ``saliency_map``, (h, w) uint8.
 
     Args:
         size: (width, height) of the map, which covers the whole image.
@@ -43,7 +36,7 @@ class ComputeSaliency(BaseTransform):
     def __init__(self, size: tuple[int, int] = (65, 65), cache_dir: str | Path | None = None):
         self.size = tuple(size)
         settings = dict(method='fused_saliency', size=self.size)
-        self.cache = None if cache_dir is None else PriorCache(cache_dir, 'saliency', settings)
+        self.cache = None if cache_dir is None else ImageCache(cache_dir, 'saliency', settings)
 
     def transform(self, results: dict) -> dict:
         image = results['img']
@@ -53,10 +46,10 @@ class ComputeSaliency(BaseTransform):
         size = max(1, round(scale * width)), max(1, round(scale * height))
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
         if self.cache is None:
-            results['prior_map'] = self._map(image)
+            results['saliency_map'] = self._map(image)
         else:
-            arrays = self.cache.get(image, lambda: dict(prior_map=self._map(image)))
-            results['prior_map'] = arrays['prior_map']
+            arrays = self.cache.get(image, lambda: dict(saliency_map=self._map(image)))
+            results['saliency_map'] = arrays['saliency_map']
         return results
 
     def _map(self, image: np.ndarray) -> np.ndarray:
@@ -74,34 +67,30 @@ class ComputeProposals(BaseTransform):
     Required key: ``img``. Added key: ``proposals`` (:class:`Proposals`).
 
     Args:
-        method: ``'combinatorial_grouping'`` or ``'selective_search'``.
         cache_dir: folder of proposals on disk, shared with ``tools/misc/precompute_priors.py``;
             None computes them anew each time, some 0.4 s an image.
         max_side: images with a longer side than this, in pixels, are made that large before;
             masks are of the file's size all the same. A photograph of 12 megapixels otherwise
             takes 48 megabytes, whatever the number of its proposals. None: never.
-        **settings: of the method.
+        max_proposals: at most so many; None for 2,000.
 
     Raises:
-        MMCosegError: for an unknown method, or if the image has no longer its file's size.
+        MMCosegError: for numbers below 1, or if the image has no longer its file's size.
     """
 
     def __init__(
         self,
-        method: str = 'combinatorial_grouping',
         cache_dir: str | Path | None = None,
         max_side: int | None = None,
-        **settings,
+        max_proposals: int | None = None,
     ) -> None:
-        if method not in PROPOSAL_METHODS:
-            raise MMCosegError(f'method must be one of {sorted(PROPOSAL_METHODS)}, got {method!r}')
-        if max_side is not None and not (isinstance(max_side, int) and max_side > 0):
-            raise MMCosegError(f'max_side must be a positive integer or None, got {max_side!r}')
-        self.method = method
+        for name, value in dict(max_side=max_side, max_proposals=max_proposals).items():
+            if value is not None:
+                whole_number(name, value)
         self.max_side = max_side
-        self.settings = settings
-        named = dict(method=method, **settings)
-        self.cache = None if cache_dir is None else PriorCache(cache_dir, 'proposals', named)
+        self.settings = {} if max_proposals is None else dict(max_proposals=max_proposals)
+        named = dict(method='combinatorial_grouping', **self.settings)
+        self.cache = None if cache_dir is None else ImageCache(cache_dir, 'proposals', named)
 
     def transform(self, results: dict) -> dict:
         image = results['img']
@@ -117,14 +106,15 @@ class ComputeProposals(BaseTransform):
             size = [max(1, round(scale * side)) for side in shape]
             image = cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA)
         if self.cache is None:
-            results['proposals'] = self._compute(image)
+            proposals = self._compute(image)
         else:
             arrays = self.cache.get(image, lambda: self._compute(image).to_arrays())
-            results['proposals'] = Proposals.from_arrays(arrays)
+            proposals = Proposals.from_arrays(arrays)
+        results['proposals'] = replace(proposals, size=shape)
         return results
 
     def _compute(self, image: np.ndarray) -> Proposals:
-        return PROPOSAL_METHODS[self.method](image, **self.settings)
+        return combinatorial_grouping(image, **self.settings)
 
 
 class _LoadPublished(BaseTransform):
@@ -180,7 +170,7 @@ class LoadProposals(_LoadPublished):
 class LoadSaliency(_LoadPublished):
     """Read published saliency; see :func:`load_saliency_mat`. In the end the sample's ``saliency``.
 
-    Required keys: ``saliency_path``, or ``group`` and ``stem``. Added key: ``prior_map``, (h, w)
+    Required keys: ``saliency_path``, or ``group`` and ``stem``. Added key: ``saliency_map``, (h, w)
     uint8.
 
     Args:
@@ -198,5 +188,5 @@ class LoadSaliency(_LoadPublished):
     def transform(self, results: dict) -> dict:
         saliency = load_saliency_mat(self._path(results))
         saliency = cv2.resize(saliency, self.size, interpolation=cv2.INTER_AREA)
-        results['prior_map'] = np.rint(255 * saliency).astype(np.uint8)
+        results['saliency_map'] = np.rint(255 * saliency).astype(np.uint8)
         return results

@@ -2,7 +2,6 @@
 
 from .affinity import pairwise_affinity
 from .attention import mutual_attention, self_attention
-from .boxes import boxes_of, proposals_of_boxes
 from .class_clustering import ClassDiscriminants, class_discriminants, cluster_classes
 from .class_count import ClassCount, count_classes
 from .clustering import border_ring, consensus_foreground, principal_components
@@ -24,7 +23,6 @@ __all__ = [
     'ClassDiscriminants',
     'PeakPropagation',
     'border_ring',
-    'boxes_of',
     'channel_covariance',
     'class_discriminants',
     'cluster_classes',
@@ -55,7 +53,6 @@ __all__ = [
     'pairwise_affinity',
     'peak_response_maps',
     'principal_components',
-    'proposals_of_boxes',
     'self_attention',
     'soften_by_otsu',
     'spatial_clustering_loss',

@@ -1,6 +1,6 @@
 """Post-processors: called with a ``GroupDataSample`` that has predictions, which they improve.
 
-What they do to one image are functions of arrays: ``mean_field.dense_crf``,
+What they do to one image are functions of arrays: ``mmcoseg.mean_field.dense_crf``,
 ``guided_filter.guided_filter``, ``clean_mask.clean_labels``. Others choose among masks:
 ``InstanceRanking``, ``MaskNMS``.
 """

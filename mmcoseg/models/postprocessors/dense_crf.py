@@ -5,17 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import MMCosegError
+from ...mean_field import check_crf_options, dense_crf, import_pydensecrf
+from ...options import whole_number
 from ...registry import TASK_UTILS
-from ...workers import default_workers
+from ...workers import default_workers, map_in_processes
 from .edge_refiner import EdgeRefiner, resize_image, resize_prob, working_size
-from .mean_field import check_crf_options, dense_crf, import_pydensecrf
-from .processes import Helpers
 
 __all__ = ['DenseCRF', 'refine_many']
-
-#: pydensecrf holds the interpreter's lock, so that threads gain nothing; shared by all DenseCRFs.
-helpers = Helpers(dense_crf)
 
 
 def refine_many(
@@ -37,15 +33,15 @@ def refine_many(
             image's, bilinearly.
         scale: resolution to work at, as a share of the image's, above 0 and up to 1.
         max_side: larger images are worked on with this longer side, in pixels; None for any size.
-        num_workers: number of helper processes; None for one a core, 0 for none.
+        num_workers: number of processes; None for one a core, 0 for none.
         options: of :func:`dense_crf`.
 
     Returns:
         (C, h', w') float32 each, at the resolution worked at.
 
     Raises:
-        ValueError, ImportError: as :func:`dense_crf`; ValueError for another number of maps than
-            of images.
+        MMCosegError, ImportError: as :func:`dense_crf` and :func:`map_in_processes`.
+        ValueError: for another number of maps than of images.
 
     Example:
         >>> images = [np.zeros((6, 8, 3), np.uint8)] * 2
@@ -68,7 +64,9 @@ def _refined(
             size = working_size(image.shape[:2], scale, max_side)
             yield (resize_image(image, size), resize_prob(prob, size)), options
 
-    return helpers.map(calls(), default_workers() if num_workers is None else num_workers)
+    # pydensecrf holds the interpreter's lock, so that threads gain nothing.
+    workers = default_workers() if num_workers is None else num_workers
+    return map_in_processes(dense_crf, calls(), workers)
 
 
 @TASK_UTILS.register_module()
@@ -76,13 +74,13 @@ class DenseCRF(EdgeRefiner):
     """Post-processor: fits soft masks to their images by a fully connected CRF.
 
     See :func:`dense_crf` for the model and its options, :class:`EdgeRefiner` for what it changes.
-    All DenseCRFs of a process share its helper processes.
+    All DenseCRFs share their processes.
 
     Args:
         iterations, bilateral, gaussian, clip, logit_shift, reference_side: as in
             :func:`dense_crf`.
         scale, max_side, threshold: as in :class:`EdgeRefiner`.
-        num_workers: number of helper processes; None for one a core, 0 for none. The result is
+        num_workers: number of processes; None for one a core, 0 for none. The result is
             the same bit for bit.
 
     Raises:
@@ -116,11 +114,8 @@ class DenseCRF(EdgeRefiner):
             reference_side=reference_side,
         )
         check_crf_options(**self.options)
-        if num_workers is not None and not (isinstance(num_workers, int) and num_workers >= 0):
-            raise MMCosegError(
-                f'num_workers must be a whole number from 0, or None for all cores, got '
-                f'{num_workers!r}'
-            )
+        if num_workers is not None:
+            whole_number('num_workers', num_workers, least=0)
         self.num_workers = num_workers
         import_pydensecrf()  # now, and not after the first group has been computed
 

@@ -2,18 +2,16 @@
 
 from typing import Literal
 
-import numpy as np
 import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
 from torch.nn import functional as F
+from torchvision.ops import masks_to_boxes
 
 from ...errors import MMCosegError
 from ...options import one_of
-from ...priors.proposals import Proposals
 from ...registry import TASK_UTILS
 from ...structures import CoSegDataSample, GroupDataSample
-from ..ops.boxes import boxes_of, proposals_of_boxes
 from .salient_regions import SalientRegions
 
 __all__ = ['InstancesFromMask']
@@ -85,29 +83,10 @@ class InstancesFromMask:
                 f'{sample.identity} has no object proposals: put ComputeProposals or LoadProposals '
                 "into the pipeline, or use InstancesFromMask(shape='mask')"
             )
-        proposals, boxes = sample.proposals, boxes_of(parts)
-        if len(proposals) and 'atoms' in proposals:
-            chosen = _best_by_atoms(proposals, boxes, tuple(parts.shape[1:]))
-            return proposals[chosen].masks.to(parts.device)
-        masks = proposals.masks.to(parts.device)
-        if not len(masks):
-            return masks
-        return masks[proposals_of_boxes(boxes, masks)[0]]
-
-
-def _best_by_atoms(proposals: InstanceData, boxes: Tensor, size: tuple[int, int]) -> Tensor:
-    """As :func:`proposals_of_boxes`, without a mask of every proposal."""
-    compact = Proposals(
-        np.asarray(proposals.atoms),
-        np.asarray(proposals.members),
-        np.zeros(len(proposals), np.float32),
-    )
-    height, width = compact.atoms.shape
-    areas = np.zeros((len(boxes), height, width), np.float64)
-    scale = np.array([width / size[1], height / size[0]] * 2)
-    for area, box in zip(areas, boxes.cpu().numpy() * scale):
-        left, top, right, bottom = np.rint(box).astype(int)
-        area[top:bottom, left:right] = 1
-    common = compact.sums(areas)
-    union = compact.areas() + areas.sum(axis=(1, 2))[:, None] - common
-    return torch.from_numpy((common / np.maximum(union, 1)).argmax(axis=1))
+        proposals = sample.proposals
+        if not len(proposals):
+            return parts[:0]
+        boxes = masks_to_boxes(parts.cpu())
+        boxes[:, 2:] += 1  # torchvision's boxes end on the last pixel
+        chosen = proposals.box_ious(boxes.numpy()).argmax(axis=1)
+        return torch.from_numpy(proposals[chosen].masks()).to(parts.device)

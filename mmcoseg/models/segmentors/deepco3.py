@@ -233,9 +233,7 @@ class DeepCO3(OptimizedOnGroup):
             nothing = torch.zeros(0, device=image.device)
             return InstanceData(indices=nothing.long(), scores=nothing)
         # Compared where the proposals are; their masks are of the original size in the end.
-        size = tuple(sample.metainfo.get('ori_shape', prob.shape)[:2])
-        if 'atoms' in sample.proposals:
-            size = tuple(sample.proposals.atoms.shape)
+        size = sample.proposals.superpixels.shape
         heat = resize(heat[None], size, antialias=True)[0].clamp(min=0)
         heat = heat / heat.sum(dim=(1, 2), keepdim=True).clamp(min=1e-12)
         prob = resize(prob[None, None], size, antialias=True)[0, 0].clamp(0, 1)
@@ -263,8 +261,10 @@ class DeepCO3(OptimizedOnGroup):
         first: dict[int, int] = {}
         for place, index in enumerate(chosen.indices.tolist()):
             first.setdefault(index, place)
-        chosen = chosen[torch.tensor(list(first.values()), dtype=torch.long)]
-        masks, scores = sample.proposals[chosen.indices].masks, chosen.scores
+        kept = torch.tensor(list(first.values()), dtype=torch.long, device=chosen.indices.device)
+        chosen = chosen[kept]
+        masks = torch.from_numpy(sample.proposals[chosen.indices.cpu()].masks())
+        masks, scores = masks.to(chosen.indices.device), chosen.scores
         if self.regions is not None:
             mask = sample.pred_sem_seg.data[0] != 0
             saliency = resize(sample.pred_prob.data.float()[None], mask.shape, antialias=True)[0, 0]

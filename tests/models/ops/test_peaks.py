@@ -8,7 +8,6 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from mmcoseg.models.ops import PeakPropagation, find_peaks, peak_response_maps
-from mmcoseg.models.ops import peaks as peaks_module
 
 
 def literal_peaks(values):
@@ -344,17 +343,6 @@ def test_without_gradients_in_inference_and_half_precision():
     assert not expected.requires_grad
 
 
-def test_windows_are_searched_for_only_where_sums_hide_them(monkeypatch):
-    searched = []
-    search = peaks_module._search
-    monkeypatch.setattr(peaks_module, '_search', lambda g: searched.append(1) or search(g))
-    image = image_of()
-    for model, most in ((vgg_like(), 5), (efficient_like(), 8)):
-        searched.clear()
-        peak_response_maps(model, image, some_peaks(model, image))
-        assert 1 <= len(searched) <= most
-
-
 def test_normalization_that_stands_alone_passes_what_it_does_not_turn_over():
     norm = nn.BatchNorm2d(2).eval()
     with torch.no_grad():
@@ -395,28 +383,3 @@ def test_no_peaks_and_errors():
         peak_response_maps(model, image[None], none)
     with pytest.raises(ValueError, match='one map'):
         peak_response_maps(model[:-1], image, torch.tensor([[0, 0]]))
-
-
-def test_memory_is_used_again_only_when_nobody_holds_it():
-    scratch = peaks_module._Scratch(12)
-    first = scratch.zeros((2, 3))
-    part = first[0].add_(1)
-    second = scratch.zeros((3, 4))
-    assert second.data_ptr() != first.data_ptr()
-    place = first.data_ptr()
-    del first
-    assert scratch.zeros((2, 3)).data_ptr() not in (place, second.data_ptr())
-    assert part.tolist() == [1, 1, 1]
-    del part
-    again = scratch.zeros((3, 2))
-    assert again.data_ptr() == place and (again == 0).all()
-
-
-@pytest.mark.parametrize('build', [vgg_like, efficient_like, odd_geometry])
-def test_responses_are_computed_once_for_all_peaks(build, monkeypatch):
-    calls = []
-    common = peaks_module._common
-    monkeypatch.setattr(peaks_module, '_common', lambda *a: calls.append(1) or common(*a))
-    model, image = build(), image_of()
-    peak_response_maps(model, image, some_peaks(model, image), chunk_size=2)
-    assert len(calls) == sum(isinstance(module, nn.Conv2d) for module in model.modules())

@@ -5,8 +5,8 @@ import torch
 from mmengine.structures import PixelData
 
 from mmcoseg.datasets.image_io import read_image, read_mask
+from mmcoseg.mean_field import dense_crf
 from mmcoseg.models.postprocessors import DenseCRF, GuidedFilter, refine_many
-from mmcoseg.models.postprocessors.mean_field import dense_crf
 from mmcoseg.registry import TASK_UTILS
 from mmcoseg.structures import CoSegDataSample, GroupDataSample
 

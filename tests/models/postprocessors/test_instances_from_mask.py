@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from mmengine.structures import InstanceData, PixelData
+from mmengine.structures import PixelData
 
-from mmcoseg.models.ops import boxes_of, proposals_of_boxes
 from mmcoseg.models.postprocessors import InstancesFromMask, SalientRegions
 from mmcoseg.registry import TASK_UTILS
-from mmcoseg.structures import CoSegDataSample, GroupDataSample, ProposalData
+from mmcoseg.structures import CoSegDataSample, GroupDataSample, Proposals
 
 
 def sample_of(mask, prob, proposals=None, stem='x'):
@@ -16,7 +15,7 @@ def sample_of(mask, prob, proposals=None, stem='x'):
     sample.pred_sem_seg = PixelData(data=mask[None].to(torch.uint8))
     sample.pred_prob = PixelData(data=prob[None].float())
     if proposals is not None:
-        sample.proposals = InstanceData(masks=proposals, scores=torch.ones(len(proposals)))
+        sample.proposals = Proposals.from_masks(proposals.numpy())
     return sample
 
 
@@ -86,8 +85,6 @@ def test_a_box_stands_for_the_proposal_that_fits_it_best():
     prob = torch.rand(20, 25)
     (found,) = instances(sample_of(mask, prob, proposals), shape='box')
     boxes = torch.tensor([[3, 2, 11, 9], [15, 12, 22, 17]])
-    best = proposals_of_boxes(boxes, proposals)[0]
-    assert torch.equal(found.masks, proposals[best])
     for (left, top, right, bottom), one in zip(boxes.tolist(), found.masks):
         box = torch.zeros_like(mask)
         box[top:bottom, left:right] = True
@@ -96,23 +93,6 @@ def test_a_box_stands_for_the_proposal_that_fits_it_best():
     # The score is that of the part, by whichever shape it is shown.
     (as_masks,) = instances(sample_of(mask, prob))
     torch.testing.assert_close(found.scores, as_masks.scores)
-    assert torch.equal(boxes_of(as_masks.masks), boxes)
-
-
-def test_proposals_in_little_memory_are_the_same():
-    proposals = random_proposals(4)
-    descriptors = (proposals.long() << torch.arange(4)[:, None, None]).sum(0)
-    values, atoms = descriptors.unique(return_inverse=True)
-    packed = ProposalData(metainfo=dict(atoms=atoms.numpy().astype(np.int32)))
-    packed.members = (values[None].numpy() >> np.arange(4)[:, None]) & 1 == 1
-    packed.scores = torch.ones(4)
-    assert torch.equal(packed.masks, proposals)
-    mask = torch.zeros(20, 25, dtype=torch.bool)
-    mask[4:12, 5:15] = True
-    samples = [sample_of(mask, torch.rand(20, 25), proposals) for _ in range(2)]
-    samples[1].proposals = packed
-    first, second = instances(*samples, shape='box')
-    assert torch.equal(first.masks, second.masks)
 
 
 def test_images_without_proposals():

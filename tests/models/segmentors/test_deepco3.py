@@ -1,7 +1,7 @@
 import pytest
 import torch
 from mmengine.model import BaseModule
-from mmengine.structures import InstanceData, PixelData
+from mmengine.structures import PixelData
 from torch import nn
 
 from mmcoseg.errors import MMCosegError
@@ -9,6 +9,7 @@ from mmcoseg.models import DeepCO3
 from mmcoseg.models.ops import find_peaks, peak_response_maps
 from mmcoseg.models.postprocessors import EdgeRefiner
 from mmcoseg.registry import MODELS, TASK_UTILS
+from mmcoseg.structures import Proposals
 from mmcoseg.testing import make_group_batch
 
 LOSSES = dict(
@@ -37,9 +38,9 @@ class MeanHeat:
     """The proposal with the largest mean of heat times saliency."""
 
     def __call__(self, heat_maps, saliency, proposals):
-        assert heat_maps.shape[1:] == saliency.shape == proposals.masks.shape[1:]
+        assert heat_maps.shape[1:] == saliency.shape == proposals.shape[1:]
         torch.testing.assert_close(heat_maps.sum(dim=(1, 2)), torch.ones(len(heat_maps)))
-        masks = proposals.masks.flatten(1).float()
+        masks = torch.from_numpy(proposals.masks()).flatten(1).float()
         scores = (heat_maps * saliency).flatten(1) @ (masks / masks.sum(dim=1, keepdim=True)).t()
         best = scores.max(dim=1)
         return best.indices, best.values
@@ -73,7 +74,7 @@ def batch(group_sizes=(3, 2), size=(32, 40), ori_shape=(50, 60), proposals=12):
         for sample in group:
             sample.saliency = PixelData(data=sample.gt_sem_seg.data.float()[..., ::2, ::2])
             masks = torch.rand(proposals, *ori_shape, generator=rng) < 0.2
-            sample.proposals = InstanceData(masks=masks, scores=torch.rand(proposals))
+            sample.proposals = Proposals.from_masks(masks.numpy())
     return data
 
 
@@ -189,7 +190,7 @@ def test_instances_are_those_of_the_peaks():
     for index, score in zip(indices.tolist(), scores.tolist()):
         best[index] = max(score, best.get(index, 0))
     order = sorted(best, key=best.get, reverse=True)
-    assert torch.equal(sample.pred_instances.masks, proposals.masks[order])
+    assert torch.equal(sample.pred_instances.masks, torch.from_numpy(proposals[order].masks()))
     torch.testing.assert_close(sample.pred_instances.scores, torch.tensor([best[i] for i in order]))
 
 

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from mmengine.structures import InstanceData, PixelData
+from mmengine.structures import PixelData
 from torch import nn
 from torch.nn import functional as F
 
@@ -14,6 +14,7 @@ from mmcoseg.models.backbones.base import StagedBackbone
 from mmcoseg.models.postprocessors import SalientRegions
 from mmcoseg.models.segmentors.base import BaseCoSegmentor
 from mmcoseg.registry import MODELS, TASK_UTILS
+from mmcoseg.structures import Proposals
 from mmcoseg.testing import make_group_batch
 
 
@@ -66,7 +67,7 @@ class Brightness(BaseCoSegmentor):
 @TASK_UTILS.register_module(name='DeepCO3TestMeanHeat')
 class MeanHeat:
     def __call__(self, heat_maps, saliency, proposals):
-        masks = proposals.masks.flatten(1).float()
+        masks = torch.from_numpy(proposals.masks()).flatten(1).float()
         best = ((heat_maps * saliency).flatten(1) @ (masks / masks.sum(1, True)).t()).max(dim=1)
         return best.indices, best.values
 
@@ -124,7 +125,7 @@ def batch(group_sizes=(4,), size=(32, 40), ori_shape=(50, 60), proposals=12):
     for group in data['data_samples']:
         for sample in group:
             masks = torch.rand(proposals, *ori_shape, generator=rng) < 0.2
-            sample.proposals = InstanceData(masks=masks, scores=torch.rand(proposals))
+            sample.proposals = Proposals.from_masks(masks.numpy())
     return data
 
 
@@ -324,7 +325,7 @@ def test_doubles_go_by_the_common_scores():
     part = redrawn((50, 60))
     part[25:] = part[5] = False  # the first part but for a row: a proposal that it beats
     for sample in data['data_samples'][0]:
-        sample.proposals.masks[:] = part
+        sample.proposals = Proposals.from_masks(part[None].numpy())
     for sample in predictions(model, data):
         assert len(sample.pred_instances) == 2
         assert not any(torch.equal(one, part) for one in sample.pred_instances.masks)

@@ -1,34 +1,33 @@
 """The dense CRF of one image.
 
-This file is also what the helper processes load (see ``processes.py``), by its path: it imports
-nothing but numpy and pydensecrf, so that they start in a fraction of a second and stay small.
+The processes of ``DenseCRF`` import this module: it needs nothing but numpy and pydensecrf, so that
+they start in a fraction of a second and stay small.
 """
 
 from collections.abc import Sequence
+from types import ModuleType
 
 import numpy as np
 
-from mmcoseg.errors import MMCosegError
+from .errors import MMCosegError
+from .optional import import_optional
 
 __all__ = ['check_crf_options', 'dense_crf', 'import_pydensecrf']
 
 
-def import_pydensecrf():
+def import_pydensecrf() -> ModuleType:
     """The module ``pydensecrf.densecrf``.
 
     Raises:
         ImportError: if it is missing, with the ways out.
     """
-    try:
-        from pydensecrf import densecrf
-    except ImportError as error:
-        raise ImportError(
-            f'DenseCRF needs the package pydensecrf2 ({error}). `pip install pydensecrf2` works on '
-            'Python 3.10 to 3.12; it cannot be built on 3.13. Without it: `--no-crf` on the '
-            'command line, `CoSegInferencer(crf=False)`, or GuidedFilter in place of DenseCRF in '
-            "the config's `postprocessors`"
-        ) from error
-    return densecrf
+    return import_optional(
+        'pydensecrf.densecrf',
+        'DenseCRF',
+        '`pip install pydensecrf2` works on Python 3.10 to 3.12; it cannot be built on 3.13. '
+        'Without it: `--no-crf` on the command line, `CoSegInferencer(crf=False)`, or GuidedFilter '
+        "in place of DenseCRF in the config's `postprocessors`",
+    )
 
 
 def dense_crf(

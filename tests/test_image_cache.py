@@ -6,7 +6,8 @@ import os
 import numpy as np
 import pytest
 
-from mmcoseg.priors import PriorCache, cache
+from mmcoseg import image_cache
+from mmcoseg.image_cache import ImageCache
 
 
 def image(value=3):
@@ -28,7 +29,7 @@ def test_is_computed_once(tmp_path):
     compute = Counted()
     for _ in range(3):
         # A new object each time, as in another process.
-        arrays = PriorCache(tmp_path, 'saliency', dict(a=1, b=[2])).get(image(), compute)
+        arrays = ImageCache(tmp_path, 'saliency', dict(a=1, b=[2])).get(image(), compute)
         assert sorted(arrays) == ['flag', 'value'] and bool(arrays['flag'])
         np.testing.assert_array_equal(arrays['value'], np.arange(1000) % 7)
     assert compute.calls == 1
@@ -36,25 +37,25 @@ def test_is_computed_once(tmp_path):
 
 
 def test_another_image_setting_kind_or_version_is_computed_anew(tmp_path, monkeypatch):
-    one = PriorCache(tmp_path, 'saliency', dict(a=1)).path_of(image())
-    assert PriorCache(tmp_path, 'saliency', dict(a=1)).path_of(image().copy()) == one
+    one = ImageCache(tmp_path, 'saliency', dict(a=1)).path_of(image())
+    assert ImageCache(tmp_path, 'saliency', dict(a=1)).path_of(image().copy()) == one
     reshaped = image().reshape(5, 4, 3)
     others = [
-        PriorCache(tmp_path, 'saliency', dict(a=1)).path_of(image(4)),
-        PriorCache(tmp_path, 'saliency', dict(a=1)).path_of(reshaped),
-        PriorCache(tmp_path, 'saliency', dict(a=2)).path_of(image()),
-        PriorCache(tmp_path, 'proposals', dict(a=1)).path_of(image()),
+        ImageCache(tmp_path, 'saliency', dict(a=1)).path_of(image(4)),
+        ImageCache(tmp_path, 'saliency', dict(a=1)).path_of(reshaped),
+        ImageCache(tmp_path, 'saliency', dict(a=2)).path_of(image()),
+        ImageCache(tmp_path, 'proposals', dict(a=1)).path_of(image()),
     ]
-    monkeypatch.setitem(cache.VERSIONS, 'saliency', 99)
-    others.append(PriorCache(tmp_path, 'saliency', dict(a=1)).path_of(image()))
+    monkeypatch.setitem(image_cache.VERSIONS, 'saliency', 99)
+    others.append(ImageCache(tmp_path, 'saliency', dict(a=1)).path_of(image()))
     assert len({one, *others}) == 6
     with pytest.raises(ValueError, match="'depth'"):
-        PriorCache(tmp_path, 'depth', {})
+        ImageCache(tmp_path, 'depth', {})
 
 
 @pytest.mark.parametrize('part', [0, 10, 0.5, 0.95, 'flip', 'text'])
 def test_damaged_files_are_computed_again(tmp_path, part):
-    kept, compute = PriorCache(tmp_path, 'saliency', {}), Counted()
+    kept, compute = ImageCache(tmp_path, 'saliency', {}), Counted()
     kept.get(image(), compute)
     path = kept.path_of(image())
     content = bytearray(path.read_bytes())
@@ -72,7 +73,7 @@ def test_damaged_files_are_computed_again(tmp_path, part):
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path, monkeypatch):
-    kept = PriorCache(tmp_path, 'saliency', {})
+    kept = ImageCache(tmp_path, 'saliency', {})
 
     def fail(*_):
         raise OSError('no space left on device')
@@ -84,7 +85,7 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path, monkeypatch):
 
 
 def write_many(folder):
-    kept = PriorCache(folder, 'saliency', {})
+    kept = ImageCache(folder, 'saliency', {})
     for value in [*range(20)] * 3:
         kept.write(image(value), dict(value=np.full(5000, value)))
         # Others may be writing the same file: it is whole all the same.

@@ -9,7 +9,7 @@ import pytest
 
 from mmcoseg.errors import MMCosegError
 from mmcoseg.evaluation.functional import image_scores
-from mmcoseg.priors import (
+from mmcoseg.saliency import (
     background_weighted_contrast,
     border_dissimilarity,
     boundary_connectivity,
@@ -395,7 +395,7 @@ def test_maps_of_photographs_find_objects(coseg_data):
 
 def test_import_is_light(repo_env):
     code = (
-        'import sys, mmcoseg.priors.saliency\n'
+        'import sys, mmcoseg.saliency\n'
         "print([m for m in ('torch', 'mmengine', 'matplotlib') if m in sys.modules])"
     )
     done = subprocess.run(
