@@ -1,4 +1,4 @@
-"""Every config that trains or optimizes takes steps in the mixed precision that --amp gives without a GPU."""
+"""Every config that trains or optimizes takes steps in the mixed precision of --amp on CPUs."""
 
 import pytest
 import torch

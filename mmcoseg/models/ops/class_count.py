@@ -97,7 +97,7 @@ def count_classes(
         different images. Neither the order of the images nor copies of all of them matter.
 
     Raises:
-        MMCosegError: if the shapes do not fit, there is no image, or ``max_classes`` is not positive.
+        MMCosegError: if shapes do not fit, there is no image, or ``max_classes`` is below 1.
 
     Example:
         >>> count_classes(torch.rand(1, 8, 5, 5), torch.rand(1, 5, 5)).shares

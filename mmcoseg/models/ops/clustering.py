@@ -19,7 +19,7 @@ FIT_LOCATIONS = 12_000
 #: Clusters that cover less of the group than this are no objects.
 LEAST_SHARE = 0.03
 #: All shares of the border up to this count the same: of clusters off the border altogether, the
-#: prior and the area decide which one is object, and not their number.
+#: saliency and the area decide which one is object, and not their number.
 LEAST_BORDER = 1e-4
 #: A second cluster counts as object if its share of the border is below this part of its area.
 SECOND_BORDER = 0.8
@@ -68,8 +68,8 @@ def consensus_foreground(
     num_seeds: int = 4,
     num_components: int = 64,
     seed: int = 0,
-    prior: Tensor | None = None,
-    prior_exponent: float = 1.0,
+    saliency: Tensor | None = None,
+    saliency_exponent: float = 1.0,
 ) -> Tensor:
     """Where the common object of one group is, by agreement of many k-means clusterings.
 
@@ -78,8 +78,8 @@ def consensus_foreground(
     of the border / share of the area) is object; with K of 6 and more a second one too, if it
     avoids the border. The result is the share of the clusterings that call a location object.
 
-    With a prior, such as saliency, a cluster's share of the border is divided by how much more of
-    the prior there is on the cluster than on average, to the power of ``prior_exponent``.
+    With saliency, a cluster's share of the border is divided by how much more of
+    the saliency there is on the cluster than on average, to the power of ``saliency_exponent``.
 
     Locations are sorted along the first principal component before clustering, so that the
     result does not depend on the order of the images.
@@ -90,8 +90,8 @@ def consensus_foreground(
         num_seeds: clusterings for each K.
         num_components: dimensions kept by PCA.
         seed: the first of the seeds.
-        prior: where objects may be, (N, h, w) of values from 0, or None.
-        prior_exponent: how much the prior counts in the choice of clusters; 0 for not at all.
+        saliency: where objects may be, (N, h, w) of values from 0, or None.
+        saliency_exponent: how much the saliency counts in the choice of clusters; 0 for not at all.
 
     Returns:
         (N, h, w), float32 in [0, 1].
@@ -106,10 +106,10 @@ def consensus_foreground(
     del rows, x
     order = order.cpu()
     on_border = border_ring(height, width).repeat(n, 1, 1).reshape(-1)[order]
-    if prior is not None:
-        prior = prior.reshape(-1).float().cpu()[order]
+    if saliency is not None:
+        saliency = saliency.reshape(-1).float().cpu()[order]
         # One of zeros favors no cluster.
-        prior = prior / prior.mean() if prior.mean() > 1e-6 else None
+        saliency = saliency / saliency.mean() if saliency.mean() > 1e-6 else None
     # A fixed stride through the sorted points takes all of the distribution.
     step = -(-len(points) // FIT_LOCATIONS)
 
@@ -119,7 +119,7 @@ def consensus_foreground(
         for run in range(num_seeds):
             model = fit_kmeans(points[::step], k, max_iter=15, random_state=seed + run)
             labels = torch.from_numpy(model.predict(points)).long()
-            favor = None if prior is None else (prior, prior_exponent)
+            favor = None if saliency is None else (saliency, saliency_exponent)
             votes += _least_at_border(labels, on_border, k, favor)[labels]
             clusterings += 1
     result = torch.empty_like(votes)
@@ -141,15 +141,15 @@ def _least_at_border(
 ) -> Tensor:
     """1 for the clusters that are object, 0 for the others: (k,) float.
 
-    ``favor``: a prior whose mean is 1, and the power to which its mean on a cluster counts.
+    ``favor``: a saliency whose mean is 1, and the power to which its mean on a cluster counts.
     """
     members = torch.bincount(labels, minlength=k).float()
     at_border = torch.bincount(labels[on_border], minlength=k).float()
     border_share = (at_border / on_border.sum()).clamp(min=LEAST_BORDER)
     score = border_share / (members / len(labels)).clamp(min=1e-6)
     if favor is not None:
-        prior, exponent = favor
-        on_cluster = torch.zeros(k).scatter_add_(0, labels, prior) / members.clamp(min=1)
+        saliency, exponent = favor
+        on_cluster = torch.zeros(k).scatter_add_(0, labels, saliency) / members.clamp(min=1)
         score = score / on_cluster.clamp(min=0.1) ** exponent
     score[members < LEAST_SHARE * len(labels)] = float('inf')
     ranked = score.argsort()

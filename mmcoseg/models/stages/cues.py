@@ -101,8 +101,8 @@ class ConsensusCue(GroupCue):
             descriptors,
             self.num_clusters,
             self.num_seeds,
-            prior=F.adaptive_avg_pool2d(saliency.float(), descriptors.shape[-2:])[:, 0],
-            prior_exponent=self.saliency_exponent,
+            saliency=F.adaptive_avg_pool2d(saliency.float(), descriptors.shape[-2:])[:, 0],
+            saliency_exponent=self.saliency_exponent,
         )
 
 

@@ -104,12 +104,12 @@ def test_of_things_off_the_border_the_largest_is_chosen(width, chosen):
 def test_a_prior_decides_between_things_off_the_border(kind):
     features, truth = two_things()
     prior = torch.where(truth == kind, 0.5, 0.3)  # a slight favor
-    votes = consensus_foreground(features, num_clusters=(3,), prior=prior)
+    votes = consensus_foreground(features, num_clusters=(3,), saliency=prior)
     assert votes[truth == kind].mean() > 0.99 and votes[truth != kind].mean() < 0.01
     # One image's prior can be wrong: it is that of the whole group that counts.
     prior[0] = torch.where(truth[0] == kind, 0.3, 0.5)
     torch.testing.assert_close(
-        consensus_foreground(features, num_clusters=(3,), prior=prior), votes
+        consensus_foreground(features, num_clusters=(3,), saliency=prior), votes
     )
 
 
@@ -117,7 +117,7 @@ def test_the_exponent_weighs_prior_against_border():
     features, truth = two_things()
     prior = torch.where(truth == 0, 0.9, 0.4)  # of the ground, which is all of the border
     for exponent, share in [(0.5, 0.0), (1.0, 0.0), (20.0, 1.0)]:
-        votes = consensus_foreground(features, (2, 3), prior=prior, prior_exponent=exponent)
+        votes = consensus_foreground(features, (2, 3), saliency=prior, saliency_exponent=exponent)
         assert float(votes[truth == 0].mean()) == pytest.approx(share, abs=0.01)
         assert bool(votes[truth > 0].mean() > 0.4) is (share == 0.0)
 
@@ -127,17 +127,17 @@ def test_priors_that_say_nothing_change_nothing(level):
     features, truth = scene()
     votes = consensus_foreground(features)
     prior = torch.full(truth.shape, level)
-    assert torch.equal(consensus_foreground(features, prior=prior), votes)
+    assert torch.equal(consensus_foreground(features, saliency=prior), votes)
     strange = torch.rand(truth.shape, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(consensus_foreground(features, prior=strange, prior_exponent=0.0), votes)
+    assert torch.equal(consensus_foreground(features, prior=strange, saliency_exponent=0.0), votes)
 
 
 def test_the_level_and_type_of_a_prior_are_of_no_account():
     features, truth = two_things()
     prior = torch.where(truth == 1, 0.5, 0.25)
-    votes = consensus_foreground(features, prior=prior, prior_exponent=2.0)
+    votes = consensus_foreground(features, saliency=prior, saliency_exponent=2.0)
     for same in (prior / 64, prior.half(), prior.double()):
-        assert torch.equal(consensus_foreground(features, prior=same, prior_exponent=2.0), votes)
+        assert torch.equal(consensus_foreground(features, prior=same, saliency_exponent=2.0), votes)
 
 
 def test_a_prior_goes_with_its_image():
@@ -146,13 +146,13 @@ def test_a_prior_goes_with_its_image():
     prior = torch.rand(truth.shape, generator=rng) + (
         truth & (torch.arange(5) % 2 == 0)[:, None, None]
     )
-    votes = consensus_foreground(features, prior=prior)
+    votes = consensus_foreground(features, saliency=prior)
     order = [3, 0, 4, 1, 2]
-    shuffled = consensus_foreground(features[order], prior=prior[order])
+    shuffled = consensus_foreground(features[order], saliency=prior[order])
     torch.testing.assert_close(shuffled, votes[order])
-    twice = consensus_foreground(features.repeat(2, 1, 1, 1), prior=prior.repeat(2, 1, 1))
+    twice = consensus_foreground(features.repeat(2, 1, 1, 1), saliency=prior.repeat(2, 1, 1))
     torch.testing.assert_close(twice[:5], twice[5:])
-    alone = consensus_foreground(features[:1], prior=prior[:1])
+    alone = consensus_foreground(features[:1], saliency=prior[:1])
     assert alone[truth[:1]].mean() > alone[~truth[:1]].mean() + 0.5
 
 

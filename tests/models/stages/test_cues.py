@@ -226,7 +226,7 @@ def test_consensus_takes_saliency_into_account():
     assert maps.shape == (5, 1, 8, 6)
     # Means of 2 x 2.
     prior = saliency.view(5, 8, 2, 6, 2).mean(dim=(2, 4))
-    expected = consensus_foreground(features, prior=prior, prior_exponent=1.5, **CONSENSUS)
+    expected = consensus_foreground(features, saliency=prior, saliency_exponent=1.5, **CONSENSUS)
     torch.testing.assert_close(maps[:, 0], expected)
     assert not torch.equal(maps[:, 0], ConsensusCue(**CONSENSUS).group_maps(features, None))
 
