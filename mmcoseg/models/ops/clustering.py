@@ -78,8 +78,8 @@ def consensus_foreground(
     of the border / share of the area) is object; with K of 6 and more a second one too, if it
     avoids the border. The result is the share of the clusterings that call a location object.
 
-    With saliency, a cluster's share of the border is divided by how much more of
-    the saliency there is on the cluster than on average, to the power of ``saliency_exponent``.
+    With saliency, a cluster's share of the border is divided by how much more of it there is on the
+    cluster than on average, to the power of ``saliency_exponent``.
 
     Locations are sorted along the first principal component before clustering, so that the
     result does not depend on the order of the images.

@@ -103,21 +103,23 @@ def test_of_things_off_the_border_the_largest_is_chosen(width, chosen):
 @pytest.mark.parametrize('kind', [1, 2])
 def test_a_prior_decides_between_things_off_the_border(kind):
     features, truth = two_things()
-    prior = torch.where(truth == kind, 0.5, 0.3)  # a slight favor
-    votes = consensus_foreground(features, num_clusters=(3,), saliency=prior)
+    saliency = torch.where(truth == kind, 0.5, 0.3)  # a slight favor
+    votes = consensus_foreground(features, num_clusters=(3,), saliency=saliency)
     assert votes[truth == kind].mean() > 0.99 and votes[truth != kind].mean() < 0.01
-    # One image's prior can be wrong: it is that of the whole group that counts.
-    prior[0] = torch.where(truth[0] == kind, 0.3, 0.5)
+    # One image's saliency can be wrong: it is that of the whole group that counts.
+    saliency[0] = torch.where(truth[0] == kind, 0.3, 0.5)
     torch.testing.assert_close(
-        consensus_foreground(features, num_clusters=(3,), saliency=prior), votes
+        consensus_foreground(features, num_clusters=(3,), saliency=saliency), votes
     )
 
 
 def test_the_exponent_weighs_prior_against_border():
     features, truth = two_things()
-    prior = torch.where(truth == 0, 0.9, 0.4)  # of the ground, which is all of the border
+    saliency = torch.where(truth == 0, 0.9, 0.4)  # of the ground, which is all of the border
     for exponent, share in [(0.5, 0.0), (1.0, 0.0), (20.0, 1.0)]:
-        votes = consensus_foreground(features, (2, 3), saliency=prior, saliency_exponent=exponent)
+        votes = consensus_foreground(
+            features, (2, 3), saliency=saliency, saliency_exponent=exponent
+        )
         assert float(votes[truth == 0].mean()) == pytest.approx(share, abs=0.01)
         assert bool(votes[truth > 0].mean() > 0.4) is (share == 0.0)
 
@@ -126,33 +128,37 @@ def test_the_exponent_weighs_prior_against_border():
 def test_priors_that_say_nothing_change_nothing(level):
     features, truth = scene()
     votes = consensus_foreground(features)
-    prior = torch.full(truth.shape, level)
-    assert torch.equal(consensus_foreground(features, saliency=prior), votes)
+    saliency = torch.full(truth.shape, level)
+    assert torch.equal(consensus_foreground(features, saliency=saliency), votes)
     strange = torch.rand(truth.shape, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(consensus_foreground(features, prior=strange, saliency_exponent=0.0), votes)
+    assert torch.equal(
+        consensus_foreground(features, saliency=strange, saliency_exponent=0.0), votes
+    )
 
 
 def test_the_level_and_type_of_a_prior_are_of_no_account():
     features, truth = two_things()
-    prior = torch.where(truth == 1, 0.5, 0.25)
-    votes = consensus_foreground(features, saliency=prior, saliency_exponent=2.0)
-    for same in (prior / 64, prior.half(), prior.double()):
-        assert torch.equal(consensus_foreground(features, prior=same, saliency_exponent=2.0), votes)
+    saliency = torch.where(truth == 1, 0.5, 0.25)
+    votes = consensus_foreground(features, saliency=saliency, saliency_exponent=2.0)
+    for same in (saliency / 64, saliency.half(), saliency.double()):
+        assert torch.equal(
+            consensus_foreground(features, saliency=same, saliency_exponent=2.0), votes
+        )
 
 
 def test_a_prior_goes_with_its_image():
     features, truth = scene(num_images=5)
     rng = torch.Generator().manual_seed(0)
-    prior = torch.rand(truth.shape, generator=rng) + (
+    saliency = torch.rand(truth.shape, generator=rng) + (
         truth & (torch.arange(5) % 2 == 0)[:, None, None]
     )
-    votes = consensus_foreground(features, saliency=prior)
+    votes = consensus_foreground(features, saliency=saliency)
     order = [3, 0, 4, 1, 2]
-    shuffled = consensus_foreground(features[order], saliency=prior[order])
+    shuffled = consensus_foreground(features[order], saliency=saliency[order])
     torch.testing.assert_close(shuffled, votes[order])
-    twice = consensus_foreground(features.repeat(2, 1, 1, 1), saliency=prior.repeat(2, 1, 1))
+    twice = consensus_foreground(features.repeat(2, 1, 1, 1), saliency=saliency.repeat(2, 1, 1))
     torch.testing.assert_close(twice[:5], twice[5:])
-    alone = consensus_foreground(features[:1], saliency=prior[:1])
+    alone = consensus_foreground(features[:1], saliency=saliency[:1])
     assert alone[truth[:1]].mean() > alone[~truth[:1]].mean() + 0.5
 
 
@@ -166,8 +172,8 @@ def test_choice_of_clusters_is_the_literal_one(exponent, k, seed):
     on_border = rng.random(400) < 0.3
     if seed % 2:
         on_border &= labels < k // 2  # several clusters are off the border altogether
-    prior = rng.random(400) * rng.random(k)[labels] ** 3
-    prior /= prior.mean()
+    saliency = rng.random(400) * rng.random(k)[labels] ** 3
+    saliency /= saliency.mean()
     scores = {}
     for cluster in range(k):
         members = labels == cluster
@@ -176,11 +182,11 @@ def test_choice_of_clusters_is_the_literal_one(exponent, k, seed):
         border_share = max((members & on_border).sum() / on_border.sum(), 1e-4)
         scores[cluster] = border_share / (members.sum() / 400)
         if exponent is not None:
-            scores[cluster] /= max(prior[members].mean(), 0.1) ** exponent
+            scores[cluster] /= max(saliency[members].mean(), 0.1) ** exponent
     best, second = sorted(scores, key=scores.get)[:2]
     expected = [0.0] * k
     expected[best] = 1.0
     expected[second] = float(k >= 6 and scores[second] < 0.8)
-    favor = None if exponent is None else (torch.from_numpy(prior).float(), exponent)
+    favor = None if exponent is None else (torch.from_numpy(saliency).float(), exponent)
     chosen = _least_at_border(torch.from_numpy(labels), torch.from_numpy(on_border), k, favor)
     assert chosen.tolist() == expected
