@@ -2,8 +2,7 @@
 
 For each group of several classes, the loss (mean over pairs and classes; log 2 = 0.693 where it
 sees no difference) of maps that are not optimized, as the extractor of the offline config sees
-them: with its vectors as they are, as in the paper, and with those of `vector_length`. A loss that
-leads to objects is lowest for the true masks.
+them. A loss that leads to objects is lowest for the true masks.
 
     python benchmarks/co_attention_loss.py DATA [--images 12] [--seed 0]
 
@@ -71,7 +70,6 @@ def main() -> None:
     loss = CoAttentionLoss(reduction='mean')
     loaders = [TRANSFORMS.build(step) for step in LOAD]
     dataset = MultiClassCoSegDataset(args.data, test_mode=True)
-    lengths = {'as they are': None, f'length {cfg.vector_length}': cfg.vector_length}
     rows = []
     for index in range(len(dataset)):
         group = dataset.get_data_info(index)
@@ -92,14 +90,12 @@ def main() -> None:
             ]
         )
         inputs = model.data_preprocessor.normalize(inputs, (size, size))
-        for what, length in lengths.items():
-            model.vector_length = length
-            values = [
-                loss(model.extract_vectors(inputs, torch.stack(maps)), [len(inputs)]).item()
-                for maps in kinds.values()
-            ]
-            rows.append([group['group'], what, *(f'{value:.3f}' for value in values)])
-    print(markdown_table(['group', 'vectors', *kinds], rows))
+        costs = []
+        for maps in kinds.values():
+            vectors = model.extract_vectors(inputs, torch.stack(maps))
+            costs.append(f'{loss(vectors, [len(inputs)]).item():.3f}')
+        rows.append([group['group'], *costs])
+    print(markdown_table(['group', *kinds], rows))
 
 
 if __name__ == '__main__':

@@ -1,7 +1,7 @@
 """How well presence scores tell images without the common object: ROC-AUC with foreign images.
 
 Into each group of photographs images of other groups are mixed, drawn at random. The score is the
-area under the receiver operating characteriztic of presence, own against foreign images; beside it
+area under the receiver operating characteristic of presence, own against foreign images; beside it
 the shares of own images that a presence of 0.5 keeps and of foreign ones that it drops.
 
     python benchmarks/presence.py IMAGES [--method consensus] [--size 40] [--foreign 0.2] [--seed 0]

@@ -53,7 +53,7 @@ from mmcoseg.workers import default_workers
 PARTS = ('time', 'memory', 'photo', 'field')
 #: Name of what is run -> options of the command.
 FULL, PLAIN = 'CRF and self-training', 'neither'
-MODES = {FULL: (), PLAIN: ('--no-crf', '--cfg-options', 'model.refiners=None')}
+MODES = {FULL: (), PLAIN: ('--no-crf', '--cfg-options', 'model.stages.self_training=None')}
 #: The longer side of images, in pixels, and of those of a phone's camera: 12 megapixels.
 SIDE, PHOTO_SIDE = 500, 4000
 #: Seconds between two looks at the memory of a run.
@@ -368,15 +368,14 @@ def save_descriptors(files: Sequence[Path], path: Path) -> int:
 
     inferencer = CoSegInferencer()
     model = inferencer.model
-    transforms = [t for step in inferencer.cfg.test_pipeline for t in step.get('transforms', ())]
-    size = tuple(next(t.scale for t in transforms if t.type == 'Resize'))
+    size = tuple(model.data_preprocessor.size)
     rows = []
     for file in files:
-        image = cv2.resize(read_image(file), size, interpolation=cv2.INTER_AREA)
+        image = cv2.resize(read_image(file), size[::-1], interpolation=cv2.INTER_AREA)
         image = torch.from_numpy(image).permute(2, 0, 1).to(inferencer.device)
         with torch.no_grad():
-            batch = model.data_preprocessor.normalize([image], size[::-1])
-            descriptors = model.cues['consensus'].encode(tuple(model.backbone(batch)))
+            batch = model.data_preprocessor.normalize([image], size)
+            descriptors = model.stages['consensus'].descriptors(tuple(model.backbone(batch)))
         rows.append(descriptors[0].flatten(1).t().float().cpu().numpy())
     np.save(path, np.concatenate(rows))
     return len(rows[0])

@@ -126,7 +126,7 @@ def run_forward(
         parts[name] = modulator(feats, group_sizes, total)
         total = parts[name] if total is None else total.followed_by(parts[name])
         watch(f'{name} modulator')
-    logits = model._decode(feats, total)
+    logits = model._decode(feats, total, group_sizes)
     watch('projection, modulation, head')
     return logits, parts
 
@@ -138,7 +138,7 @@ def inference(model: SSNM, batch: dict, clock: Callable[[], float]) -> dict[str,
     times = {}
     data = model.data_preprocessor(batch)
     for layout in ('contiguous', 'channels_last'):
-        inputs = data['inputs']
+        inputs = data['inputs'].batch()
         if layout == 'channels_last':
             inputs = inputs.contiguous(memory_format=torch.channels_last)
         watch = Watch(f'forward, {layout}', clock)
@@ -154,7 +154,7 @@ def train_step(model: SSNM, batch: dict, clock: Callable[[], float]) -> dict[str
     model.train()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
     data = model.data_preprocessor(batch, training=True)
-    inputs = data['inputs'].contiguous(memory_format=torch.channels_last)
+    inputs = data['inputs'].batch().contiguous(memory_format=torch.channels_last)
     samples = data['data_samples']
     group_sizes = group_sizes_of(samples)
     watch = Watch('train step, channels_last', clock)
