@@ -128,13 +128,14 @@ def all_pairs(module: MutualAttention, x: Tensor, group_sizes: list[int]) -> Ten
 def network(setting: str, num_classes: int, backbone: dict, extractor: dict) -> MultiClassCoSeg:
     torch.manual_seed(0)
     fine, coarse = (256, 512) if backbone is VGG16 else (48, 120)
-    attention = SETTINGS[setting]
-    if attention is not None:
-        attention = dict(type='GatedAttention', in_channels=coarse, **attention)
+    neck = None
+    if SETTINGS[setting] is not None:
+        attention = dict(type='GatedAttention', in_channels=coarse, **SETTINGS[setting])
+        neck = dict(type='AttentionNeck', attention=attention)
     return MultiClassCoSeg(
         num_classes=num_classes,
         backbone=backbone,
-        attention=attention,
+        neck=neck,
         decode_head=dict(
             type='MultiClassHead', in_channels=[fine, coarse], strides=[8, 16], lateral=True
         ),
