@@ -32,7 +32,7 @@ class ConstantSegmentor(BaseCoSegmentor):
         with torch.no_grad():
             self.value.fill_(0.0)
 
-    def _forward(self, images, group_sizes):
+    def _forward(self, images, data_samples):
         return self.norm(images.batch().mean(dim=1, keepdim=True)) - self.value
 
     def loss(self, images, data_samples):
@@ -41,14 +41,14 @@ class ConstantSegmentor(BaseCoSegmentor):
         assert len(images) == len(group)
         self.seen.append([sample.identity for sample in group])
         self.hidden += 1
-        self._forward(images, [len(group)])  # the running statistics move
+        self._forward(images, [group])  # the running statistics move
         # The noise makes every step a matter of torch's seed.
         target = images.batch().mean() + 0.1 * torch.randn(()) + 0.01 * self.hidden
         loss = (self.value - target) ** 2 * torch.ones(1, 1).mm(torch.ones(1, 1)).float().sum()
         return dict(loss_mean=loss * float('nan') if group.group in self.fails else loss)
 
     def soft_maps(self, images, group):
-        maps = torch.sigmoid(4 * self._forward(images, [len(group)]))
+        maps = torch.sigmoid(4 * self._forward(images, [group]))
         for sample, prob in zip(group, maps):
             sample.presence = float(prob.mean())
             sample.drawn = torch.rand(1)

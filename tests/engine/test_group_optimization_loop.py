@@ -334,7 +334,7 @@ def test_wishes_that_make_no_sense_are_refused(config):
     assert optimizes_groups(config())
     with pytest.raises(ValueError, match='choose them by --test-groups alone'):
         select_data(config(), train_groups=['a'])
-    with pytest.raises(ValueError, match='--resume old.pth: what is kept'):
+    with pytest.raises(ValueError, match='--resume old.pth: .* keeps finished groups'):
         run_training(config(), resume='old.pth')
     scale = dict(auto_scale_lr=dict(enable=False, base_batch_size=4))
     with pytest.raises(ValueError, match='auto_scale_lr has no meaning'):

@@ -14,7 +14,7 @@ class EverythingIsObject(BaseCoSegmentor):
     def loss(self, images, data_samples):
         return {}
 
-    def _forward(self, images, group_sizes):
+    def _forward(self, images, data_samples):
         return images.batch()
 
     def soft_maps(self, images, group):
