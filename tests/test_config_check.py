@@ -39,6 +39,23 @@ def test_a_typo_is_named_by_its_key_with_the_right_word(key, value, hint):
     assert line.startswith(f'  {key}: ') and hint in line
 
 
+@pytest.mark.parametrize(
+    ('key', 'hint'),
+    [
+        ('test_cfg.max_epoch', "(did you mean 'max_epochs'?)"),
+        ('test_cfg.optim_wrapper.optimizer.weight_decai', "(did you mean 'weight_decay'?)"),
+        ('test_cfg.param_scheduler.step_sise', "(did you mean 'step_size'?)"),
+    ],
+)
+def test_the_optimizer_of_a_test_loop_is_checked(key, hint):
+    options = {'test_cfg.param_scheduler': dict(type='StepLR', step_size=1)}
+    assert not list(config_problems(load_config('mccoseg/mccoseg_efficientnet-lite2', options)))
+    with pytest.raises(MMCosegError) as error:
+        load_config('mccoseg/mccoseg_efficientnet-lite2', {**options, key: 3})
+    (line,) = str(error.value).splitlines()[1:]
+    assert line.startswith(f'  {key}: ') and hint in line
+
+
 def test_all_that_is_wrong_is_named_at_once_also_of_a_text_for_a_dict():
     text = "dict(type='MapAreaLoss')"
     with pytest.raises(MMCosegError) as error:

@@ -17,6 +17,7 @@ from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper, revert_sync_batchnorm
 from mmengine.runner import TestLoop
 
+from ...errors import MMCosegError
 from ...registry import LOOPS
 from ...seeding import entropy_of, random_state
 from ...structures import GroupDataSample
@@ -97,6 +98,11 @@ class GroupOptimizationLoop(TestLoop):
         self.settings = OptimizationSettings(
             optim_wrapper, param_scheduler, max_epochs, batch_size, runner.seed
         )
+        if (runner.auto_scale_lr or {}).get('enable'):
+            raise MMCosegError(
+                'auto_scale_lr has no meaning with GroupOptimizationLoop: each group is optimized '
+                'by one process alone; set test_cfg.optim_wrapper.optimizer.lr'
+            )
         self.resume = resume
         # Each process works for itself.
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
