@@ -19,7 +19,7 @@ from .scene import SceneObject, category, render_scene
 
 __all__ = ['RenderedImage', 'SyntheticCoSegDataset']
 
-#: Distractors of categories that no data set would use, once its own are used up.
+#: From here on, categories that no data set uses: distractors once its own are used up.
 _STRANGERS = 1_000_000
 #: Smallest and largest number of objects of each class in an image.
 _INSTANCES = (1, 2)
@@ -44,12 +44,7 @@ class RenderedImage:
     labels: tuple[int, ...]
 
     def load(self) -> tuple[np.ndarray, list[dict]]:
-        """Render.
-
-        Returns:
-            The image, (H, W, 3) uint8 BGR, and its instances as ``LoadCoSegMask`` takes them,
-            ``dict(category=<label>, mask=<RLE>)``.
-        """
+        """The image, (H, W, 3) uint8 BGR, and its instances as ``LoadCoSegMask`` takes them."""
         image, masks = render_scene(self.key, self.size, self.objects)
         rles = encode_masks(masks)
         return image, [dict(category=label, mask=rle) for label, rle in zip(self.labels, rles)]
@@ -59,12 +54,11 @@ class RenderedImage:
 class SyntheticCoSegDataset(CoSegDataset):
     """Groups of rendered images: textured objects among clutter on natural-statistics backgrounds.
 
-    A category is a parametric shape (animals, vehicles, vessels, plants, tools, abstract outlines,
-    ...) with a texture and colors; the catalogue of categories is endless and the same for every
-    data set. Instances vary in pose, size, proportions, light, color and occlusion. A group is
-    known only by what recurs in it: a category is the object of one group and a distractor in
-    others. Training with ``category_offset=0`` and testing with ``category_offset=100`` tests on
-    unseen categories.
+    A category is a parametric shape (animal, vehicle, plant, ...) with a texture and colors; the
+    catalogue of categories is endless and the same for every data set. Instances vary in pose,
+    size, light, color and occlusion. A group is known only by what recurs in it: a category is the
+    object of one group and a distractor in others. Training with ``category_offset=0`` and testing
+    with ``category_offset=100`` tests on unseen categories.
 
     An image is a function of (seed, split, group, number of the image) and the options below alone.
 
@@ -142,35 +136,26 @@ class SyntheticCoSegDataset(CoSegDataset):
 
     def load_data_list(self) -> list[dict]:
         """Group records, without the data set itself."""
-        members = self._members()
+        names = {index: category(index).name for index in self.categories}
+        members, around = {}, [*names, *names]
+        for start in range(len(names)):
+            indices = tuple(sorted(around[start : start + self.classes_per_image]))
+            members['+'.join(map(names.get, indices))] = indices
         where = (
-            f'{type(self).__name__}(num_categories={len(self.categories)}, '
+            f'{type(self).__name__}(num_categories={len(names)}, '
             f'category_offset={self.categories.start})'
         )
-        names = select_groups(list(members), self.groups, self.exclude_groups, where)
-        self._set_classes([category(index).name for index in self.categories])
-        # Numbers of all its categories, not only of the groups used: distractors have them, too.
-        self._labels = {index: self._label_of(index) for index in self.categories}
-        return [self._rendered_group(name, members[name]) for name in names]
-
-    def _members(self) -> dict[str, tuple[int, ...]]:
-        """The categories of each group, by its name, in the catalogue's order."""
-        members = {}
-        around = [*self.categories, *self.categories]
-        for start in range(len(self.categories)):
-            indices = tuple(sorted(around[start : start + self.classes_per_image]))
-            members['+'.join(category(index).name for index in indices)] = indices
-        return members
-
-    def _label_of(self, index: int) -> int:
-        labels = self.label_ids_of(category(index).name)
-        if not labels:
+        groups = select_groups(list(members), self.groups, self.exclude_groups, where)
+        self._set_classes(list(names.values()))
+        unknown = sorted(set(names.values()).difference(self._metainfo['classes']))
+        if unknown:
             raise MMCosegError(
-                f"metainfo['classes'] lacks {category(index).name!r}; {type(self).__name__} needs "
-                f'all of {category(self.categories[0]).name} to '
-                f'{category(self.categories[-1]).name}, or no classes at all'
+                f"metainfo['classes'] lacks {unknown[0]!r}; {type(self).__name__} needs all of "
+                f'{names[self.categories[0]]} to {names[self.categories[-1]]}, or no classes at all'
             )
-        return labels[0]
+        # Numbers of all its categories, not only of the groups used: distractors have them, too.
+        self._labels = {index: self.label_ids_of(name)[0] for index, name in names.items()}
+        return [self._rendered_group(name, members[name]) for name in groups]
 
     def _rendered_group(self, group: str, members: tuple[int, ...]) -> dict:
         key = (self.seed, zlib.crc32(self.split.encode()), len(members), *members)
@@ -179,9 +164,9 @@ class SyntheticCoSegDataset(CoSegDataset):
         images = []
         for number in range(self.images_per_group):
             render = self._plan((*key, 1, number), members, others, number)
-            image = dict(img_path=None, seg_map_path=None, render=render, group=group)
-            label_ids = tuple(sorted({label for label in render.labels if label >= 0}))
-            images.append(dict(image, stem=f'{number:03}', label_ids=label_ids))
+            label_ids = tuple(sorted(set(render.labels) - {-1}))
+            image = dict(group=group, stem=f'{number:03}', label_ids=label_ids, render=render)
+            images.append(dict(image, img_path=None, seg_map_path=None))
         label_ids = tuple(sorted(self._labels[index] for index in members))
         return dict(group=group, category=group, label_ids=label_ids, images=images)
 
@@ -207,24 +192,17 @@ class SyntheticCoSegDataset(CoSegDataset):
     def export(self, root: str | Path, image_format: str = 'jpg') -> Path:
         """Write the data set to files in the canonical layout, where ``CoSegDataset`` reads it.
 
-        Masks hold 0 and 255, with several classes 0..K.
+        Masks hold 0 and 255, with several classes 0..K. Files of the same names are replaced.
 
         Args:
-            root: folder to write to; it is made, files of the same names are replaced.
+            root: folder to write to, which is returned.
             image_format: ``'jpg'`` or ``'png'`` (lossless).
-
-        Returns:
-            ``root``.
-
-        Raises:
-            MMCosegError: for another format.
         """
         if image_format not in ('jpg', 'png'):
             raise MMCosegError(f"image_format must be 'jpg' or 'png', got {image_format!r}")
         root = Path(root)
-        options = dict(format='JPEG', quality=92, subsampling=0)
-        if image_format == 'png':
-            options = dict(format='PNG')
+        png = image_format == 'png'
+        options = dict(format='PNG') if png else dict(format='JPEG', quality=92, subsampling=0)
         for number in range(len(self)):
             record = self.get_data_info(number)
             for item in record['images']:
