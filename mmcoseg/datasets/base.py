@@ -1,6 +1,5 @@
 """Data sets of groups in the canonical layout."""
 
-import operator
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -53,8 +52,7 @@ class CoSegDataset(BaseDataset):
         missing_masks: ``'error'`` names the images without a mask; ``'keep'`` uses them without
             ground truth; ``'auto'`` keeps them in test mode if there is no folder of masks at all.
         fold: (index, count): use only every ``count``-th image of each group, from number
-            ``index`` on. (0, 2) and (1, 2) are halves that share no image, so that training can
-            see the classes of a test but not its images. None for all images.
+            ``index`` on; (0, 2) and (1, 2) are halves that share no image. None for all images.
         seed: of everything random about the items that ``EpisodeSampler`` draws; None for the
             sampler's.
         network_input: ``input_size`` (height, width) and ``interpolation`` for ``ResizeToInput``;
@@ -94,15 +92,13 @@ class CoSegDataset(BaseDataset):
     ) -> None:
         one_of('missing_masks', missing_masks, MissingMasks)
         self.groups = None if groups is None else group_names('groups', groups)
-        # Several parts of a program may have put together what to leave out: twice does no harm.
         self.exclude_groups = group_names('exclude_groups', exclude_groups or (), chosen=False)
         if metainfo and 'classes' in metainfo:
             group_names("metainfo['classes']", metainfo['classes'])
         self.missing_masks = missing_masks
-        self.fold = None if fold is None else checked_fold(fold)
+        self.fold = None if fold is None else _checked_fold(fold)
         self.seed = seed
-        #: Soft maps of the object, (h, w) uint8 by `group/stem`, where something has computed some
-        #: (``GroupMapHook``); they reach the pipeline as ``group_map`` of the image records.
+        #: Maps (h, w) uint8 by `group/stem` (``GroupMapHook``): ``group_map`` of image records.
         self.group_maps: dict[str, np.ndarray] = {}
         self.network_input = dict(network_input or {})
         # Built from our registry here, whatever the default scope is.
@@ -137,14 +133,12 @@ class CoSegDataset(BaseDataset):
     def use_classes(self, classes: Sequence[str]) -> None:
         """Number the categories by these names from now on.
 
-        Raises:
-            MMCosegError: if groups were taken out by ``get_subset_``, which reading would undo.
+        Raises: MMCosegError: if groups were taken out by ``get_subset_``; reading would undo it.
         """
-        classes = tuple(classes)
-        before = tuple(self._metainfo.get('classes', ()))
-        self._metainfo['classes'] = classes
-        if not self._fully_initialized or before == classes[: len(before)]:
-            return  # nothing is numbered yet, or all keep their numbers
+        before = tuple(self._metainfo['classes'])
+        self._metainfo['classes'] = tuple(classes)
+        if before == tuple(classes[: len(before)]):
+            return  # all keep their numbers
         count = len(self)
         self._fully_initialized = False
         self.full_init()
@@ -178,20 +172,17 @@ class CoSegDataset(BaseDataset):
         if not root:
             return [None] * len(files)
         masks = [str(Path(root) / group / f'{file.stem}.png') for file in files]
-        present = {mask: os.path.isfile(mask) for mask in masks}
-        missing = [mask for mask in masks if not present[mask]]
-        if missing and not self._may_lack_masks(Path(root)):
+        missing = [mask for mask in masks if not os.path.isfile(mask)]
+        may_lack = self.missing_masks == 'keep'
+        if self.missing_masks == 'auto':
+            may_lack = self.test_mode and not os.path.isdir(root)
+        if missing and not may_lack:
             raise MMCosegError(
                 f'group {group!r} has {len(missing)} images without a mask: '
                 f'{", ".join(missing[:5])}{", ..." if len(missing) > 5 else ""}; add them, remove '
                 "the images, or set missing_masks='keep' to predict only"
             )
-        return [mask if present[mask] else None for mask in masks]
-
-    def _may_lack_masks(self, root: Path) -> bool:
-        if self.missing_masks == 'auto':
-            return self.test_mode and not root.is_dir()
-        return self.missing_masks == 'keep'
+        return [None if mask in missing else mask for mask in masks]
 
     def filter_data(self) -> list[dict]:
         """The group records, checked by :func:`check_records`, with the images of the fold only."""
@@ -200,14 +191,13 @@ class CoSegDataset(BaseDataset):
             return self.data_list
         index, count = self.fold
         for record in self.data_list:
-            chosen = record['images'][index::count]
-            if len(chosen) == 0:
+            if len(record['images']) <= index:
                 raise MMCosegError(
                     f'{type(self).__name__}: group {record["group"]!r} has {len(record["images"])} '
                     f'images, none of them in the fold {self.fold}; leave the group out with '
                     'exclude_groups, or choose fewer folds'
                 )
-            record['images'] = chosen
+            record['images'] = record['images'][index::count]
         return self.data_list
 
     def get_data_info(self, idx: int) -> dict:
@@ -242,16 +232,11 @@ class CoSegDataset(BaseDataset):
             return super().__getitem__(group)
 
 
-def checked_fold(fold: Sequence[int]) -> tuple[int, int]:
-    """A fold (index, count) as a tuple.
-
-    Raises:
-        MMCosegError: if it is not two integers with 0 <= index < count.
-    """
+def _checked_fold(fold: Sequence[int]) -> tuple[int, int]:
     try:
-        index, count = map(operator.index, fold)
-        if 0 <= index < count:
-            return index, count
+        index, count = fold
+        if index in range(count):
+            return int(index), count
     except (TypeError, ValueError):
         pass
     raise MMCosegError(
@@ -281,8 +266,7 @@ def is_image_name(path: Path) -> bool:
 def image_files(folder: Path) -> list[Path]:
     """The images in a folder, sorted by name.
 
-    Raises:
-        MMCosegError: if two of them differ only in their suffix, since masks go by the stem.
+    Raises: MMCosegError: if two of them differ only in their suffix, since masks go by the stem.
     """
     files = sorted(file for file in folder.iterdir() if is_image_name(file) and file.is_file())
     by_stem: dict[str, Path] = {}
@@ -297,16 +281,7 @@ def image_files(folder: Path) -> list[Path]:
 
 
 def group_names(option: str, names: Sequence[str], chosen: bool = True) -> list[str]:
-    """The names that a user gave for groups, as a list.
-
-    Args:
-        option: what they were given for, for messages.
-        names: the names.
-        chosen: they are the groups to use: there must be some, and none twice.
-
-    Raises:
-        MMCosegError: if they are no list of texts, or not as ``chosen`` says.
-    """
+    """The names that a user gave as ``option``, as a list; if ``chosen``, some and none twice."""
     if isinstance(names, str):
         raise MMCosegError(f'{option} must be a list of names, got {names!r}; give [{names!r}]')
     if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
@@ -331,8 +306,7 @@ def select_groups(
 ) -> list[str]:
     """The groups to use, in the order asked for, or else as they come.
 
-    Raises:
-        MMCosegError: as :func:`group_names`; for a name that is not there; if no group is left.
+    Raises: MMCosegError: as :func:`group_names`; for an unknown name; if no group is left.
     """
     wanted = available if groups is None else group_names('groups', groups)
     unknown = sorted({*wanted, *exclude_groups}.difference(available))

@@ -1,6 +1,7 @@
 """What a data set on disk holds, and everything that is wrong with it."""
 
 import hashlib
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -30,8 +31,6 @@ __all__ = ['DataReport', 'Problem', 'check_data', 'format_report']
 
 #: Threads that read images.
 _NUM_READERS = 4
-#: Title of the column that is there if masks tell classes apart.
-_CLASS_COLUMN = 'images of class 1, 2, ...'
 
 
 @dataclass(frozen=True, order=True)
@@ -45,9 +44,10 @@ class Problem:
 
 @dataclass
 class GroupFacts:
-    """What a group holds; shares are means over its masks.
+    """What a group holds.
 
-    ``class_images`` says, where the masks tell classes apart, how many of them have each value.
+    ``object_share`` is the mean over its masks; ``class_images`` says, where masks tell classes
+    apart, how many of them have each value.
     """
 
     images: int = 0
@@ -88,16 +88,11 @@ class DataReport:
 
 
 def check_data(root: str | Path, progress: bool = True) -> DataReport:
-    """Look at every file of a data set in the canonical layout.
-
-    Nothing stops the check: everything that is wrong is collected.
+    """Look at every file of a data set in the canonical layout, and collect all that is wrong.
 
     Args:
         root: folder with ``images/``, and ``masks/`` or ``instances.json``.
         progress: show a progress bar.
-
-    Raises:
-        FileNotFoundError: if there is no folder ``images`` below ``root``.
     """
     root = Path(root)
     if not (root / 'images').is_dir():
@@ -119,16 +114,16 @@ def check_data(root: str | Path, progress: bool = True) -> DataReport:
     return report
 
 
+#: Values that masks have by convention, the first that fits counts.
+_CONVENTIONS = {'empty': {0}, '0/255': {0, 255}, '0/1': {0, 1}, 'classes': set(range(255))}
+
+
 @dataclass
 class _Pair:
-    """What was found out about an image and its mask; nothing of what cannot be read.
+    """An image and its mask: what could be read of them.
 
-    Attributes:
-        image, mask: the files.
-        digest: of the image's bytes.
-        size, mask_size: height and width.
-        values: those of the mask's pixels.
-        share: of the mask that is object.
+    ``digest`` is that of the image's bytes, ``values`` are those of the mask, ``share`` is the part
+    of the mask that is object; sizes are height and width.
     """
 
     image: Path
@@ -142,13 +137,10 @@ class _Pair:
     @property
     def convention(self) -> str:
         """What the values of the mask look like."""
-        if self.values <= {0}:
-            return 'empty'
-        if self.values <= {0, 255}:
-            return '0/255'
-        if self.values <= {0, 1}:
-            return '0/1'
-        return 'classes and void' if 255 in self.values else 'classes'
+        for name, values in _CONVENTIONS.items():
+            if self.values <= values:
+                return name
+        return 'classes and void'
 
     @property
     def doubt(self) -> str | None:
@@ -225,22 +217,22 @@ def _read_pair(pair: _Pair, report: DataReport) -> None:
 
 
 def _facts_of(pairs: list[_Pair]) -> GroupFacts:
-    facts = GroupFacts(images=len(pairs))
     shares = [pair.share for pair in pairs if pair.mask_size]
-    facts.masks = len(shares)
-    facts.without_object = shares.count(0)
-    facts.object_share = float(np.mean(shares or [0]))
-    sizes = [pair.size for pair in pairs if pair.size]
-    if sizes:
-        facts.heights, facts.widths = ((min(sides), max(sides)) for sides in zip(*sizes))
+    sizes = [pair.size for pair in pairs if pair.size] or [(0, 0)]
+    heights, widths = zip(*sizes)
     counts = Counter()
     for pair in pairs:
-        if not pair.doubt:
-            counts.update(pair.values - {0, 255})
+        counts.update(set() if pair.doubt else pair.values - {0, 255})
     highest = max(counts, default=0)
-    if highest > 1:
-        facts.class_images = {value: counts[value] for value in range(1, highest + 1)}
-    return facts
+    return GroupFacts(
+        images=len(pairs),
+        masks=len(shares),
+        without_object=shares.count(0),
+        object_share=float(np.mean(shares or [0])),
+        class_images={n: counts[n] for n in range(1, highest + 1)} if highest > 1 else {},
+        widths=(min(widths), max(widths)),
+        heights=(min(heights), max(heights)),
+    )
 
 
 def _check_pairs(root: Path, pairs: list[_Pair], report: DataReport) -> None:
@@ -322,20 +314,13 @@ class _ListedImage:
 
 
 def _check_instances(root: Path, sizes: dict[Path, tuple[int, int]], report: DataReport) -> None:
-    """Look at every entry of ``instances.json``; see ``InstanceCoSegDataset`` for its form.
-
-    Args:
-        root: folder of the data set.
-        sizes: height and width of the images that can be read.
-        report: is told what is wrong.
-    """
+    """Look at every entry of ``instances.json``; ``sizes`` are those of readable images."""
     file = root / 'instances.json'
-    if not file.is_file():
-        return
-    try:
-        coco = read_coco(file, report=lambda severity, message: report.add(severity, file, message))
-    except (ValueError, OSError) as error:
-        report.add('error', file, f'cannot be used: {error}')
+    coco = None
+    if file.is_file():
+        with report.collect(file):
+            coco = read_coco(file, report=lambda kind, message: report.add(kind, file, message))
+    if coco is None:
         return
     stems: dict[tuple[str, str], str] = {}
     listed: dict[object, _ListedImage] = {}
@@ -368,11 +353,7 @@ def _check_file(
     path: Path, size: tuple[int, int], sizes: dict, file: Path, report: DataReport
 ) -> None:
     """Whether the file of an image entry is there, and of the size that is listed."""
-    try:
-        there = path.is_file()
-    except OSError:  # the name is too long
-        there = False
-    if not there:
+    if not os.path.isfile(path):  # also where its name is too long
         report.add('error', path, f'is missing, but in {file.name}')
     if sizes.get(path, size) != size:
         report.add('error', path, f'is {sizes[path]} (height, width), in {file.name} {size}')
@@ -402,12 +383,11 @@ def _check_annotations(
 
 def _check_pixels(annotation: dict, rle: dict, file: Path, report: DataReport) -> None:
     """Whether all parts of an annotation cover some of the image."""
-    name = f'annotation {annotation["id"]}'
-    if isinstance(annotation['segmentation'], list):
-        polygons, without_area = polygons_with_area(annotation['segmentation'])
-        if without_area:
-            parts = f'{without_area} of its {without_area + len(polygons)} polygons'
-            report.add('warning', file, f'{name}: {parts} have no area and count for nothing')
+    name, shape = f'annotation {annotation["id"]}', annotation['segmentation']
+    without_area = polygons_with_area(shape)[1] if isinstance(shape, list) else 0
+    if without_area:
+        parts = f'{without_area} of its {len(shape)} polygons'
+        report.add('warning', file, f'{name}: {parts} have no area and count for nothing')
     if not coco_mask.area(rle):
         report.add('warning', file, f'{name} has no pixel')
 
@@ -435,8 +415,7 @@ def _check_instance_group(
 
 def _object_share(image: _ListedImage) -> float:
     """Share of the image that is object."""
-    height, width = image.size
-    return float(coco_mask.area(coco_mask.merge(image.masks))) / (height * width)
+    return float(coco_mask.area(coco_mask.merge(image.masks))) / (image.size[0] * image.size[1])
 
 
 def format_report(report: DataReport, width: int = 120) -> str:
@@ -458,25 +437,26 @@ def format_report(report: DataReport, width: int = 120) -> str:
 
 
 def _table_of(report: DataReport) -> Table:
-    table = Table(title=report.root)
-    titles = list(_row('', GroupFacts()))
-    if not any(facts.instances for facts in report.groups.values()):
-        titles.remove('instances')
-    if not any(facts.class_images for facts in report.groups.values()):
-        titles.remove(_CLASS_COLUMN)
-    for title in titles:
-        table.add_column(title, justify='left' if title == 'group' else 'right')
-    for name, facts in report.groups.items():
-        table.add_row(*map(_row(name, facts).get, titles))
+    table = Table('group', title=report.root)
+    rows = {name: _row(facts) for name, facts in report.groups.items()}
+    optional = ('images of class 1, 2, ...', 'instances')
+    for title in _row(GroupFacts()):
+        cells = [row[title] for row in rows.values()]
+        if title in optional and set(cells) <= {'-', '0'}:
+            for row in rows.values():
+                del row[title]
+        else:
+            table.add_column(title, justify='right')
+    for name, row in rows.items():
+        table.add_row(name, *row.values())
     return table
 
 
-def _row(name: str, facts: GroupFacts) -> dict[str, str]:
+def _row(facts: GroupFacts) -> dict[str, str]:
     """What the table says of a group, by the titles of its columns."""
     return {
-        'group': name,
         'images': str(facts.images),
-        _CLASS_COLUMN: ', '.join(map(str, facts.class_images.values())) or '-',
+        'images of class 1, 2, ...': ', '.join(map(str, facts.class_images.values())) or '-',
         'masks': str(facts.masks),
         'instances': str(facts.instances),
         'without object': str(facts.without_object),

@@ -29,12 +29,10 @@ __all__ = [
 #: Takes down what is wrong: ``'error'`` or ``'warning'``, and the message.
 Report = Callable[[str, str], None]
 
-#: Of ids that are compared as numbers.
+#: Digits of ids that are compared as numbers.
 _MAX_DIGITS = 30
-
 #: In pixels, far beyond any image.
 _MAX_AREA = 1e15
-
 _GZIP_HEAD = b'\x1f\x8b'
 
 
@@ -101,12 +99,9 @@ def parse_coco(
 ) -> CocoFile:
     """What is sound in the content of a file; see :func:`read_coco`.
 
-    Args:
-        with_categories: False for predictions, whose categories mean nothing: ``names`` is empty,
-            and no ``category_id`` is looked at.
+    Without categories, as for predictions, ``names`` is empty and no ``category_id`` is looked at.
     """
-    if report is None:
-        report = StrictReport(file)
+    report = report or StrictReport(file)
     if not isinstance(content, dict):
         raise MMCosegError(f'{file} is {_KINDS[type(content)]}: not a file of COCO instances')
     missing = {'images', 'annotations', 'categories'} - set(content)
@@ -125,7 +120,13 @@ def parse_coco(
         # Nothing more is said about an image or a category that is wrong itself.
         if _is_sound(annotation, finders, report) and _is_of(annotation, sound):
             annotations.append(annotation)
-    _say_which_are_boxes(annotations, report)
+    empty = [annotation['id'] for annotation in annotations if annotation.get('segmentation') == []]
+    if empty:
+        report(
+            'warning',
+            f'{len(empty)} of {len(annotations)} annotations, the first is annotation {empty[0]}, '
+            'have an empty segmentation: no pixel is theirs',
+        )
     return CocoFile(list(sound['image'].values()), annotations, sound.get('category', {}))
 
 
@@ -174,21 +175,14 @@ class IdFinder:
 
 
 def image_size(image: dict) -> tuple[int, int]:
-    """Height and width of an image entry, in pixels.
-
-    Raises:
-        MMCosegError: if it has none, or none that are positive whole numbers.
-    """
-    return _side(image, 'height'), _side(image, 'width')
-
-
-def _side(image: dict, key: str) -> int:
-    side = image.get(key)
-    if side is None:
-        raise MMCosegError(f'has no {key!r}')
-    if not is_number(side) or side != side // 1 or side < 1:
-        raise MMCosegError(f'its {key} is {repr(side)[:40]}, not a positive whole number')
-    return int(side)
+    """Height and width of an image entry, in pixels; an error if they are no such numbers."""
+    for key in ('height', 'width'):
+        side = image.get(key)
+        if side is None:
+            raise MMCosegError(f'has no {key!r}')
+        if not is_number(side) or side != side // 1 or side < 1:
+            raise MMCosegError(f'its {key} is {repr(side)[:40]}, not a positive whole number')
+    return int(image['height']), int(image['width'])
 
 
 def listed_size(image: dict) -> tuple[int, int] | None:
@@ -202,10 +196,7 @@ def listed_size(image: dict) -> tuple[int, int] | None:
 def refuse_moved_polygons(
     shapes: Iterable[Any], listed: tuple[int, int] | None, size: tuple[int, int]
 ) -> None:
-    """Refuse polygons that were drawn on an image of another size.
-
-    This happens where images were scaled or turned after they were annotated. The polygons would
-    silently lie beside their objects; an RLE tells its size itself.
+    """Refuse polygons of an image that was scaled or turned after they were drawn.
 
     Args:
         shapes: any ``segmentation``.
@@ -221,11 +212,7 @@ def refuse_moved_polygons(
 
 
 def area_of(annotation: dict) -> float:
-    """The ``area`` of an annotation, in pixels.
-
-    Raises:
-        MMCosegError: if it has none, or one that is no finite number.
-    """
+    """The ``area`` of an annotation, in pixels; an error if it has none that is a number."""
     name = f'annotation {annotation.get("id")}'
     if 'area' not in annotation:
         raise MMCosegError(f"{name} has no key 'area'")
@@ -236,11 +223,7 @@ def area_of(annotation: dict) -> float:
 
 
 def rle_of(annotation: dict, size: tuple[int, int]) -> dict:
-    """The mask of an annotation, as :func:`mmcoseg.structures.rle.as_rle` gives it.
-
-    Raises:
-        MMCosegError: as ``as_rle``, with the annotation's id.
-    """
+    """The mask of an annotation, as :func:`mmcoseg.structures.rle.as_rle` gives it."""
     try:
         return as_rle(annotation.get('segmentation'), *size)
     except ValueError as error:
@@ -299,13 +282,10 @@ def _names(categories: list[dict], report: Report) -> dict[Any, str]:
             report('error', f'category {key} has no name')
         elif names.setdefault(key, name) != name:
             report('error', f'category {key} is called {names[key]!r} and {name!r}')
-    keys_of = defaultdict(list)
-    for key, name in names.items():
-        keys_of[name].append(str(key))
-    for name, keys in keys_of.items():
-        if len(keys) > 1:
-            both = ' and '.join(keys)
-            report('warning', f'the categories {both} are called {name!r}, and taken as one')
+    for name, count in Counter(names.values()).items():
+        if count > 1:
+            keys = ' and '.join(str(key) for key in names if names[key] == name)
+            report('warning', f'the categories {keys} are called {name!r}, and taken as one')
     return names
 
 
@@ -331,17 +311,6 @@ def _can_be_path(name: str) -> bool:
         return False
 
 
-def _say_which_are_boxes(annotations: list[dict], report: Report) -> None:
-    """Say that annotations have no segmentation, as tools write that know boxes alone."""
-    empty = [annotation['id'] for annotation in annotations if annotation.get('segmentation') == []]
-    if empty:
-        report(
-            'warning',
-            f'{len(empty)} of {len(annotations)} annotations, the first is annotation {empty[0]}, '
-            'have an empty segmentation: no pixel is theirs',
-        )
-
-
 def _is_sound(annotation: dict, finders: dict[str, IdFinder], report: Report) -> bool:
     """Whether an annotation is of an image and a category; it gets the very ids of these."""
     name = f'annotation {annotation["id"]}'
@@ -363,9 +332,7 @@ def _is_sound(annotation: dict, finders: dict[str, IdFinder], report: Report) ->
 
 
 def _is_id(key: Any) -> bool:
-    if isinstance(key, float):
-        return isfinite(key)
-    return isinstance(key, str) or is_number(key)
+    return isinstance(key, str) or (is_number(key) and isfinite(key))
 
 
 def _number(key: Any) -> int | None:

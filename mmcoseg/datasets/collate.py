@@ -20,9 +20,6 @@ def group_collate(batch: list[dict]) -> dict:
 
     Returns:
         ``dict(inputs=list[list[Tensor]], data_samples=list[GroupDataSample])``.
-
-    Raises:
-        MMCosegError: if an item does not have that form, with what it has instead.
     """
     keys = ('inputs', 'data_samples')
     for item in batch:

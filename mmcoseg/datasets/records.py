@@ -9,17 +9,10 @@ __all__ = ['check_records']
 
 
 def check_records(records: Sequence[dict], who: str) -> None:
-    """Refuse records that transforms or tables would stumble over.
+    """Refuse group records, see docs/architecture.md, that transforms or tables would stumble over.
 
-    Images that are no dicts yet, since the data set makes their records on the fly, are not looked
-    at.
-
-    Args:
-        records: group records, see docs/architecture.md.
-        who: name of the data set's class.
-
-    Raises:
-        MMCosegError: naming the class, the record and the key.
+    Images that are no dicts, since the data set ``who`` makes their records on the fly, are not
+    looked at. Errors name the class, the record and the key.
     """
     for place, record in enumerate(records):
         where = f'{who}: group record {place}'

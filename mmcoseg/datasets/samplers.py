@@ -34,25 +34,23 @@ class EpisodeSampler(Sampler):
     Args:
         dataset: anything with a length; its items are groups.
         seed: None for one drawn at random, the same in all processes.
-        shuffle: False takes the groups in their order, round by round.
         order: ``'rounds'``, or ``'by_size'``: every draw for itself, in proportion to the groups'
             numbers of images, so that every image is drawn about equally often.
 
     Raises:
         MMCosegError: for mmengine's wrappers of data sets, which do not know draws; for an empty
-            data set, an unknown order, or ``'by_size'`` without shuffling.
+            data set or an unknown order.
 
     Example:
-        >>> sampler = iter(EpisodeSampler(range(3), seed=0, shuffle=False))
+        >>> sampler = iter(EpisodeSampler(range(3), seed=0))
         >>> [next(sampler) for _ in range(4)]
-        [(0, 0), (1, 1), (2, 2), (0, 3)]
+        [(2, 0), (0, 1), (1, 2), (0, 3)]
     """
 
     def __init__(
         self,
         dataset: Sized,
         seed: int | None = None,
-        shuffle: bool = True,
         order: Order = 'rounds',
     ) -> None:
         if isinstance(dataset, _WRAPPERS) and not isinstance(dataset, ConcatCoSegDataset):
@@ -64,12 +62,9 @@ class EpisodeSampler(Sampler):
         if len(dataset) == 0:
             raise MMCosegError('EpisodeSampler needs a data set with at least one group, got none')
         one_of('order', order, Order)
-        if order == 'by_size' and not shuffle:
-            raise MMCosegError("shuffle=False goes with order='rounds' only, got order='by_size'")
         self.rank, self.world_size = get_dist_info()
         self.size = len(dataset)
         self.seed = sync_random_seed() if seed is None else seed
-        self.shuffle = shuffle
         self.probabilities = None
         if order == 'by_size':
             images = [len(dataset.get_data_info(i)['images']) for i in range(self.size)]
@@ -80,8 +75,6 @@ class EpisodeSampler(Sampler):
 
     def _round(self, number: int) -> np.ndarray:
         """The groups of the draws from ``number * size`` on, ``size`` of them."""
-        if not self.shuffle:
-            return np.arange(self.size)
         rng = np.random.default_rng((self.seed, number))
         if self.probabilities is None:
             return rng.permutation(self.size)
@@ -101,11 +94,5 @@ class EpisodeSampler(Sampler):
         return self.size
 
     def skip(self, num_samples: int) -> None:
-        """Start behind the first ``num_samples`` draws of this process.
-
-        mmengine calls this on resuming; it counts from the beginning, not from where we are.
-        """
+        """Start behind the first ``num_samples`` draws of this process, as mmengine resumes."""
         self.start = num_samples
-
-    def set_epoch(self, epoch: int) -> None:
-        """Nothing: rounds are counted by the draws themselves."""

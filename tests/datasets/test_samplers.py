@@ -73,5 +73,3 @@ def test_bad_arguments():
         EpisodeSampler([])
     with pytest.raises(ValueError, match="order must be one of .*'sizes'"):
         EpisodeSampler([1], order='sizes')
-    with pytest.raises(ValueError, match='shuffle=False goes with'):
-        EpisodeSampler([1], shuffle=False, order='by_size')
