@@ -22,24 +22,17 @@ __all__ = ['CocoIndex', 'IndexedAnnotation', 'open_index']
 
 #: Raised whenever the form of the files changes, so that old ones are left alone.
 _VERSION = 2
-
 #: Folder of the indices, beside the annotations.
 _FOLDER = '.mmcoseg_index'
-
 #: The arrays of an index, each a file, and which other one says where the pieces of one end.
 _ENDS = dict(files='file_ends', shapes='shape_ends', categories='annotation_ends')
 _ARRAYS = (*_ENDS, *_ENDS.values(), 'areas', 'crowds', 'sizes')
 
 
 class IndexedAnnotation(NamedTuple):
-    """One annotation of an image.
+    """One annotation; ``name`` is for messages, ``category`` an index into the categories' names.
 
-    Attributes:
-        name: for messages, ``annotation 7``.
-        category: index into the names of the categories.
-        area: in pixels, as the file says.
-        crowd: whether it is a region of several objects.
-        segmentation: as it stands in the file.
+    ``area`` (pixels) and ``segmentation`` are as they stand in the file.
     """
 
     name: str

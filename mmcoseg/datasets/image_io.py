@@ -1,9 +1,9 @@
 """Reading images and masks of every kind that users have."""
 
 import zlib
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -24,36 +24,6 @@ __all__ = [
 ]
 
 
-class _Photos(NamedTuple):
-    """A format of photographs that only some installations read.
-
-    Attributes:
-        is_read: whether this one does.
-        suffixes: of its files, in lower case.
-        heads: how its files begin after four bytes, whatever they are called.
-        cure: what helps where it is not read.
-    """
-
-    is_read: bool
-    suffixes: tuple[str, ...]
-    heads: tuple[bytes, ...]
-    cure: str
-
-
-_PHOTOS = (
-    _Photos(
-        pillow_reads_heif(),
-        ('.heic', '.heif', '.hif'),
-        (b'ftypheic', b'ftypheix', b'ftypheim', b'ftypheis', b'ftypmif1', b'ftypmsf1'),
-        'is a HEIC photo: `pip install pillow-heif` and it is read',
-    ),
-    _Photos(
-        pillow_reads_avif(),
-        ('.avif',),
-        (b'ftypavif', b'ftypavis'),
-        'is an AVIF image: `pip install --upgrade pillow` (11.3 or later) and it is read',
-    ),
-)
 _RAW_SUFFIXES = tuple(
     '.3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .fff .gpr .iiq .k25 .kdc .mef .mos .mrw .nef .nrw '
     '.orf .pef .raf .raw .rw2 .rwl .sr2 .srf .srw .x3f'.split()
@@ -65,11 +35,27 @@ IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.g
 #: Suffixes of photographs that cannot be read here -> what they are, and what helps.
 UNREAD_SUFFIXES = dict.fromkeys(_RAW_SUFFIXES, _RAW_CURE)
 UNREAD_SUFFIXES['.jxl'] = 'is a JPEG XL image, which is not read: save it as JPEG or PNG'
-for _photos in _PHOTOS:
-    if _photos.is_read:
-        IMAGE_SUFFIXES += _photos.suffixes
+#: The same by how files begin after four bytes, whatever they are called.
+_UNREAD_HEADS: dict[bytes, str] = {}
+for _is_read, _suffixes, _heads, _cure in (
+    (
+        pillow_reads_heif(),
+        ('.heic', '.heif', '.hif'),
+        (b'ftypheic', b'ftypheix', b'ftypheim', b'ftypheis', b'ftypmif1', b'ftypmsf1'),
+        'is a HEIC photo: `pip install pillow-heif` and it is read',
+    ),
+    (
+        pillow_reads_avif(),
+        ('.avif',),
+        (b'ftypavif', b'ftypavis'),
+        'is an AVIF image: `pip install --upgrade pillow` (11.3 or later) and it is read',
+    ),
+):
+    if _is_read:
+        IMAGE_SUFFIXES += _suffixes
     else:
-        UNREAD_SUFFIXES |= dict.fromkeys(_photos.suffixes, _photos.cure)
+        UNREAD_SUFFIXES |= dict.fromkeys(_suffixes, _cure)
+        _UNREAD_HEADS |= dict.fromkeys(_heads, _cure)
 
 _PNG_HEAD = b'\x89PNG\r\n\x1a\n'
 #: Modes of images that are converted before their values are a mask -> what to.
@@ -100,76 +86,49 @@ def open_image(path: str | Path, load: bool = False) -> Image.Image:
     """
     if Path(path).suffix.lower() in _RAW_SUFFIXES:  # Pillow takes their previews for images
         raise BadImageError(f'{path} {_RAW_CURE}')
-    try:
-        return _opened(path, load)
-    except (FileNotFoundError, Image.DecompressionBombError):
-        raise
-    # Pillow's readers raise anything on damaged files: struct.error, EOFError, KeyError, ...
-    except Exception as error:
-        bare = _bare_png(path)
-        if bare is None:
-            raise _unread(path, error) from error
-    try:
-        return _opened(bare, load)
-    except Image.DecompressionBombError:
-        raise
-    except Exception as error:
-        raise _unread(path, error) from error
+    cause = None
+    for whole in (True, False):
+        try:
+            image = Image.open(path if whole else _bare_png(path))
+            if load:
+                image.load()
+            return image
+        except (FileNotFoundError, Image.DecompressionBombError):
+            raise
+        # Pillow's readers raise anything on damaged files: struct.error, EOFError, KeyError, ...
+        except Exception as error:
+            cause = cause or error
+    head = b''
+    with suppress(OSError), open(path, 'rb') as file:
+        head = file.read(12)[4:]
+    unread = (
+        f'cannot be read as an image ({str(cause).strip() or type(cause).__name__}); '
+        'repair, replace or remove the file'
+    )
+    cure = _UNREAD_HEADS.get(head) or UNREAD_SUFFIXES.get(Path(path).suffix.lower(), unread)
+    raise BadImageError(f'{path} {cure}') from cause
 
 
-def _opened(source: str | Path | BytesIO, load: bool) -> Image.Image:
-    image = Image.open(source)
-    if load:
-        image.load()
-    return image
-
-
-def _bare_png(path: str | Path) -> BytesIO | None:
-    """A PNG without the chunks that do not concern its pixels; None for other files.
+def _bare_png(path: str | Path) -> BytesIO:
+    """A PNG without the chunks that do not concern its pixels; nothing of other files.
 
     Transparency and EXIF data, which may hold a rotation, stay if their checksum is right. What is
     left out is not read, however large it is.
     """
-    try:
-        with open(path, 'rb') as file:
-            if file.read(8) != _PNG_HEAD:
-                return None
-            parts = [_PNG_HEAD]
-            while len(head := file.read(8)) == 8:
-                size, kind = int.from_bytes(head[:4], 'big') + 4, head[4:]
-                pixels = kind[:1].isupper()  # so PNG marks chunks that none can do without
-                if not pixels and kind not in (b'tRNS', b'eXIf'):
-                    file.seek(size, 1)
-                    continue
-                body = file.read(size)
-                if pixels or zlib.crc32(kind + body[:-4]) == int.from_bytes(body[-4:], 'big'):
-                    parts += [head, body]
-    except OSError:
-        return None
+    parts = []
+    with open(path, 'rb') as file:
+        if file.read(8) == _PNG_HEAD:
+            parts.append(_PNG_HEAD)
+        while parts and len(head := file.read(8)) == 8:
+            size, kind = int.from_bytes(head[:4], 'big') + 4, head[4:]
+            pixels = kind[:1].isupper()  # so PNG marks chunks that none can do without
+            if not pixels and kind not in (b'tRNS', b'eXIf'):
+                file.seek(size, 1)
+                continue
+            body = file.read(size)
+            if pixels or zlib.crc32(kind + body[:-4]) == int.from_bytes(body[-4:], 'big'):
+                parts += [head, body]
     return BytesIO(b''.join(parts))
-
-
-def _unread(path: str | Path, error: Exception) -> BadImageError:
-    cure = _cure_of(path)
-    if cure is not None:
-        return BadImageError(f'{path} {cure}')
-    return BadImageError(
-        f'{path} cannot be read as an image ({str(error).strip() or type(error).__name__}); '
-        'repair, replace or remove the file'
-    )
-
-
-def _cure_of(path: str | Path) -> str | None:
-    """What helps to read a photograph that could not be read; None if it is of no such kind."""
-    try:
-        with open(path, 'rb') as file:
-            kind = file.read(12)[4:]
-    except OSError:
-        return None
-    for photos in _PHOTOS:
-        if kind in photos.heads and not photos.is_read:
-            return photos.cure
-    return UNREAD_SUFFIXES.get(Path(path).suffix.lower())
 
 
 def _open(path: str | Path) -> Image.Image:
@@ -180,10 +139,7 @@ def _open(path: str | Path) -> Image.Image:
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """Read an image of any kind as 8-bit color, upright, as :func:`from_pil` says.
-
-    Returns:
-        (H, W, 3) uint8, BGR (the order of OpenCV and mmcv).
+    """Read an image of any kind as (H, W, 3) uint8 BGR, upright, as :func:`from_pil` says.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -193,17 +149,15 @@ def read_image(path: str | Path) -> np.ndarray:
 
 
 def from_pil(image: Image.Image) -> np.ndarray:
-    """A Pillow image of any kind as 8-bit color, upright.
+    """A Pillow image of any kind as (H, W, 3) uint8 BGR, upright.
 
     Gray becomes three equal channels, palettes and CMYK are converted. 16-bit values are divided
     by 257; floats within [0, 1] are scaled from there, values outside of 0..65535 from their own
     range. Transparency is laid over white, a rotation noted in the EXIF data is carried out, and an
     animation gives its current (first) frame.
-
-    Returns:
-        (H, W, 3) uint8, BGR.
     """
-    image = _upright(image)
+    with suppress(Exception):  # damaged EXIF data; the pixels are good all the same
+        image = ImageOps.exif_transpose(image)
     if image.mode in ('I', 'F') or image.mode.startswith('I;16'):
         gray = np.rint(_to_255(np.asarray(image))).astype(np.uint8)
         return np.repeat(gray[:, :, None], 3, axis=2)
@@ -212,13 +166,6 @@ def from_pil(image: Image.Image) -> np.ndarray:
         background = Image.new('RGBA', image.size, 'white')
         image = Image.alpha_composite(background, image)
     return np.ascontiguousarray(np.asarray(image.convert('RGB'))[:, :, ::-1])
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # damaged EXIF data; the pixels are good all the same
-        return image
 
 
 def _to_255(values: np.ndarray) -> np.ndarray:
@@ -235,15 +182,12 @@ def _to_255(values: np.ndarray) -> np.ndarray:
 
 
 def read_mask(path: str | Path) -> np.ndarray:
-    """Read a mask's values as they stand in the file.
+    """Read a mask's values (H, W) uint8 as they stand in the file.
 
     Palette images give their indices, 1-bit images 0 and 1; color images must be gray in all
     pixels. EXIF rotations are ignored. Transparency counts only where all opaque pixels have one
     color: they are the object then, with that color's value if it is gray and not black and 255
     otherwise, and transparent pixels are 0.
-
-    Returns:
-        (H, W) uint8.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -273,13 +217,9 @@ def read_mask(path: str | Path) -> np.ndarray:
 
 
 def _mask_in_alpha(values: np.ndarray) -> np.ndarray | None:
-    """The mask (H, W) uint8 that transparency makes of an image without any drawing.
+    """The mask that transparency makes of an image (H, W, 2 or 4) uint8; see :func:`read_mask`.
 
-    Args:
-        values: (H, W, 2 or 4) uint8, alpha last.
-
-    Returns:
-        As :func:`read_mask` says. None if nothing is transparent, or the colors tell pixels apart.
+    None if nothing is transparent, or the colors tell pixels apart.
     """
     colors, opaque = values[:, :, :-1], values[:, :, -1] >= _OPAQUE
     if opaque.all():

@@ -44,7 +44,7 @@ class EpisodeSampler(Sampler):
     Example:
         >>> sampler = iter(EpisodeSampler(range(3), seed=0))
         >>> [next(sampler) for _ in range(4)]
-        [(2, 0), (0, 1), (1, 2), (0, 3)]
+        [(2, 0), (0, 1), (1, 2), (2, 3)]
     """
 
     def __init__(
