@@ -65,7 +65,7 @@ def test_cached_results_are_the_same_and_not_computed_again(tiny, tmp_path, monk
             np.testing.assert_array_equal(one.saliency.data, other.saliency.data)
 
 
-def test_reads_published_files_by_folder_or_record(tmp_path):
+def test_reads_the_published_files_that_records_name(tmp_path):
     masks = np.zeros((6, 8, 2), np.uint8)
     masks[1:3, 2:5, 0] = masks[3:5, 1:7, 1] = 1
     (tmp_path / 'cat').mkdir()
@@ -74,17 +74,16 @@ def test_reads_published_files_by_folder_or_record(tmp_path):
         dict(masks=masks, scores=np.array([[0.2], [0.9]]), SalMap=masks[..., 0] * 255),
     )
     record = dict(img_path='01.jpg', ori_shape=(6, 8), group='cat', stem='01')
-    found = TRANSFORMS.build(dict(type='LoadProposals', folder=str(tmp_path)))(dict(record))
+    path = str(tmp_path / 'cat' / '01.mat')
+    load = TRANSFORMS.build(dict(type='LoadProposals'))
+    found = load(dict(record, proposals_path=path))
     assert isinstance(found['proposals'], Proposals)
     np.testing.assert_array_equal(found['proposals'].masks(), masks.transpose(2, 0, 1)[::-1] > 0)
-    path = str(tmp_path / 'cat' / '01.mat')
-    load = TRANSFORMS.build(dict(type='LoadProposals', max_proposals=1))
-    assert len(load(dict(record, proposals_path=path))['proposals']) == 1
     saliency = TRANSFORMS.build(dict(type='LoadSaliency', size=(8, 6)))
     prior = saliency(dict(record, saliency_path=path))['saliency_map']
     assert prior.dtype == np.uint8
     np.testing.assert_array_equal(prior, masks[..., 0] * 255)
-    with pytest.raises(ValueError, match='no proposals_path; set folder='):
+    with pytest.raises(ValueError, match='no proposals_path; name the file in instances.json'):
         load(dict(record))
 
 

@@ -30,15 +30,8 @@ VOC_CLASSES = tuple(
 
 #: The same classes as COCO calls them.
 COCO_VOC_CLASSES = tuple(
-    {
-        'aeroplane': 'airplane',
-        'diningtable': 'dining table',
-        'motorbike': 'motorcycle',
-        'pottedplant': 'potted plant',
-        'sofa': 'couch',
-        'tvmonitor': 'tv',
-    }.get(name, name)
-    for name in VOC_CLASSES
+    'airplane,bicycle,bird,boat,bottle,bus,car,cat,chair,cow,dining table,dog,horse,motorcycle,'
+    'person,potted plant,sheep,couch,train,tv'.split(',')
 )
 
 #: Suffixes of images that are copied as they are; others become PNG.
@@ -78,11 +71,7 @@ def print_counts(lines: list[tuple[str, int, str]], total: int, where: str) -> N
 
 
 def folder_with(root: Path, name: str, what: str) -> Path:
-    """The folder at or below ``root`` that holds a folder called ``name``.
-
-    Raises:
-        FileNotFoundError: if there is none, asking for ``what``.
-    """
+    """The folder at or below ``root`` that holds a folder ``name``; an error asks for ``what``."""
     if (root / name).is_dir():
         return root
     found = sorted(path.parent for path in root.rglob(name) if path.is_dir())
@@ -92,13 +81,7 @@ def folder_with(root: Path, name: str, what: str) -> Path:
 
 
 def write_pair(target: Path, group: str, image: Path, mask: np.ndarray, mask_file: Path) -> None:
-    """Write an image and its mask, (H, W) uint8, in the canonical layout.
-
-    ``mask_file`` is where the mask comes from, for messages.
-
-    Raises:
-        BadImageError: if the image cannot be read, or the mask has another size.
-    """
+    """Write an image and its mask, (H, W) uint8 from ``mask_file``, in the canonical layout."""
     pixels = read_image(image)
     if mask.shape != pixels.shape[:2]:
         raise BadImageError(

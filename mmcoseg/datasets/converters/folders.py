@@ -59,18 +59,16 @@ def convert(
 
     Returns:
         Number of images of each group.
-
-    Raises:
-        MMCosegError: naming groups without a folder, images without a mask, a wrong ``rename``.
     """
     source, target = Path(source), Path(target)
-    found = _find_groups(source, layout, rename or {})
+    below = sorted(path for path in source.rglob('*') if path.is_dir())
+    found = _find_groups(source, below, layout, rename or {})
     missing = sorted(set(layout.groups) - set(found))
     if missing:
-        folders = sorted({path.name for path in _folders_below(source)})[:40]
         raise MMCosegError(
-            f'{source} has no images for the groups {missing}; its folders are {folders}. Say '
-            "which is which with --rename 'FOLDER=GROUP'"
+            f'{source} has no images for the groups {missing}; its folders are '
+            f'{sorted({path.name for path in below})[:40]}. Say which is which with --rename '
+            "'FOLDER=GROUP'"
         )
     counts = {}
     for group, folder in sorted(found.items()):
@@ -81,25 +79,21 @@ def convert(
     return counts
 
 
-def _folders_below(source: Path) -> list[Path]:
-    return sorted(path for path in source.rglob('*') if path.is_dir())
-
-
-def _find_groups(source: Path, layout: Layout, rename: dict[str, str]) -> dict[str, Path]:
+def _find_groups(
+    source: Path, below: list[Path], layout: Layout, rename: dict[str, str]
+) -> dict[str, Path]:
     """The folder of each group, where there is one."""
-    folders = [folder for folder in _folders_below(source) if _holds_images(folder, source)]
+    folders = [folder for folder in below if _holds_images(folder, source)]
     found = _renamed(source, folders, rename)
+    names = {group: (*names, group) for group, names in layout.groups.items()}
     # All groups look for their best name before any looks for its second.
-    wishes = []
-    for group, names in layout.groups.items():
-        wishes += [(rank, group, name) for rank, name in enumerate([*names, group])]
-    for _, group, name in sorted(wishes, key=lambda wish: wish[0]):
-        if group in found:
-            continue
-        for folder in folders:
-            if folder not in found.values() and _is_called(folder, name):
-                found[group] = folder
-                break
+    for rank in range(max(map(len, names.values()))):
+        for group in names:
+            name = names[group][rank : rank + 1]
+            free = [folder for folder in folders if folder not in found.values()]
+            called = [folder for folder in free if name and _is_called(folder, *name)]
+            if called:
+                found.setdefault(group, called[0])
     return found
 
 
@@ -116,9 +110,7 @@ def _renamed(source: Path, folders: list[Path], rename: dict[str, str]) -> dict[
         raise MMCosegError(
             f'--rename makes one group of several folders: {rename}; name one folder'
         )
-    by_name: dict[str, Path] = {}
-    for folder in folders:
-        by_name.setdefault(folder.name, folder)
+    by_name = {folder.name: folder for folder in reversed(folders)}
     absent = sorted(set(rename) - set(by_name))
     if absent:
         raise MMCosegError(
@@ -138,13 +130,8 @@ def _plain(name: str) -> str:
 
 def _pairs(folder: Path, mask_folders: list[Path]) -> list[tuple[Path, Path]]:
     """The images of a group with their masks."""
-    pairs, without = [], []
-    for image in image_files(folder):
-        mask = _mask_of(image, mask_folders)
-        if mask is None:
-            without.append(image.name)
-        else:
-            pairs.append((image, mask))
+    pairs = [(image, _mask_of(image, mask_folders)) for image in image_files(folder)]
+    without = [image.name for image, mask in pairs if mask is None]
     if without:
         raise MMCosegError(
             f'{folder}: {len(without)} images have no ground truth, the first are {without[:5]}; '

@@ -70,19 +70,12 @@ def write_instances(
 
     Returns:
         Number of images and of instances of each group.
-
-    Raises:
-        FileNotFoundError: naming an image that is not there.
-        MMCosegError: naming masks of another size, or a category that no folder can be called.
     """
     for name in groups:
         if name in ('', '.', '..') or '/' in name or '\0' in name:
             raise MMCosegError(f'the category {name!r} cannot be the name of a folder; rename it')
     target = Path(target)
-    categories: list[dict] = []
-    images: list[dict] = []
-    annotations: list[dict] = []
-    counts = {}
+    categories, images, annotations, counts = [], [], [], {}
     for name, members in groups.items():
         categories.append(dict(id=len(categories) + 1, name=name, supercategory=''))
         found = 0
@@ -103,7 +96,10 @@ def write_instances(
                     category_id=len(categories),
                     iscrowd=int(number >= len(instances)),
                 )
-                annotations.append(entry | _mask_entry(rle))
+                entry['segmentation'] = dict(size=list(rle['size']), counts=rle['counts'].decode())
+                entry['area'] = int(coco_mask.area(rle))
+                entry['bbox'] = [float(side) for side in coco_mask.toBbox(rle)]
+                annotations.append(entry)
         counts[name] = (len(members), found)
     content = dict(images=images, annotations=annotations, categories=categories)
     with write_atomically(target / 'instances.json') as file:
@@ -132,14 +128,6 @@ def _size_of(file: Path) -> tuple[int, int]:
         ) from None
 
 
-def _mask_entry(rle: dict) -> dict:
-    return dict(
-        segmentation=dict(size=list(rle['size']), counts=rle['counts'].decode()),
-        area=int(coco_mask.area(rle)),
-        bbox=[float(side) for side in coco_mask.toBbox(rle)],
-    )
-
-
 def run_instance_converter(
     description: str,
     read: Callable[[argparse.Namespace], Iterable[SourceImage]],
@@ -154,14 +142,8 @@ def run_instance_converter(
 ) -> int:
     """The command line of the converters; prints the counts beside the published ones.
 
-    Args:
-        description: of the program.
-        read: gives the images of the original, from the arguments (``source`` and added ones).
-        published: size of the set in the paper.
-        argv: arguments; those of the process by default.
-        original: what ``source`` is, where it is not the published layout.
-        min_instances, categories, exclude_categories: see :func:`select_images`.
-        add_arguments: adds arguments of the program's own.
+    ``read`` gives the images of the original, from the arguments; ``original`` says what ``source``
+    is, where it is not the published layout; for the others see :func:`select_images`.
     """
     parser = converter_parser(
         description,

@@ -29,13 +29,8 @@ __all__ = [
 ]
 
 #: Colors of SOC's instances, in the order of the names in their text files.
-_SOC_COLORS = (
-    (255, 0, 0),
-    (0, 255, 0),
-    (0, 0, 255),
-    (255, 255, 0),
-    (255, 0, 255),
-    (0, 255, 255),
+_SOC_COLORS = 255 * np.array(
+    [[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [1, 0, 1], [0, 1, 1]], np.uint8
 )
 _INSTANCE_FILE = re.compile(r'^(?P<stem>.+)_InstID_?(?P<number>\d+)$')
 #: Folders of published results, by the key of their paths in image entries.
@@ -76,9 +71,6 @@ def read_published(root: str | Path) -> Iterator[SourceImage]:
 
     Takes all of ``Image/<class>/x.jpg`` and ``Mask/<class>/x_InstID_*.png``, and
     ``SalRes_ZhangICCV17/<class>/x.mat`` and ``MCG_fast/<class>/x.mat`` where they are.
-
-    Raises:
-        MMCosegError: naming images without a mask, and masks without an image.
     """
     root = Path(root)
     for folder in visible_folders(root / 'Image'):
@@ -122,10 +114,6 @@ def read_coco_images(root: str | Path) -> Iterator[SourceImage]:
     """The images of COCO: ``annotations/instances_<split>.json`` and ``<split>/*.jpg``.
 
     Crowds count among an image's categories, not among its instances.
-
-    Raises:
-        FileNotFoundError: if neither split's annotations are there.
-        MMCosegError: if annotations are not of COCO's form.
     """
     root = Path(root)
     files = {split: root / 'annotations' / f'instances_{split}.json' for split in _COCO_SPLITS}
@@ -172,10 +160,6 @@ def read_voc(root: str | Path, sbd: str | Path | None = None) -> Iterator[Source
         root: of VOC.
         sbd: the additional annotations of Hariharan et al. (``inst/*.mat``), for images that VOC
             itself does not segment. They have no borders.
-
-    Raises:
-        FileNotFoundError: if the folders are not there.
-        MMCosegError: naming a file with objects without a class, or that is no mask.
     """
     voc = folder_with(Path(root), 'SegmentationObject', 'the folder that holds VOC2012')
     own = {file.stem: file for file in sorted((voc / 'SegmentationObject').glob('*.png'))}
@@ -268,10 +252,6 @@ def read_soc(root: str | Path) -> Iterator[SourceImage]:
     red, green, blue, yellow, magenta, cyan; or their numbers from 1) and ``Instance gt/Instance
     name/x.txt`` (a line for each instance, in that order, ``1:person``). The case of folder names
     does not matter.
-
-    Raises:
-        FileNotFoundError: if there are no such folders.
-        MMCosegError: naming a file that is not of this form.
     """
     root = Path(root)
     sets = sorted({path.parent for path in root.rglob('*') if _is_folder(path, 'instance gt')})

@@ -37,9 +37,6 @@ _VALUES = dict(zip(COCO_VOC_CLASSES + VOC_CLASSES, [*_NUMBERS, *_NUMBERS]))
 def voc_values(group: str) -> tuple[int, ...]:
     """Values in VOC's class masks of the classes that a group's name ``a+b`` gives, in its order.
 
-    Raises:
-        MMCosegError: if the name does not name each class once, or VOC does not have one.
-
     Example:
         >>> voc_values('sofa+dog'), voc_values('airplane+person')
         ((18, 12), (1, 15))
@@ -84,11 +81,6 @@ def convert_voc_groups(
 
     Returns:
         Number of images found for each group, those not written included.
-
-    Raises:
-        FileNotFoundError: if the source or one of its images is not there.
-        MMCosegError: for ``groups`` that VOC cannot give, a mask (named) that is none of VOC's or
-            of another size than its image, or if no group has enough images.
     """
     one_of('others', others, OtherClasses)
     names = voc_groups() if groups is None else group_names('groups', groups)

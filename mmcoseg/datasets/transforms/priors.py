@@ -70,12 +70,9 @@ class ComputeProposals(BaseTransform):
         cache_dir: folder of proposals on disk, shared with ``tools/misc/precompute_priors.py``;
             None computes them anew each time, some 0.4 s an image.
         max_side: images with a longer side than this, in pixels, are made that large before;
-            masks are of the file's size all the same. A photograph of 12 megapixels otherwise
-            takes 48 megabytes, whatever the number of its proposals. None: never.
+            masks are of the file's size all the same. Without it a photograph of 12 megapixels
+            takes 48 megabytes.
         max_proposals: at most so many; None for 2,000.
-
-    Raises:
-        MMCosegError: for numbers below 1, or if the image has no longer its file's size.
     """
 
     def __init__(
@@ -101,7 +98,7 @@ class ComputeProposals(BaseTransform):
                 f'file {shape[0]} x {shape[1]} (height x width); put ComputeProposals before '
                 'transforms that change the size'
             )
-        scale = 1.0 if self.max_side is None else min(1.0, self.max_side / max(shape))
+        scale = (self.max_side or max(shape)) / max(shape)
         if scale < 1:
             size = [max(1, round(scale * side)) for side in shape]
             image = cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA)
@@ -117,76 +114,49 @@ class ComputeProposals(BaseTransform):
         return combinatorial_grouping(image, **self.settings)
 
 
-class _LoadPublished(BaseTransform):
-    """Of an image's published file, named in its record or found by group and name.
-
-    Args:
-        folder: of ``<group>/<stem>.mat``, for records that name no file.
-    """
-
-    needs_annotations = True
-    key: str
-
-    def __init__(self, folder: str | Path | None = None) -> None:
-        self.folder = folder
-
-    def _path(self, results: dict) -> Path:
-        if results.get(self.key):
-            return Path(results[self.key])
-        if self.folder is None:
-            raise MMCosegError(
-                f'{results.get("img_path")}: its record has no {self.key}; set folder= of '
-                f'{type(self).__name__} to where <group>/<name>.mat are'
-            )
-        return Path(self.folder, results['group'], f'{results["stem"]}.mat')
+def _published(results: dict, key: str) -> str:
+    """The path of another method's result that an image's record names."""
+    if not results.get(key):
+        raise MMCosegError(
+            f'{results.get("img_path")}: its record has no {key}; name the file in instances.json, '
+            'or find proposals and saliency by ComputeProposals and ComputeSaliency'
+        )
+    return results[key]
 
 
 @TRANSFORMS.register_module()
-class LoadProposals(_LoadPublished):
+class LoadProposals(BaseTransform):
     """Read published object proposals; see :func:`load_proposals_mat`.
 
-    Required keys: ``ori_shape``, and ``proposals_path`` or ``group`` and ``stem``. Added key:
-    ``proposals`` (:class:`Proposals`).
-
-    Args:
-        folder: of ``<group>/<stem>.mat`` (published as ``MCG_fast``), for records without
-            ``proposals_path``.
-        max_proposals: the highest scored ones to keep; None keeps all.
+    Required keys: ``ori_shape``, ``proposals_path``. Added key: ``proposals``
+    (:class:`Proposals`).
     """
 
-    key = 'proposals_path'
-
-    def __init__(self, folder: str | Path | None = None, max_proposals: int | None = None) -> None:
-        super().__init__(folder)
-        self.max_proposals = max_proposals
+    needs_annotations = True
 
     def transform(self, results: dict) -> dict:
-        proposals = load_proposals_mat(self._path(results), results['ori_shape'][:2])
-        results['proposals'] = proposals[: self.max_proposals]
+        path = _published(results, 'proposals_path')
+        results['proposals'] = load_proposals_mat(path, results['ori_shape'][:2])
         return results
 
 
 @TRANSFORMS.register_module()
-class LoadSaliency(_LoadPublished):
+class LoadSaliency(BaseTransform):
     """Read published saliency; see :func:`load_saliency_mat`. In the end the sample's ``saliency``.
 
-    Required keys: ``saliency_path``, or ``group`` and ``stem``. Added key: ``saliency_map``, (h, w)
-    uint8.
+    Required key: ``saliency_path``. Added key: ``saliency_map``, (h, w) uint8.
 
     Args:
-        folder: of ``<group>/<stem>.mat`` (published as ``SalRes_ZhangICCV17``), for records without
-            ``saliency_path``.
         size: (width, height) of the map, which covers the whole image.
     """
 
-    key = 'saliency_path'
+    needs_annotations = True
 
-    def __init__(self, folder: str | Path | None = None, size: tuple[int, int] = (65, 65)) -> None:
-        super().__init__(folder)
+    def __init__(self, size: tuple[int, int] = (65, 65)) -> None:
         self.size = tuple(size)
 
     def transform(self, results: dict) -> dict:
-        saliency = load_saliency_mat(self._path(results))
+        saliency = load_saliency_mat(_published(results, 'saliency_path'))
         saliency = cv2.resize(saliency, self.size, interpolation=cv2.INTER_AREA)
         results['saliency_map'] = np.rint(255 * saliency).astype(np.uint8)
         return results
