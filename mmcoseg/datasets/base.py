@@ -171,16 +171,14 @@ class CoSegDataset(BaseDataset):
         root = self.data_prefix.get('seg_map_path')
         if not root:
             return [None] * len(files)
-        masks = [str(Path(root) / group / f'{file.stem}.png') for file in files]
+        masks = [os.path.join(root, group, f'{file.stem}.png') for file in files]
         missing = [mask for mask in masks if not os.path.isfile(mask)]
-        may_lack = self.missing_masks == 'keep'
-        if self.missing_masks == 'auto':
-            may_lack = self.test_mode and not os.path.isdir(root)
-        if missing and not may_lack:
+        auto = self.test_mode and not os.path.isdir(root)
+        if missing and not dict(auto=auto, error=False, keep=True)[self.missing_masks]:
             raise MMCosegError(
                 f'group {group!r} has {len(missing)} images without a mask: '
-                f'{", ".join(missing[:5])}{", ..." if len(missing) > 5 else ""}; add them, remove '
-                "the images, or set missing_masks='keep' to predict only"
+                f'{", ".join(missing[:5])}{", ..." * (len(missing) > 5)}; add them, remove the '
+                "images, or set missing_masks='keep' to predict only"
             )
         return [None if mask in missing else mask for mask in masks]
 

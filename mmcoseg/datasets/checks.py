@@ -218,21 +218,21 @@ def _read_pair(pair: _Pair, report: DataReport) -> None:
 
 def _facts_of(pairs: list[_Pair]) -> GroupFacts:
     shares = [pair.share for pair in pairs if pair.mask_size]
-    sizes = [pair.size for pair in pairs if pair.size] or [(0, 0)]
-    heights, widths = zip(*sizes)
-    counts = Counter()
-    for pair in pairs:
-        counts.update(set() if pair.doubt else pair.values - {0, 255})
-    highest = max(counts, default=0)
-    return GroupFacts(
+    heights, widths = zip(*[pair.size for pair in pairs if pair.size] or [(0, 0)])
+    facts = GroupFacts(
         images=len(pairs),
         masks=len(shares),
         without_object=shares.count(0),
         object_share=float(np.mean(shares or [0])),
-        class_images={n: counts[n] for n in range(1, highest + 1)} if highest > 1 else {},
         widths=(min(widths), max(widths)),
         heights=(min(heights), max(heights)),
     )
+    counts = Counter()
+    for pair in pairs:
+        counts.update(set() if pair.doubt else pair.values - {0, 255})
+    if max(counts, default=0) > 1:
+        facts.class_images = {value: counts[value] for value in range(1, max(counts) + 1)}
+    return facts
 
 
 def _check_pairs(root: Path, pairs: list[_Pair], report: DataReport) -> None:
@@ -399,9 +399,9 @@ def _check_instance_group(
     facts = report.groups[group]
     facts.instances = sum(len(image.masks) for image in images)
     if not facts.masks:  # of a folder of masks
-        facts.masks = len(images)
-        facts.without_object = sum(not image.masks for image in images)
-        facts.object_share = float(np.mean([_object_share(image) for image in images]))
+        shares = [_object_share(image) for image in images]
+        facts.masks, facts.object_share = len(images), float(np.mean(shares))
+        facts.without_object = [bool(image.masks) for image in images].count(False)
     present: set[str] = set()
     for image in images:
         present |= image.categories

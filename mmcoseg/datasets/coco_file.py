@@ -104,7 +104,7 @@ def parse_coco(
     report = report or StrictReport(file)
     if not isinstance(content, dict):
         raise MMCosegError(f'{file} is {_KINDS[type(content)]}: not a file of COCO instances')
-    missing = {'images', 'annotations', 'categories'} - set(content)
+    missing = {'images', 'annotations', 'categories'}.difference(content)
     if missing:
         raise MMCosegError(f'{file} has no {sorted(missing)}: it is not a file of COCO instances')
     entries = dict(image=_entries(content, 'images', report))
@@ -120,6 +120,15 @@ def parse_coco(
         # Nothing more is said about an image or a category that is wrong itself.
         if _is_sound(annotation, finders, report) and _is_of(annotation, sound):
             annotations.append(annotation)
+    _say_which_are_boxes(annotations, report)
+    return CocoFile(list(sound['image'].values()), annotations, sound.get('category', {}))
+
+
+def _is_of(annotation: dict, sound: dict[str, dict]) -> bool:
+    return all(annotation[f'{what}_id'] in entries for what, entries in sound.items())
+
+
+def _say_which_are_boxes(annotations: list[dict], report: Report) -> None:
     empty = [annotation['id'] for annotation in annotations if annotation.get('segmentation') == []]
     if empty:
         report(
@@ -127,11 +136,6 @@ def parse_coco(
             f'{len(empty)} of {len(annotations)} annotations, the first is annotation {empty[0]}, '
             'have an empty segmentation: no pixel is theirs',
         )
-    return CocoFile(list(sound['image'].values()), annotations, sound.get('category', {}))
-
-
-def _is_of(annotation: dict, sound: dict[str, dict]) -> bool:
-    return all(annotation[f'{what}_id'] in entries for what, entries in sound.items())
 
 
 class IdFinder:
@@ -151,9 +155,9 @@ class IdFinder:
     def __init__(self, what: str, ids: Iterable[Any], report: Report) -> None:
         self.what = what
         self.ids = set(ids)
-        numbers = [(_number(key), key) for key in self.ids]
-        counts = Counter(number for number, _ in numbers)
-        self.by_number = {n: key for n, key in numbers if n is not None and counts[n] == 1}
+        counts = Counter(map(_number, self.ids))
+        self.by_number = {_number(key): key for key in self.ids if counts[_number(key)] == 1}
+        self.by_number.pop(None, None)
         self.report = report
         self.said = False
 

@@ -234,17 +234,11 @@ def _mask_in_alpha(values: np.ndarray) -> np.ndarray | None:
 
 
 def image_of(sample: CoSegDataSample) -> np.ndarray:
-    """The original image that a sample stands for.
+    """The original image of a sample, (H, W, 3) uint8 BGR, upright; do not write into it.
 
     Looks in the sample's metainfo, in this order, for ``ori_img``, the image as an array;
-    ``render``, which draws it again (``SyntheticCoSegDataset``); and ``img_path``, its file.
-
-    Returns:
-        (H, W, 3) uint8 BGR, upright. Do not write into it: it may be the sample's own array.
-
-    Raises:
-        MMCosegError: if the sample names no image, or ``ori_img`` is no such array.
-        FileNotFoundError, BadImageError: as :func:`read_image`.
+    ``render``, which draws it again (``SyntheticCoSegDataset``); and ``img_path``, its file, which
+    raises as :func:`read_image`.
 
     Example:
         >>> sample = CoSegDataSample(metainfo=dict(ori_img=np.zeros((4, 6, 3), np.uint8)))
@@ -253,8 +247,9 @@ def image_of(sample: CoSegDataSample) -> np.ndarray:
     """
     image = sample.get('ori_img')
     if image is not None:
-        if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.shape[2:] != (3,):
-            found = f'{image.dtype} {image.shape}' if hasattr(image, 'dtype') else type(image)
+        kind = np.asarray(image)
+        if kind.dtype != np.uint8 or kind.shape[2:] != (3,):
+            found = f'{kind.dtype} {kind.shape}'
             raise MMCosegError(f"a sample's ori_img must be (H, W, 3) uint8 BGR, got {found}")
         return image
     if sample.get('render') is not None:

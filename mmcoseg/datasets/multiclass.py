@@ -1,12 +1,12 @@
 """Groups whose images show objects of several classes, told apart by their masks."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import MMCosegError
 from ..registry import DATASETS
 from .base import CoSegDataset, download_hint, group_names
+from .coco_file import read_json
 from .named import NamedDataset
 
 __all__ = [
@@ -74,13 +74,8 @@ class MultiClassCoSegDataset(CoSegDataset):
 
     Args:
         data_root: folder of the data set.
-        **kwargs: as in ``CoSegDataset``. With ``metainfo['classes']``, a group of which one class
-            is not among them has no category numbers.
-
-    Raises:
-        MMCosegError: for a group with classes that are not each named once, or a ``classes.json``
-            of another form; and as ``CoSegDataset``.
-        FileNotFoundError: as ``CoSegDataset``.
+        **kwargs: as in ``CoSegDataset``. With ``metainfo['classes']``, a group with a class that is
+            not among them has no category numbers.
     """
 
     HINT = (
@@ -117,17 +112,8 @@ class MultiClassCoSegDataset(CoSegDataset):
 
 
 def read_class_names(file: Path) -> dict[str, tuple[str, ...]]:
-    """Names of classes by group, from :data:`CLASSES_FILE`, where there is one.
-
-    Raises:
-        MMCosegError: if it is not of the form that ``MultiClassCoSegDataset`` says.
-    """
-    if not file.is_file():
-        return {}
-    try:
-        content = json.loads(file.read_text(encoding='utf-8'))
-    except ValueError as error:
-        raise MMCosegError(f'{file} is no json ({error}); repair or remove it') from error
+    """Names of classes by group, from :data:`CLASSES_FILE`, where there is one."""
+    content = read_json(file) if file.is_file() else {}
     if not isinstance(content, dict):
         raise MMCosegError(
             f'{file} must be of the form {{"<group>": ["<class 1>", ...]}}, got '

@@ -102,7 +102,7 @@ def test_what_is_wrong_is_named(root):
         classes_in_name('a++b')
     names = root / 'classes.json'
     for content, message in (
-        ('{', r'classes\.json is no json'),
+        ('{', r'classes\.json is not valid json'),
         ('[]', r'classes\.json must be of the form .*got list'),
         ('{"sofa+dog": []}', r"classes\.json, 'sofa\+dog', must name each class"),
         ('{"sofa+dog": ["dog", "dog"]}', r"classes\.json, 'sofa\+dog', must name each class"),

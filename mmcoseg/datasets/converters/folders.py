@@ -5,6 +5,7 @@ import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -85,15 +86,15 @@ def _find_groups(
     """The folder of each group, where there is one."""
     folders = [folder for folder in below if _holds_images(folder, source)]
     found = _renamed(source, folders, rename)
-    names = {group: (*names, group) for group, names in layout.groups.items()}
+    wishes = []
+    for group, names in layout.groups.items():
+        wishes += [(rank, group, name) for rank, name in enumerate([*names, group])]
     # All groups look for their best name before any looks for its second.
-    for rank in range(max(map(len, names.values()))):
-        for group in names:
-            name = names[group][rank : rank + 1]
-            free = [folder for folder in folders if folder not in found.values()]
-            called = [folder for folder in free if name and _is_called(folder, *name)]
-            if called:
-                found.setdefault(group, called[0])
+    for _, group, name in sorted(wishes, key=itemgetter(0)):
+        free = set(folders).difference(found.values())
+        called = [folder for folder in folders if folder in free and _is_called(folder, name)]
+        if called:
+            found.setdefault(group, called[0])
     return found
 
 
