@@ -60,9 +60,8 @@ class CoSegDataset(BaseDataset):
         test_mode, lazy_init, indices, serialize_data, max_refetch: as in mmengine.
 
     Raises:
-        FileNotFoundError: if the folder or one of its parts is not there, with what is expected.
-        MMCosegError: for unknown or repeated names of groups, an empty group, two images of one
-            stem, missing masks, a wrong fold, or records of a subclass that lack something.
+        FileNotFoundError: if the folder or one of its parts is not there.
+        MMCosegError: for unknown groups, empty ones, missing masks, or records that lack something.
     """
 
     METAINFO: dict = dict()

@@ -143,6 +143,11 @@ class _Pair:
         return 'classes and void'
 
     @property
+    def classes(self) -> set[int]:
+        """The values that are classes."""
+        return set() if self.doubt else self.values - {0, 255}
+
+    @property
     def doubt(self) -> str | None:
         """Why the meaning of the mask's values cannot be guessed."""
         return mask_doubt(self.values)
@@ -190,10 +195,8 @@ def _usable_images(folder: Path, report: DataReport) -> dict[str, Path]:
     for file in sorted(folder.iterdir()):
         if file.is_symlink() and not file.exists():
             report.add('error', file, 'is a link to nothing, or to itself')
-        elif not is_image_name(file):
+        elif not is_image_name(file) or not file.is_file():
             report.add('warning', file, 'is no image and not used')
-        elif not file.is_file():
-            report.add('warning', file, 'is no file and not used')
         elif file.stem in images:
             report.add('error', file, f'has the stem of {images[file.stem]}: whose is the mask?')
         else:
@@ -229,7 +232,7 @@ def _facts_of(pairs: list[_Pair]) -> GroupFacts:
     )
     counts = Counter()
     for pair in pairs:
-        counts.update(set() if pair.doubt else pair.values - {0, 255})
+        counts.update(pair.classes)
     if max(counts, default=0) > 1:
         facts.class_images = {value: counts[value] for value in range(1, max(counts) + 1)}
     return facts
@@ -397,11 +400,11 @@ def _check_instance_group(
 ) -> None:
     """Count the instances of a group; see whether its images share a category."""
     facts = report.groups[group]
-    facts.instances = sum(len(image.masks) for image in images)
+    counts = [len(image.masks) for image in images]
+    facts.instances = sum(counts)
     if not facts.masks:  # of a folder of masks
-        shares = [_object_share(image) for image in images]
-        facts.masks, facts.object_share = len(images), float(np.mean(shares))
-        facts.without_object = [bool(image.masks) for image in images].count(False)
+        facts.masks, facts.without_object = len(images), counts.count(0)
+        facts.object_share = float(np.mean(list(map(_object_share, images))))
     present: set[str] = set()
     for image in images:
         present |= image.categories
@@ -422,8 +425,10 @@ def format_report(report: DataReport, width: int = 120) -> str:
     """The report as text: a table of the groups, then the problems, errors first."""
     console = Console(width=width, file=StringIO(), highlight=False)
     console.print(_table_of(report))
-    images = sum(facts.images for facts in report.groups.values())
-    instances = sum(facts.instances for facts in report.groups.values())
+    images = instances = 0
+    for facts in report.groups.values():
+        images += facts.images
+        instances += facts.instances
     found = f'{len(report.groups)} groups, {images} images'
     lines = [f'{found}, {instances} instances' if instances else found]
     for convention, count in sorted(report.mask_values.items()):
@@ -438,17 +443,16 @@ def format_report(report: DataReport, width: int = 120) -> str:
 
 def _table_of(report: DataReport) -> Table:
     table = Table('group', title=report.root)
-    rows = {name: _row(facts) for name, facts in report.groups.items()}
-    optional = ('images of class 1, 2, ...', 'instances')
+    rows = list(map(_row, report.groups.values()))
+    columns = []
     for title in _row(GroupFacts()):
-        cells = [row[title] for row in rows.values()]
-        if title in optional and set(cells) <= {'-', '0'}:
-            for row in rows.values():
-                del row[title]
-        else:
+        cells = [row[title] for row in rows]
+        optional = title in ('images of class 1, 2, ...', 'instances')
+        if not optional or not set(cells) <= {'-', '0'}:
             table.add_column(title, justify='right')
-    for name, row in rows.items():
-        table.add_row(name, *row.values())
+            columns.append(cells)
+    for cells in zip(report.groups, *columns):
+        table.add_row(*cells)
     return table
 
 

@@ -70,9 +70,6 @@ def read_coco(
         report: is told all that is wrong with single entries, which are left out then; by default
             the first error is raised, and warnings are given.
 
-    Raises:
-        FileNotFoundError: if it is not there.
-        MMCosegError: if it is no json, or none of COCO's form.
     """
     return parse_coco(read_json(file, who, hint), file, report)
 

@@ -118,11 +118,6 @@ def open_index(file: str | Path, who: str = '', hint: str = '') -> CocoIndex:
     Args:
         file: its path.
         who, hint: before and after the message if it is not there.
-
-    Raises:
-        FileNotFoundError: if it is not there.
-        MMCosegError: if an entry is not sound or has no ``area``, or it is no file of COCO
-            instances.
     """
     file = Path(file)
     try:

@@ -33,10 +33,6 @@ class COCOSEGDataset(CoSegDataset):
         data_prefix: folder of the images, ``img_path``.
         min_area: in pixels, exclusive.
         min_images: least number of images of a category.
-
-    Raises:
-        FileNotFoundError: if the annotations are not there.
-        MMCosegError: if they are no COCO instances, or no category has enough images.
     """
 
     HINT = (

@@ -59,10 +59,6 @@ class InstanceCoSegDataset(CoSegDataset):
         ann_file: below ``data_root``.
         metainfo: may give ``classes``; by default the file's categories, by their ids.
         data_prefix, **kwargs: as in ``CoSegDataset``.
-
-    Raises:
-        FileNotFoundError: if ``ann_file`` or images are not there.
-        MMCosegError: if it is not of this form, and as ``CoSegDataset``.
     """
 
     BY_CATEGORY = False
@@ -171,11 +167,7 @@ def _require_files(folder: Path, files: Collection[str], ann_file: str) -> None:
 
 
 def split_file_name(image: dict, where: str | Path) -> tuple[str, str]:
-    """Group and file of an image entry.
-
-    Raises:
-        MMCosegError: if its ``file_name`` is not ``<group>/<file>``.
-    """
+    """Group and file of an image entry, from its ``file_name``, ``<group>/<file>``."""
     parts = PurePosixPath(str(image.get('file_name', ''))).parts
     if len(parts) != 2 or '..' in parts or parts[0] == '/':
         raise MMCosegError(

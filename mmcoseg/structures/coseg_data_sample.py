@@ -14,6 +14,15 @@ __all__ = ['CoSegDataSample']
 VOID = 255
 
 
+def _field(name: str, kind: type) -> property:
+    """A field that takes only values of one kind."""
+    return property(
+        lambda sample: getattr(sample, name),
+        lambda sample, value: sample.set_field(value, name, dtype=kind),
+        lambda sample: delattr(sample, name),
+    )
+
+
 class CoSegDataSample(SegDataSample):
     """Annotations and predictions of one image of a group.
 
@@ -56,65 +65,11 @@ class CoSegDataSample(SegDataSample):
         """``group/stem``: the key of this image in every file and table."""
         return f'{self.group}/{self.stem}'
 
-    @property
-    def pred_prob(self) -> PixelData:
-        return self._pred_prob
-
-    @pred_prob.setter
-    def pred_prob(self, value: PixelData) -> None:
-        self.set_field(value, '_pred_prob', dtype=PixelData)
-
-    @pred_prob.deleter
-    def pred_prob(self) -> None:
-        del self._pred_prob
-
-    @property
-    def saliency(self) -> PixelData:
-        return self._saliency
-
-    @saliency.setter
-    def saliency(self, value: PixelData) -> None:
-        self.set_field(value, '_saliency', dtype=PixelData)
-
-    @saliency.deleter
-    def saliency(self) -> None:
-        del self._saliency
-
-    @property
-    def gt_instances(self) -> InstanceData:
-        return self._gt_instances
-
-    @gt_instances.setter
-    def gt_instances(self, value: InstanceData) -> None:
-        self.set_field(value, '_gt_instances', dtype=InstanceData)
-
-    @gt_instances.deleter
-    def gt_instances(self) -> None:
-        del self._gt_instances
-
-    @property
-    def pred_instances(self) -> InstanceData:
-        return self._pred_instances
-
-    @pred_instances.setter
-    def pred_instances(self, value: InstanceData) -> None:
-        self.set_field(value, '_pred_instances', dtype=InstanceData)
-
-    @pred_instances.deleter
-    def pred_instances(self) -> None:
-        del self._pred_instances
-
-    @property
-    def proposals(self) -> Proposals:
-        return self._proposals
-
-    @proposals.setter
-    def proposals(self, value: Proposals) -> None:
-        self.set_field(value, '_proposals', dtype=Proposals)
-
-    @proposals.deleter
-    def proposals(self) -> None:
-        del self._proposals
+    pred_prob = _field('_pred_prob', PixelData)
+    saliency = _field('_saliency', PixelData)
+    gt_instances = _field('_gt_instances', InstanceData)
+    pred_instances = _field('_pred_instances', InstanceData)
+    proposals = _field('_proposals', Proposals)
 
     @property
     def presence(self) -> float:

@@ -152,21 +152,19 @@ class LoadCoSegMask(BaseTransform):
         """The instances of the group's co-categories, as one (COCO-SEG) or with one value each."""
         size = tuple(results['ori_shape'])
         wanted = results.get('co_label_ids') or results['label_ids']
-        instances, crowds = [], []
-        for instance in results['instances']:
-            if instance['category'] in wanted:
-                (crowds if instance.get('crowd') else instances).append(instance)
+        chosen = [instance for instance in results['instances'] if instance['category'] in wanted]
+        chosen.sort(key=_is_crowd)  # crowds last
         try:
-            shapes = [instance['mask'] for instance in instances + crowds]
+            shapes = [instance['mask'] for instance in chosen]
             refuse_moved_polygons(shapes, results.get('listed_size'), size)
-            masks = decode_instances(instances, *size)
-            voids = decode_instances(crowds, *size)
+            masks = decode_instances(chosen, *size)
         except ValueError as error:
             raise BadImageError(f'an instance of {results.get("img_path")}: {error}') from error
-        categories = [instance['category'] for instance in instances]
-        self._keep(results, masks, categories)
+        count = len(chosen) - sum(map(_is_crowd, chosen))
+        categories = [instance['category'] for instance in chosen[:count]]
+        self._keep(results, masks[:count], categories)
         label = np.zeros(size, np.uint8)
-        label[voids.any(axis=0)] = VOID
+        label[masks[count:].any(axis=0)] = VOID
         values = {category: place for place, category in enumerate(sorted(wanted), 1)}
         for mask, category in zip(masks, categories):
             label[mask] = 1 if self.binary else values[category]
@@ -205,6 +203,10 @@ class LoadGroupMap(BaseTransform):
         return results
 
 
+def _is_crowd(instance: dict) -> bool:
+    return bool(instance.get('crowd'))
+
+
 def instance_field(number: int) -> str:
     """The key of an instance's mask in an image record."""
     return f'gt_instance_{number}'
@@ -240,11 +242,7 @@ def mask_doubt(present: Collection[int], void: int = VOID) -> str | None:
 
 
 def decode_instances(instances: list[dict], height: int, width: int) -> np.ndarray:
-    """Masks of COCO annotations, polygons or RLE, as (n, H, W) bool.
-
-    Raises:
-        MMCosegError: if one is neither, with its ``name`` where the instance has one.
-    """
+    """Masks of COCO annotations, polygons or RLE, as (n, H, W) bool; errors give their ``name``."""
     rles = []
     for instance in instances:
         try:
