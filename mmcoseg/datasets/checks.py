@@ -417,7 +417,6 @@ def _check_instance_group(
 
 
 def _object_share(image: _ListedImage) -> float:
-    """Share of the image that is object."""
     return float(coco_mask.area(coco_mask.merge(image.masks))) / (image.size[0] * image.size[1])
 
 

@@ -113,11 +113,8 @@ def open_index(file: str | Path, who: str = '', hint: str = '') -> CocoIndex:
 
     It lies in a folder ``.mmcoseg_index`` beside the file or, where that cannot be written, in the
     user's folder of caches or that of temporary files, which a message says. It is valid as long
-    as the file keeps its size and modification time. One process makes it, others wait.
-
-    Args:
-        file: its path.
-        who, hint: before and after the message if it is not there.
+    as the file keeps its size and modification time. One process makes it, others wait. ``who`` and
+    ``hint`` begin and end the message if there is no such file.
     """
     file = Path(file)
     try:

@@ -11,15 +11,8 @@ __all__ = ['group_collate']
 def group_collate(batch: list[dict]) -> dict:
     """Put groups of any size into one batch, one list entry a group.
 
-    mmengine's ``pseudo_collate`` would transpose the image lists. Nothing is stacked here:
-    ``GroupDataPreprocessor`` does that.
-
-    Args:
-        batch: items of a data set, each ``dict(inputs=list[Tensor (3, H, W)],
-            data_samples=GroupDataSample)``.
-
-    Returns:
-        ``dict(inputs=list[list[Tensor]], data_samples=list[GroupDataSample])``.
+    Items ``dict(inputs=list[Tensor (3, H, W)], data_samples=GroupDataSample)`` become
+    ``dict(inputs=list[list[Tensor]], data_samples=list[GroupDataSample])``.
     """
     keys = ('inputs', 'data_samples')
     for item in batch:

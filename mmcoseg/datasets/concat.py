@@ -23,12 +23,7 @@ class ConcatCoSegDataset(ConcatDataset):
     set does not know what the images of another show.
 
     Args:
-        datasets: data sets of groups, or their configs; the parts of a joined set are taken one by
-            one.
-
-    Raises:
-        MMCosegError: if there is none, one is no data set of groups, or one was cut by
-            ``get_subset_``, which cannot be renumbered.
+        datasets: data sets of groups, or their configs; none that was cut by ``get_subset_``.
 
     Example:
         >>> joined = ConcatCoSegDataset(

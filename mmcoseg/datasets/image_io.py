@@ -73,11 +73,7 @@ def open_image(path: str | Path, load: bool = False) -> Image.Image:
     """Open an image file as ``PIL.Image.open`` does.
 
     As browsers do, it opens a PNG with sound pixels even if what stands beside them (texts, dates,
-    color profiles) is damaged or absurdly large.
-
-    Args:
-        path: of the file.
-        load: read the pixels now, and not only the head.
+    color profiles) is damaged or absurdly large. ``load`` reads the pixels now.
 
     Raises:
         FileNotFoundError: if there is no such file.

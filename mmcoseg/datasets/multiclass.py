@@ -31,9 +31,6 @@ PUBLISHED_GROUPS = tuple(
 def classes_in_name(group: str) -> tuple[str, ...]:
     """The classes that a group's name ``a+b`` gives, in the order of their mask values 1..K.
 
-    Raises:
-        MMCosegError: if a part is empty, or one comes twice.
-
     Example:
         >>> classes_in_name('sofa+dog')
         ('sofa', 'dog')

@@ -17,6 +17,9 @@ __all__ = [
 ]
 
 
+_DISCOVERY = 'http://people.csail.mit.edu/mrub/ObjectDiscovery/'
+
+
 class NamedDataset(CoSegDataset):
     """A published set: its groups are known; some of them may be missing from the folder.
 
@@ -29,11 +32,7 @@ class NamedDataset(CoSegDataset):
     GENERAL = 'CoSegDataset'
 
     def _select(self, available: list[str], where: Path) -> list[str]:
-        """Take only the published groups from the folder; a warning names the others.
-
-        Raises:
-            MMCosegError: if it has none of them, or not one that was asked for.
-        """
+        """Take only the published groups from the folder; a warning names the others."""
         published = self.METAINFO.get('groups', self.METAINFO['classes'])
         known = [name for name in published if name in available]
         if not known:
@@ -59,10 +58,7 @@ class MSRC7Dataset(NamedDataset):
     """Subset of MSRC: 7 classes of 10 images (Vicente et al., CVPR 2011)."""
 
     CONVERTER = 'msrc'
-    HINT = download_hint(
-        'it from http://people.csail.mit.edu/mrub/ObjectDiscovery/ (with its ground truth)',
-        CONVERTER,
-    )
+    HINT = download_hint(f'it from {_DISCOVERY} (with its ground truth)', CONVERTER)
     METAINFO = dict(classes=('bird', 'car', 'cat', 'cow', 'dog', 'plane', 'sheep'))
 
 
@@ -74,10 +70,7 @@ class InternetDataset(NamedDataset):
     """
 
     CONVERTER = 'internet'
-    HINT = download_hint(
-        'it from http://people.csail.mit.edu/mrub/ObjectDiscovery/ (the 100-image subsets)',
-        CONVERTER,
-    )
+    HINT = download_hint(f'it from {_DISCOVERY} (the 100-image subsets)', CONVERTER)
     METAINFO = dict(classes=('airplane', 'car', 'horse'))
 
 

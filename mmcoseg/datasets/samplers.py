@@ -24,22 +24,17 @@ Order = Literal['rounds', 'by_size']
 class EpisodeSampler(Sampler):
     """Endless draws ``(index of the group, number of the draw)``.
 
-    By default the groups come in rounds, each a new random order of all groups, so that every group
-    is drawn equally often. Draw t is a function of (seed, t) alone, and ``CoSegDataset`` makes
-    everything random about an item a function of its draw and its own seed, which is the sampler's
-    unless it was given one. Of W processes, process r takes the draws r, r + W, r + 2 W, ...:
-    together they see step by step what a single process sees with a W times larger batch, and a
-    resumed run continues with the draws that an uninterrupted one would have had.
+    By default the groups come in rounds, each a new random order of all groups. Draw t is a
+    function of (seed, t) alone, and ``CoSegDataset`` makes everything random about an item a
+    function of its draw and its own seed, which is the sampler's unless it was given one. Of W
+    processes, process r takes the draws r, r + W, r + 2 W, ...: together they see what a single
+    process sees with a W times larger batch, and a resumed run continues with its draws.
 
     Args:
         dataset: anything with a length; its items are groups.
         seed: None for one drawn at random, the same in all processes.
         order: ``'rounds'``, or ``'by_size'``: every draw for itself, in proportion to the groups'
             numbers of images, so that every image is drawn about equally often.
-
-    Raises:
-        MMCosegError: for mmengine's wrappers of data sets, which do not know draws; for an empty
-            data set or an unknown order.
 
     Example:
         >>> sampler = iter(EpisodeSampler(range(3), seed=0))

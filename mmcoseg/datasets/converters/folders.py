@@ -179,13 +179,8 @@ def run_folder_converter(
 ) -> int:
     """The command line of a converter; prints the counts beside the published ones."""
     parser = converter_parser(description, 'the unpacked download')
-    parser.add_argument(
-        '--rename',
-        nargs='+',
-        default=[],
-        metavar='FOLDER=GROUP',
-        help='names of folders in the download that are not recognized',
-    )
+    help = 'names of folders in the download that are not recognized'
+    parser.add_argument('--rename', nargs='+', default=[], metavar='FOLDER=GROUP', help=help)
     arguments = parser.parse_args(argv)
     rename = {}
     for pair in arguments.rename:

@@ -120,12 +120,11 @@ def _masks_of(source: SourceImage, size: tuple[int, int]) -> tuple[list[dict], l
 
 
 def _size_of(file: Path) -> tuple[int, int]:
-    try:
-        return read_image(file).shape[:2]
-    except FileNotFoundError:
+    if not file.is_file():
         raise FileNotFoundError(
             f'there is no image {file}, but it has annotations; add it, or remove these'
-        ) from None
+        )
+    return read_image(file).shape[:2]
 
 
 def run_instance_converter(
@@ -150,21 +149,10 @@ def run_instance_converter(
         f"a folder of DeepCO3's release with Image/ and Mask/, or {original}",
         'where images/ and instances.json are written',
     )
-    parser.add_argument(
-        '--min-images',
-        type=int,
-        default=10,
-        metavar='N',
-        help='from the original: leave out categories of fewer images (default: 10)',
-    )
-    parser.add_argument(
-        '--min-instances',
-        type=int,
-        default=min_instances,
-        metavar='N',
-        help='from the original: leave out images of fewer instances (default: '
-        f'{min_instances}, as the paper says)',
-    )
+    for name, default in (('images', 10), ('instances', min_instances)):
+        what = dict(images='categories', instances='images')[name]
+        help = f'from the original: leave out {what} of fewer {name} (default: {default})'
+        parser.add_argument(f'--min-{name}', type=int, default=default, metavar='N', help=help)
     add_arguments(parser)
     arguments = parser.parse_args(argv)
 

@@ -46,7 +46,6 @@ class SourceImage:
     """An image of a source, with its objects; masks are made once the image is known to be used.
 
     Attributes:
-        file: the image.
         categories: of all its objects, crowds too, with repetition.
         num_instances: number of objects that are not crowds.
         load: gives RLEs of the instances and of crowds or other void.

@@ -68,8 +68,7 @@ def convert_voc_groups(
     """Write ``images/<a+b>/`` and ``masks/<a+b>/<stem>.png`` below ``target``.
 
     A group takes the images whose class mask shows all of its classes. In its masks ``a`` is 1,
-    ``b`` is 2, and so on; VOC's void borders stay 255. Existing files are written again: to
-    continue an interrupted conversion, repeat it.
+    ``b`` is 2, and so on; VOC's void borders stay 255. Existing files are written again.
 
     Args:
         source: PASCAL VOC 2012, with ``JPEGImages`` and ``SegmentationClass`` at or below it.
@@ -154,13 +153,8 @@ def run_voc_converter(description: str, argv: Sequence[str] | None = None) -> in
         help='images that also show other classes are left out (the default), or taken, with these '
         'classes as background or void',
     )
-    parser.add_argument(
-        '--min-images',
-        type=int,
-        default=2,
-        metavar='N',
-        help='groups with fewer images are not written (default: 2)',
-    )
+    help = 'groups with fewer images are not written (default: 2)'
+    parser.add_argument('--min-images', type=int, default=2, metavar='N', help=help)
     arguments = parser.parse_args(argv)
 
     def work(arguments: argparse.Namespace) -> None:

@@ -31,11 +31,8 @@ _SCALES = (0.3, 0.6)
 class RenderedImage:
     """What an image record of a rendered image has in place of a file: its key ``render``.
 
-    Attributes:
-        key: seeds of everything random in the picture.
-        size: height and width.
-        objects: what it shows, distractors included.
-        labels: for each object the number of its category in the data set, -1 for strangers.
+    ``key`` seeds everything random, ``size`` is height and width; ``labels`` are the numbers of the
+    objects' categories in the data set, -1 for strangers.
     """
 
     key: tuple[int, ...]
@@ -77,9 +74,6 @@ class SyntheticCoSegDataset(CoSegDataset):
         seed: of the images, and of everything random about training draws.
         groups, exclude_groups, pipeline, metainfo, ...: as in ``CoSegDataset``; files and folders
             are not used. ``metainfo['classes']``, if given, must have all categories.
-
-    Raises:
-        MMCosegError: for options out of range, with the allowed values.
 
     Example:
         >>> dataset = SyntheticCoSegDataset(num_categories=3, images_per_group=4)

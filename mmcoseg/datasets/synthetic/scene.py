@@ -25,12 +25,8 @@ class Category:
     Neighboring numbers share neither a family of shapes or textures nor a hue. Any 40 in a row
     differ in the pair of families; after that, families return with other proportions.
 
-    Attributes:
-        index: number in the endless catalogue; it alone determines the category.
-        shape: key of ``SHAPES``.
-        texture: key of ``TEXTURES``.
-        colors: two of the pattern and one of plain parts, as (hue, saturation, value) in [0, 1].
-        any_hue: instances have any hue, as cars have.
+    ``index`` alone determines the category. ``colors`` are two of the pattern and one of plain
+    parts, as (hue, saturation, value) in [0, 1]. With ``any_hue`` instances have any, as cars do.
     """
 
     index: int

@@ -79,12 +79,9 @@ def make_pattern(
     x: np.ndarray,
     y: np.ndarray,
 ) -> np.ndarray:
-    """A pattern of one category on one instance, (h, w) float32 in [0, 1].
+    """A pattern of a family of ``TEXTURES``, (h, w) float32 in [0, 1].
 
-    Args:
-        family: a key of ``TEXTURES``.
-        category_rng: fixes what all instances share: frequency, direction, hardness.
-        instance_rng: fixes what differs: phase, small turns, the noise itself.
-        x, y: object coordinates, (h, w) float32, about -1 to 1 over the object.
+    ``category_rng`` fixes what all instances share, ``instance_rng`` phase, small turns and noise.
+    ``x`` and ``y``, (h, w) float32, are about -1 to 1 over the object.
     """
     return TEXTURES[family](category_rng, instance_rng, x, y).astype(np.float32)

@@ -213,18 +213,10 @@ def instance_field(number: int) -> str:
 
 
 def mask_doubt(present: Collection[int], void: int = VOID) -> str | None:
-    """Why the meaning of a mask cannot be guessed from its values, and what to do.
+    """Why a mask of these values cannot be understood, and what to do; None if there is no doubt.
 
     Beside 255, which is the object or void, classes are small numbers. Values in between are
-    smoothed edges or the band of a trimap: taken for classes they would make 255 void, and the
-    object would be lost. A mask of very many values was saved lossily.
-
-    Args:
-        present: the values that the mask has.
-        void: the value that is known to be void.
-
-    Returns:
-        The end of a message that begins with the mask; None if there is no doubt.
+    smoothed edges or the band of a trimap. A mask of very many values was saved lossily.
     """
     between = sorted(set(present) - {0, 255, void})
     smoothed = 255 in present and bool(between) and between[-1] > MAX_CLASS_BESIDE_255
