@@ -179,8 +179,6 @@ def image_size(image: dict) -> tuple[int, int]:
     """Height and width of an image entry, in pixels; an error if they are no such numbers."""
     for key in ('height', 'width'):
         side = image.get(key)
-        if side is None:
-            raise MMCosegError(f'has no {key!r}')
         if not is_number(side) or side != side // 1 or side < 1:
             raise MMCosegError(f'its {key} is {repr(side)[:40]}, not a positive whole number')
     return int(image['height']), int(image['width'])
@@ -215,9 +213,7 @@ def refuse_moved_polygons(
 def area_of(annotation: dict) -> float:
     """The ``area`` of an annotation, in pixels; an error if it has none that is a number."""
     name = f'annotation {annotation.get("id")}'
-    if 'area' not in annotation:
-        raise MMCosegError(f"{name} has no key 'area'")
-    area = annotation['area']
+    area = annotation.get('area')
     if not is_number(area) or not abs(area) <= _MAX_AREA:  # nor is NaN
         raise MMCosegError(f'{name}: its area is {repr(area)[:40]}, not a number of pixels')
     return float(area)
@@ -294,9 +290,7 @@ def _images(images: list[dict], report: Report) -> dict[Any, dict]:
     by_id: dict[Any, dict] = {}
     for image in images:
         key, file = image['id'], image.get('file_name')
-        if not isinstance(file, str) or not file:
-            report('error', f'image {key} has no file_name')
-        elif not _can_be_path(file):
+        if not _can_be_path(file):
             report('error', f'image {key}: no file can have the file_name {file!r}')
         elif key in by_id:
             report('error', f'image id {key!r} stands there twice')
@@ -305,10 +299,10 @@ def _images(images: list[dict], report: Report) -> dict[Any, dict]:
     return by_id
 
 
-def _can_be_path(name: str) -> bool:
+def _can_be_path(name: Any) -> bool:
     try:
-        return b'\0' not in os.fsencode(name)
-    except UnicodeEncodeError:  # half of a pair of surrogates
+        return bool(name) and b'\0' not in os.fsencode(name)
+    except (TypeError, UnicodeEncodeError):  # no text, or half of a pair of surrogates
         return False
 
 

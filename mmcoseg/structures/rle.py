@@ -73,7 +73,10 @@ def as_rle(shape: Any, height: int, width: int) -> dict:
             f'a segmentation must be a list of polygons or an RLE with size and counts, got '
             f'{repr(shape)[:80]}'
         )
-    _check_size(shape['size'], height, width)
+    if not np.array_equal(shape['size'], (height, width)):
+        raise MMCosegError(
+            f'an RLE is of the size {repr(shape["size"])[:40]}, its image [{height}, {width}]'
+        )
     counts = shape['counts']
     if isinstance(counts, (str, bytes)):
         runs = _decompress(counts)
@@ -141,16 +144,6 @@ def _draw(polygons: list[list[float]], height: int, width: int) -> dict:
             '(height x width)'
         )
     return coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
-
-
-def _check_size(size: Any, height: int, width: int) -> None:
-    known = isinstance(size, (list, tuple)) and len(size) == 2
-    if not known or not all(map(is_number, size)):
-        raise MMCosegError(f'the size of its RLE is {repr(size)[:40]}, not [height, width]')
-    if list(size) != [height, width]:
-        raise MMCosegError(
-            f'an RLE is {size[0]} x {size[1]}, its image {height} x {width} (height x width)'
-        )
 
 
 def is_number(value: Any) -> bool:
