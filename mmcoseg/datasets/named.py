@@ -28,7 +28,7 @@ class NamedDataset(CoSegDataset):
     #: Name of the type for other groups of this kind.
     GENERAL = 'CoSegDataset'
 
-    def _select(self, available: list[str], where: Path) -> list[str]:
+    def select(self, available: list[str], where: Path) -> list[str]:
         """Take only the published groups from the folder; a warning names the others.
 
         Raises:
@@ -48,9 +48,9 @@ class NamedDataset(CoSegDataset):
                 f'such groups; {self.GENERAL} takes any',
                 stacklevel=2,
             )
-        return super()._select(known, where)
+        return super().select(known, where)
 
-    def _set_classes(self, names: Sequence[str]) -> None:
+    def name_classes(self, names: Sequence[str]) -> None:
         """The classes are those published, whichever of them are used."""
 
 

@@ -148,7 +148,7 @@ class SyntheticCoSegDataset(CoSegDataset):
             f'category_offset={self.categories.start})'
         )
         names = select_groups(list(members), self.groups, self.exclude_groups, where)
-        self._set_classes([category(index).name for index in self.categories])
+        self.name_classes([category(index).name for index in self.categories])
         # Numbers of all its categories, not only of the groups used: distractors have them, too.
         self._labels = {index: self._label_of(index) for index in self.categories}
         return [self._rendered_group(name, members[name]) for name in names]
