@@ -80,7 +80,9 @@ _BELOW = {
     'transforms': _TRANSFORM,
     'collate_fn': _FUNCTION,
     'worker_init_fn': _FUNCTION,
+    'optim_wrapper': _TOP['optim_wrapper'],
     'optimizer': _Place(nodes.OPTIMIZERS, added=('params',)),
+    'param_scheduler': _TOP['param_scheduler'],
     'vis_backends': _Place(nodes.VISBACKENDS, added=('save_dir',)),
 }
 #: What types were called in earlier versions, and are called now.
