@@ -67,7 +67,7 @@ def test_the_release_from_its_files_to_the_networks_inputs(tmp_path):
     sample = item['data_samples'][0]
     assert item['inputs'][0].shape == (3, 448, 448)
     assert len(sample.proposals) == 2
-    assert sample.proposals[:1].masks[0].sum() == 36
+    assert sample.proposals[:1].masks().sum() == 36
     saliency = sample.saliency.data
     assert saliency.shape == (1, 112, 112)
     assert saliency[0, 40, 40] == 1 and saliency[0, 100, 100] == 0
@@ -95,6 +95,6 @@ def test_pipeline_on_photographs(network, side, coseg_data, tmp_path, monkeypatc
     assert item['inputs'][0].shape == (3, side, side)
     assert sample.gt_instances.masks.shape[1:] == sample.ori_shape != (side, side)
     assert len(sample.proposals) > 50
-    assert sample.proposals[:1].masks.shape[1:] == sample.ori_shape
+    assert sample.proposals[:1].masks().shape[1:] == sample.ori_shape
     assert sample.saliency.data.shape == (1, 65, 65)
     assert len([*tmp_path.glob('work_dirs/priors/**/*.npz')]) >= 1
