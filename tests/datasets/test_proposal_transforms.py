@@ -88,6 +88,7 @@ def test_reads_published_files_by_folder_or_record(tmp_path):
         load(dict(record))
 
 
+@pytest.mark.slow
 def test_tool_fills_the_cache_that_the_pipeline_reads(
     tiny, tmp_path, repo, repo_env, monkeypatch, capsys
 ):

@@ -14,6 +14,8 @@ from mmcoseg.datasets.image_io import read_mask
 from mmcoseg.structures.rle import encode_masks
 from mmcoseg.testing import write_tiny_dataset
 
+pytestmark = pytest.mark.slow
+
 
 def run(command, folder, env):
     done = subprocess.run(
