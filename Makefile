@@ -1,5 +1,6 @@
 # make demo: segment drawn pictures, train and test a model      make test: the test suite
-# make venv: only the environment                              make lint: style
+# make venv: only the environment                              make test-fast: a part, in 90 s
+# make lint: style
 #
 # All need only python3 (3.10 to 3.12), make, and access to PyPI. The environment is made once, in
 # VENV, and again only after setup.py or constraints.txt changed.
@@ -14,11 +15,11 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.mmcoseg-installed
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: venv demo test lint clean
+.PHONY: venv demo test test-fast lint clean
 .DEFAULT_GOAL := help
 .PHONY: help
 help:
-	@sed -n '1,5s/^# \{0,1\}//p' Makefile
+	@sed -n '1,3s/^# \{0,1\}//p' Makefile
 
 venv: $(STAMP)
 
@@ -48,6 +49,9 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n $(WORKERS)
+
+test-fast: $(STAMP)
+	$(BIN)/python -m pytest -n $(WORKERS) -m 'not slow'
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -17,7 +17,7 @@ METHODS = {
     'deepco3': 'deepco3/deepco3_efficientnet-lite2_photos',
     'dff': 'consensus/dff_efficientnet-lite2',
     'kmeans': 'consensus/kmeans_efficientnet-lite2',
-    'mccoseg': 'mccoseg/mccoseg_efficientnet-lite2',
+    'mccoseg': 'mccoseg/consensus_efficientnet-lite2_multiclass',
     'spectral': 'consensus/spectral_efficientnet-lite2',
 }
 

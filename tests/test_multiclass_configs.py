@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 
 from mmcoseg.config_files import config_root, find_config
 from mmcoseg.engine.inspection import without_weights
+from mmcoseg.engine.run_config import hand_over_input_size
 from mmcoseg.registry import DATASETS, MODELS
 from mmcoseg.testing import write_tiny_dataset
 
@@ -31,11 +32,11 @@ def build(cfg):
 
 def test_published_settings():
     cfg = config()
-    assert cfg.train_dataloader.batch_size == cfg.model.test_cfg.group_size == 3
-    assert cfg.train_cfg.max_epochs == 10
-    assert [step.get('scale') for step in cfg.train_pipeline[0].transforms][1] == (384, 384)
+    assert cfg.test_cfg.batch_size == cfg.model.test_cfg.group_size == 3
+    assert cfg.test_cfg.max_epochs == 10
+    assert cfg.model.data_preprocessor.size == (384, 384)
     model = build(cfg)
-    wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    wrapper = build_optim_wrapper(model, cfg.test_cfg.optim_wrapper)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     rates = {}
     for group in wrapper.optimizer.param_groups:
@@ -44,7 +45,7 @@ def test_published_settings():
             if parameter.requires_grad:
                 rates.setdefault(names[id(parameter)].split('.')[0], set()).add(group['lr'])
     assert {name: [pytest.approx(rate) for rate in some] for name, some in rates.items()} == dict(
-        backbone=[1e-6], attention=[1e-4], decode_head=[1e-4]
+        backbone=[1e-6], neck=[1e-4], decode_head=[1e-4]
     )
     assert set(model.losses) == {'co_attention'} and model.losses['co_attention'].loss_weight == 1
     assert [type(p).__name__ for p in model.postprocessors] == ['DenseCRF']
@@ -58,8 +59,8 @@ def test_the_number_of_classes_is_a_matter_of_the_group(name, max_classes):
     assert cfg.model.num_classes == 'data' and cfg.model.max_classes == max_classes
     model = build(cfg)
     assert model.decode_head.num_maps == max_classes + 1
-    if model.prior is not None:
-        assert model.prior.refiners['classes'].num_classes == 'data'
+    if model.initial_segmentor is not None:
+        assert model.initial_segmentor.stages['classes'].num_classes == 'data'
     with pytest.raises(ValueError, match=f'is more than model.max_classes={max_classes}'):
         build(config(name, **{'model.num_classes': max_classes + 1}))
 
@@ -68,13 +69,13 @@ def test_the_number_of_classes_is_a_matter_of_the_group(name, max_classes):
 def test_methods_without_training_take_the_number_of_the_group(name):
     name = f'mccoseg/{name}_efficientnet-lite2_multiclass'
     for options, number in (({}, 'data'), ({'model.num_classes': 3}, 3)):
-        assert build(config(name, **options)).refiners['classes'].num_classes == number
+        assert build(config(name, **options)).stages['classes'].num_classes == number
 
 
 def test_one_class():
     cfg = config('mccoseg/coattention_vgg16')
     model = build(cfg)
-    assert model.num_classes == 1 and model.attention is None
+    assert model.num_classes == 1 and model.neck is None
     assert model.decode_head.num_maps == 2
     assert cfg.test_evaluator == dict(type='CoSegMetric')
 
@@ -88,7 +89,7 @@ def test_documented_overrides():
     overrides = {what: build_with(option) for option, what in documented_overrides().items()}
     assert len(overrides) == 4
     parts = {
-        what: set(model.attention.parts) if model.attention else set()
+        what: set(model.neck.attention.parts) if model.neck else set()
         for what, model in overrides.items()
     }
     assert parts == {
@@ -118,9 +119,10 @@ def test_the_network_fits_together():
     assert model.extract_vectors(torch.rand(2, 3, 96, 64), maps).shape == (2, 4, 2048)
 
 
-def test_pipelines_on_photographs(coseg_data):
+def test_pipeline_on_photographs(coseg_data):
     cfg = config()
     options = dict(data_root=str(coseg_data / 'voc_multiclass'), groups=['chair+tvmonitor'])
+    hand_over_input_size(cfg)
     item = DATASETS.build(dict(cfg.test_dataloader.dataset, **options))[0]
     sample = item['data_samples'][0]
     assert item['inputs'][0].shape == (3, 384, 384)
@@ -142,21 +144,21 @@ def test_a_group_is_optimized_predicted_and_scored(tmp_path):
             'model.backbone': dict(_delete_=True, **net, out_stages=['stage3', 'stage5']),
             'model.extractor': dict(_delete_=True, **net, out_stages=['stage5']),
             'model.decode_head.in_channels': [40, 112],
-            'model.attention.in_channels': 112,
-            'train_cfg.max_epochs': 2,
+            'model.neck.attention.in_channels': 112,
+            'model.data_preprocessor.size': (64, 64),
+            'test_cfg.max_epochs': 2,
+            'test_dataloader.dataset.data_root': str(root),
             'test_evaluator.out_file': str(tmp_path / 'scores.json'),
         }
     )
-    for loader in (cfg.train_dataloader, cfg.test_dataloader):
-        loader.dataset.data_root = str(root)
-        loader.dataset.pipeline[0].transforms[1].scale = (64, 64)
+    hand_over_input_size(cfg)
     cfg.work_dir = str(tmp_path / 'work')
     runner = Runner.from_cfg(cfg)
     seen = []
     runner.model.losses['co_attention'].register_forward_hook(
-        lambda _, args, value: seen.append(args[0].shape[:2])
+        lambda _, args, values, loss: seen.append(values['vectors'].shape[:2]), with_kwargs=True
     )
-    runner.train()
+    metrics = runner.test()
     # Two epochs of two mini-batches each, of K + 1 maps.
     assert [tuple(shape) for shape in seen] == [(2, 3)] * 4 + [(2, 4)] * 4
     scores = json.loads((tmp_path / 'scores.json').read_text())['groups']
@@ -164,5 +166,5 @@ def test_a_group_is_optimized_predicted_and_scored(tmp_path):
         'a+b': ['a', 'b'],
         'a+b+c': ['a', 'b', 'c'],
     }
-    assert 0 < runner.train_loop.metrics['P'] <= 100
-    assert 0 <= runner.train_loop.metrics['J'] <= 100
+    assert 0 < metrics['P'] <= 100
+    assert 0 <= metrics['J'] <= 100

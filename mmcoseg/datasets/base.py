@@ -118,15 +118,16 @@ class CoSegDataset(BaseDataset):
                 f'{type(self).__name__}: there is no folder {image_root}. {self.HINT}.'
             )
         available = [folder.name for folder in visible_folders(image_root)]
-        names = self._select(available, image_root)
-        self._set_classes(names)
+        names = self.select(available, image_root)
+        self.name_classes(names)
         return [self._group_record(name, image_root / name) for name in names]
 
-    def _select(self, available: list[str], where: Path) -> list[str]:
+    def select(self, available: list[str], where: Path) -> list[str]:
+        """The groups to use among those that are there; ``where`` is for messages."""
         return select_groups(available, self.groups, self.exclude_groups, str(where))
 
-    def _set_classes(self, names: Sequence[str]) -> None:
-        """Categories are the groups' names, unless the data set or the user says otherwise."""
+    def name_classes(self, names: Sequence[str]) -> None:
+        """Name the categories like the groups, unless the data set or the user names them."""
         self._metainfo.setdefault('classes', tuple(sorted(names)))
 
     def use_classes(self, classes: Sequence[str]) -> None:
@@ -202,15 +203,15 @@ class CoSegDataset(BaseDataset):
         info = super().get_data_info(idx)
         info['dataset'] = self
         info['images'] = self._images_of(info)
-        for image in info['images']:
-            image.update(self.network_input)
         return info
 
     def _images_of(self, info: dict) -> Sequence[dict]:
         """The image records of a group, from its record as ``load_data_list`` made it."""
-        return [self._with_group_map(image) for image in info['images']]
+        return [self._complete(image) for image in info['images']]
 
-    def _with_group_map(self, image: dict) -> dict:
+    def _complete(self, image: dict) -> dict:
+        """Add to an image record what does not come from files."""
+        image.update(self.network_input)
         group_map = self.group_maps.get(f'{image["group"]}/{image["stem"]}')
         if group_map is not None:
             image['group_map'] = group_map

@@ -79,7 +79,7 @@ class COCOSEGDataset(CoSegDataset):
         for name, number in numbers.items():
             self._label_of.update((number, label) for label in self.label_ids_of(name))
         records = []
-        for name in self._select(list(members), Path(self.ann_file)):
+        for name in self.select(list(members), Path(self.ann_file)):
             record = dict(group=name, category=name, label_ids=self.label_ids_of(name))
             records.append(dict(record, images=members[name]))
         return records
@@ -100,7 +100,7 @@ class COCOSEGDataset(CoSegDataset):
             instances.append(
                 dict(category=label, mask=annotation.segmentation, name=annotation.name)
             )
-        return self._with_group_map(
+        return self._complete(
             dict(
                 img_path=path,
                 seg_map_path=None,

@@ -91,7 +91,7 @@ class InstanceCoSegDataset(CoSegDataset):
         for image in coco.images:
             group, file = split_file_name(image, self.ann_file)
             groups[group].append((file, image))
-        chosen = self._select(sorted(groups), Path(self.ann_file))
+        chosen = self.select(sorted(groups), Path(self.ann_file))
         annotations = coco.annotations_by_image()
         return [self._instance_group(name, groups[name], annotations, coco) for name in chosen]
 

@@ -82,15 +82,15 @@ class MultiClassCoSegDataset(CoSegDataset):
 
     BY_CATEGORY = False
 
-    def _select(self, available: list[str], where: Path) -> list[str]:
+    def select(self, available: list[str], where: Path) -> list[str]:
         self._names_in_file = read_class_names(Path(self.data_root or '') / CLASSES_FILE)
-        return super()._select(available, where)
+        return super().select(available, where)
 
     def classes_of(self, group: str) -> tuple[str, ...]:
         """Names of a group's classes, in the order of the mask values 1..K."""
         return self._names_in_file.get(group) or classes_in_name(group)
 
-    def _set_classes(self, names: Sequence[str]) -> None:
+    def name_classes(self, names: Sequence[str]) -> None:
         classes = {name for group in names for name in self.classes_of(group)}
         self._metainfo.setdefault('classes', tuple(sorted(classes)))
 

@@ -31,7 +31,7 @@ class NamedDataset(CoSegDataset):
     #: Name of the type for other groups of this kind.
     GENERAL = 'CoSegDataset'
 
-    def _select(self, available: list[str], where: Path) -> list[str]:
+    def select(self, available: list[str], where: Path) -> list[str]:
         """Take only the published groups from the folder; a warning names the others."""
         published = self.METAINFO.get('groups', self.METAINFO['classes'])
         known = [name for name in published if name in available]
@@ -47,9 +47,9 @@ class NamedDataset(CoSegDataset):
                 f'such groups; {self.GENERAL} takes any',
                 stacklevel=2,
             )
-        return super()._select(known, where)
+        return super().select(known, where)
 
-    def _set_classes(self, names: Sequence[str]) -> None:
+    def name_classes(self, names: Sequence[str]) -> None:
         """The classes are those published, whichever of them are used."""
 
 

@@ -235,6 +235,7 @@ def test_photographs_that_cannot_be_read_are_skipped_files(tmp_path, segment, ca
     assert 'x.CR2' in report and 'save it as JPEG or PNG' in report
 
 
+@pytest.mark.slow
 def test_without_pillow_heif_heic_files_are_skipped(tmp_path, tiny_config, repo_env):
     """In a process of its own, in which the package is not there."""
     photos = tmp_path / 'photos'

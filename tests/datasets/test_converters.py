@@ -96,6 +96,7 @@ class Result(NamedTuple):
     stderr: str
 
 
+@pytest.mark.slow
 def test_scripts_run_on_their_own(repo, tmp_path):
     write_msrc(tmp_path / 'in')
     script = repo / 'tools' / 'dataset_converters' / 'msrc.py'

@@ -189,6 +189,7 @@ def test_heic_under_another_suffix(tmp_path):
     assert read_image(tmp_path / 'a.jpg').shape == (60, 90, 3)
 
 
+@pytest.mark.slow
 def test_without_pillow_heif_the_cure_is_named(tmp_path, repo_env):
     head = struct.pack('>I', 24) + b'ftypheic' + bytes(400)
     for name in ('a.heic', 'B.HEIF', 'c.jpg'):

@@ -379,6 +379,7 @@ def test_what_is_not_there_is_said(convert, tmp_path):
     assert result.returncode == 1 and 'nowhere to convert' in result.stderr
 
 
+@pytest.mark.slow
 def test_scripts_run_on_their_own(repo, tmp_path):
     write_published(tmp_path / 'release')
     script = repo / 'tools' / 'dataset_converters' / 'voc12.py'

@@ -87,6 +87,7 @@ def test_reads_the_published_files_that_records_name(tmp_path):
         load(dict(record))
 
 
+@pytest.mark.slow
 def test_tool_fills_the_cache_that_the_pipeline_reads(
     tiny, tmp_path, repo, repo_env, monkeypatch, capsys
 ):

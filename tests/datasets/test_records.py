@@ -16,7 +16,7 @@ class Listed(CoSegDataset):
         super().__init__(data_root='', **kwargs)
 
     def load_data_list(self):
-        self._set_classes(['cat'])
+        self.name_classes(['cat'])
         return copy.deepcopy(self.records)
 
 

@@ -52,6 +52,7 @@ def test_rendering_leaves_global_generators_alone():
     assert np.random.random() == expected
 
 
+@pytest.mark.slow
 def test_a_fresh_process_renders_the_same():
     code = (
         'import zlib; from mmcoseg.datasets import SyntheticCoSegDataset as D; '
@@ -342,6 +343,7 @@ def test_classes_of_a_larger_catalogue_give_their_numbers():
 # The command
 
 
+@pytest.mark.slow
 def test_command_writes_a_data_set(tmp_path, repo, repo_env):
     command = [sys.executable, str(repo / 'tools' / 'misc' / 'render_synthetic.py')]
     options = ['--out', 'out', '--categories', '2', '--images', '2', '--size', '32', '48']

@@ -384,6 +384,7 @@ def table(log):
     return rows
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_ends_with_the_same_table(process, tmp_path):
     whole = process.run('train', '--work-dir', 'whole')
     # Slow enough to be killed between the first group and the last.
@@ -412,6 +413,7 @@ def test_killed_and_resumed_ends_with_the_same_table(process, tmp_path):
     assert table(log) == table(whole.stdout + whole.stderr)
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_groups_and_end_with_the_same_table(process):
     one = process.run('test', '--work-dir', 'one', '--cfg-options', 'model.fails=["b"]', code=1)
     two = process.run(

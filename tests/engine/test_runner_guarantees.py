@@ -8,6 +8,8 @@ import time
 import pytest
 import torch
 
+pytestmark = pytest.mark.slow
+
 DROPOUT = 'model.backbone.dropout=0.3'
 
 

@@ -14,6 +14,8 @@ from mmcoseg.engine.run_config import load_config
 from mmcoseg.models.backbones import MissingWeightsError
 from mmcoseg.registry import MODELS
 
+pytestmark = pytest.mark.slow
+
 QUICK = ['train_cfg.max_iters=2', 'train_cfg.val_interval=1']
 
 #: Runs the command behind its options as slurm does, once a task.

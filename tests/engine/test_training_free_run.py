@@ -3,7 +3,11 @@
 import subprocess
 import sys
 
+import pytest
+
 from mmcoseg.testing import write_tiny_dataset
+
+pytestmark = pytest.mark.slow
 
 
 def test_tested_without_a_checkpoint(tmp_path, repo, repo_env):

@@ -155,6 +155,7 @@ def evaluate_in_process(rank, world_size, port, file):
     torch.distributed.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_two_processes_score_as_one(groups, tmp_path):
     file = tmp_path / 'metrics.json'
     mp.spawn(evaluate_in_process, args=(2, free_port(), file), nprocs=2)
@@ -176,6 +177,7 @@ def evaluate_contiguous(rank, world_size, port, file):
     torch.distributed.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_copies_and_uneven_shares_of_processes_change_nothing(groups, tmp_path):
     file = tmp_path / 'metrics.json'
     mp.spawn(evaluate_contiguous, args=(2, free_port(), file), nprocs=2)

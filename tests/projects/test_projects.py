@@ -1,18 +1,20 @@
 """The example projects, copied out of the repository and run in fresh processes."""
 
+import csv
+import json
 import os
 import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
+from mmcoseg.datasets.image_io import read_mask
+from mmcoseg.structures.rle import encode_masks
 from mmcoseg.testing import write_tiny_dataset
 
-
-@pytest.fixture
-def data(tmp_path):
-    return write_tiny_dataset(tmp_path / 'data', dict(a=4, b=4, c=3))
+pytestmark = pytest.mark.slow
 
 
 def run(command, folder, env):
@@ -28,27 +30,77 @@ def run(command, folder, env):
     return done.stdout + done.stderr
 
 
-def test_example_project_trains_from_a_copy(tmp_path, data, repo, repo_env):
+@pytest.fixture
+def project(tmp_path, repo, repo_env):
+    """Runs a tool from a copy of the example project; gives what it says."""
     copy = shutil.copytree(repo / 'projects' / 'example_project', tmp_path / 'mine')
     env = {**repo_env, 'PYTHONPATH': os.pathsep.join([str(copy), repo_env['PYTHONPATH']])}
-    options = ['train_cfg.max_iters=3', 'train_cfg.val_interval=3', 'model.backbone.weights=None']
-    groups = ['--train-groups', 'a', 'b', '--test-groups', 'c']
-    output = run(
-        [
-            repo / 'tools' / 'train.py',
-            'configs/prototype_tiny.py',
-            '--data-root',
-            data,
-            *groups,
-            '--cfg-options',
-            *options,
-            'default_hooks.logger.interval=1',
-        ],
-        copy,
-        env,
-    )
+
+    def call(tool, *arguments):
+        return run([repo / 'tools' / f'{tool}.py', *arguments], copy, env)
+
+    call.folder = copy
+    return call
+
+
+def list_groups(root):
+    """Write groups.csv, a line for each image of a tiny data set."""
+    lines = []
+    for image in sorted(root.glob('images/*/*')):
+        mask = root / 'masks' / image.parent.name / f'{image.stem}.png'
+        lines.append([image.parent.name, image.relative_to(root), mask.relative_to(root)])
+    with open(root / 'groups.csv', 'w', newline='') as file:
+        csv.writer(file).writerows(lines)
+
+
+def list_instances(root):
+    """Write instances.json, with one instance in each image of a tiny data set."""
+    images, annotations = [], []
+    for number, path in enumerate(sorted(root.glob('images/*/*'))):
+        mask = read_mask(root / 'masks' / path.parent.name / f'{path.stem}.png') == 255
+        (rle,) = encode_masks(mask[None])
+        rle['counts'] = rle['counts'].decode()
+        common = dict(height=mask.shape[0], width=mask.shape[1])
+        images.append(dict(id=number, file_name=f'{path.parent.name}/{path.name}', **common))
+        annotation = dict(id=number, image_id=number, category_id=1, segmentation=rle, iscrowd=0)
+        annotations.append(dict(annotation, area=int(mask.sum())))
+    categories = [dict(id=1, name='thing')]
+    content = dict(images=images, annotations=annotations, categories=categories)
+    (root / 'instances.json').write_text(json.dumps(content))
+
+
+def test_a_modulator_a_head_a_loss_and_a_data_set_of_ones_own(project, tmp_path):
+    data = write_tiny_dataset(tmp_path / 'data', dict(a=4, b=4, c=3))
+    list_groups(data)
+    shutil.move(data / 'images', data / 'pictures')  # only the list says where they are
+    text = (data / 'groups.csv').read_text().replace('images/', 'pictures/')
+    (data / 'groups.csv').write_text(text)
+    common = ['--data-root', data, '--test-groups', 'c', '--cfg-options']
+    common += ['model.data_preprocessor.size=(97,97)', 'model.backbone.weights=None']
+    steps = ['train_cfg.max_iters=2', 'train_cfg.val_interval=2', 'default_hooks.logger.interval=1']
+    config = 'configs/prototype_tiny.py'
+    output = project('train', config, '--train-groups', 'a', 'b', *common, *steps)
     assert 'loss_dice' in output
-    assert (copy / 'work_dirs' / 'prototype_tiny' / 'iter_3.pth').is_file()
+    checkpoint = project.folder / 'work_dirs' / 'prototype_tiny' / 'iter_2.pth'
+    output = project('test', config, checkpoint, '--out', 'masks', *common)
+    assert 'class mean' in output
+    assert len([*project.folder.glob('masks/c/*')]) == 3
+
+
+def test_a_group_loss_and_a_ranking_of_ones_own(project, tmp_path):
+    data = write_tiny_dataset(tmp_path / 'data', dict(a=3, b=2), size=(64, 80))
+    list_instances(data)
+    options = ['model.data_preprocessor.size=(97,97)', 'test_cfg.max_epochs=1']
+    options += ['model.backbone.weights=None', 'model.initial_segmentor.backbone.weights=None']
+    options += ['model.postprocessors.1.weight=1']
+    config = 'configs/contrast_tiny.py'
+    output = project('test', config, '--data-root', data, '--cfg-options', *options)
+    assert 'loss_contrast' in output and 'mAP_25' in output
+    finished = project.folder / 'work_dirs' / 'contrast_tiny' / 'optimized_groups'
+    kept = np.load(finished / 'a.npz')
+    scores = [kept[f'{number}.pred_instances.scores'] for number in range(3)]
+    # Of three objects, the one in the middle has the typical size.
+    assert max(one.max() for one in scores) == 1 > min(one.max() for one in scores)
 
 
 def test_installed_plugin_is_found_by_its_entry_point(tmp_path, repo, repo_env):

@@ -140,7 +140,7 @@ class SyntheticCoSegDataset(CoSegDataset):
             f'category_offset={self.categories.start})'
         )
         groups = select_groups(list(members), self.groups, self.exclude_groups, where)
-        self._set_classes(list(names.values()))
+        self.name_classes(list(names.values()))
         unknown = sorted(set(names.values()).difference(self._metainfo['classes']))
         if unknown:
             raise MMCosegError(

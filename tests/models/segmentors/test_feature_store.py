@@ -71,6 +71,7 @@ print(peak() - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('limit', 'most'), [(0, 20), (10**9, 130)], ids=['file', 'memory'])
 def test_memory(limit, most, repo_env):
     done = subprocess.run(
