@@ -379,7 +379,7 @@ def run_test(
     cfg.custom_hooks = hooks
     if show_dir is not None:
         defaults = cfg.get('default_hooks') or {}
-        drawn = dict(type='GroupVisualizationHook', draw=True, interval=1, out_dir=show_dir)
+        drawn = dict(type='GroupVisualizationHook', draw=True, out_dir=show_dir)
         drawn = {**(defaults.get('visualization') or {}), **drawn}
         cfg.default_hooks = {**defaults, 'visualization': drawn}
     runner = build_runner(cfg, work_dir, from_checkpoint=True, **runner_options)
