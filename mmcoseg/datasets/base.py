@@ -215,8 +215,6 @@ class CoSegDataset(BaseDataset):
         info = super().get_data_info(idx)
         info['dataset'] = self
         info['images'] = self._images_of(info)
-        for image in info['images']:
-            image.update(self.network_input)
         return info
 
     def _images_of(self, info: dict) -> Sequence[dict]:
@@ -224,6 +222,7 @@ class CoSegDataset(BaseDataset):
         return [self._with_group_map(image) for image in info['images']]
 
     def _with_group_map(self, image: dict) -> dict:
+        image.update(self.network_input)
         group_map = self.group_maps.get(f'{image["group"]}/{image["stem"]}')
         if group_map is not None:
             image['group_map'] = group_map
