@@ -45,6 +45,12 @@ _TRANSFORM = _Place(nodes.TRANSFORMS)
 _FUNCTION = _Place(FUNCTIONS, complete=False)
 _METRIC = _Place(nodes.METRICS)
 _HOOK = _Place(nodes.HOOKS, removed=('priority',))
+_OPTIM_WRAPPER = _Place(
+    nodes.OPTIM_WRAPPERS, removed=('constructor', 'paramwise_cfg'), complete=False
+)
+_SCHEDULER = _Place(
+    nodes.PARAM_SCHEDULERS, added=('optimizer',), removed=('convert_to_iter_based',)
+)
 #: Keys at the top of a config below which components are.
 _TOP = {
     'model': _MODEL,
@@ -57,12 +63,8 @@ _TOP = {
     'train_cfg': _LOOP,
     'val_cfg': _LOOP,
     'test_cfg': _LOOP,
-    'optim_wrapper': _Place(
-        nodes.OPTIM_WRAPPERS, removed=('constructor', 'paramwise_cfg'), complete=False
-    ),
-    'param_scheduler': _Place(
-        nodes.PARAM_SCHEDULERS, added=('optimizer',), removed=('convert_to_iter_based',)
-    ),
+    'optim_wrapper': _OPTIM_WRAPPER,
+    'param_scheduler': _SCHEDULER,
     'val_evaluator': _METRIC,
     'test_evaluator': _METRIC,
     'default_hooks': _HOOK,
@@ -80,7 +82,9 @@ _BELOW = {
     'transforms': _TRANSFORM,
     'collate_fn': _FUNCTION,
     'worker_init_fn': _FUNCTION,
+    'optim_wrapper': _OPTIM_WRAPPER,
     'optimizer': _Place(nodes.OPTIMIZERS, added=('params',)),
+    'param_scheduler': _SCHEDULER,
     'vis_backends': _Place(nodes.VISBACKENDS, added=('save_dir',)),
 }
 #: What types were called in earlier versions, and are called now.
