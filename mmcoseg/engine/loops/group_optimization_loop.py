@@ -52,21 +52,18 @@ class GroupOptimizationLoop(TestLoop):
     Mini-batches are made of the images as the test pipeline gives them. Before the first step a
     model that has ``prepare_group`` sees the whole group.
 
-    A group's result is a function of the initial weights, its images, the config and the seed, but
-    not of the other groups nor of the number of processes. Initial are the weights that the model
-    has after ``init_weights`` and ``load_from``; optimizer and schedulers are made anew. If a loss
-    is not finite, the group is predicted by the initial weights; a warning names it, as does
-    ``failed`` in the end.
+    A group's result is a function of the initial weights (those after ``init_weights`` and
+    ``load_from``), its images, the config and the seed, but not of the other groups nor of the
+    number of processes. If a loss is not finite, the group is predicted by the initial weights.
 
     Hooks see a test whose iterations are the groups, each after its optimization. The predictions
-    of finished groups are kept in ``<work_dir>/optimized_groups``, and ``resume`` goes on after
-    them.
+    of finished groups, with their losses, are kept in ``<work_dir>/optimized_groups``, and
+    ``resume`` goes on after them.
 
     In a distributed run the groups are shared out over the processes, the largest first. Processes
     synchronize only once, when scores are gathered: set ``env_cfg.dist_cfg.timeout`` (seconds)
     above the expected gap between the fastest and the slowest, as ``engine.launch`` does. The work
-    folder must be one for all processes. The log is that of the first; losses of all groups are in
-    the kept files' notes.
+    folder must be one for all processes.
 
     Args:
         runner, dataloader, evaluator: as of mmengine's ``TestLoop``.
@@ -77,9 +74,6 @@ class GroupOptimizationLoop(TestLoop):
     Attributes:
         failed: name -> reason of the groups whose optimization failed, in all processes; known
             after the run.
-
-    Raises:
-        MMCosegError: for wrong options.
     """
 
     def __init__(
@@ -106,16 +100,11 @@ class GroupOptimizationLoop(TestLoop):
         self.failed: dict[str, str] = {}
 
     def run(self) -> dict[str, float]:
-        """Optimize, predict and score all groups.
-
-        Returns:
-            The evaluator's metrics.
-        """
+        """Optimize, predict and score all groups; returns the metrics."""
         runner = self.runner
         sizes, keys = self._sizes_and_keys()
-        store = PredictionStore(
-            Path(runner.work_dir) / 'optimized_groups', fingerprint_of(runner.cfg)
-        )
+        folder = Path(runner.work_dir) / 'optimized_groups'
+        store = PredictionStore(folder, fingerprint_of(runner.cfg))
         rank, world_size = get_dist_info()
         mine = share_out(sizes, world_size)[rank]
         print_log(f'{len(sizes)} groups, {len(mine)} of them in this process', 'current')
@@ -153,8 +142,8 @@ class GroupOptimizationLoop(TestLoop):
             batch = self.dataloader.collate_fn([dataset[number]])
         self.runner.call_hook('before_test_iter', batch_idx=place, data_batch=batch)
         group = batch['data_samples'][0]
-        notes = store.notes(key) if self.resume else None
-        if notes is not None and store.load(key, group):
+        notes = store.load(key, group) if self.resume else None
+        if notes is not None:
             print_log(f'group {name}: was finished before', 'current')
         else:
             store.forget(key)
@@ -162,7 +151,7 @@ class GroupOptimizationLoop(TestLoop):
             notes['seconds'] = round(time.perf_counter() - start, 2)
             store.save(key, group, **notes)
             print_log(f'group {name}: {len(group)} images, {notes["seconds"]} s', 'current')
-        if notes.get('failure'):
+        if notes['failure']:
             self.failed[name] = notes['failure']
         self.evaluator.process(data_samples=[group], data_batch=batch)
         self.runner.call_hook('after_test_iter', batch_idx=place, data_batch=batch, outputs=[group])
@@ -223,14 +212,7 @@ class _LossHistory(OptimizationEvents):
 
 
 def share_out(sizes: Sequence[int], world_size: int) -> list[list[int]]:
-    """Share groups out over processes: the largest first, each to who has least.
-
-    Args:
-        sizes: of the groups, in images.
-        world_size: number of processes.
-
-    Returns:
-        For each process the numbers of its groups, rising.
+    """Share groups of these sizes out over processes: the largest first, each to who has least.
 
     Example:
         >>> share_out([10, 30, 20, 25], 2)
@@ -246,45 +228,25 @@ def share_out(sizes: Sequence[int], world_size: int) -> list[list[int]]:
 
 
 #: Keys, at any depth, on which no prediction depends: which groups, and how they are loaded.
-_WITHOUT_EFFECT = frozenset(
-    {
-        'exclude_groups',
-        'groups',
-        'indices',
-        'num_workers',
-        'persistent_workers',
-        'pin_memory',
-        'prefetch_factor',
-        'resume',
-    }
-)
+_WITHOUT_EFFECT = ('exclude_groups', 'groups', 'num_workers', 'persistent_workers', 'resume')
 
 
 def fingerprint_of(cfg: Config) -> str:
     """A hash of all of a config that the predictions of a group depend on."""
-    keys = (
-        'model',
-        'test_cfg',
-        'test_dataloader',
-        'randomness',
-        'load_from',
-    )
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {
-                str(key): plain(item)
-                for key, item in sorted(value.items(), key=lambda pair: str(pair[0]))
-                if key not in _WITHOUT_EFFECT
-            }
-        if isinstance(value, (list, tuple)):
-            return [plain(item) for item in value]
-        if value is None or isinstance(value, (str, int, float, bool)):
-            return value
-        return getattr(value, '__qualname__', None) or type(value).__qualname__
-
-    content = {key: plain(cfg.get(key)) for key in keys}
+    keys = ('model', 'test_cfg', 'test_dataloader', 'randomness', 'load_from')
+    content = {key: _plain(cfg.get(key)) for key in keys}
     # Those that only look at results may come and go.
     hooks = [hook for hook in cfg.get('custom_hooks') or [] if hook['type'] != 'SaveMasksHook']
-    content.update(custom_hooks=plain(hooks), version=__version__)
+    content.update(custom_hooks=_plain(hooks), version=__version__)
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    """Types that json knows; classes and functions by name."""
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items() if k not in _WITHOUT_EFFECT}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    return getattr(value, '__qualname__', None) or type(value).__qualname__
