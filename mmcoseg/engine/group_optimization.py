@@ -2,7 +2,8 @@
 
 import copy
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,11 +21,14 @@ from ..structures import GroupDataSample, GroupImages
 __all__ = [
     'InitialState',
     'NonFiniteLossError',
-    'OptimizationEvents',
     'OptimizationSettings',
     'mini_batches',
     'optimize_and_segment',
 ]
+
+
+#: Called with the number of an epoch and its mean losses.
+AfterEpoch = Callable[[int, dict[str, float]], None]
 
 
 class NonFiniteLossError(ArithmeticError):
@@ -112,23 +116,13 @@ class InitialState:
             module._buffers.update(buffers)
 
 
-class OptimizationEvents:
-    """What happens around the steps; a loop overrides these methods."""
-
-    def after_iter(self, epoch: int, losses: dict[str, float]) -> None:
-        """After a step."""
-
-    def after_epoch(self, epoch: int) -> None:
-        """After the last step of an epoch, counted from 0."""
-
-
 def optimize_and_segment(
     model: nn.Module,
     images: GroupImages,
     group: GroupDataSample,
     initial: InitialState,
     settings: OptimizationSettings,
-    events: OptimizationEvents | None = None,
+    after_epoch: AfterEpoch | None = None,
 ) -> str | None:
     """Optimize a model on a group, from its initial weights, and find the group's soft maps.
 
@@ -138,6 +132,7 @@ def optimize_and_segment(
     Args:
         model: on its device; not wrapped for distributed training.
         images: of the group, as the preprocessor gives them.
+        after_epoch: called after each epoch, with its number from 0 on and its mean losses.
 
     Returns:
         Why the group was not optimized but segmented by the initial weights, or None.
@@ -146,7 +141,7 @@ def optimize_and_segment(
     initial.restore()
     try:
         with torch.enable_grad():
-            _optimize(model, images, group, settings, events or OptimizationEvents())
+            _optimize(model, images, group, settings, after_epoch)
     except NonFiniteLossError as error:
         problem = str(error)
         initial.restore()
@@ -161,7 +156,7 @@ def _optimize(
     images: GroupImages,
     group: GroupDataSample,
     settings: OptimizationSettings,
-    events: OptimizationEvents,
+    after_epoch: AfterEpoch | None,
 ) -> None:
     """Take all steps; refuses losses, and weights in the end, that are not finite."""
     name, seed = group.group, settings.seed
@@ -179,6 +174,7 @@ def _optimize(
     for epoch in range(settings.max_epochs):
         model.train()
         batches = mini_batches(len(group), settings.batch_size, seed, name, epoch)
+        means = Counter()
         for number, indices in enumerate(batches):
             seed_torch(entropy_of(seed, name, epoch, number))
             with wrapper.optim_context(model):
@@ -191,9 +187,11 @@ def _optimize(
                     f'group {name!r}: the loss is {values.pop("loss")} in epoch {epoch + 1}, '
                     f'mini-batch {number + 1} (parts: {values})'
                 )
-            events.after_iter(epoch, values)
+            for key, value in values.items():
+                means[key] += value / len(batches)
             _step(schedulers, by_epoch=False)
-        events.after_epoch(epoch)
+        if after_epoch is not None:
+            after_epoch(epoch, means)
         _step(schedulers, by_epoch=True)
     for key, parameter in model.named_parameters():
         parameter.grad = None

@@ -28,9 +28,6 @@ from .run_config import datasets_of, optimizes_groups
 
 __all__ = ['GroupsFailedError', 'build_runner', 'last_checkpoint', 'run_test', 'run_training']
 
-#: Seconds for which processes that optimize groups wait for each other.
-_PATIENCE = 14 * 24 * 3600
-
 
 def build_runner(
     cfg: Config,
@@ -42,16 +39,12 @@ def build_runner(
     """The runner of a config, with what depends on this machine filled in, in place.
 
     Args:
-        cfg: the config.
         work_dir: folder for checkpoints and logs; by default the config's, or
             ``work_dirs/<name of the config>``.
         launcher: ``'none'``, ``'pytorch'`` (torchrun), ``'slurm'`` or ``'mpi'``.
         trust_checkpoint: see :func:`mmcoseg.compat.load_checkpoint_file`.
         from_checkpoint: the model is that of the checkpoint ``load_from``, so that no pretrained
             weights are asked for, but of backbones that the checkpoint leaves out.
-
-    Raises:
-        MMCosegError: if the checkpoint has a part of a backbone only.
     """
     _set_work_dir(cfg, work_dir)
     cfg.launcher = launcher
@@ -93,7 +86,7 @@ def last_checkpoint(work_dir: str | Path) -> str | None:
     The name is an absolute path. In a folder that was moved it is the file of that name there.
     """
     pointer = Path(work_dir) / 'last_checkpoint'
-    named = pointer.read_text(encoding='utf-8').strip() if pointer.is_file() else ''
+    named = pointer.is_file() and pointer.read_text(encoding='utf-8').strip()
     if not named:
         return None
     if '://' in named or Path(named).is_file():
@@ -109,11 +102,11 @@ def last_checkpoint(work_dir: str | Path) -> str | None:
 
 def _prepare_processes(cfg: Config) -> None:
     """Make several processes work without a GPU, where mmengine only knows GPUs."""
-    given = cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout')
-    # A process that is done with its groups waits for the slowest, for hours perhaps.
-    timeout = given or (_PATIENCE if optimizes_groups(cfg) else None)
-    if timeout:
-        cfg.merge_from_dict({'env_cfg.dist_cfg.timeout': timeout})
+    options = cfg.get('env_cfg', {}).get('dist_cfg', {})
+    if optimizes_groups(cfg):
+        # A process that is done with its groups waits for the slowest, for hours perhaps.
+        options = {'timeout': 14 * 24 * 3600, **options}
+        cfg.merge_from_dict({'env_cfg.dist_cfg': options})
     if torch.cuda.is_available():
         cfg.setdefault('sync_bn', 'torch')
         return
@@ -127,9 +120,8 @@ def _prepare_processes(cfg: Config) -> None:
     cfg.model_wrapper_cfg = {**wrapper, **(cfg.get('model_wrapper_cfg') or {})}
     if not torch.distributed.is_initialized():
         _name_process(cfg.launcher)
-        torch.distributed.init_process_group(
-            'gloo', timeout=timedelta(seconds=timeout) if timeout else None
-        )
+        timeout = timedelta(seconds=options.get('timeout', 1800))
+        torch.distributed.init_process_group('gloo', timeout=timeout)
 
 
 #: What launchers call the variables by which torch names a process; torchrun sets torch's own.
@@ -172,22 +164,18 @@ def run_training(
     auto_scale_lr: bool = False,
     **runner_options: Any,
 ) -> Runner:
-    """Train, validating and saving as the config says.
+    """Train, validating and saving as the config says, which is changed in place.
 
     Args:
-        cfg: the config, changed in place.
-        work_dir: see :func:`build_runner`.
         resume: ``'auto'`` for the last checkpoint in the work folder (a new start if there is
             none), or a checkpoint's path. For a method that is optimized on each group,
             ``'auto'`` keeps the groups that are finished.
         amp: mixed precision: float16 with loss scaling on a GPU, bfloat16 elsewhere.
         auto_scale_lr: scale the learning rate by the global batch size over the config's
             ``auto_scale_lr.base_batch_size``.
-        runner_options: the rest of :func:`build_runner`'s arguments.
+        work_dir, runner_options: see :func:`build_runner`.
 
     Raises:
-        MMCosegError: if the config lacks what an option needs.
-        FileNotFoundError: if the training set or the checkpoint to resume is not there.
         GroupsFailedError: in the end, if groups could not be optimized.
     """
     on_groups = optimizes_groups(cfg)
@@ -294,26 +282,20 @@ def run_test(
     resume: bool = False,
     **runner_options: Any,
 ) -> dict[str, float]:
-    """Test a model.
+    """Test a model, and return the metrics by name; the config is changed in place.
 
     Args:
-        cfg: the config, changed in place.
         checkpoint: path of the weights; None or ``'none'`` for the config of a method that is not
             trained.
-        work_dir: see :func:`build_runner`.
         out: folder for the predicted masks, ``<out>/<group>/<stem>.png``.
         show_dir: folder for one contact sheet a group.
         resume: of a method that is optimized on each group, keep the groups that are finished in
             the work folder.
-        runner_options: the rest of :func:`build_runner`'s arguments.
-
-    Returns:
-        The metrics by name.
+        work_dir, runner_options: see :func:`build_runner`.
 
     Raises:
         MMCosegError: without a checkpoint of a model that is trained; to resume the test of a model
             that is not optimized on each group.
-        FileNotFoundError: if there is no such checkpoint.
         GroupsFailedError: in the end, if groups could not be optimized.
     """
     name = cfg.filename or 'the config'

@@ -17,7 +17,7 @@ from ..config_files import find_config
 from ..datasets.base import group_names
 from ..errors import MMCosegError
 from ..options import nearest
-from ..registry import DATASETS, LOOPS
+from ..registry import DATASETS, LOOPS, Registry
 from .loops.group_optimization_loop import GroupOptimizationLoop
 
 __all__ = [
@@ -47,10 +47,13 @@ _SPLITS = ('train', 'val', 'test')
 
 def optimizes_groups(cfg: Config) -> bool:
     """Whether a config's model is optimized on each group that it is tested on."""
-    kind = (cfg.get('test_cfg') or {}).get('type')
-    if isinstance(kind, str):
-        kind = LOOPS.get(kind)
+    kind = _class_of(cfg.get('test_cfg') or {}, LOOPS)
     return isinstance(kind, type) and issubclass(kind, GroupOptimizationLoop)
+
+
+def _class_of(cfg: ConfigDict, node: Registry) -> Any:
+    kind = cfg.get('type')
+    return node.get(kind) if isinstance(kind, str) else kind
 
 
 def load_config(
@@ -65,11 +68,10 @@ def load_config(
     """Read a config, choose its data, set single keys, and check what it names.
 
     Args:
-        name: path or name, see :func:`read_config`.
-        cfg_options: dotted key -> value, see :func:`merge_options`.
+        name: path or name.
+        cfg_options: see :func:`merge_options`.
         data_root, train_groups, test_groups, training: see :func:`select_data`.
-        check: refuse types and arguments that do not exist, see
-            :func:`mmcoseg.config_check.require_sound`.
+        check: refuse types and arguments that do not exist.
     """
     cfg = read_config(name)
     select_data(cfg, data_root, train_groups, test_groups, training)
@@ -81,12 +83,9 @@ def load_config(
 
 
 def read_config(name: str) -> Config:
-    """Read a config, and import what its ``custom_imports`` name.
+    """Read a config by path or name, and import what its ``custom_imports`` name.
 
     A config anywhere can inherit one of the toolbox: ``_base_ = 'mmcoseg::ssnm/...'``.
-
-    Args:
-        name: path or name, see :func:`mmcoseg.config_files.find_config`.
     """
     path = str(find_config(name))
     with our_configs_as_bases():
@@ -96,14 +95,9 @@ def read_config(name: str) -> Config:
 
 
 def merge_options(cfg: Config, options: dict[str, Any]) -> None:
-    """Set single keys of a config, in place.
+    """Set single keys (dotted key -> value) of a config, in place.
 
-    Args:
-        options: dotted key -> value. Keys that are not there are made, but not at the top, where
-            nothing would ask for them.
-
-    Raises:
-        MMCosegError: naming a key that cannot be set.
+    Keys that are not there are made, but not at the top, where nothing would ask for them.
     """
     name = cfg.filename or 'the config'
     known = {*cfg.keys(), *signature(Runner).parameters, *_TOP_KEYS}
@@ -121,16 +115,13 @@ def merge_options(cfg: Config, options: dict[str, Any]) -> None:
                 f'{key} cannot be set to {value!r} in {name}: what stands before one of its dots '
                 'is no dict, or a list of fewer entries'
             ) from error
-    if any(key.partition('.')[0] == 'custom_imports' for key in options):
-        _import_custom(cfg, '--cfg-options')
+        if first == 'custom_imports':
+            _import_custom(cfg, '--cfg-options')
 
 
 def hand_over_input_size(cfg: Config) -> None:
-    """Tell data sets the network's input size, ``model.data_preprocessor.size``, in place.
-
-    So pipelines with ``ResizeToInput`` say it once. A data set's own ``network_input`` stays.
-    """
-    preprocessor = (cfg.get('model') or {}).get('data_preprocessor') or {}
+    """Tell data sets the network's input size, for ``ResizeToInput`` in their pipelines."""
+    preprocessor = cfg.get('model', {}).get('data_preprocessor', {})
     if preprocessor.get('size') is None:
         return
     network_input = dict(
@@ -153,20 +144,19 @@ def _make_way(cfg: Config, key: str) -> None:
 
 
 def _import_custom(cfg: Config, source: str) -> None:
-    wanted = cfg.get('custom_imports')
-    if not wanted:
-        return
+    wanted = cfg.get('custom_imports') or {}
     if not isinstance(wanted, dict) or not set(wanted) <= {'imports', 'allow_failed_imports'}:
         raise MMCosegError(
             f'custom_imports of {source} must be dict(imports=[<modules>]), got {wanted!r}'
         )
     try:
-        import_modules_from_strings(**wanted)
+        import_modules_from_strings(
+            wanted.get('imports'), wanted.get('allow_failed_imports', False)
+        )
     except (ImportError, TypeError) as error:
-        cause = error.__context__ if isinstance(error, ImportError) else None
         raise ImportError(
-            f'custom_imports of {source}: {cause or error}; name modules that Python finds (their '
-            'folder on PYTHONPATH, or installed)'
+            f'custom_imports of {source}: {error.__context__ or error}; name modules that Python '
+            'finds (their folder on PYTHONPATH, or installed)'
         ) from error
 
 
@@ -245,10 +235,7 @@ def _refuse_seen(train: Sequence[ConfigDict], test: Sequence[ConfigDict]) -> Non
 
 def _fit_classifiers(cfg: Config, dataset: ConfigDict) -> None:
     """Where a category is a group, give the modulators that classify one output for each."""
-    kind = dataset.get('type')
-    if isinstance(kind, str):
-        kind = DATASETS.get(kind)
-    if not getattr(kind, 'BY_CATEGORY', False):
+    if not getattr(_class_of(dataset, DATASETS), 'BY_CATEGORY', False):
         return
     for modulator in (cfg.model.get('modulators') or {}).values():
         if modulator and modulator.get('num_classes'):

@@ -8,7 +8,6 @@ import numpy as np
 from mmengine.visualization import Visualizer
 from PIL import Image
 
-from ..errors import MMCosegError
 from ..evaluation.class_report import ClassReport, GroupClassScore, class_names_of, count_labels
 from ..evaluation.functional import image_scores
 from ..files import file_name_of, save_image
@@ -49,20 +48,12 @@ class GroupVisualizer(Visualizer):
         Args:
             images: of the group, in order, each (H, W, 3) uint8 RGB at any resolution.
             data_sample: the group, with ground truth and predictions if known.
-
-        Raises:
-            MMCosegError: unless there is one image for each of the group's, and at least one.
         """
-        group = data_sample.get('group', '')
-        if len(images) != len(data_sample) or not len(images):
-            raise MMCosegError(
-                f'group {group!r} has {len(data_sample)} images, but {len(images)} were given to '
-                'draw'
-            )
+        group = data_sample.group
         entries = []
-        for image, sample in zip(images, data_sample):
+        for image, sample in zip(images, data_sample, strict=True):
             truth, prediction = _mask(sample, 'gt'), _mask(sample, 'pred')
-            entries.append(SheetEntry(image, truth, prediction, str(sample.get('stem', ''))))
+            entries.append(SheetEntry(image, truth, prediction, sample.stem))
         _compare(entries, data_sample)
         legend = self._class_names(data_sample, entries)
         pages = math.ceil(len(entries) / _IMAGES_A_SHEET)
@@ -107,7 +98,7 @@ class GroupVisualizer(Visualizer):
         if highest > 1:
             known = (self.dataset_meta or {}).get('classes', ())
             ids = group.get('label_ids') or ()
-            return class_names_of(group.get('group', ''), highest, ids, known)
+            return class_names_of(group.group, highest, ids, known)
         # Without a truth, no one knows which class is which.
         highest = max(_highest(entry.prediction) for entry in entries)
         return class_names_of('', highest) if highest > 1 else ()

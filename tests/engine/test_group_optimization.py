@@ -12,7 +12,6 @@ from torch import nn
 from mmcoseg.datasets import CoSegDataset, group_collate
 from mmcoseg.engine.group_optimization import (
     InitialState,
-    OptimizationEvents,
     OptimizationSettings,
     mini_batches,
     optimize_and_segment,
@@ -72,11 +71,11 @@ def group_of(model, dataset, place):
     return data['inputs'], data['data_samples'][0]
 
 
-def optimized(model, dataset, place, settings, initial=None, events=None):
+def optimized(model, dataset, place, settings, initial=None, after_epoch=None):
     """The group with soft maps, and why it was not optimized."""
     images, group = group_of(model, dataset, place)
     initial = initial or InitialState(model)
-    problem = optimize_and_segment(model, images, group, initial, settings, events)
+    problem = optimize_and_segment(model, images, group, initial, settings, after_epoch)
     return group, problem
 
 
@@ -116,25 +115,23 @@ def test_only_soft_maps_are_found(dataset):
     assert not any(sample.pred_prob.data.requires_grad for sample in group)
 
 
-def test_events_tell_every_step_and_epoch(dataset):
-    class Notes(OptimizationEvents):
-        def __init__(self):
-            self.seen = []
+def test_the_mean_losses_of_each_epoch_are_told(dataset):
+    told, steps = [], []
 
-        def after_iter(self, epoch, losses):
-            assert set(losses) == {'loss', 'loss_mean'}
-            self.seen.append((epoch, round(losses['loss'], 6)))
+    class Noting(ConstantSegmentor):
+        def parse_losses(self, losses):
+            total, logged = super().parse_losses(losses)
+            steps.append(logged['loss'].item())
+            return total, logged
 
-        def after_epoch(self, epoch):
-            self.seen.append(epoch)
+    def note(epoch, losses):
+        assert set(losses) == {'loss', 'loss_mean'}
+        told.append((epoch, len(steps), losses['loss']))
 
-    events = Notes()
     settings = OptimizationSettings(SGD, max_epochs=2, batch_size=3)
-    optimized(ConstantSegmentor(), dataset, 0, settings, events=events)
-    kinds = [note if isinstance(note, int) else note[0] for note in events.seen]
-    assert kinds == [0, 0, 0, 1, 1, 1]
-    steps = [note[1] for note in events.seen if isinstance(note, tuple)]
-    assert len(set(steps)) == 4
+    optimized(Noting(), dataset, 0, settings, after_epoch=note)
+    expected = [(0, 2, np.mean(steps[:2])), (1, 4, np.mean(steps[2:]))]
+    assert told == [pytest.approx(epoch) for epoch in expected] and len(set(steps)) == 4
 
 
 @pytest.mark.parametrize('by_epoch', [True, False])

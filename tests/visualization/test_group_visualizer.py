@@ -137,7 +137,7 @@ def test_binary_masks_need_no_legend(drawn):
 
 
 def test_wrong_number_of_images_is_refused():
-    with pytest.raises(ValueError, match="'cat' has 3 images, but 2"):
+    with pytest.raises(ValueError, match='is longer'):
         GroupVisualizer().draw_group(images(2), make_group('cat', 3))
 
 

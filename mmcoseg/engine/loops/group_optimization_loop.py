@@ -10,7 +10,6 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from mmengine.config import Config
 from mmengine.dist import all_gather_object, get_dist_info
 from mmengine.logging import print_log
@@ -23,7 +22,6 @@ from ...structures import GroupDataSample
 from ...version import __version__
 from ..group_optimization import (
     InitialState,
-    OptimizationEvents,
     OptimizationSettings,
     optimize_and_segment,
 )
@@ -122,8 +120,7 @@ class GroupOptimizationLoop(TestLoop):
         """Of each group the number of images, and a name that no other has."""
         dataset = self.dataloader.dataset
         sizes, keys, seen = [], [], Counter()
-        for number in range(len(dataset)):
-            record = dataset.get_data_info(number)
+        for record in map(dataset.get_data_info, range(len(dataset))):
             name = record['group']
             sizes.append(len(record['images']))
             # Several sets may have groups of one name.
@@ -162,14 +159,28 @@ class GroupOptimizationLoop(TestLoop):
         """The group with predictions, and what is noted of its optimization."""
         data = self.model.data_preprocessor(batch, False)
         images, [group] = data['inputs'], data['data_samples']
-        events = _LossHistory(self.runner, group.group, self.settings.max_epochs)
-        failure = optimize_and_segment(self.model, images, group, initial, self.settings, events)
+        history = []
+
+        def note(epoch: int, losses: dict[str, float]) -> None:
+            history.append(dict(losses))
+            self._tell(group.group, epoch + 1, losses)
+
+        failure = optimize_and_segment(self.model, images, group, initial, self.settings, note)
         if failure:
             text = f'{failure}; it is predicted by the initial weights'
             print_log(text, 'current', logging.WARNING)
         self.model.finish(group)
         initial.restore()
-        return group, dict(failure=failure, losses=events.history)
+        return group, dict(failure=failure, losses=history)
+
+    def _tell(self, group: str, epoch: int, losses: dict[str, float]) -> None:
+        """Tell the visualizer, and now and then the log, the losses of an epoch."""
+        epochs = self.settings.max_epochs
+        if epoch == epochs or epoch % ceil(epochs / LINES_PER_GROUP) == 0:
+            text = ', '.join(f'{name} {value:.4f}' for name, value in losses.items())
+            print_log(f'group {group}: epoch {epoch}/{epochs}, {text}', 'current')
+        scalars = {f'{group}/{name}': value for name, value in losses.items()}
+        self.runner.visualizer.add_scalars(scalars, step=epoch)
 
     def _collect(self) -> dict[str, float]:
         """The only place where processes talk to each other."""
@@ -184,31 +195,6 @@ class GroupOptimizationLoop(TestLoop):
                 logging.WARNING,
             )
         return metrics
-
-
-class _LossHistory(OptimizationEvents):
-    """Keeps the means of the losses of each epoch, and tells the log and the visualizer."""
-
-    def __init__(self, runner, group: str, max_epochs: int) -> None:
-        self.runner, self.group, self.max_epochs = runner, group, max_epochs
-        self.history: list[dict[str, float]] = []
-        self._steps: list[dict[str, float]] = []
-
-    def after_iter(self, epoch: int, losses: dict[str, float]) -> None:
-        self._steps.append(losses)
-
-    def after_epoch(self, epoch: int) -> None:
-        names = self._steps[0]
-        means = {name: float(np.mean([step[name] for step in self._steps])) for name in names}
-        self._steps = []
-        self.history.append(means)
-        is_last = epoch + 1 == self.max_epochs
-        if is_last or (epoch + 1) % ceil(self.max_epochs / LINES_PER_GROUP) == 0:
-            text = ', '.join(f'{name} {value:.4f}' for name, value in means.items())
-            number = f'{epoch + 1}/{self.max_epochs}'
-            print_log(f'group {self.group}: epoch {number}, {text}', 'current')
-        scalars = {f'{self.group}/{name}': value for name, value in means.items()}
-        self.runner.visualizer.add_scalars(scalars, step=epoch + 1)
 
 
 def share_out(sizes: Sequence[int], world_size: int) -> list[list[int]]:
