@@ -81,15 +81,11 @@ class InstanceReport(Report):
         one_of('matching', matching, Matching)
         self.corloc = corloc
         self.matching = matching
-        limits = [float(threshold) for threshold in thresholds]
-        if len(set(limits)) < len(limits):
-            raise MMCosegError(f'each threshold must be given once, got {limits}')
-        #: Names of the APs and their thresholds: ``dict(AP_25=0.25)``.
-        self.thresholds = {f'AP_{100 * limit:g}': limit for limit in limits}
-        if corloc is not None:
-            limits.append(corloc)
-        if not limits or not all(0 < limit <= 1 for limit in limits):
+        limits = [limit for limit in (*thresholds, corloc) if limit is not None]
+        if not all(0 < limit <= 1 for limit in limits):
             raise MMCosegError(f'thresholds of IoU must be above 0 and at most 1, got {limits}')
+        #: Names of the APs and their thresholds: ``dict(AP_25=0.25)``.
+        self.thresholds = {f'AP_{100 * limit:g}': limit for limit in thresholds}
 
     def class_scores(self) -> dict[str, dict[str, float]]:
         """Of every class, by name: ``images``, ``instances`` and ``predictions`` (numbers),

@@ -91,11 +91,8 @@ class Report(ABC):
         table.add_column(columns[0], no_wrap=True)
         for name in columns[1:]:
             table.add_column(name, justify='right', no_wrap=True)
-        for row in rows:
-            table.add_row(*map(_text, row))
-        table.add_section()
-        for row in means:
-            table.add_row(*map(_text, row))
+        for number, row in enumerate([*rows, *means]):
+            table.add_row(*map(_text, row), end_section=number + 1 == len(rows))
         console = Console(file=StringIO(), width=160, markup=False)
         console.print(table)
         return '\n'.join(map(str.rstrip, console.file.getvalue().splitlines()))

@@ -52,17 +52,17 @@ class GroupVisualizer(Visualizer):
         group = data_sample.group
         entries = []
         for image, sample in zip(images, data_sample, strict=True):
-            truth, prediction = _mask(sample, 'gt'), _mask(sample, 'pred')
-            entries.append(SheetEntry(image, truth, prediction, sample.stem))
+            entries.append(
+                SheetEntry(image, _mask(sample, 'gt'), _mask(sample, 'pred'), sample.stem)
+            )
         _compare(entries, data_sample)
         legend = self._class_names(data_sample, entries)
         pages = math.ceil(len(entries) / _IMAGES_A_SHEET)
-        per_page = math.ceil(len(entries) / pages)  # no last page with a single image
         sheets = []
-        for page in range(pages):
-            number = f'  ({page + 1} / {pages})' if pages > 1 else ''
-            chosen = entries[page * per_page : (page + 1) * per_page]
-            sheets.append(contact_sheet(chosen, group + number, legend))
+        # Of about equal length: no last page with a single image.
+        for page, numbers in enumerate(np.array_split(range(len(entries)), pages), 1):
+            title = f'{group}  ({page} / {pages})' if pages > 1 else group
+            sheets.append(contact_sheet([entries[i] for i in numbers], title, legend))
         return sheets
 
     def add_datasample(

@@ -333,8 +333,6 @@ def test_what_is_wrong_is_named():
         InstanceCoSegMetric(matching='best')
     with pytest.raises(ValueError, match='above 0 and at most 1'):
         InstanceCoSegMetric([25, 50])
-    with pytest.raises(ValueError, match='given once'):
-        InstanceCoSegMetric([0.5, 0.5])
     (group,) = make_groups()[2:]
     sample = group[1]
     sample.pred_instances.scores[0] = float('nan')

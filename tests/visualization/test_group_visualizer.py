@@ -59,7 +59,7 @@ def test_backends_get_the_sheets(tmp_path):
 
 def test_pages_are_of_about_equal_length(drawn):
     GroupVisualizer().draw_group(images(82), make_group('cat', 82))
-    assert [len(call['entries']) for call in drawn] == [28, 28, 26]
+    assert [len(call['entries']) for call in drawn] == [28, 27, 27]
     assert [call['title'] for call in drawn] == [f'cat  ({i} / 3)' for i in (1, 2, 3)]
 
 
