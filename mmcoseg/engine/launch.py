@@ -163,7 +163,7 @@ def run_training(
     amp: bool = False,
     auto_scale_lr: bool = False,
     **runner_options: Any,
-) -> Runner:
+) -> None:
     """Train, validating and saving as the config says, which is changed in place.
 
     Args:
@@ -181,39 +181,35 @@ def run_training(
     on_groups = optimizes_groups(cfg)
     if amp:
         _use_amp(cfg.test_cfg.optim_wrapper if on_groups else cfg.optim_wrapper)
-    if auto_scale_lr:
-        if on_groups:
+    if on_groups:
+        if auto_scale_lr:
             raise MMCosegError(
                 'auto_scale_lr has no meaning where each group is optimized by itself: set '
                 'test_cfg.optim_wrapper.optimizer.lr'
             )
+        if resume not in (None, 'auto'):
+            raise MMCosegError(
+                f'--resume {resume}: what is kept are finished groups, in the work folder; give '
+                '--resume alone'
+            )
+        run_test(cfg, work_dir=work_dir, resume=resume is not None, **runner_options)
+        return
+    if auto_scale_lr:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
             raise MMCosegError(
                 f'--auto-scale-lr needs auto_scale_lr.base_batch_size in {cfg.filename}'
             )
         cfg.auto_scale_lr.enable = True
     _set_work_dir(cfg, work_dir)
-    if on_groups:
-        if resume not in (None, 'auto'):
-            raise MMCosegError(
-                f'--resume {resume}: what is kept are finished groups, in the work folder; give '
-                '--resume alone'
-            )
-        cfg.resume, cfg.test_cfg.resume = False, resume is not None
-    elif resume is not None:
+    if resume is not None:
         cfg.resume = True
         cfg.load_from = last_checkpoint(cfg.work_dir) if resume == 'auto' else _there(resume)
     _leave_out_missing_validation(cfg)
     with _no_trace_of_failure(cfg.work_dir):
         runner = build_runner(cfg, from_checkpoint=bool(cfg.get('resume')), **runner_options)
         with errors_name_keys(cfg):
-            _ = runner.test_loop if on_groups else runner.train_loop
-    if on_groups:
-        runner.test()
-        _report_failed(runner)
-    else:
-        runner.train()
-    return runner
+            _ = runner.train_loop
+    runner.train()
 
 
 @contextmanager
@@ -242,19 +238,6 @@ def _leave_out_missing_validation(cfg: Config) -> None:
 
 class GroupsFailedError(MMCosegError):
     """Some groups could not be optimized, and are scored by the initial weights."""
-
-
-def _report_failed(runner: Runner) -> None:
-    failed = runner.test_loop.failed
-    # Only in one process: launchers end the others when the first one fails.
-    if failed and runner.rank == 0:
-        reasons = '\n'.join(failed[name] for name in sorted(failed))
-        raise GroupsFailedError(
-            f'{len(failed)} groups could not be optimized, and are scored by the initial weights; '
-            'a smaller learning rate, clipping (test_cfg.optim_wrapper.clip_grad) or no --amp may '
-            f'help\n'
-            f'{reasons}'
-        )
 
 
 def _use_amp(wrapper: ConfigDict) -> None:
@@ -320,12 +303,21 @@ def run_test(
     if show_dir is not None:
         sheets = dict(type='GroupVisualizationHook', draw=True, out_dir=show_dir)
         cfg.default_hooks = {**(cfg.get('default_hooks') or {}), 'visualization': sheets}
-    runner = build_runner(cfg, work_dir, from_checkpoint=True, **runner_options)
-    with errors_name_keys(cfg):
-        _ = runner.test_loop
+    _set_work_dir(cfg, work_dir)
+    with _no_trace_of_failure(cfg.work_dir):
+        runner = build_runner(cfg, from_checkpoint=True, **runner_options)
+        with errors_name_keys(cfg):
+            _ = runner.test_loop
     metrics = runner.test()
-    if on_groups:
-        _report_failed(runner)
+    failed = runner.test_loop.failed if on_groups else {}
+    # Only in one process: launchers end the others when the first one fails.
+    if failed and runner.rank == 0:
+        reasons = '\n'.join(failed[name] for name in sorted(failed))
+        raise GroupsFailedError(
+            f'{len(failed)} groups could not be optimized, and are scored by the initial weights; '
+            'a smaller learning rate, clipping (test_cfg.optim_wrapper.clip_grad) or no --amp may '
+            f'help\n{reasons}'
+        )
     return metrics
 
 
