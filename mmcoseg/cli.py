@@ -164,7 +164,6 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         default='none',
         help='how the processes of a distributed run were started',
     )
-    parser.add_argument('--local-rank', '--local_rank', type=int, help=argparse.SUPPRESS)
     parser.add_argument(
         '--trust-checkpoint',
         action='store_true',
@@ -177,7 +176,6 @@ def _run_options(args: argparse.Namespace) -> dict[str, Any]:
     return dict(
         work_dir=args.work_dir,
         launcher=args.launcher,
-        local_rank=args.local_rank,
         trust_checkpoint=args.trust_checkpoint,
     )
 

@@ -81,14 +81,8 @@ def load_checkpoint_file(
 ) -> dict[str, Any]:
     """Read a checkpoint file without running code that it may hold.
 
-    mmengine falls back to unpickling anything when the safe way fails; here that takes the user's
-    word. What mmengine's runner itself writes (weights, optimizer, message hub) loads safely.
-
-    Args:
-        filename: path of the file.
-        map_location: as in ``torch.load``.
-        trust: unpickle whatever the file holds. Only for files from people you trust: they can
-            run any program on this machine.
+    mmengine unpickles anything when the safe way fails; here only with ``trust``, for files from
+    people you trust: they can run any program on this machine.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -124,10 +118,7 @@ def state_of_checkpoint(content: Any) -> dict[str, Any]:
 
 
 def use_safe_checkpoints(trust: bool = False) -> None:
-    """Make mmengine's runner read local checkpoints by :func:`load_checkpoint_file`.
-
-    Holds for the whole process, and so is the business of programs, not of the library's import.
-    """
+    """Make mmengine's runner read local checkpoints by :func:`load_checkpoint_file`."""
 
     def load(filename: str, map_location: Any = None) -> dict[str, Any]:
         return load_checkpoint_file(filename, map_location, trust)
@@ -138,14 +129,10 @@ def use_safe_checkpoints(trust: bool = False) -> None:
 
 
 def keep_freed_memory() -> bool:
-    """Tell glibc to keep freed memory for the next tensors instead of giving it back at once.
+    """Tell glibc to keep freed memory for the next tensors; whether that took effect.
 
     Otherwise each large tensor's pages are asked for and cleared anew, which takes a quarter of
-    the time of a network on the CPU. For programs that are ours from start to end: it holds for
-    the whole process.
-
-    Returns:
-        whether it took effect; False where there is no glibc.
+    the time of a network on the CPU. It holds for the whole process.
     """
     mallopt = _of_libc('mallopt')
     if mallopt is None:

@@ -2,14 +2,15 @@
 
 import copy
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from mmengine.optim import OptimWrapper, OptimWrapperDict, build_optim_wrapper
-from torch import Tensor, nn
+from mmengine.optim import OptimWrapper, build_optim_wrapper
+from torch import nn
 
 from ..errors import MMCosegError
 from ..options import build_options, whole_number
@@ -20,15 +21,18 @@ from ..structures import GroupDataSample, GroupImages
 __all__ = [
     'InitialState',
     'NonFiniteLossError',
-    'OptimizationEvents',
     'OptimizationSettings',
     'mini_batches',
     'optimize_and_segment',
 ]
 
 
+#: Called with the number of an epoch and its mean losses.
+AfterEpoch = Callable[[int, dict[str, float]], None]
+
+
 class NonFiniteLossError(ArithmeticError):
-    """The optimization of a group came to a loss or to weights that are no finite numbers."""
+    """The loss or the weights are not finite."""
 
 
 @dataclass
@@ -61,8 +65,10 @@ class OptimizationSettings:
     @classmethod
     def from_test_cfg(cls, test_cfg: Mapping[str, Any], seed: int) -> 'OptimizationSettings':
         """Those of a ``test_cfg`` of type ``GroupOptimizationLoop``."""
-        given = {k: v for k, v in test_cfg.items() if k not in ('type', 'resume', 'fp16')}
-        return build_options(cls, dict(given, seed=seed), 'test_cfg')
+        given = dict(test_cfg, seed=seed)
+        for key in ('type', 'resume'):  # the loop's own
+            given.pop(key, None)
+        return build_options(cls, given, 'test_cfg')
 
 
 def mini_batches(
@@ -85,23 +91,17 @@ def mini_batches(
 class InitialState:
     """What a model was before it was optimized on a group, to be put back exactly.
 
-    Parameters, whether they are trained, buffers (also those that checkpoints leave out), what
-    modules save beside them (``get_extra_state``), and modes.
+    Parameters, whether they are trained, buffers (also those that checkpoints leave out) and modes.
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self._parameters = [
-            (parameter, parameter.detach().clone(), parameter.requires_grad)
-            for parameter in model.parameters()
-        ]
-        self._modules = []
-        for module in model.modules():
-            buffers = {
-                name: buffer if buffer is None else buffer.detach().clone()
-                for name, buffer in module._buffers.items()
-            }
-            extra = copy.deepcopy(module.get_extra_state()) if _has_extra(module) else None
-            self._modules.append((module, module.training, buffers, extra))
+        self._modules = [(module, module.training) for module in model.modules()]
+        self._parameters = []
+        for parameter in model.parameters():
+            value = parameter.detach().clone()
+            self._parameters.append((parameter, value, parameter.requires_grad))
+        # Copied together, so that modules which share a buffer go on sharing it.
+        self._buffers = copy.deepcopy([dict(module._buffers) for module, _ in self._modules])
 
     @torch.no_grad()
     def restore(self) -> None:
@@ -110,38 +110,10 @@ class InitialState:
             parameter.copy_(value)
             parameter.grad = None
             parameter.requires_grad_(trained)
-        for module, training, buffers, extra in self._modules:
+        for (module, training), buffers in zip(self._modules, copy.deepcopy(self._buffers)):
             module.training = training
-            for name in module._buffers.keys() - buffers.keys():
-                del module._buffers[name]
-            for name, buffer in buffers.items():
-                _restore_buffer(module, name, buffer)
-            if _has_extra(module):
-                module.set_extra_state(copy.deepcopy(extra))
-
-
-def _restore_buffer(module: nn.Module, name: str, value: Tensor | None) -> None:
-    present = module._buffers.get(name)
-    if value is None:
-        module._buffers[name] = None
-    elif present is not None and (present.shape, present.dtype) == (value.shape, value.dtype):
-        present.copy_(value)  # in place: modules may share it
-    else:
-        module._buffers[name] = value.clone()
-
-
-def _has_extra(module: nn.Module) -> bool:
-    return type(module).get_extra_state is not nn.Module.get_extra_state
-
-
-class OptimizationEvents:
-    """What happens around the steps; a loop overrides these methods."""
-
-    def after_iter(self, epoch: int, losses: dict[str, float]) -> None:
-        """After a step."""
-
-    def after_epoch(self, epoch: int) -> None:
-        """After the last step of an epoch, counted from 0."""
+            module._buffers.clear()
+            module._buffers.update(buffers)
 
 
 def optimize_and_segment(
@@ -150,7 +122,7 @@ def optimize_and_segment(
     group: GroupDataSample,
     initial: InitialState,
     settings: OptimizationSettings,
-    events: OptimizationEvents | None = None,
+    after_epoch: AfterEpoch | None = None,
 ) -> str | None:
     """Optimize a model on a group, from its initial weights, and find the group's soft maps.
 
@@ -160,10 +132,7 @@ def optimize_and_segment(
     Args:
         model: on its device; not wrapped for distributed training.
         images: of the group, as the preprocessor gives them.
-        group: its samples.
-        initial: what the model was.
-        settings: how.
-        events: what else happens around the steps.
+        after_epoch: called after each epoch, with its number from 0 on and its mean losses.
 
     Returns:
         Why the group was not optimized but segmented by the initial weights, or None.
@@ -172,7 +141,7 @@ def optimize_and_segment(
     initial.restore()
     try:
         with torch.enable_grad():
-            _optimize(model, images, group, settings, events or OptimizationEvents())
+            _optimize(model, images, group, settings, after_epoch)
     except NonFiniteLossError as error:
         problem = str(error)
         initial.restore()
@@ -187,9 +156,9 @@ def _optimize(
     images: GroupImages,
     group: GroupDataSample,
     settings: OptimizationSettings,
-    events: OptimizationEvents,
+    after_epoch: AfterEpoch | None,
 ) -> None:
-    """Raises: NonFiniteLossError: naming the group, when a loss, or a weight in the end, is not."""
+    """Take all steps; refuses losses, and weights in the end, that are not finite."""
     name, seed = group.group, settings.seed
     if not len(group):
         raise MMCosegError(f'the group {name!r} has no image')
@@ -201,10 +170,11 @@ def _optimize(
     length = math.ceil(len(group) / settings.batch_size)
     wrapper = build_optim_wrapper(model, copy.deepcopy(settings.optim_wrapper))
     wrapper.initialize_count_status(model, 0, settings.max_epochs * length)
-    schedulers = _schedulers(settings, wrapper, length)
+    schedulers = list(_schedulers(settings, wrapper, length))
     for epoch in range(settings.max_epochs):
         model.train()
         batches = mini_batches(len(group), settings.batch_size, seed, name, epoch)
+        means = Counter()
         for number, indices in enumerate(batches):
             seed_torch(entropy_of(seed, name, epoch, number))
             with wrapper.optim_context(model):
@@ -212,10 +182,16 @@ def _optimize(
             total, logged = model.parse_losses(losses)
             wrapper.update_params(total)
             values = {key: value.item() for key, value in logged.items()}
-            _require_finite(values, name, epoch, number)
-            events.after_iter(epoch, values)
+            if not math.isfinite(values['loss']):
+                raise NonFiniteLossError(
+                    f'group {name!r}: the loss is {values.pop("loss")} in epoch {epoch + 1}, '
+                    f'mini-batch {number + 1} (parts: {values})'
+                )
+            for key, value in values.items():
+                means[key] += value / len(batches)
             _step(schedulers, by_epoch=False)
-        events.after_epoch(epoch)
+        if after_epoch is not None:
+            after_epoch(epoch, means)
         _step(schedulers, by_epoch=True)
     for key, parameter in model.named_parameters():
         parameter.grad = None
@@ -225,14 +201,6 @@ def _optimize(
             )
 
 
-def _require_finite(losses: dict[str, float], group: str, epoch: int, number: int) -> None:
-    if not math.isfinite(losses['loss']):
-        raise NonFiniteLossError(
-            f'group {group!r}: the loss is {losses["loss"]} in epoch {epoch + 1}, mini-batch '
-            f'{number + 1} (parts: { {k: v for k, v in losses.items() if k != "loss"} })'
-        )
-
-
 def _step(schedulers: Sequence[Any], by_epoch: bool) -> None:
     for scheduler in schedulers:
         if scheduler.by_epoch == by_epoch:
@@ -240,31 +208,16 @@ def _step(schedulers: Sequence[Any], by_epoch: bool) -> None:
 
 
 def _schedulers(
-    settings: OptimizationSettings, wrapper: OptimWrapper | OptimWrapperDict, epoch_length: int
-) -> list[Any]:
-    """The parameter schedulers of all optimizers."""
-    configs = settings.param_scheduler or []
-    if not isinstance(wrapper, OptimWrapperDict):
-        return list(_build_schedulers(configs, wrapper, settings.max_epochs, epoch_length))
-    by_name = isinstance(configs, dict) and 'type' not in configs
-    built = []
-    for name, optimizer in wrapper.items():
-        own = configs[name] if by_name else configs
-        built += _build_schedulers(own, optimizer, settings.max_epochs, epoch_length)
-    return built
-
-
-def _build_schedulers(
-    configs: dict | Sequence[dict], optimizer: OptimWrapper, max_epochs: int, epoch_length: int
+    settings: OptimizationSettings, wrapper: OptimWrapper, epoch_length: int
 ) -> Iterator[Any]:
+    configs = settings.param_scheduler or []
     for cfg in [configs] if isinstance(configs, dict) else configs:
         if not isinstance(cfg, dict):
             raise MMCosegError(
                 'test_cfg.param_scheduler must be configs, since each group needs new ones, got '
                 f'{type(cfg).__name__}'
             )
-        cfg = copy.deepcopy(cfg)
-        end = max_epochs if cfg.get('by_epoch', True) else max_epochs * epoch_length
-        cfg.setdefault('end', max(end, cfg.get('begin', 0) + 1))
-        default = dict(optimizer=optimizer, epoch_length=epoch_length)
+        end = settings.max_epochs * (1 if cfg.get('by_epoch', True) else epoch_length)
+        cfg = {'end': max(end, cfg.get('begin', 0) + 1), **copy.deepcopy(cfg)}
+        default = dict(optimizer=wrapper, epoch_length=epoch_length)
         yield PARAM_SCHEDULERS.build(cfg, default_args=default)

@@ -45,12 +45,8 @@ def without_weights(cfg: Any) -> Any:
 def check_config(cfg: Config, data: bool = False) -> Iterator[tuple[str, str | None]]:
     """Check all types and arguments in a config, and build what needs no weights and no data.
 
-    Args:
-        cfg: the config.
-        data: also open the data sets and take the first item of each through its pipeline.
-
-    Yields:
-        (key of the config, what is wrong with it or None).
+    With ``data``, also open the data sets and take the first item of each through its pipeline.
+    Yields (key of the config, what is wrong with it or None).
     """
     init_default_scope(cfg.get('default_scope', 'mmcoseg'))
     for key in CHECKED_KEYS:
@@ -64,23 +60,19 @@ def _build_problem(cfg: Config, key: str, data: bool) -> str | None:
     """What goes wrong in building what stands below a key of a config."""
     try:
         with errors_name_keys(cfg):
-            if key == 'model':
-                MODELS.build(without_weights(cfg.model))
-            elif key == 'optim_wrapper':
-                build_optim_wrapper(MODELS.build(without_weights(cfg.model)), cfg.optim_wrapper)
+            if key in ('model', 'optim_wrapper'):
+                model = MODELS.build(without_weights(cfg.model))
+                if key == 'optim_wrapper':
+                    build_optim_wrapper(model, cfg.optim_wrapper)
             elif key.endswith('_evaluator'):
-                _build_evaluators(cfg[key])
+                named = isinstance(cfg[key], dict) and 'type' not in cfg[key]
+                for one in cfg[key].values() if named else [cfg[key]]:
+                    Evaluator(one)
             elif key.endswith('_dataloader') and data:
                 _open_datasets(cfg[key])
     except Exception as error:  # whatever is wrong is what the caller asked for
         return f'{type(error).__name__}: {error}'
     return None
-
-
-def _build_evaluators(cfg: Any) -> None:
-    named = isinstance(cfg, dict) and 'type' not in cfg
-    for one in cfg.values() if named else [cfg]:
-        Evaluator(one)
 
 
 def _open_datasets(cfg: Any) -> None:

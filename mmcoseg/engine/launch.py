@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner import CheckpointLoader, Runner
@@ -19,9 +19,8 @@ from mmengine.runner import CheckpointLoader, Runner
 from ..compat import state_of_checkpoint, use_safe_checkpoints
 from ..config_check import errors_name_keys
 from ..errors import MMCosegError
-from ..evaluation.metrics.group_metric import GroupMetric
 from ..models.backbones.weights import deferred_weights, load_unless_stored
-from ..registry import DATASETS, METRICS, RUNNERS
+from ..registry import DATASETS
 from .hooks.best_score_hook import BestScoreHook
 from .hooks.plain_checkpoint_hook import PlainCheckpointHook
 from .quiet_runner import QuietRunner
@@ -29,52 +28,33 @@ from .run_config import datasets_of, optimizes_groups
 
 __all__ = ['GroupsFailedError', 'build_runner', 'last_checkpoint', 'run_test', 'run_training']
 
-#: Seconds for which processes that optimize groups wait for each other.
-_PATIENCE = 14 * 24 * 3600
-#: The default hooks that mmengine has, and leaves out where a config says None.
-_MMENGINE_HOOKS = frozenset(
-    {'checkpoint', 'logger', 'param_scheduler', 'runtime_info', 'sampler_seed', 'timer'}
-)
-
 
 def build_runner(
     cfg: Config,
     work_dir: str | None = None,
     launcher: str = 'none',
-    local_rank: int | None = None,
     trust_checkpoint: bool = False,
     from_checkpoint: bool = False,
 ) -> Runner:
-    """The runner of a config, with what depends on this machine filled in.
+    """The runner of a config, with what depends on this machine filled in, in place.
 
     Args:
-        cfg: the config; ``work_dir``, ``launcher`` and, without a GPU, the distributed backend
-            are set in place.
         work_dir: folder for checkpoints and logs; by default the config's, or
             ``work_dirs/<name of the config>``.
         launcher: ``'none'``, ``'pytorch'`` (torchrun), ``'slurm'`` or ``'mpi'``.
-        local_rank: as old launchers pass it; the variable LOCAL_RANK wins.
         trust_checkpoint: see :func:`mmcoseg.compat.load_checkpoint_file`.
         from_checkpoint: the model is that of the checkpoint ``load_from``, so that no pretrained
             weights are asked for, but of backbones that the checkpoint leaves out.
-
-    Raises:
-        MMCosegError: if the checkpoint has a part of a backbone only.
     """
-    if local_rank is not None:
-        os.environ.setdefault('LOCAL_RANK', str(local_rank))
     _set_work_dir(cfg, work_dir)
     cfg.launcher = launcher
     if launcher != 'none':
-        if optimizes_groups(cfg):
-            # A process that is done waits for the slowest, hours perhaps, where half an hour is
-            # usual for torch.
-            timeout = cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout', _PATIENCE)
-            cfg.merge_from_dict({'env_cfg.dist_cfg.timeout': timeout})
         _prepare_processes(cfg)
     use_safe_checkpoints(trust_checkpoint)
-    _leave_out_hooks(cfg)
-    _say_which_score_is_best(cfg)
+    hooks = cfg.get('default_hooks') or {}
+    if 'visualization' in hooks and hooks['visualization'] is None:
+        # mmengine only leaves out its own.
+        del hooks['visualization']
     if from_checkpoint and cfg.get('load_from') is not None:
         with deferred_weights() as noted:
             runner = _build(cfg)
@@ -90,31 +70,7 @@ def build_runner(
 
 def _build(cfg: Config) -> Runner:
     with errors_name_keys(cfg):
-        return RUNNERS.build(cfg) if 'runner_type' in cfg else QuietRunner.from_cfg(cfg)
-
-
-def _leave_out_hooks(cfg: Config) -> None:
-    """Leave out default hooks that are None, which mmengine does only for its own."""
-    hooks = cfg.get('default_hooks') or {}
-    for name, hook in list(hooks.items()):
-        if hook is None and name not in _MMENGINE_HOOKS:
-            del hooks[name]
-
-
-def _say_which_score_is_best(cfg: Config) -> None:
-    """A higher score of ours is a better one; mmengine guesses that by the scores' names."""
-    checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
-    if not checkpoint.get('save_best') or checkpoint.get('rule'):
-        return
-    evaluators = cfg.get('val_evaluator') or []
-    evaluators = [evaluators] if isinstance(evaluators, dict) else evaluators
-    if all(_is_ours(evaluator.get('type')) for evaluator in evaluators):
-        checkpoint.rule = 'greater'
-
-
-def _is_ours(kind: Any) -> bool:
-    kind = METRICS.get(kind) if isinstance(kind, str) else kind
-    return isinstance(kind, type) and issubclass(kind, GroupMetric)
+        return QuietRunner.from_cfg(cfg)
 
 
 def _set_work_dir(cfg: Config, work_dir: str | None) -> None:
@@ -127,14 +83,10 @@ def _set_work_dir(cfg: Config, work_dir: str | None) -> None:
 def last_checkpoint(work_dir: str | Path) -> str | None:
     """The checkpoint that a work folder's file ``last_checkpoint`` names, None where there is none.
 
-    The name is an absolute path, which a folder that was moved or copied does not have any more:
-    then it is the file of that name in the folder itself.
-
-    Raises:
-        FileNotFoundError: if the checkpoint is in neither place.
+    The name is an absolute path. In a folder that was moved it is the file of that name there.
     """
     pointer = Path(work_dir) / 'last_checkpoint'
-    named = pointer.read_text(encoding='utf-8').strip() if pointer.is_file() else ''
+    named = pointer.is_file() and pointer.read_text(encoding='utf-8').strip()
     if not named:
         return None
     if '://' in named or Path(named).is_file():
@@ -150,47 +102,43 @@ def last_checkpoint(work_dir: str | Path) -> str | None:
 
 def _prepare_processes(cfg: Config) -> None:
     """Make several processes work without a GPU, where mmengine only knows GPUs."""
+    options = cfg.get('env_cfg', {}).get('dist_cfg', {})
+    if optimizes_groups(cfg):
+        # A process that is done with its groups waits for the slowest, for hours perhaps.
+        options = {'timeout': 14 * 24 * 3600, **options}
+        cfg.merge_from_dict({'env_cfg.dist_cfg': options})
     if torch.cuda.is_available():
         cfg.setdefault('sync_bn', 'torch')
         return
     cfg.merge_from_dict({'env_cfg.dist_cfg.backend': 'gloo'})
-    wrapper = cfg.get('model_wrapper_cfg') or dict(type='MMDistributedDataParallel')
-    wrapper.setdefault('device_ids', None)
-    wrapper.setdefault('broadcast_buffers', False)
-    wrapper.setdefault('find_unused_parameters', cfg.get('find_unused_parameters', False))
-    cfg.model_wrapper_cfg = wrapper
+    wrapper = dict(
+        type='MMDistributedDataParallel',
+        find_unused_parameters=cfg.get('find_unused_parameters', False),
+        device_ids=None,
+        broadcast_buffers=False,
+    )
+    cfg.model_wrapper_cfg = {**wrapper, **(cfg.get('model_wrapper_cfg') or {})}
     if not torch.distributed.is_initialized():
         _name_process(cfg.launcher)
-        timeout = cfg.env_cfg.dist_cfg.get('timeout')
-        torch.distributed.init_process_group(
-            'gloo', timeout=timedelta(seconds=timeout) if timeout else None
-        )
+        timeout = timedelta(seconds=options.get('timeout', 1800))
+        torch.distributed.init_process_group('gloo', timeout=timeout)
 
 
-#: What launchers call the variables by which torch names a process.
+#: What launchers call the variables by which torch names a process; torchrun sets torch's own.
 _PROCESS_VARIABLES = {
-    'slurm': dict(
-        RANK='SLURM_PROCID',
-        LOCAL_RANK='SLURM_LOCALID',
-        WORLD_SIZE='SLURM_NTASKS',
-        MASTER_ADDR='SLURM_NODELIST',
-    ),
+    'slurm': dict(RANK='SLURM_PROCID', LOCAL_RANK='SLURM_LOCALID', WORLD_SIZE='SLURM_NTASKS'),
     'mpi': dict(
         RANK='OMPI_COMM_WORLD_RANK',
         LOCAL_RANK='OMPI_COMM_WORLD_LOCAL_RANK',
         WORLD_SIZE='OMPI_COMM_WORLD_SIZE',
     ),
-    'pytorch': {},  # torchrun sets torch's own
+    'pytorch': {},
 }
 
 
 def _name_process(launcher: str) -> None:
     """Tell torch by its own variables what slurm or MPI says of the process."""
-    theirs = dict(_PROCESS_VARIABLES[launcher])
-    if not theirs:
-        return
-    if 'MASTER_ADDR' in os.environ:
-        theirs.pop('MASTER_ADDR', None)
+    theirs = _PROCESS_VARIABLES[launcher]
     missing = [name for name in theirs.values() if name not in os.environ]
     if missing:
         raise MMCosegError(
@@ -199,12 +147,13 @@ def _name_process(launcher: str) -> None:
         )
     for ours, name in theirs.items():
         os.environ[ours] = os.environ[name]
-    nodes = os.environ.get('MASTER_ADDR', '')
-    if '[' in nodes or ',' in nodes:
-        command = ['scontrol', 'show', 'hostnames', nodes]
-        listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        os.environ['MASTER_ADDR'] = listed.split()[0]
     os.environ.setdefault('MASTER_PORT', '29500')
+    if launcher == 'slurm' and 'MASTER_ADDR' not in os.environ:
+        nodes = os.environ['SLURM_NODELIST']
+        if '[' in nodes or ',' in nodes:
+            command = ['scontrol', 'show', 'hostnames', nodes]
+            nodes = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        os.environ['MASTER_ADDR'] = nodes.split()[0]
 
 
 def run_training(
@@ -214,28 +163,37 @@ def run_training(
     amp: bool = False,
     auto_scale_lr: bool = False,
     **runner_options: Any,
-) -> Runner:
-    """Train, validating and saving as the config says.
+) -> None:
+    """Train, validating and saving as the config says, which is changed in place.
 
     Args:
-        cfg: the config, changed in place.
-        work_dir: see :func:`build_runner`.
         resume: ``'auto'`` for the last checkpoint in the work folder (a new start if there is
             none), or a checkpoint's path. For a method that is optimized on each group,
             ``'auto'`` keeps the groups that are finished.
         amp: mixed precision: float16 with loss scaling on a GPU, bfloat16 elsewhere.
         auto_scale_lr: scale the learning rate by the global batch size over the config's
             ``auto_scale_lr.base_batch_size``.
-        runner_options: the rest of :func:`build_runner`'s arguments.
+        work_dir, runner_options: see :func:`build_runner`.
 
     Raises:
-        MMCosegError: if the config lacks what an option needs.
-        FileNotFoundError: if the training set is not there (a validation set that is not is left
-            out), the checkpoint to resume is not, or that which the work folder names as its last.
         GroupsFailedError: in the end, if groups could not be optimized.
     """
+    on_groups = optimizes_groups(cfg)
     if amp:
-        _use_amp(cfg)
+        _use_amp(cfg.test_cfg.optim_wrapper if on_groups else cfg.optim_wrapper)
+    if on_groups:
+        if auto_scale_lr:
+            raise MMCosegError(
+                'auto_scale_lr has no meaning where each group is optimized by itself: set '
+                'test_cfg.optim_wrapper.optimizer.lr'
+            )
+        if resume not in (None, 'auto'):
+            raise MMCosegError(
+                f'--resume {resume}: what is kept are finished groups, in the work folder; give '
+                '--resume alone'
+            )
+        run_test(cfg, work_dir=work_dir, resume=resume is not None, **runner_options)
+        return
     if auto_scale_lr:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
             raise MMCosegError(
@@ -244,35 +202,14 @@ def run_training(
         cfg.auto_scale_lr.enable = True
     _set_work_dir(cfg, work_dir)
     if resume is not None:
-        _resume(cfg, resume)
-    on_groups = optimizes_groups(cfg)
+        cfg.resume = True
+        cfg.load_from = last_checkpoint(cfg.work_dir) if resume == 'auto' else _there(resume)
     _leave_out_missing_validation(cfg)
     with _no_trace_of_failure(cfg.work_dir):
         runner = build_runner(cfg, from_checkpoint=bool(cfg.get('resume')), **runner_options)
         with errors_name_keys(cfg):
-            _ = runner.test_loop if on_groups else runner.train_loop
-    if on_groups:
-        runner.test()
-        _report_failed(runner)
-    else:
-        runner.train()
-    return runner
-
-
-def _resume(cfg: Config, resume: str) -> None:
-    """Set in a config where its training goes on, see :func:`run_training`."""
-    if optimizes_groups(cfg):
-        if resume != 'auto':
-            raise MMCosegError(
-                f'--resume {resume}: a method that is optimized on each group keeps finished '
-                'groups, in the work folder; give --resume alone'
-            )
-        cfg.resume, cfg.test_cfg.resume = False, True
-    elif resume == 'auto':
-        cfg.resume, cfg.load_from = True, last_checkpoint(cfg.work_dir)
-    else:
-        _require_file(resume)
-        cfg.resume, cfg.load_from = True, resume
+            _ = runner.train_loop
+    runner.train()
 
 
 @contextmanager
@@ -303,32 +240,18 @@ class GroupsFailedError(MMCosegError):
     """Some groups could not be optimized, and are scored by the initial weights."""
 
 
-def _report_failed(runner: Runner) -> None:
-    failed = runner.test_loop.failed
-    # Only in one process: launchers end the others when the first one fails.
-    if failed and runner.rank == 0:
-        reasons = '\n'.join(failed[name] for name in sorted(failed))
-        raise GroupsFailedError(
-            f'{len(failed)} groups could not be optimized, and are scored by the initial weights; '
-            'a smaller learning rate, clipping (test_cfg.optim_wrapper.clip_grad) or no --amp may '
-            f'help\n'
-            f'{reasons}'
-        )
-
-
-def _use_amp(cfg: Config) -> None:
-    wrapper = cfg.test_cfg.optim_wrapper if optimizes_groups(cfg) else cfg.optim_wrapper
+def _use_amp(wrapper: ConfigDict) -> None:
     kind = wrapper.get('type', 'OptimWrapper')
-    name = 'AmpOptimWrapper' if torch.cuda.is_available() else 'BFloat16OptimWrapper'
     if kind not in ('OptimWrapper', 'AmpOptimWrapper', 'BFloat16OptimWrapper'):
         raise MMCosegError(
-            f'--amp replaces optim_wrapper.type by {name}, but {cfg.filename} has its own: {kind}; '
+            f'--amp replaces the type of the optim_wrapper, but the config has its own: {kind}; '
             'set mixed precision there'
         )
-    wrapper.type = name
-    if name == 'AmpOptimWrapper':
+    if torch.cuda.is_available():
+        wrapper.type = 'AmpOptimWrapper'
         wrapper.setdefault('loss_scale', 'dynamic')
     else:
+        wrapper.type = 'BFloat16OptimWrapper'
         wrapper.pop('loss_scale', None)
         wrapper.pop('dtype', None)
 
@@ -342,69 +265,64 @@ def run_test(
     resume: bool = False,
     **runner_options: Any,
 ) -> dict[str, float]:
-    """Test a model.
+    """Test a model, and return the metrics by name; the config is changed in place.
 
     Args:
-        cfg: the config, changed in place.
         checkpoint: path of the weights; None or ``'none'`` for the config of a method that is not
             trained.
-        work_dir: see :func:`build_runner`.
         out: folder for the predicted masks, ``<out>/<group>/<stem>.png``.
         show_dir: folder for one contact sheet a group.
         resume: of a method that is optimized on each group, keep the groups that are finished in
             the work folder.
-        runner_options: the rest of :func:`build_runner`'s arguments.
-
-    Returns:
-        The metrics by name.
+        work_dir, runner_options: see :func:`build_runner`.
 
     Raises:
         MMCosegError: without a checkpoint of a model that is trained; to resume the test of a model
             that is not optimized on each group.
-        FileNotFoundError: if there is no such checkpoint.
         GroupsFailedError: in the end, if groups could not be optimized.
     """
+    name = cfg.filename or 'the config'
     on_groups = optimizes_groups(cfg)
     if on_groups:
         cfg.test_cfg.resume = resume
     elif resume:
         raise MMCosegError(
-            f'--resume: {cfg.filename or "the config"} is not of a method that is optimized on '
-            'each group, which alone keeps a part of a test'
+            f'--resume: {name} is not of a method that is optimized on each group, which alone '
+            'keeps a part of a test'
         )
-    cfg.resume, cfg.load_from = False, _checkpoint_to_test(cfg, checkpoint)
-    hooks = list(cfg.get('custom_hooks') or [])
+    cfg.resume = False
+    if checkpoint not in (None, 'none'):
+        cfg.load_from = _there(checkpoint)
+    elif not on_groups:
+        if cfg.get('train_cfg') is not None:
+            raise MMCosegError(f'{name} is of a model that is trained: give the checkpoint to test')
+        cfg.load_from = None
     if out is not None:
-        hooks.append(dict(type='SaveMasksHook', out_dir=out))
-    cfg.custom_hooks = hooks
+        masks = dict(type='SaveMasksHook', out_dir=out)
+        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), masks]
     if show_dir is not None:
-        defaults = cfg.get('default_hooks') or {}
-        drawn = dict(type='GroupVisualizationHook', draw=True, interval=1, out_dir=show_dir)
-        drawn = {**(defaults.get('visualization') or {}), **drawn}
-        cfg.default_hooks = {**defaults, 'visualization': drawn}
-    runner = build_runner(cfg, work_dir, from_checkpoint=True, **runner_options)
-    with errors_name_keys(cfg):
-        _ = runner.test_loop
+        sheets = dict(type='GroupVisualizationHook', draw=True, out_dir=show_dir)
+        cfg.default_hooks = {**(cfg.get('default_hooks') or {}), 'visualization': sheets}
+    _set_work_dir(cfg, work_dir)
+    with _no_trace_of_failure(cfg.work_dir):
+        runner = build_runner(cfg, from_checkpoint=True, **runner_options)
+        with errors_name_keys(cfg):
+            _ = runner.test_loop
     metrics = runner.test()
-    if on_groups:
-        _report_failed(runner)
+    failed = runner.test_loop.failed if on_groups else {}
+    # Only in one process: launchers end the others when the first one fails.
+    if failed and runner.rank == 0:
+        reasons = '\n'.join(failed[name] for name in sorted(failed))
+        raise GroupsFailedError(
+            f'{len(failed)} groups could not be optimized, and are scored by the initial weights; '
+            'a smaller learning rate, clipping (test_cfg.optim_wrapper.clip_grad) or no --amp may '
+            f'help\n{reasons}'
+        )
     return metrics
 
 
-def _checkpoint_to_test(cfg: Config, checkpoint: str | None) -> str | None:
-    if checkpoint not in (None, 'none'):
-        _require_file(checkpoint)
-        return checkpoint
-    if optimizes_groups(cfg):
-        return cfg.get('load_from')
-    if cfg.get('train_cfg') is not None:
-        raise MMCosegError(
-            f'{cfg.filename or "the config"} is of a model that is trained: give the checkpoint '
-            'to test'
-        )
-    return None
-
-
-def _require_file(path: str) -> None:
-    if '://' not in path and not Path(path).expanduser().is_file():
-        raise FileNotFoundError(f'there is no checkpoint {path}')
+def _there(checkpoint: str) -> str:
+    """The path, if there is such a file or it is a URL."""
+    if '://' not in checkpoint and not Path(checkpoint).expanduser().is_file():
+        raise FileNotFoundError(f'there is no checkpoint {checkpoint}')
+    return checkpoint

@@ -17,7 +17,7 @@ from ..config_files import find_config
 from ..datasets.base import group_names
 from ..errors import MMCosegError
 from ..options import nearest
-from ..registry import DATASETS, LOOPS
+from ..registry import DATASETS, LOOPS, Registry
 from .loops.group_optimization_loop import GroupOptimizationLoop
 
 __all__ = [
@@ -39,21 +39,21 @@ _TOP_KEYS = (
     'efficient_conv_bn_eval',
     'find_unused_parameters',
     'model_wrapper_cfg',
-    'runner_type',
     'sync_bn',
     'test_pipeline',
 )
+_SPLITS = ('train', 'val', 'test')
 
 
 def optimizes_groups(cfg: Config) -> bool:
-    """Whether a config's model is optimized on each of the groups that it is tested on.
-
-    Such a model needs no checkpoint, and training it is testing it.
-    """
-    kind = (cfg.get('test_cfg') or {}).get('type')
-    if isinstance(kind, str):
-        kind = LOOPS.get(kind)
+    """Whether a config's model is optimized on each group that it is tested on."""
+    kind = _class_of(cfg.get('test_cfg') or {}, LOOPS)
     return isinstance(kind, type) and issubclass(kind, GroupOptimizationLoop)
+
+
+def _class_of(cfg: ConfigDict, node: Registry) -> Any:
+    kind = cfg.get('type')
+    return node.get(kind) if isinstance(kind, str) else kind
 
 
 def load_config(
@@ -68,11 +68,10 @@ def load_config(
     """Read a config, choose its data, set single keys, and check what it names.
 
     Args:
-        name: path or name, see :func:`mmcoseg.config_files.find_config`.
-        cfg_options: dotted key -> value.
+        name: path or name.
+        cfg_options: see :func:`merge_options`.
         data_root, train_groups, test_groups, training: see :func:`select_data`.
-        check: refuse types and arguments that do not exist, see
-            :func:`mmcoseg.config_check.require_sound`.
+        check: refuse types and arguments that do not exist.
     """
     cfg = read_config(name)
     select_data(cfg, data_root, train_groups, test_groups, training)
@@ -84,16 +83,9 @@ def load_config(
 
 
 def read_config(name: str) -> Config:
-    """Read a config, and import what its ``custom_imports`` name.
+    """Read a config by path or name, and import what its ``custom_imports`` name.
 
     A config anywhere can inherit one of the toolbox: ``_base_ = 'mmcoseg::ssnm/...'``.
-
-    Args:
-        name: path or name, see :func:`mmcoseg.config_files.find_config`.
-
-    Raises:
-        FileNotFoundError: if there is no such config.
-        MMCosegError, ImportError: if its ``custom_imports`` are wrong.
     """
     path = str(find_config(name))
     with our_configs_as_bases():
@@ -103,16 +95,9 @@ def read_config(name: str) -> Config:
 
 
 def merge_options(cfg: Config, options: dict[str, Any]) -> None:
-    """Set single keys of a config, in place.
+    """Set single keys (dotted key -> value) of a config, in place.
 
-    Args:
-        cfg: the config.
-        options: dotted key -> value. Keys that are not there are made, but not at the top, where
-            nothing would ask for them.
-
-    Raises:
-        MMCosegError: naming a key that cannot be set.
-        ImportError: if ``custom_imports`` are among them, and cannot be imported.
+    Keys that are not there are made, but not at the top, where nothing would ask for them.
     """
     name = cfg.filename or 'the config'
     known = {*cfg.keys(), *signature(Runner).parameters, *_TOP_KEYS}
@@ -130,31 +115,27 @@ def merge_options(cfg: Config, options: dict[str, Any]) -> None:
                 f'{key} cannot be set to {value!r} in {name}: what stands before one of its dots '
                 'is no dict, or a list of fewer entries'
             ) from error
-    if any(key.partition('.')[0] == 'custom_imports' for key in options):
-        _import_custom(cfg, '--cfg-options')
+        if first == 'custom_imports':
+            _import_custom(cfg, '--cfg-options')
 
 
 def hand_over_input_size(cfg: Config) -> None:
-    """Tell data sets the network's input size, ``model.data_preprocessor.size``, in place.
-
-    So pipelines with ``ResizeToInput`` say it once. A data set's own ``network_input`` stays.
-    """
-    preprocessor = (cfg.get('model') or {}).get('data_preprocessor') or {}
-    size = preprocessor.get('size')
-    if size is None:
+    """Tell data sets the network's input size, for ``ResizeToInput`` in their pipelines."""
+    preprocessor = cfg.get('model', {}).get('data_preprocessor', {})
+    if preprocessor.get('size') is None:
         return
     network_input = dict(
-        input_size=tuple(size), interpolation=preprocessor.get('interpolation', 'area')
+        input_size=tuple(preprocessor.size),
+        interpolation=preprocessor.get('interpolation', 'area'),
     )
-    for split in ('train', 'val', 'test'):
-        for dataset in datasets_of(cfg.get(f'{split}_dataloader')):
-            dataset.setdefault('network_input', network_input)
+    for _, dataset in keyed_datasets(cfg, *_SPLITS):
+        dataset.setdefault('network_input', network_input)
 
 
 def _make_way(cfg: Config, key: str) -> None:
     """Make a dict of what is None on the way to a key."""
-    node, names = cfg, key.split('.')
-    for name in names[:-1]:
+    node = cfg
+    for name in key.split('.')[:-1]:
         if not isinstance(node, (Config, dict)) or name not in node:
             return
         if node[name] is None:
@@ -163,20 +144,19 @@ def _make_way(cfg: Config, key: str) -> None:
 
 
 def _import_custom(cfg: Config, source: str) -> None:
-    wanted = cfg.get('custom_imports')
-    if not wanted:
-        return
+    wanted = cfg.get('custom_imports') or {}
     if not isinstance(wanted, dict) or not set(wanted) <= {'imports', 'allow_failed_imports'}:
         raise MMCosegError(
             f'custom_imports of {source} must be dict(imports=[<modules>]), got {wanted!r}'
         )
     try:
-        import_modules_from_strings(**wanted)
+        import_modules_from_strings(
+            wanted.get('imports'), wanted.get('allow_failed_imports', False)
+        )
     except (ImportError, TypeError) as error:
-        cause = error.__context__ if isinstance(error, ImportError) else None
         raise ImportError(
-            f'custom_imports of {source}: {cause or error}; name modules that Python finds (their '
-            'folder on PYTHONPATH, or installed)'
+            f'custom_imports of {source}: {error.__context__ or error}; name modules that Python '
+            'finds (their folder on PYTHONPATH, or installed)'
         ) from error
 
 
@@ -189,26 +169,23 @@ def select_data(
 ) -> None:
     """Set in a config, in place, where the data are, which groups train, and which test.
 
-    Where the config also has data sets in files, those that are made up (without a ``data_root``)
-    are left as they are. First, the environment variable ``MMCOSEG_DATA`` names the folder that
-    the configs of the toolbox call ``data``.
+    Data sets that are made up (without a ``data_root``) are left as they are where the config also
+    has some in files. First, the environment variable ``MMCOSEG_DATA`` names the folder that the
+    configs of the toolbox call ``data``.
 
     Args:
-        cfg: the config.
         data_root: stands for the folder that all data sets of the config lie in or, where they lie
             in several, for the config's top-level ``data_root``. The data sets in or below that
             folder move; others stay, which a message says.
         train_groups: names of the groups to train on. Where a category is a group, no other
-            category counts, and the modulators classify as many (:func:`_fit_classifiers`).
+            category counts, and the modulators classify as many.
         test_groups: names of the groups to validate and test on.
         training: the config is going to be trained, so that ``test_groups`` must not be among the
             groups it trains on. A finished model may be tested on any.
 
     Raises:
-        MMCosegError: if groups are not a list of different names; if a wish fits no data set of
-            the config; if ``data_root`` could be of several data sets; if, with groups wished
-            for, a group would be used both in training and in testing; if a method that is
-            optimized on the groups it is tested on is to train on others.
+        MMCosegError: if groups are not a list of different names, a wish fits no data set or
+            several, or a group would be used both in training and in testing.
     """
     train = list(datasets_of(cfg.get('train_dataloader')))
     test = [*datasets_of(cfg.get('val_dataloader')), *datasets_of(cfg.get('test_dataloader'))]
@@ -227,8 +204,8 @@ def select_data(
     _choose_groups(cfg, '--test-groups', test_groups, test)
     if train_groups is not None or (training and test_groups is not None):
         _refuse_seen(train, test)
-    if train_groups is not None:
-        _fit_classifiers(cfg, train, train_groups)
+    if train_groups is not None and len(train) == 1:
+        _fit_classifiers(cfg, train[0])
 
 
 def _choose_groups(
@@ -239,7 +216,8 @@ def _choose_groups(
     if not datasets:
         raise MMCosegError(f'{option} fits no data set of {cfg.filename}: there is none')
     names = group_names(option, groups)
-    for dataset in [d for d in datasets if _in_files(d)] or datasets:
+    in_files = [dataset for dataset in datasets if dataset.get('data_root')]
+    for dataset in in_files or datasets:
         dataset.groups = list(names)
 
 
@@ -255,28 +233,20 @@ def _refuse_seen(train: Sequence[ConfigDict], test: Sequence[ConfigDict]) -> Non
         )
 
 
-def _fit_classifiers(cfg: Config, train: Sequence[ConfigDict], groups: Sequence[str]) -> None:
-    """Give the modulators that classify one output for each group that is trained on.
-
-    Only where there is one training set, and a category is a group there. Its classes then are
-    these groups: a set that knows further categories would number them, too.
-    """
-    if len(train) != 1:
-        return
-    (dataset,) = train
-    kind = dataset.get('type')
-    if isinstance(kind, str):
-        kind = DATASETS.get(kind)
-    if not getattr(kind, 'BY_CATEGORY', False):
+def _fit_classifiers(cfg: Config, dataset: ConfigDict) -> None:
+    """Where a category is a group, give the modulators that classify one output for each."""
+    if not getattr(_class_of(dataset, DATASETS), 'BY_CATEGORY', False):
         return
     for modulator in (cfg.model.get('modulators') or {}).values():
         if modulator and modulator.get('num_classes'):
-            modulator.num_classes = len(groups)
-            dataset.metainfo = {**(dataset.get('metainfo') or {}), 'classes': sorted(groups)}
+            modulator.num_classes = len(dataset.groups)
+            # A set that knows further categories would number them, too.
+            metainfo = dataset.get('metainfo') or {}
+            dataset.metainfo = {**metainfo, 'classes': sorted(dataset.groups)}
 
 
 def _set_data_root(cfg: Config, data_root: str) -> None:
-    roots = {key: dataset.data_root for key, dataset in _datasets_in_files(cfg)}
+    roots = _roots(cfg)
     if not roots:
         raise MMCosegError(
             f'--data-root {data_root} fits no data set of {cfg.filename}: none has a data_root'
@@ -304,32 +274,24 @@ def _listed(roots: dict[str, str]) -> str:
     return ' '.join(f'{key}={root}' for key, root in roots.items())
 
 
+def _roots(cfg: Config) -> dict[str, str]:
+    """The folders of the data sets that lie in files, by their dotted keys."""
+    roots = {}
+    for key, dataset in keyed_datasets(cfg, *_SPLITS):
+        if dataset.get('data_root') is not None:
+            roots[f'{key}.data_root'] = dataset.data_root
+    return roots
+
+
 def _move(cfg: Config, old: str | Path, new: str) -> dict[str, str]:
-    """Put ``new`` in place of the folder ``old`` in all paths of data sets.
-
-    Returns:
-        The paths outside ``old`` by their keys, which are as they were.
-    """
-    kept = {}
-    places = [('data_root', cfg)] if cfg.get('data_root') else []
-    for key, node in [*places, *_datasets_in_files(cfg)]:
-        root = Path(node.data_root)
-        if root.is_relative_to(old):
-            node.data_root = str(Path(new) / root.relative_to(old))
-        elif node is not cfg:
-            kept[key] = node.data_root
+    """Put ``new`` in place of the folder ``old`` in all paths; returns those outside of it."""
+    kept = _roots(cfg)
+    for key, node in [('', cfg), *keyed_datasets(cfg, *_SPLITS)]:
+        root = node.get('data_root')
+        if root is not None and Path(root).is_relative_to(old):
+            node.data_root = str(Path(new) / Path(root).relative_to(old))
+            kept.pop(f'{key}.data_root', None)
     return kept
-
-
-def _datasets_in_files(cfg: Config) -> Iterator[tuple[str, ConfigDict]]:
-    for split in ('train', 'val', 'test'):
-        for key, dataset in keyed_datasets(cfg, split):
-            if _in_files(dataset):
-                yield f'{key}.data_root', dataset
-
-
-def _in_files(dataset: ConfigDict) -> bool:
-    return dataset.get('data_root') is not None
 
 
 def datasets_of(node: Any) -> Iterator[ConfigDict]:
@@ -338,9 +300,10 @@ def datasets_of(node: Any) -> Iterator[ConfigDict]:
         yield dataset
 
 
-def keyed_datasets(cfg: Config, split: str) -> Iterator[tuple[str, ConfigDict]]:
-    """The data sets of a split, ``'train'``, ``'val'`` or ``'test'``, with their dotted keys."""
-    yield from _keyed(cfg.get(f'{split}_dataloader'), f'{split}_dataloader')
+def keyed_datasets(cfg: Config, *splits: str) -> Iterator[tuple[str, ConfigDict]]:
+    """The data sets of splits, ``'train'``, ``'val'``, ``'test'``, with their dotted keys."""
+    for split in splits:
+        yield from _keyed(cfg.get(f'{split}_dataloader'), f'{split}_dataloader')
 
 
 def _keyed(node: Any, key: str, is_dataset: bool = False) -> Iterator[tuple[str, ConfigDict]]:

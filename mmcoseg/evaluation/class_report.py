@@ -11,7 +11,7 @@ from ..errors import MMCosegError
 from ..options import one_of
 from ..structures.coseg_data_sample import VOID
 from .functional import check_one_shape
-from .report import Cell, Report, known_mean
+from .report import Cells, Report, known_mean
 
 __all__ = [
     'AbsentClasses',
@@ -42,7 +42,7 @@ def count_labels(pred: np.ndarray, gt: np.ndarray) -> np.ndarray:
         of this image. Void pixels are not counted.
 
     Raises:
-        MMCosegError: if the shapes differ, or the prediction has void or negative values.
+        MMCosegError: for two shapes, and void or negative values in the prediction.
 
     Example:
         >>> count_labels(np.array([[2, 2, 0, 0]]), np.array([[1, 1, 0, 255]]))
@@ -106,10 +106,9 @@ class ClassScore:
     """How well one class of a group was found.
 
     Attributes:
-        name: of the class.
         channel: mask value of the predictions that was matched to it; None if no channel with a
             pixel was left.
-        num_images: number of images that count for it.
+        num_images: that count for it.
         precision, jaccard: in per cent; NaN if no image counts.
     """
 
@@ -125,7 +124,6 @@ class GroupClassScore:
     """How well a group was labeled.
 
     Attributes:
-        num_images: number of its images.
         precision: share of pixels with the right label, background included, in per cent.
         jaccard: mean over its classes, in per cent; NaN if the ground truth has none.
         classes: of the mask values 1..K.
@@ -158,17 +156,12 @@ class ClassReport(Report):
     The numbers of the channels never change a figure.
 
     Args:
-        over: ``'images'``: compute each figure per image, then average over images, so that large
-            images and large objects count no more than others. The thesis words its metrics so
-            ("pixels in an image"), and ``CoSegMetric`` scores single classes so. ``'pixels'``: one
-            ratio over the pixels of all images, as in semantic segmentation.
+        over: ``'images'``: compute each figure per image, then average over images, as the thesis
+            words it ("pixels in an image") and as ``CoSegMetric`` does. ``'pixels'``: one ratio
+            over the pixels of all images, as in semantic segmentation.
         absent: which images count for a class. ``'skip'``: those that show it; ``'score'``: all,
             with J = 1 for an image without the class if nothing was labeled so, else 0, as for
-            single classes. There is no difference if every image shows every class. P of a group
-            always counts all images.
-
-    Raises:
-        MMCosegError: for another value of ``over`` or ``absent``.
+            single classes. P of a group always counts all images.
 
     Example:
         >>> report = ClassReport()
@@ -196,15 +189,11 @@ class ClassReport(Report):
         source: str | None = None,
         names: Sequence[str] = (),
     ) -> None:
-        """Add one image.
+        """Add one image, as :meth:`Report.add`.
 
         Args:
-            group, stem, source: as in :meth:`Report.add`.
             scored: counts from :func:`count_labels`.
             names: of the group's mask values 1, 2, ..., if known; else see :func:`class_names_of`.
-
-        Raises:
-            MMCosegError: as :meth:`Report.add`.
         """
         super().add(group, stem, scored, source)
         self._names[group] = tuple(names)
@@ -231,14 +220,9 @@ class ClassReport(Report):
         names = class_names_of(group, len(rows), range(len(self._names[group])), self._names[group])
         scores = []
         for k, row in enumerate(rows):
-            score = ClassScore(
-                name=names[k],
-                channel=channels[row] if counts[:, 1 + row].any() else None,
-                num_images=int(used[:, k].sum()),
-                precision=100 * float(precision[k]),
-                jaccard=100 * float(jaccard[k]),
-            )
-            scores.append(score)
+            channel = channels[row] if counts[:, 1 + row].any() else None
+            figures = 100 * float(precision[k]), 100 * float(jaccard[k])
+            scores.append(ClassScore(names[k], channel, int(used[:, k].sum()), *figures))
         image_precision = 100 * _divide(right, total)
         image_jaccard = 100 * np.where(used, _divide(common, union), np.nan)
         by_image = zip(image_precision.tolist(), map(tuple, image_jaccard.tolist()))
@@ -275,9 +259,9 @@ class ClassReport(Report):
             J=known_mean(score.jaccard for score in scores),
         )
 
-    def _table(self) -> tuple[Sequence[str], list[Sequence[Cell]], list[Sequence[Cell]]]:
+    def _cells(self) -> Cells:
         """A row for each class of a group, then the group's mean."""
-        rows: list[Sequence[Cell]] = []
+        rows = []
         for group, score in self.group_scores().items():
             for c in score.classes:
                 channel = '-' if c.channel is None else c.channel
@@ -291,36 +275,25 @@ class ClassReport(Report):
         identity ``group/stem`` with their P and the J of each class."""
         groups = {}
         for group, score in self.group_scores().items():
-            classes = {}
+            classes, images = {}, {}
             for c in score.classes:
-                classes[c.name] = dict(
-                    channel=c.channel, num_images=c.num_images, P=c.precision, J=c.jaccard
-                )
-            images = {}
+                figures = dict(num_images=c.num_images, P=c.precision, J=c.jaccard)
+                classes[c.name] = dict(channel=c.channel, **figures)
             for stem, (precision, jaccards) in score.images.items():
                 images[f'{group}/{stem}'] = dict(P=precision, J=dict(zip(classes, jaccards)))
-            groups[group] = dict(
-                num_images=score.num_images,
-                P=score.precision,
-                J=score.jaccard,
-                classes=classes,
-                images=images,
-            )
+            means = dict(num_images=score.num_images, P=score.precision, J=score.jaccard)
+            groups[group] = dict(**means, classes=classes, images=images)
         return dict(over=self.over, absent=self.absent, groups=groups)
 
 
 def _stack(counts: Sequence[np.ndarray]) -> tuple[np.ndarray, list[int]]:
-    """Counts of all images, (N, K'+1, K+1), with at least as many channels as classes.
-
-    Also returns the channels in the order of the rows 1..K'. This order does not depend on their
-    numbers, because of equally good assignments the first is taken. Channels that are alike in it
-    have equal figures.
-    """
+    """Counts of all images, (N, K'+1, K+1), K' >= K, and the channels of the rows 1..K'."""
     rows, columns = np.max([c.shape for c in counts], axis=0)
     rows = max(rows, columns)
     stacked = np.zeros((len(counts), rows, columns), np.int64)
     for place, c in zip(stacked, counts):
         place[: c.shape[0], : c.shape[1]] = c
+    # Of equally good assignments the first is taken, so the order must not depend on the numbers.
     channels = sorted(range(1, rows), key=lambda channel: stacked[:, channel].tobytes())
     return stacked[:, [0, *channels]], channels
 

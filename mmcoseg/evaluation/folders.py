@@ -2,9 +2,9 @@
 
 import json
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,15 +41,11 @@ def evaluate_masks(
     the true mask of its name; predictions without a true mask are ignored.
 
     Args:
-        pred_dir: folder of the predictions.
-        gt_dir: folder of the ground truth.
+        pred_dir, gt_dir: folders of the predictions and of the ground truth.
         groups: names of the groups to score; None for all of the ground truth's.
         missing: ``'error'``, or ``'empty'`` to score true masks without a prediction as if nothing
             had been found.
         values: what the values of mask files mean, on both sides; see ``LoadCoSegMask``.
-
-    Returns:
-        The scores of every image, with their means.
 
     Raises:
         FileNotFoundError: if a folder does not exist or predictions are missing; it names them.
@@ -63,7 +59,7 @@ def evaluate_masks(
     pairs = _checked_pairs(pred_dir, gt_dir, groups, missing)
     loader = LoadCoSegMask(values=values)
     report = MaskReport()
-    for pair, scores in _score(pairs, _PairScorer(image_scores, loader, loader)):
+    for pair, scores in _scored(pairs, image_scores, loader, loader):
         report.add(pair.group, pair.truth.stem, scores, str(pair.truth))
     return report
 
@@ -102,13 +98,10 @@ def evaluate_classes(
     """
     report = ClassReport(over, absent)
     pairs = _checked_pairs(pred_dir, gt_dir, groups, missing)
-    scorer = _PairScorer(
-        count_labels,
-        LoadCoSegMask(values=values, binary=False),
-        LoadCoSegMask(values='label' if values == 'auto' else values, binary=False),
-    )
+    pred_loader = LoadCoSegMask(values=values, binary=False)
+    gt_loader = LoadCoSegMask(values='label' if values == 'auto' else values, binary=False)
     names = _class_names(gt_dir)
-    for pair, counts in _score(pairs, scorer):
+    for pair, counts in _scored(pairs, count_labels, pred_loader, gt_loader):
         known = names.get(pair.group, ())
         report.add(pair.group, pair.truth.stem, counts, str(pair.truth), known)
     empty = [name for name, score in report.group_scores().items() if not score.classes]
@@ -129,12 +122,11 @@ def hold_classes(
     tells classes apart if it has a value from 2 to 254.
     """
     names = _class_names(gt_dir)
-    predictions, truths = [], []
+    pairs = []
     for pair in _find_pairs(pred_dir, gt_dir, groups):
         if '+' in pair.group or len(names.get(pair.group, ())) > 1:
-            predictions.append(pair.prediction)
-            truths.append(pair.truth)
-    return any(map(_has_classes, predictions)) and any(map(_has_classes, truths))
+            pairs.append(pair)
+    return bool(pairs) and all(any(map(_has_classes, side)) for side in zip(*pairs))
 
 
 def _has_classes(file: Path) -> bool:
@@ -179,11 +171,8 @@ def _find_pairs(
         raise FileNotFoundError(f'{gt_root} holds no masks <group>/<stem>.png to score against')
     available = sorted({truth.parent.name for truth in truths})
     chosen = select_groups(available, groups, (), str(gt_root))
-    pairs = []
-    for truth in truths:
-        if truth.parent.name in chosen:
-            pairs.append(_Pair(pred_root / truth.relative_to(gt_root), truth))
-    return pairs
+    pairs = [_Pair(pred_root / truth.relative_to(gt_root), truth) for truth in truths]
+    return [pair for pair in pairs if pair.group in chosen]
 
 
 def _checked_pairs(
@@ -196,8 +185,9 @@ def _checked_pairs(
     one_of('missing', missing, MissingPredictions)
     pairs = _find_pairs(pred_dir, gt_dir, groups)
     predictions, truths = zip(*pairs)
-    _warn_of_unread(predictions, only_twins=True)
-    _warn_of_unread(truths, only_twins=False)
+    stems = {file.with_suffix('') for file in predictions}
+    _warn_of([file for file in _other_images(predictions) if file.with_suffix('') in stems])
+    _warn_of(_other_images(truths))
     absent = [file for file in predictions if not file.is_file()]
     if absent and missing == 'error':
         refuse_missing(
@@ -208,25 +198,15 @@ def _checked_pairs(
     return pairs
 
 
-def _warn_of_unread(masks: Sequence[Path], only_twins: bool) -> None:
-    """Warn of images beside masks that are no masks because of their suffix.
-
-    Args:
-        masks: files that are read.
-        only_twins: warn only of files that differ from a mask in nothing but the suffix.
-    """
-    unread = _other_images({mask.parent for mask in masks})
-    if only_twins:
-        stems = {mask.with_suffix('') for mask in masks}
-        unread = [file for file in unread if file.with_suffix('') in stems]
-    if unread:
-        warnings.warn(f'{named(unread)} are not looked at: masks are <stem>.png', stacklevel=4)
+def _warn_of(files: Sequence[Path]) -> None:
+    if files:
+        warnings.warn(f'{named(files)} are not looked at: masks are <stem>.png', stacklevel=4)
 
 
-def _other_images(folders: Iterable[Path]) -> list[Path]:
-    """Images in folders, which need not exist, that are not called <stem>.png."""
+def _other_images(masks: Iterable[Path]) -> list[Path]:
+    """Images beside masks that are not called <stem>.png."""
     found = []
-    for folder in sorted(folders):
+    for folder in sorted({mask.parent for mask in masks}):
         for file in sorted(folder.glob('*')):
             if file.suffix.lower() in IMAGE_SUFFIXES and file.suffix != '.png':
                 found.append(file)
@@ -234,7 +214,7 @@ def _other_images(folders: Iterable[Path]) -> list[Path]:
 
 
 def _hint_of_skipped(pred_root: Path, absent: Sequence[Path]) -> str:
-    """Which predictions are missing because `mmcoseg segment` could not read the image."""
+    """How many predictions are missing because `mmcoseg segment` could not read the image."""
     summary = pred_root.parent / 'summary.json'
     skipped = set()
     try:
@@ -243,38 +223,37 @@ def _hint_of_skipped(pred_root: Path, absent: Sequence[Path]) -> str:
                 skipped.add((group['name'], Path(file['file_name']).stem))
     except (OSError, ValueError, KeyError, TypeError):
         return ''
-    skipped &= {(file.parent.name, file.stem) for file in absent}
-    if not skipped:
-        return ''
-    return f' ({len(skipped)} of these were skipped by `mmcoseg segment`, see {summary})'
+    count = len(skipped & {(file.parent.name, file.stem) for file in absent})
+    return f' ({count} of these were skipped by `mmcoseg segment`, see {summary})' if count else ''
 
 
-@dataclass(frozen=True)
-class _PairScorer:
-    """Reads the masks of a pair and scores them."""
-
-    score: Callable[[np.ndarray, np.ndarray], Any]
-    pred_loader: LoadCoSegMask
-    gt_loader: LoadCoSegMask
-
-    def __call__(self, pair: _Pair) -> Any:
-        gt = self.gt_loader.translate(read_mask(pair.truth), str(pair.truth))
-        if not pair.prediction.is_file():
-            return self.score(np.zeros_like(gt), gt)
-        pred = self.pred_loader.translate(read_mask(pair.prediction), str(pair.prediction))
-        if pred.shape != gt.shape:
-            raise MMCosegError(
-                f'the prediction {pair.prediction} is {pred.shape[0]} x {pred.shape[1]}, the '
-                f'ground truth {pair.truth} is {gt.shape[0]} x {gt.shape[1]} (height x width); '
-                "predict at the image's original size"
-            )
-        try:
-            return self.score(pred, gt)
-        except ValueError as error:
-            raise MMCosegError(f'{pair.prediction}: {error}') from error
-
-
-def _score(pairs: list[_Pair], scorer: _PairScorer) -> list[tuple[_Pair, Any]]:
+def _scored(
+    pairs: list[_Pair],
+    score: Callable[[np.ndarray, np.ndarray], Any],
+    pred_loader: LoadCoSegMask,
+    gt_loader: LoadCoSegMask,
+) -> Iterator[tuple[_Pair, Any]]:
+    """The pairs with what ``score(pred, gt)`` makes of their masks."""
+    score_pair = partial(_score, score=score, pred_loader=pred_loader, gt_loader=gt_loader)
     # Decoding and counting leave the interpreter free to run other threads.
     with ThreadPoolExecutor(default_workers()) as pool:
-        return list(zip(pairs, pool.map(scorer, pairs)))
+        yield from zip(pairs, pool.map(score_pair, pairs))
+
+
+def _score(
+    pair: _Pair, score: Callable, pred_loader: LoadCoSegMask, gt_loader: LoadCoSegMask
+) -> Any:
+    gt = gt_loader.translate(read_mask(pair.truth), str(pair.truth))
+    if not pair.prediction.is_file():
+        return score(np.zeros_like(gt), gt)
+    pred = pred_loader.translate(read_mask(pair.prediction), str(pair.prediction))
+    if pred.shape != gt.shape:
+        raise MMCosegError(
+            f'the prediction {pair.prediction} is {pred.shape[0]} x {pred.shape[1]}, the '
+            f'ground truth {pair.truth} is {gt.shape[0]} x {gt.shape[1]} (height x width); '
+            "predict at the image's original size"
+        )
+    try:
+        return score(pred, gt)
+    except ValueError as error:
+        raise MMCosegError(f'{pair.prediction}: {error}') from error

@@ -55,9 +55,6 @@ def image_scores(pred: np.ndarray, gt: np.ndarray) -> tuple[float, float]:
     Returns:
         P and J in [0, 1]. An image of nothing but void has nothing wrong: 1 and 1.
 
-    Raises:
-        MMCosegError: if the shapes differ.
-
     Example:
         >>> image_scores(np.array([[1, 1, 0, 0]]), np.array([[0, 1, 1, 0]]))
         (0.5, 0.3333333333333333)
@@ -101,9 +98,6 @@ def foreground_probability(prob: np.ndarray) -> np.ndarray:
 
     Returns:
         (h, w), float32, in [0, 1].
-
-    Raises:
-        MMCosegError: if ``prob`` is not (C, h, w) with C >= 1.
     """
     if prob.ndim != 3 or not len(prob):
         raise MMCosegError(f'a soft prediction must be (C, h, w) with C >= 1, got {prob.shape}')
@@ -145,9 +139,6 @@ def instance_overlaps(
         The IoU of each prediction with each instance, (n, m) float64, and the share of each
         prediction that is void, (n,) float64, both in [0, 1]. A mask without a pixel has 0.
 
-    Raises:
-        MMCosegError: if the masks are not of one size, and as ``as_rle``.
-
     Example:
         >>> masks = np.array([[[1, 1, 0, 0]], [[0, 0, 1, 1]]])
         >>> instance_overlaps(masks, masks[:1], void=np.array([[False, False, True, False]]))
@@ -160,20 +151,14 @@ def instance_overlaps(
         sizes.add(void.shape)
     if len(sizes) > 1:
         raise MMCosegError(f'all masks of an image must have one size, got {sorted(sizes)}')
-    ious, shares = np.zeros((len(preds), len(gts))), np.zeros(len(preds))
-    if not preds:
-        return ious, shares
     areas = areas_of(preds)
     inside = np.zeros(len(preds))
     if void is not None and void.any():
         void = void & ~decode_rles(gts, *void.shape).any(axis=0)
         inside = _intersections(preds, encode_masks(void[None]), areas)[:, 0]
-        shares = inside / np.maximum(areas, 1)
-    if gts:
-        common = _intersections(preds, gts, areas)
-        union = (areas - inside)[:, None] + areas_of(gts) - common
-        ious = common / np.maximum(union, 1)
-    return ious, shares
+    common = _intersections(preds, gts, areas)
+    union = (areas - inside)[:, None] + areas_of(gts) - common
+    return common / np.maximum(union, 1), inside / np.maximum(areas, 1)
 
 
 def _rles(masks: Masks) -> list[dict]:
@@ -184,6 +169,8 @@ def _rles(masks: Masks) -> list[dict]:
 
 def _intersections(preds: list[dict], others: list[dict], areas: np.ndarray) -> np.ndarray:
     """Pixels that masks have in common, (n, m) float64, whole numbers."""
+    if not preds or not others:
+        return np.zeros((len(preds), len(others)))
     # For a crowd COCO's IoU is the share of the prediction.
     shares = np.asarray(coco_mask.iou(preds, others, [1] * len(others)))
     return np.rint(shares * areas[:, None])
@@ -206,20 +193,14 @@ def match_instances(
     - ``'voc'``: look at the instance of highest IoU among all, as in PASCAL VOC's evaluation; if it
       is taken already, the prediction is a duplicate, even if it fits another instance.
 
-    Both are the same if instances do not overlap and the threshold is above one half.
-
     Args:
         ious: (n, m), predictions in descending order of score.
         void_shares: (n,), share of each prediction that is void.
         threshold: IoU of a match, inclusive.
-        matching: see above.
 
     Returns:
         (n,) int8: 1 right, 0 wrong, -1 ignored: no match, and a share of void of at least
         ``threshold``.
-
-    Raises:
-        MMCosegError: for another value of ``matching``.
 
     Example:
         >>> match_instances(np.array([[0.6], [0.9]]), np.zeros(2), 0.5)

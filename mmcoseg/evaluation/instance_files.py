@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from ..datasets.coco_file import (
 from ..datasets.instances import split_file_name
 from ..errors import MMCosegError
 from ..options import one_of
-from ..structures.rle import decode_rles
+from ..structures.rle import decode_rles, is_number
 from .functional import Matching, instance_overlaps
 from .instance_report import ImageMatches, InstanceReport
 from .missing import MissingPredictions, refuse_missing
@@ -65,9 +65,8 @@ def evaluate_instances(
 
     Raises:
         FileNotFoundError: if a file does not exist, or predictions are missing; it names them.
-        MMCosegError: if a file is not of this form, an annotation has no valid mask (it is named),
-            a prediction has no score or another size than the true image, two could be of one
-            image, or a group does not exist; for wrong options.
+        MMCosegError: if a file is not of this form, an annotation has no valid mask or score (it is
+            named), two predictions could be of one image, or a group does not exist.
 
     Example:
         >>> report = evaluate_instances('results', 'data/voc12')  # doctest: +SKIP
@@ -77,18 +76,16 @@ def evaluate_instances(
     one_of('missing', missing, MissingPredictions)
     report = InstanceReport(matching=matching)
     gt = _file_in(gt, 'instances.json')
+    pred = _file_in(pred, 'annotations.json')
     truth = read_coco(gt)
     images = _true_images(truth, gt, groups)
-    predictions = _read_predictions(_file_in(pred, 'annotations.json'), gt, truth)
-    found = {image.name: predictions.of(image, gt) for image in images}
-    absent = [name for name, predicted in found.items() if predicted is None]
+    predictions = _read_predictions(pred, gt, truth)
+    found = [_prediction_of(image, predictions, pred, gt) for image in images]
+    absent = [image.name for image, predicted in zip(images, found) if predicted is None]
     if absent and missing == 'error':
-        refuse_missing(
-            f'{predictions.file} does not list {len(absent)} of {len(images)} images', absent
-        )
-    for image in images:
-        predicted = found[image.name] or _Predicted(None, [])
-        matches = _score(image, predicted, gt, predictions.file)
+        refuse_missing(f'{pred} does not list {len(absent)} of {len(images)} images', absent)
+    for image, predicted in zip(images, found):
+        matches = _score(image, predicted or _Predicted(None, []), gt, pred)
         report.add(image.group, Path(image.file).stem, matches, image.name)
     return report
 
@@ -116,7 +113,7 @@ class _TrueImage:
 
 def _true_images(truth: CocoFile, gt: Path, groups: Sequence[str] | None) -> list[_TrueImage]:
     """The images of the chosen groups."""
-    by_image = _by_image(truth.annotations)
+    by_image = truth.annotations_by_image()
     members: dict[str, dict[str, dict]] = defaultdict(dict)
     for (group, file), entry in _by_file(truth.images, gt).items():
         members[group][file] = entry
@@ -129,18 +126,9 @@ def _true_images(truth: CocoFile, gt: Path, groups: Sequence[str] | None) -> lis
         wanted = {group} if group in categories else categories
         category = next(iter(wanted)) if len(wanted) == 1 else group
         for file, entry in members[group].items():
-            annotations = [
-                a for a in by_image[entry['id']] if truth.names[a['category_id']] in wanted
-            ]
-            images.append(_TrueImage(entry, group, file, category, annotations))
+            counted = [a for a in by_image[entry['id']] if truth.names[a['category_id']] in wanted]
+            images.append(_TrueImage(entry, group, file, category, counted))
     return images
-
-
-def _by_image(annotations: Sequence[dict]) -> dict[Any, list[dict]]:
-    result: dict[Any, list[dict]] = defaultdict(list)
-    for annotation in annotations:
-        result[annotation['image_id']].append(annotation)
-    return result
 
 
 def _by_file(images: Sequence[dict], where: Path) -> dict[tuple[str, str], dict]:
@@ -154,42 +142,15 @@ def _by_file(images: Sequence[dict], where: Path) -> dict[tuple[str, str], dict]
     return found
 
 
-@dataclass(frozen=True)
-class _Predicted:
+class _Predicted(NamedTuple):
     """What is predicted for an image, and the size that the predictions' file gives it."""
 
     size: tuple[int, int] | None
     annotations: list[dict]
 
 
-class _Predictions:
-    """The predictions of a file, by image."""
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-        self._by_stem: dict[tuple[str, str], dict[str, _Predicted]] = defaultdict(dict)
-
-    def add(self, group: str, file: str, predicted: _Predicted) -> None:
-        self._by_stem[group, Path(file).stem][file] = predicted
-
-    def of(self, image: _TrueImage, gt: Path) -> _Predicted | None:
-        """Those of the very file, or else of the only one that differs in its suffix."""
-        twins = self._by_stem[image.group, Path(image.file).stem]
-        others = [f'{image.group}/{file}' for file in twins if file != image.file]
-        if image.file not in twins:
-            if len(others) > 1:
-                raise MMCosegError(
-                    f'{self.file}: {" and ".join(others)} could both be {image.name} of {gt}; '
-                    'rename one'
-                )
-            return next(iter(twins.values()), None)
-        if others:
-            warnings.warn(
-                f'{self.file}: {", ".join(others)} only differs in its suffix from {image.name}, '
-                'and is not scored',
-                stacklevel=3,
-            )
-        return twins[image.file]
+#: By group and stem, and then by file: images of one stem differ in the suffix.
+_Predictions = dict[tuple[str, str], dict[str, _Predicted]]
 
 
 def _read_predictions(file: Path, gt: Path, truth: CocoFile) -> _Predictions:
@@ -201,12 +162,33 @@ def _read_predictions(file: Path, gt: Path, truth: CocoFile) -> _Predictions:
         content = dict(images=truth.images, annotations=content, categories=[])
         where = gt
     coco = parse_coco(content, file, with_categories=False)
-    annotations = _by_image(coco.annotations)
-    predictions = _Predictions(file)
+    annotations = coco.annotations_by_image()
+    predictions: _Predictions = defaultdict(dict)
     for (group, name), image in _by_file(coco.images, where).items():
         predicted = _Predicted(listed_size(image), annotations[image['id']])
-        predictions.add(group, name, predicted)
+        predictions[group, Path(name).stem][name] = predicted
     return predictions
+
+
+def _prediction_of(
+    image: _TrueImage, predictions: _Predictions, pred: Path, gt: Path
+) -> _Predicted | None:
+    """That of the very file, or else of the only one that differs in its suffix."""
+    twins = predictions.get((image.group, Path(image.file).stem), {})
+    others = [f'{image.group}/{file}' for file in twins if file != image.file]
+    if image.file in twins:
+        if others:
+            warnings.warn(
+                f'{pred}: {", ".join(others)} only differs in its suffix from {image.name}, and '
+                'is not scored',
+                stacklevel=3,
+            )
+        return twins[image.file]
+    if len(others) > 1:
+        raise MMCosegError(
+            f'{pred}: {" and ".join(others)} could both be {image.name} of {gt}; rename one'
+        )
+    return next(iter(twins.values()), None)
 
 
 @contextmanager
@@ -229,18 +211,16 @@ def _score(image: _TrueImage, predicted: _Predicted, gt: Path, pred: Path) -> Im
     with _naming(pred, image):
         shapes = [a.get('segmentation') for a in predicted.annotations]
         refuse_moved_polygons(shapes, predicted.size, size)
-        rles, scores = [], []
-        for annotation in predicted.annotations:
-            rles.append(rle_of(annotation, size))
-            scores.append(_score_of(annotation))
+        rles = [rle_of(annotation, size) for annotation in predicted.annotations]
+        scores = [_score_of(annotation) for annotation in predicted.annotations]
         overlaps = instance_overlaps(rles, true, void)
         return ImageMatches.ranked(image.category, scores, *overlaps)
 
 
 def _score_of(annotation: dict) -> float:
     score = annotation.get('score', np.nan)
-    if isinstance(score, bool) or not isinstance(score, (int, float)) or abs(score) > _MAX_SCORE:
-        raise MMCosegError(
-            f'annotation {annotation["id"]}: its score is {repr(score)[:40]}, not a number'
-        )
-    return float(score)
+    if is_number(score) and not abs(score) > _MAX_SCORE:
+        return float(score)
+    raise MMCosegError(
+        f'annotation {annotation["id"]}: its score is {repr(score)[:40]}, not a number'
+    )

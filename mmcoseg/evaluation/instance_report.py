@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import MMCosegError
 from ..options import one_of
 from .functional import Matching, average_precision, match_instances
-from .report import Cell, Report, known_mean
+from .report import Cells, Report, known_mean
 
 __all__ = ['ImageMatches', 'InstanceReport']
 
@@ -38,11 +38,7 @@ class ImageMatches:
     def ranked(
         cls, category: str, scores: Any, ious: np.ndarray, void_shares: np.ndarray
     ) -> 'ImageMatches':
-        """Sort predictions by their scores; equal ones keep their order.
-
-        Raises:
-            MMCosegError: unless every prediction has one finite score.
-        """
+        """Sort predictions by their scores, which must be finite; equal ones keep their order."""
         scores = np.asarray(scores, np.float64)
         if scores.shape != (len(ious),) or not np.isfinite(scores).all():
             raise MMCosegError(
@@ -63,13 +59,9 @@ class InstanceReport(Report):
     misses. A class without instances has no figures and is left out of the means.
 
     Args:
-        thresholds: IoUs of the APs; empty: no APs.
+        thresholds: IoUs of the APs, above 0 and at most 1; empty: no APs.
         corloc: IoU of CorLoc; None: no CorLoc.
         matching: see ``match_instances``.
-
-    Raises:
-        MMCosegError: for thresholds that are not above 0 and at most 1, and if there is nothing to
-            compute.
 
     Example:
         >>> report = InstanceReport(thresholds=(0.5,))
@@ -89,15 +81,11 @@ class InstanceReport(Report):
         one_of('matching', matching, Matching)
         self.corloc = corloc
         self.matching = matching
-        limits = [float(threshold) for threshold in thresholds]
-        if len(set(limits)) < len(limits):
-            raise MMCosegError(f'each threshold must be given once, got {limits}')
-        #: Names of the APs and their thresholds: ``dict(AP_25=0.25)``.
-        self.thresholds = {f'AP_{100 * limit:g}': limit for limit in limits}
-        if corloc is not None:
-            limits.append(corloc)
-        if not limits or not all(0 < limit <= 1 for limit in limits):
+        limits = [limit for limit in (*thresholds, corloc) if limit is not None]
+        if not all(0 < limit <= 1 for limit in limits):
             raise MMCosegError(f'thresholds of IoU must be above 0 and at most 1, got {limits}')
+        #: Names of the APs and their thresholds: ``dict(AP_25=0.25)``.
+        self.thresholds = {f'AP_{100 * limit:g}': limit for limit in thresholds}
 
     def class_scores(self) -> dict[str, dict[str, float]]:
         """Of every class, by name: ``images``, ``instances`` and ``predictions`` (numbers),
@@ -112,12 +100,11 @@ class InstanceReport(Report):
         instances = sum(image.ious.shape[1] for image in images)
         result = dict(images=len(images), instances=instances, predictions=len(scores))
         for name, threshold in self.thresholds.items():
-            flags = []
-            for image in images:
-                flags += match_instances(
-                    image.ious, image.void_shares, threshold, self.matching
-                ).tolist()
-            result[name] = 100 * average_precision(scores, np.array(flags), instances)
+            flags = [
+                match_instances(image.ious, image.void_shares, threshold, self.matching)
+                for image in images
+            ]
+            result[name] = 100 * average_precision(scores, np.concatenate(flags), instances)
         if self.corloc is not None:
             result['CorLoc'] = self._corloc(images)
         return result
@@ -136,15 +123,15 @@ class InstanceReport(Report):
         classes = self.class_scores()
         result = {}
         for name in self.thresholds:
-            result[f'm{name}'] = known_mean(_column(classes, name))
+            result[f'm{name}'] = known_mean(scores[name] for scores in classes.values())
         if self.corloc is not None:
-            result['CorLoc'] = known_mean(_column(classes, 'CorLoc'))
+            result['CorLoc'] = known_mean(scores['CorLoc'] for scores in classes.values())
             result['CorLoc_image'] = self._corloc(dict(self.images()).values())
         return result
 
-    def _table(self) -> tuple[Sequence[str], list[Sequence[Cell]], list[Sequence[Cell]]]:
+    def _cells(self) -> Cells:
         classes = self.class_scores()
-        totals = [sum(_column(classes, key)) for key in _COUNTS]
+        totals = [sum(scores[key] for scores in classes.values()) for key in _COUNTS]
         summary = self.summary()
         columns = ['class', *_COUNTS, *self.thresholds]
         means = [['class mean', *totals, *summary.values()]]
@@ -166,8 +153,3 @@ class InstanceReport(Report):
                 ious=image.ious.max(axis=1, initial=0).tolist(),
             )
         return dict(matching=self.matching, classes=self.class_scores(), images=images)
-
-
-def _column(classes: dict[str, dict[str, float]], key: str) -> list[float]:
-    """One figure of all classes."""
-    return [scores[key] for scores in classes.values()]

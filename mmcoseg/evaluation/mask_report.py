@@ -1,11 +1,10 @@
 """How well the object was found: P and J of masks, by image and group."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from .report import Cell, Report
+from .report import Cells, Report
 
 __all__ = ['GroupScore', 'MaskReport']
 
@@ -41,37 +40,26 @@ class MaskReport(Report):
     def summary(self) -> dict[str, float]:
         """``P`` and ``J``: mean over groups of their image means; ``P_image``, ``J_image``:
         mean over all images. NaN without images."""
+        names = ('P', 'J', 'P_image', 'J_image')
         if not len(self):
-            return dict.fromkeys(('P', 'J', 'P_image', 'J_image'), float('nan'))
-        by_group = [score[1:] for score in self.group_scores().values()]
-        over_groups = np.mean(by_group, axis=0).tolist()
+            return dict.fromkeys(names, float('nan'))
+        over_groups = np.mean([score[1:] for score in self.group_scores().values()], axis=0)
         over_images = 100 * np.mean(list(dict(self.images()).values()), axis=0)
-        return dict(zip(('P', 'J', 'P_image', 'J_image'), over_groups + over_images.tolist()))
+        return dict(zip(names, np.concatenate([over_groups, over_images]).tolist()))
 
-    def _table(self) -> tuple[Sequence[str], list[Sequence[Cell]], list[Sequence[Cell]]]:
+    def _cells(self) -> Cells:
         rows = [(group, *score) for group, score in self.group_scores().items()]
-        means = self.summary()
-        return (
-            ('class', 'images', 'P', 'J'),
-            rows,
-            [
-                ('class mean', len(self), means['P'], means['J']),
-                ('image mean', len(self), means['P_image'], means['J_image']),
-            ],
-        )
+        figures = list(self.summary().values())
+        means = ('class mean', len(self), *figures[:2]), ('image mean', len(self), *figures[2:])
+        return ('class', 'images', 'P', 'J'), rows, means
 
     def _details(self) -> dict:
         """By group its means, and its ``images`` by identity ``group/stem``."""
-        scores = self.group_scores()
         groups = {}
+        for group, (number, precision, jaccard) in self.group_scores().items():
+            groups[group] = dict(num_images=number, P=precision, J=jaccard, images={})
         for group, images in self.groups():
-            by_image = {}
             for stem, (precision, jaccard) in images.items():
-                by_image[f'{group}/{stem}'] = dict(P=100 * precision, J=100 * jaccard)
-            groups[group] = dict(
-                num_images=len(images),
-                P=scores[group].precision,
-                J=scores[group].jaccard,
-                images=by_image,
-            )
+                scores = dict(P=100 * precision, J=100 * jaccard)
+                groups[group]['images'][f'{group}/{stem}'] = scores
         return dict(groups=groups)

@@ -8,8 +8,7 @@ __all__ = ['MissingPredictions', 'named', 'refuse_missing']
 #: What true images without a prediction are: an error, or images in which nothing was found.
 MissingPredictions = Literal['error', 'empty']
 
-#: How many files a message names.
-_MAX_NAMED = 20
+_MAX_NAMED = 20  # files in a message
 
 
 def named(names: Sequence[object]) -> str:
@@ -20,11 +19,7 @@ def named(names: Sequence[object]) -> str:
 
 
 def refuse_missing(problem: str, names: Sequence[object], hint: str = '') -> None:
-    """Refuse to score: some predictions are missing.
-
-    Raises:
-        FileNotFoundError: always, with the names and what to do.
-    """
+    """Raise FileNotFoundError with the names and what to do."""
     raise FileNotFoundError(
         f'{problem}: {named(names)}{hint}; predict them, score fewer groups (--groups), or take '
         'them as empty (--missing empty)'

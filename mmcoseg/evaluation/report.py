@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from io import StringIO
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from rich import box
@@ -15,25 +15,21 @@ from rich.table import Table
 
 from ..errors import MMCosegError
 from ..files import write_atomically
-from ..options import one_of
 
-__all__ = ['Cell', 'Report', 'TableFormat', 'known_mean', 'render_table', 'write_json']
-
-#: Forms of :meth:`Report.table`: for the console, or to paste into a page.
-TableFormat = Literal['text', 'markdown']
-
-_BOXES = dict(text=box.SQUARE, markdown=box.MARKDOWN)
+__all__ = ['Cells', 'Report', 'known_mean', 'write_json']
 
 #: A cell of a table: figures get two decimals, NaN becomes ``-``.
 Cell = str | int | float
+#: Names of the columns, rows, and the means below them.
+Cells = tuple[Sequence[str], Sequence[Sequence[Cell]], Sequence[Sequence[Cell]]]
 
 
 class Report(ABC):
     """Scores of many images, by group; all figures are in per cent.
 
-    Subclasses say what they keep of an image and which figures they make of it. An image counts
-    once, however often it is added: distributed samplers repeat items to give all processes
-    equally many. All figures run over sorted names, so the order of images never changes them.
+    An image counts once, however often it is added: distributed samplers repeat items to give all
+    processes equally many. All figures run over sorted names, so the order of images never changes
+    them.
     """
 
     def __init__(self) -> None:
@@ -44,8 +40,7 @@ class Report(ABC):
         """Add one image.
 
         Args:
-            group: name of the group.
-            stem: name of the image within the group.
+            group, stem: names of the group and of the image within it.
             scored: what this kind of report keeps of an image.
             source: the image's file. It tells two images of one name from one that comes twice.
 
@@ -82,24 +77,25 @@ class Report(ABC):
         """The figures of the whole set; NaN where there is nothing to take a mean of."""
 
     @abstractmethod
-    def _table(self) -> tuple[Sequence[str], list[Sequence[Cell]], list[Sequence[Cell]]]:
-        """Names of the columns, rows, and the means below them."""
+    def _cells(self) -> Cells:
+        """What :meth:`table` shows."""
 
     @abstractmethod
     def _details(self) -> dict:
         """What :meth:`to_dict` holds beside the summary; plain types."""
 
-    def table(self, title: str | None = None, format: TableFormat = 'text') -> str:
-        """The figures as a table, its means last.
-
-        Args:
-            title: printed above the table.
-            format: ``'text'`` or ``'markdown'``.
-
-        Raises:
-            MMCosegError: for another format.
-        """
-        return render_table(*self._table(), title, format)
+    def table(self, title: str | None = None) -> str:
+        """The figures as a table, its means last."""
+        columns, rows, means = self._cells()
+        table = Table(title=title, box=box.SQUARE)
+        table.add_column(columns[0], no_wrap=True)
+        for name in columns[1:]:
+            table.add_column(name, justify='right', no_wrap=True)
+        for number, row in enumerate([*rows, *means]):
+            table.add_row(*map(_text, row), end_section=number + 1 == len(rows))
+        console = Console(file=StringIO(), width=160, markup=False)
+        console.print(table)
+        return '\n'.join(map(str.rstrip, console.file.getvalue().splitlines()))
 
     def to_dict(self) -> dict:
         """Everything as plain types, for json; None stands for figures that do not exist."""
@@ -107,38 +103,7 @@ class Report(ABC):
         return _without_nan(content)
 
 
-def render_table(
-    columns: Sequence[str],
-    rows: Sequence[Sequence[Cell]],
-    means: Sequence[Sequence[Cell]],
-    title: str | None = None,
-    format: TableFormat = 'text',
-) -> str:
-    """A table of scores: names to the left, all other columns to the right, ``means`` last.
-
-    Raises:
-        MMCosegError: if ``format`` is not one of :data:`TableFormat`.
-    """
-    one_of('format', format, TableFormat)
-    table = Table(box=_BOXES[format])
-    table.add_column(columns[0], no_wrap=True)
-    for name in columns[1:]:
-        table.add_column(name, justify='right', no_wrap=True)
-    for row in rows:
-        table.add_row(*map(_cell, row))
-    if format == 'text':  # Markdown has no line between rows
-        table.title = title
-        table.add_section()
-    for row in means:
-        table.add_row(*map(_cell, row))
-    console = Console(file=StringIO(), width=160, markup=False)
-    console.print(table)
-    lines = map(str.rstrip, console.file.getvalue().splitlines())
-    text = '\n'.join(lines).strip('\n')
-    return f'{title}\n\n{text}' if title and format == 'markdown' else text
-
-
-def _cell(value: Cell) -> str:
+def _text(value: Cell) -> str:
     if not isinstance(value, float):
         return str(value)
     return '-' if math.isnan(value) else f'{value:.2f}'

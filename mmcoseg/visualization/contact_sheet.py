@@ -31,13 +31,16 @@ VOID_COLOR = (150, 150, 150)
 #: Share of the color inside objects and inside void, and brightness of the background.
 _TINT, _VOID_TINT, _DIM = 0.4, 0.5, 0.45
 
-_WHITE = (255, 255, 255)
-_INK = (30, 30, 30)
-_GRAY = (120, 120, 120)
+_WHITE, _INK, _GRAY = (255, 255, 255), (30, 30, 30), (120, 120, 120)
 _UNKNOWN = 235  # gray of a cell without a mask: a blank cell, not a black one
-_GAP = 6  # pixels between the cells of one image
-_MARGIN = 14  # pixels around the sheet and between images
-_LEAST_WIDTH = 80  # pixels, so that a thin image has room for its caption
+# In pixels.
+_WIDTH = 1400  # of a sheet, at most
+_CELL_HEIGHT = 150
+_CELL_WIDTH = 3 * _CELL_HEIGHT  # at most
+_LEAST_WIDTH = 80  # so that a thin image has room for its caption
+_GAP = 6  # between the cells of one image
+_STEP = _CELL_HEIGHT + _GAP  # from one line of cells to the next
+_MARGIN = 14  # around the sheet and between images
 _FONT_SIZE = 13
 _LINE_HEIGHT = _FONT_SIZE + 4
 _TITLE_SIZE = 20
@@ -84,12 +87,10 @@ def overlay(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
         >>> overlay(np.full((4, 4, 3), 200, np.uint8), np.zeros((2, 2), int))[0, 0]
         array([90, 90, 90], dtype=uint8)
     """
-    if mask.ndim == 3:
-        layers, void = _instance_layers(mask, image.shape[:2]), None
-    elif mask.ndim == 2:
-        layers, void = _class_layers(mask, image.shape[:2])
-    else:
+    if mask.ndim not in (2, 3):
         raise MMCosegError(f'a mask must be (h, w) or instances (n, h, w), got {mask.shape}')
+    layers_of = _class_layers if mask.ndim == 2 else _instance_layers
+    layers, void = layers_of(mask, image.shape[:2])
     # In whole numbers by OpenCV, for an image of 12 megapixels six times as fast as in floats.
     gray = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     out = cv2.addWeighted(image, 0.5 * _DIM, gray, 0.5 * _DIM, 0)
@@ -99,7 +100,8 @@ def overlay(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
         # With many instances, each covers little of the image.
         x, y, width, height = cv2.boundingRect(layer)
         inside = np.s_[y : y + height, x : x + width]
-        cv2.copyTo(_tinted(image[inside], color, _TINT), layer[inside], out[inside])
+        if width:
+            cv2.copyTo(_tinted(image[inside], color, _TINT), layer[inside], out[inside])
     for color, layer in layers:
         contours, _ = cv2.findContours(layer, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(out, contours, -1, color, 1, cv2.LINE_AA)
@@ -108,26 +110,23 @@ def overlay(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 def _tinted(image: np.ndarray, color: tuple[int, int, int], share: float) -> np.ndarray:
     """The image (h, w, 3) uint8 with this share of a color."""
-    if not image.size:
-        return image
     values = np.arange(256)[:, None, None]
     table = np.rint((1 - share) * values + share * np.asarray(color)).astype(np.uint8)
     return cv2.LUT(image, table)
 
 
-#: Color and mask (H, W) uint8 of every class or instance.
-_Layers = list[tuple[tuple[int, int, int], np.ndarray]]
+#: Color and mask (H, W) uint8 of every class or instance, and that of void.
+_Layers = tuple[list[tuple[tuple[int, int, int], np.ndarray]], np.ndarray | None]
 
 
 def _instance_layers(masks: np.ndarray, size: tuple[int, int]) -> _Layers:
     layers = []
     for number, mask in enumerate(masks):
         layers.append((color_of(number), _resized((mask != 0).view(np.uint8), size)))
-    return layers
+    return layers, None
 
 
-def _class_layers(mask: np.ndarray, size: tuple[int, int]) -> tuple[_Layers, np.ndarray | None]:
-    """The layers of all classes, and void (H, W) uint8 if there is some."""
+def _class_layers(mask: np.ndarray, size: tuple[int, int]) -> _Layers:
     labels = _resized(mask.astype(np.uint8), size)
     counts = cv2.calcHist([labels], [0], None, [256], [0, 256]).ravel()
     layers, void = [], None
@@ -145,12 +144,7 @@ def _resized(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def contact_sheet(
-    entries: Sequence[SheetEntry],
-    title: str = '',
-    *,
-    cell_height: int = 150,
-    max_width: int = 1400,
-    legend: Sequence[str] = (),
+    entries: Sequence[SheetEntry], title: str = '', legend: Sequence[str] = ()
 ) -> np.ndarray:
     """Draw images side by side, each above its true and its predicted mask.
 
@@ -160,13 +154,10 @@ def contact_sheet(
     Args:
         entries: the images, in order.
         title: printed at the top.
-        cell_height: of every picture, in pixels; the width follows the image, up to three times
-            the height.
-        max_width: of the sheet, in pixels.
         legend: names of mask values 1, 2, ..., printed beside the title with their colors.
 
     Returns:
-        The sheet, (H, W, 3) uint8, RGB.
+        The sheet, (H, W, 3) uint8, RGB; at most 1,400 pixels wide.
 
     Raises:
         MMCosegError: without entries, or for an image that is not (H, W, 3) uint8.
@@ -174,20 +165,23 @@ def contact_sheet(
     Example:
         >>> image = np.zeros((30, 40, 3), np.uint8)
         >>> entry = SheetEntry(image, prediction=np.eye(30, 40, dtype=int))
-        >>> sheet = contact_sheet([entry] * 9, 'cat', cell_height=60, max_width=400)
-        >>> sheet.shape[1] <= 400, sheet.dtype
+        >>> sheet = contact_sheet([entry] * 9, 'cat')
+        >>> sheet.shape[1] <= 1400, sheet.dtype
         (True, dtype('uint8'))
     """
     if not entries:
         raise MMCosegError('a contact sheet needs at least one image')
-    lines = _lines(entries)
+    lines = ['image']
+    for line in ('truth', 'prediction'):
+        if any(getattr(entry, line) is not None for entry in entries):
+            lines.append(line)
     left = _MARGIN + max(map(_text_width, lines)) + 10
-    widest = max(1, max_width - left - _MARGIN)
-    blocks = [_block(entry, lines, cell_height, widest) for entry in entries]
-    strips = [_row(row, lines, left, cell_height) for row in _wrap(blocks, widest)]
+    strips = []
     if title or legend:
-        strips.insert(0, _heading(_shorten(title, max_width - 2 * _MARGIN, _TITLE_SIZE), legend))
-    width = min(max_width, max(strip.width for strip in strips))
+        strips.append(_heading(_shorten(title, _WIDTH - 2 * _MARGIN, _TITLE_SIZE), legend))
+    for blocks in _wrap([_block(entry, lines) for entry in entries], _WIDTH - left - _MARGIN):
+        strips.append(_row(blocks, lines, left))
+    width = min(_WIDTH, max(strip.width for strip in strips))
     height = _MARGIN + sum(strip.height for strip in strips)
     sheet = Image.new('RGB', (width, height), _WHITE)
     y = _MARGIN
@@ -195,15 +189,6 @@ def contact_sheet(
         sheet.paste(strip, (0, y))
         y += strip.height
     return np.asarray(sheet)
-
-
-def _lines(entries: Sequence[SheetEntry]) -> list[str]:
-    """Names of what stands one above the other."""
-    lines = ['image']
-    for line in ('truth', 'prediction'):
-        if any(getattr(entry, line) is not None for entry in entries):
-            lines.append(line)
-    return lines
 
 
 def _heading(title: str, legend: Sequence[str]) -> Image.Image:
@@ -223,14 +208,14 @@ def _heading(title: str, legend: Sequence[str]) -> Image.Image:
     return heading
 
 
-def _row(blocks: list[Image.Image], lines: list[str], left: int, cell_height: int) -> Image.Image:
+def _row(blocks: list[Image.Image], lines: list[str], left: int) -> Image.Image:
     """Images side by side, from ``left`` on, and before them the names of their lines."""
     width = left + sum(block.width + _MARGIN for block in blocks)
     height = max(block.height for block in blocks) + _MARGIN
     row = Image.new('RGB', (width, height), _WHITE)
     draw = ImageDraw.Draw(row)
     for number, line in enumerate(lines):
-        middle = number * (cell_height + _GAP) + cell_height // 2
+        middle = number * _STEP + _CELL_HEIGHT // 2
         draw.text((left - 8, middle), line, _GRAY, _font(), anchor='rm')
     x = left
     for block in blocks:
@@ -239,42 +224,40 @@ def _row(blocks: list[Image.Image], lines: list[str], left: int, cell_height: in
     return row
 
 
-def _block(entry: SheetEntry, lines: list[str], cell_height: int, widest: int) -> Image.Image:
+def _block(entry: SheetEntry, lines: list[str]) -> Image.Image:
     """The cells of one image, one above the other, and its caption."""
-    image = _scaled(entry.image, cell_height, min(3 * cell_height, widest))
+    image = _scaled(entry.image)
     height, width = image.shape[:2]
+    block_width = max(width, _LEAST_WIDTH)
     captions = entry.caption.split('\n') if entry.caption else []
-    caption_top = len(lines) * (cell_height + _GAP) - _GAP + 4
-    block_width = max(width, min(_LEAST_WIDTH, widest))
-    block_height = caption_top + len(captions) * _LINE_HEIGHT
-    block = Image.new('RGB', (block_width, block_height), _WHITE)
-    left, top = (block_width - width) // 2, (cell_height - height) // 2
+    y = len(lines) * _STEP - _GAP + 4
+    block = Image.new('RGB', (block_width, y + len(captions) * _LINE_HEIGHT), _WHITE)
+    left, top = (block_width - width) // 2, (_CELL_HEIGHT - height) // 2
     for line in lines:
-        block.paste(Image.fromarray(_picture(entry, line, image)), (left, top))
-        top += cell_height + _GAP
+        mask = getattr(entry, line)
+        if line == 'image':
+            cell = image
+        elif mask is None:
+            cell = np.full_like(image, _UNKNOWN)
+        else:
+            cell = overlay(image, mask)
+        block.paste(Image.fromarray(cell), (left, top))
+        top += _STEP
     draw = ImageDraw.Draw(block)
-    for number, text in enumerate(captions):
-        y = caption_top + number * _LINE_HEIGHT
-        draw.text((0, y), _shorten(text, block_width), _GRAY if number else _INK, _font())
+    for text, color in zip(captions, (_INK, _GRAY)):
+        draw.text((0, y), _shorten(text, block_width), color, _font())
+        y += _LINE_HEIGHT
     return block
 
 
-def _scaled(image: np.ndarray, height: int, max_width: int) -> np.ndarray:
-    """The image at a height, or lower if it would be too wide, such as a panorama."""
+def _scaled(image: np.ndarray) -> np.ndarray:
+    """The image at a cell's height, or lower if it would be too wide, such as a panorama."""
     if image.shape[2:] != (3,) or image.dtype != np.uint8:
         raise MMCosegError(f'images must be (H, W, 3) uint8, got {image.shape} {image.dtype}')
-    scale = min(height / image.shape[0], max_width / image.shape[1])
+    scale = min(_CELL_HEIGHT / image.shape[0], _CELL_WIDTH / image.shape[1])
     size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     return cv2.resize(image, size, interpolation=method)
-
-
-def _picture(entry: SheetEntry, line: str, image: np.ndarray) -> np.ndarray:
-    """What stands in a line of the sheet, at the size of ``image``."""
-    if line == 'image':
-        return image
-    mask = getattr(entry, line)
-    return np.full_like(image, _UNKNOWN) if mask is None else overlay(image, mask)
 
 
 def _wrap(blocks: list[Image.Image], widest: int) -> list[list[Image.Image]]:
@@ -300,9 +283,8 @@ def _text_width(text: str, size: int = _FONT_SIZE) -> int:
 
 
 def _shorten(text: str, width: int, size: int = _FONT_SIZE) -> str:
-    font = _font(size)
-    if font.getlength(text) <= width:
+    if _text_width(text, size) <= width:
         return text
-    while text and font.getlength(text + '...') > width:
+    while text and _text_width(text + '...', size) > width:
         text = text[:-1]
     return text + '...'

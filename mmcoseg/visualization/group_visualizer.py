@@ -1,25 +1,24 @@
 """The visualizer of groups: contact sheets of images, truth and predictions."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from mmengine.visualization import Visualizer
 from PIL import Image
 
-from ..errors import MMCosegError
 from ..evaluation.class_report import ClassReport, GroupClassScore, class_names_of, count_labels
 from ..evaluation.functional import image_scores
 from ..files import file_name_of, save_image
-from ..options import whole_number
 from ..registry import VISUALIZERS
 from ..structures import CoSegDataSample, GroupDataSample, to_numpy
 from ..structures.coseg_data_sample import VOID
 from .contact_sheet import SheetEntry, contact_sheet
 
 __all__ = ['GroupVisualizer']
+
+_IMAGES_A_SHEET = 40
 
 
 @VISUALIZERS.register_module()
@@ -30,26 +29,17 @@ class GroupVisualizer(Visualizer):
     ``<group>.jpg``; further sheets of a large group are called ``<group>~2.jpg`` and so on.
 
     Args:
-        name, vis_backends, save_dir, **kwargs: as for mmengine's ``Visualizer``.
-        max_images: of one sheet.
-
-    Raises:
-        MMCosegError: if ``max_images`` is not positive.
+        name, vis_backends, save_dir, ...: as for mmengine's ``Visualizer``.
 
     Example:
-        >>> visualizer = GroupVisualizer(max_images=20)
+        >>> visualizer = GroupVisualizer()
         >>> visualizer.add_datasample('cat', images, group)  # doctest: +SKIP
     """
-
-    def __init__(self, name: str = 'visualizer', max_images: int = 40, **kwargs: Any) -> None:
-        super().__init__(name, **kwargs)
-        whole_number('max_images', max_images)
-        self.max_images = max_images
 
     def draw_group(
         self, images: Sequence[np.ndarray], data_sample: GroupDataSample
     ) -> list[np.ndarray]:
-        """The sheets of a group.
+        """The sheets of a group, (H, W, 3) uint8 RGB, with at most 40 images on each.
 
         Images with instances show these, each in its own color; other images show their mask. If
         the true masks tell classes apart, predicted classes are matched to them over the group, as
@@ -58,32 +48,21 @@ class GroupVisualizer(Visualizer):
         Args:
             images: of the group, in order, each (H, W, 3) uint8 RGB at any resolution.
             data_sample: the group, with ground truth and predictions if known.
-
-        Returns:
-            Sheets (H, W, 3) uint8 RGB, at most ``max_images`` images on each.
-
-        Raises:
-            MMCosegError: unless there is one image for each of the group's, and at least one.
         """
-        group = data_sample.get('group', '')
-        if len(images) != len(data_sample) or not len(images):
-            raise MMCosegError(
-                f'group {group!r} has {len(data_sample)} images, but {len(images)} were given to '
-                'draw'
-            )
+        group = data_sample.group
         entries = []
-        for image, sample in zip(images, data_sample):
-            truth, prediction = _mask(sample, 'gt'), _mask(sample, 'pred')
-            entries.append(SheetEntry(image, truth, prediction, str(sample.get('stem', ''))))
+        for image, sample in zip(images, data_sample, strict=True):
+            entries.append(
+                SheetEntry(image, _mask(sample, 'gt'), _mask(sample, 'pred'), sample.stem)
+            )
         _compare(entries, data_sample)
         legend = self._class_names(data_sample, entries)
-        pages = math.ceil(len(entries) / self.max_images)
-        per_page = math.ceil(len(entries) / pages)  # no last page with a single image
+        pages = math.ceil(len(entries) / _IMAGES_A_SHEET)
         sheets = []
-        for page in range(pages):
-            number = f'  ({page + 1} / {pages})' if pages > 1 else ''
-            chosen = entries[page * per_page : (page + 1) * per_page]
-            sheets.append(contact_sheet(chosen, group + number, legend=legend))
+        # Of about equal length: no last page with a single image.
+        for page, numbers in enumerate(np.array_split(range(len(entries)), pages), 1):
+            title = f'{group}  ({page} / {pages})' if pages > 1 else group
+            sheets.append(contact_sheet([entries[i] for i in numbers], title, legend))
         return sheets
 
     def add_datasample(
@@ -99,8 +78,7 @@ class GroupVisualizer(Visualizer):
         Args:
             name: of the group, for backends and files; usually its own.
             image, data_sample: see :meth:`draw_group`.
-            out_dir: folder for ``<name>.jpg``, created if needed. None: no files. Every process of
-                a distributed run writes its own groups.
+            out_dir: folder for ``<name>.jpg``, created if needed. None: no files.
             step: number of the training step, for the backends.
         """
         for number, sheet in enumerate(self.draw_group(image, data_sample)):
@@ -116,13 +94,13 @@ class GroupVisualizer(Visualizer):
         self, group: GroupDataSample, entries: Sequence[SheetEntry]
     ) -> tuple[str, ...]:
         """Names of mask values 1..K, if the masks tell classes apart."""
-        highest = _highest(entry.truth for entry in entries)
+        highest = max(_highest(entry.truth) for entry in entries)
         if highest > 1:
             known = (self.dataset_meta or {}).get('classes', ())
             ids = group.get('label_ids') or ()
-            return class_names_of(group.get('group', ''), highest, ids, known)
+            return class_names_of(group.group, highest, ids, known)
         # Without a truth, no one knows which class is which.
-        highest = _highest(entry.prediction for entry in entries)
+        highest = max(_highest(entry.prediction) for entry in entries)
         return class_names_of('', highest) if highest > 1 else ()
 
 
@@ -135,13 +113,11 @@ def _mask(sample: CoSegDataSample, kind: str) -> np.ndarray | None:
     return None if pixels is None else to_numpy(pixels.data)[0]
 
 
-def _highest(masks: Iterable[np.ndarray | None]) -> int:
-    """The highest value of masks, without void; instances have none."""
-    highest = 0
-    for mask in masks:
-        if mask is not None and mask.ndim == 2:
-            highest = max(highest, int(mask[mask != VOID].max(initial=0)))
-    return highest
+def _highest(mask: np.ndarray | None) -> int:
+    """The highest value of a mask, without void; 0 for instances."""
+    if mask is None or mask.ndim != 2:
+        return 0
+    return int(mask[mask != VOID].max(initial=0))
 
 
 def _compare(entries: Sequence[SheetEntry], group: GroupDataSample) -> None:
@@ -151,7 +127,7 @@ def _compare(entries: Sequence[SheetEntry], group: GroupDataSample) -> None:
         pred, gt = sample.get('pred_sem_seg'), sample.get('gt_sem_seg')
         if pred is not None and gt is not None and pred.data.shape == gt.data.shape:
             pairs[number] = to_numpy(pred.data)[0], to_numpy(gt.data)[0]
-    if _highest(gt for _, gt in pairs.values()) > 1:
+    if any(_highest(gt) > 1 for _, gt in pairs.values()):
         _compare_classes(entries, pairs)
         return
     for number, masks in pairs.items():

@@ -12,7 +12,6 @@ from torch import nn
 from mmcoseg.datasets import CoSegDataset, group_collate
 from mmcoseg.engine.group_optimization import (
     InitialState,
-    OptimizationEvents,
     OptimizationSettings,
     mini_batches,
     optimize_and_segment,
@@ -72,11 +71,11 @@ def group_of(model, dataset, place):
     return data['inputs'], data['data_samples'][0]
 
 
-def optimized(model, dataset, place, settings, initial=None, events=None):
+def optimized(model, dataset, place, settings, initial=None, after_epoch=None):
     """The group with soft maps, and why it was not optimized."""
     images, group = group_of(model, dataset, place)
     initial = initial or InitialState(model)
-    problem = optimize_and_segment(model, images, group, initial, settings, events)
+    problem = optimize_and_segment(model, images, group, initial, settings, after_epoch)
     return group, problem
 
 
@@ -116,25 +115,23 @@ def test_only_soft_maps_are_found(dataset):
     assert not any(sample.pred_prob.data.requires_grad for sample in group)
 
 
-def test_events_tell_every_step_and_epoch(dataset):
-    class Notes(OptimizationEvents):
-        def __init__(self):
-            self.seen = []
+def test_the_mean_losses_of_each_epoch_are_told(dataset):
+    told, steps = [], []
 
-        def after_iter(self, epoch, losses):
-            assert set(losses) == {'loss', 'loss_mean'}
-            self.seen.append((epoch, round(losses['loss'], 6)))
+    class Noting(ConstantSegmentor):
+        def parse_losses(self, losses):
+            total, logged = super().parse_losses(losses)
+            steps.append(logged['loss'].item())
+            return total, logged
 
-        def after_epoch(self, epoch):
-            self.seen.append(epoch)
+    def note(epoch, losses):
+        assert set(losses) == {'loss', 'loss_mean'}
+        told.append((epoch, len(steps), losses['loss']))
 
-    events = Notes()
     settings = OptimizationSettings(SGD, max_epochs=2, batch_size=3)
-    optimized(ConstantSegmentor(), dataset, 0, settings, events=events)
-    kinds = [note if isinstance(note, int) else note[0] for note in events.seen]
-    assert kinds == [0, 0, 0, 1, 1, 1]
-    steps = [note[1] for note in events.seen if isinstance(note, tuple)]
-    assert len(set(steps)) == 4
+    optimized(Noting(), dataset, 0, settings, after_epoch=note)
+    expected = [(0, 2, np.mean(steps[:2])), (1, 4, np.mean(steps[2:]))]
+    assert told == [pytest.approx(epoch) for epoch in expected] and len(set(steps)) == 4
 
 
 @pytest.mark.parametrize('by_epoch', [True, False])
@@ -250,22 +247,15 @@ def test_names_that_are_no_text_have_keys_of_their_own():
     assert len({entropy_of(0, name) for name in names}) == 4
 
 
-class WithExtraState(nn.Module):
+class WithBuffers(nn.Module):
     def __init__(self):
         super().__init__()
         self.register_buffer('shared', torch.zeros(2))
         self.register_buffer('late', None)
-        self.notes = ['first']
-
-    def get_extra_state(self):
-        return self.notes
-
-    def set_extra_state(self, state):
-        self.notes = state
 
 
 def test_initial_state_covers_more_than_checkpoints():
-    model = nn.ModuleList([WithExtraState(), WithExtraState(), nn.Linear(2, 2)])
+    model = nn.ModuleList([WithBuffers(), WithBuffers(), nn.Linear(2, 2)])
     model[1].shared = model[0].shared
     model[2].bias.requires_grad_(False)
     model[2].eval()
@@ -273,7 +263,6 @@ def test_initial_state_covers_more_than_checkpoints():
     model[0].shared += 1
     model[0].late = torch.ones(3)
     model[0].register_buffer('new', torch.ones(1))
-    model[0].notes.append('second')
     model.train().requires_grad_(True)
     model[2].weight.data.zero_()
     initial.restore()
@@ -281,7 +270,6 @@ def test_initial_state_covers_more_than_checkpoints():
     assert model[0].shared.tolist() == [0, 0]
     assert model[0].late is None
     assert 'new' not in dict(model[0].named_buffers())
-    assert model[0].notes == ['first']
     assert [model[2].training, model[2].bias.requires_grad] == [False, False]
     assert model[2].weight.abs().sum() > 0
 
@@ -322,9 +310,8 @@ def empty(*names):
 def test_predictions_come_back_as_they_were(tmp_path):
     store, group, back = PredictionStore(tmp_path / 'kept', 'abc'), predicted(), empty('x', 'y')
     store.save('a/b: ü', group, failure=None, losses=[{'loss': 1.5}])
-    assert store.notes('a/b: ü') == dict(failure=None, losses=[{'loss': 1.5}])
-    assert [path.suffix for path in (tmp_path / 'kept').iterdir()] == ['.npz']
-    assert store.load('a/b: ü', back)
+    assert len(list((tmp_path / 'kept').iterdir())) == 1
+    assert store.load('a/b: ü', back) == dict(failure=None, losses=[{'loss': 1.5}])
     for old, new in zip(group, back):
         for field in ('pred_prob', 'pred_sem_seg'):
             assert old.get(field).data.dtype == new.get(field).data.dtype
@@ -338,17 +325,17 @@ def test_predictions_come_back_as_they_were(tmp_path):
 
 def test_what_does_not_hold_is_not_used(tmp_path):
     store = PredictionStore(tmp_path, 'abc')
-    assert store.notes('g') is None
+    assert store.load('g', empty('x', 'y')) is None
     store.save('g', predicted())
     other = PredictionStore(tmp_path, 'other settings')
-    assert other.notes('g') is None
-    assert not other.load('g', empty('x', 'y'))
-    assert not store.load('g', empty('x', 'z'))
+    assert other.load('g', empty('x', 'y')) is None
+    assert store.load('g', empty('x', 'z')) is None
+    assert store.load('g', empty('x', 'y')) == {}
     content = store.path('g').read_bytes()
     for damaged in (b'', content[: len(content) // 2], content[:200] + bytes(50) + content[250:]):
         store.path('g').write_bytes(damaged)
         samples = empty('x', 'y')
-        assert not store.load('g', samples)
+        assert store.load('g', samples) is None
         assert 'pred_prob' not in samples[0]
     store.forget('g')
     store.forget('g')

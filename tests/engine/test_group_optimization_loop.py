@@ -289,9 +289,9 @@ def test_the_commands_end_with_an_error_that_names_failed_groups(config):
 def test_resuming_keeps_what_holds(config, monkeypatch):
     _, first = run(config())
     store = Path(config().work_dir) / 'optimized_groups'
-    assert sorted(path.name for path in store.iterdir()) == [f'{name}.npz' for name in SIZES]
-    (store / 'a.npz').unlink()
-    (store / 'c.npz').write_bytes((store / 'c.npz').read_bytes()[:100])
+    assert sorted(path.name for path in store.iterdir()) == [f'{name}.pth.gz' for name in SIZES]
+    (store / 'a.pth.gz').unlink()
+    (store / 'c.pth.gz').write_bytes((store / 'c.pth.gz').read_bytes()[:100])
     steps = []
     original = ConstantSegmentor.loss
 
@@ -321,7 +321,7 @@ def test_resuming_keeps_what_holds(config, monkeypatch):
 def test_the_commands_resume(config):
     first = run_test(config())
     finished = Path(config().work_dir) / 'optimized_groups'
-    (finished / 'a.npz').unlink()
+    (finished / 'a.pth.gz').unlink()
     written = {path.name: path.stat().st_mtime_ns for path in finished.iterdir()}
     assert run_test(config(), resume=True) == first
     run_training(config(), resume='auto')
@@ -398,14 +398,14 @@ def test_killed_and_resumed_ends_with_the_same_table(process, tmp_path):
     kept = tmp_path / 'cut' / 'optimized_groups'
     try:
         deadline = time.monotonic() + 120
-        while not list(kept.glob('*.npz')):
+        while not list(kept.glob('*.gz')):
             assert running.poll() is None, 'the run ended by itself'
             assert time.monotonic() < deadline, 'no group after two minutes'
             time.sleep(0.01)
     finally:
         running.send_signal(signal.SIGKILL)
         running.wait()
-    finished = len(list(kept.glob('*.npz')))
+    finished = len(list(kept.glob('*.gz')))
     assert finished < len(SIZES)
     resumed = process.run('test', '--resume', *slow)
     log = resumed.stdout + resumed.stderr

@@ -210,8 +210,6 @@ def test_soft_prediction_that_is_missing_is_named():
     assert evaluate([group])['P'] > 0
     with pytest.raises(ValueError, match='emu/000 has no pred_prob'):
         evaluate([group], protocol='ssnm-224')
-    with pytest.raises(ValueError, match="format must be one of .*'html'"):
-        CoSegMetric(format='html')
 
 
 def test_metric_is_registered_and_logs_its_table(groups, monkeypatch):
@@ -220,7 +218,7 @@ def test_metric_is_registered_and_logs_its_table(groups, monkeypatch):
     logged = []
     module = 'mmcoseg.evaluation.metrics.group_metric'
     monkeypatch.setattr(f'{module}.print_log', lambda text, **_: logged.append(text))
-    metric = METRICS.build(dict(type='CoSegMetric', format='markdown'))
+    metric = METRICS.build(dict(type='CoSegMetric'))
     metric.process(None, groups)
     metric.evaluate(len(groups))
-    assert len(logged) == 1 and '| emu ' in logged[0]
+    assert len(logged) == 1 and '│ emu ' in logged[0]

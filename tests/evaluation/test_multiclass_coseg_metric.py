@@ -281,7 +281,7 @@ def test_classes_are_named(tmp_path, monkeypatch):
     monkeypatch.setattr(f'{module}.print_log', lambda text, **_: logged.append(text))
     masks = make_masks(2, 2, 2, 0)
     file = tmp_path / 'new' / 'scores.json'
-    metric = MultiClassCoSegMetric(out_file=str(file), format='markdown')
+    metric = MultiClassCoSegMetric(out_file=str(file))
     metric.dataset_meta = dict(classes=('cat', 'dog', 'sofa'))
     groups = [make_group('sofa+dog', masks), make_group('pets', masks, label_ids=(2, 0))]
     groups.append(make_group('others', masks, label_ids=(0,)))
@@ -295,8 +295,8 @@ def test_classes_are_named(tmp_path, monkeypatch):
         'others': ['class 1', 'class 2'],
     }
     assert set(content['groups']['pets']['images']) == {'pets/000', 'pets/001'}
-    lines = [line for line in logged[0].splitlines() if line.startswith('| sofa+dog')]
-    assert [line.split('|')[2].strip() for line in lines] == ['sofa', 'dog', 'all']
+    lines = [line for line in logged[0].splitlines() if line.startswith('│ sofa+dog')]
+    assert [line.split('│')[2].strip() for line in lines] == ['sofa', 'dog', 'all']
     score = content['groups']['sofa+dog']
     assert f'{score["J"]:.2f}' in lines[2] and f'{score["classes"]["dog"]["J"]:.2f}' in lines[1]
     assert class_names_of('a+a', 2) == ('class 1', 'class 2')

@@ -74,29 +74,28 @@ def test_overlay_takes_little_memory():
 
 def test_sheet_wraps_and_stays_within_its_width(image):
     entries = [SheetEntry(image, caption=f'{i}') for i in range(7)]
-    wide = contact_sheet(entries, 'cat', cell_height=80, max_width=2000)
-    narrow = contact_sheet(entries, 'cat', cell_height=80, max_width=500)
-    assert wide.shape[1] < 2000 and narrow.shape[1] <= 500
-    assert wide.shape[0] < 200 < narrow.shape[0]
+    one_row, two_rows = contact_sheet(entries[:5], 'cat'), contact_sheet(entries, 'cat')
+    assert one_row.shape[1] < 1400 and two_rows.shape[1] <= 1400
+    assert one_row.shape[0] < 240 < two_rows.shape[0]
 
 
 def test_lines_that_no_image_has_are_left_out(image):
     mask = np.ones((4, 6), int)
     heights = [
-        contact_sheet(entries, cell_height=80).shape[0]
+        contact_sheet(entries).shape[0]
         for entries in (
             [SheetEntry(image)],
             [SheetEntry(image), SheetEntry(image, prediction=mask)],
             [SheetEntry(image, truth=mask), SheetEntry(image, prediction=mask)],
         )
     ]
-    assert np.diff(heights).tolist() == [86, 86]
+    assert np.diff(heights).tolist() == [156, 156]
 
 
 @pytest.mark.parametrize('size', [(10, 2000), (2000, 10), (1, 1)])
 def test_images_of_odd_form(size):
     entry = SheetEntry(np.zeros((*size, 3), np.uint8), truth=np.ones(size, int), caption='x' * 200)
-    assert contact_sheet([entry] * 3, 'y' * 500, max_width=600).shape[1] <= 600
+    assert contact_sheet([entry] * 4, 'y' * 500).shape[1] <= 1400
 
 
 def test_legend_shows_colors(image):

@@ -1,7 +1,6 @@
 """Hooks of the runner."""
 
 from .best_score_hook import BestScoreHook
-from .group_logger_hook import GroupLoggerHook
 from .group_map_hook import GroupMapHook
 from .iteration_seed_hook import IterationSeedHook
 from .plain_checkpoint_hook import PlainCheckpointHook
@@ -10,7 +9,6 @@ from .visualization_hook import GroupVisualizationHook
 
 __all__ = [
     'BestScoreHook',
-    'GroupLoggerHook',
     'GroupMapHook',
     'GroupVisualizationHook',
     'IterationSeedHook',

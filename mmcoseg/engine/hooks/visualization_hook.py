@@ -5,13 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from mmengine.dist import get_dist_info
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from ...datasets.image_io import image_of
 from ...errors import MMCosegError
-from ...options import whole_number
 from ...registry import HOOKS
 from ...structures import CoSegDataSample, GroupDataSample, to_numpy
 from ...visualization import GroupVisualizer
@@ -21,34 +19,25 @@ __all__ = ['GroupVisualizationHook']
 
 @HOOKS.register_module()
 class GroupVisualizationHook(Hook):
-    """Draw every n-th group with its images, true and predicted masks.
+    """Draw every group with its images, true and predicted masks.
 
-    The pictures are the original images, or the network's inputs if samples name no image. The
-    runner's visualizer must be a ``GroupVisualizer``.
+    The pictures are the original images, or the network's inputs if samples name no image.
 
     Args:
         draw: False makes the hook idle.
-        interval: draw groups number 0, interval, 2 * interval, ...
         out_dir: folder for the sheets, ``<group>.jpg``; a later validation replaces those of an
             earlier one, while the visualizer's backends keep the history. None: the folder
             ``groups`` in the run's log folder.
 
     Raises:
-        MMCosegError: if ``interval`` is not positive. When drawing, if the visualizer is not a
-            ``GroupVisualizer``.
+        MMCosegError: when drawing, if the runner's visualizer is not a ``GroupVisualizer``.
     """
 
     priority = 'NORMAL'
 
-    def __init__(self, draw: bool = False, interval: int = 1, out_dir: str | None = None) -> None:
-        whole_number('interval', interval)
+    def __init__(self, draw: bool = False, out_dir: str | None = None) -> None:
         self.draw = draw
-        self.interval = interval
         self.out_dir = out_dir
-        self._seen = 0  # groups, in this pass and this process
-
-    def before_val_epoch(self, runner: Runner) -> None:
-        self._seen = 0
 
     def after_val_iter(
         self,
@@ -59,32 +48,20 @@ class GroupVisualizationHook(Hook):
     ) -> None:
         if not self.draw:
             return
-        rank, world_size = get_dist_info()
-        for inputs, group in zip(data_batch['inputs'], outputs, strict=True):
-            # mmengine's samplers give groups to the processes in turns, so together they draw
-            # every n-th group.
-            number = self._seen * world_size + rank
-            self._seen += 1
-            if number % self.interval == 0:
-                self._draw(runner, inputs, group)
-
-    before_test_epoch = before_val_epoch
-    after_test_iter = after_val_iter
-
-    def _draw(self, runner: Runner, inputs: Sequence[torch.Tensor], group: GroupDataSample) -> None:
         if not isinstance(runner.visualizer, GroupVisualizer):
             raise MMCosegError(
                 'GroupVisualizationHook draws with a GroupVisualizer, but the visualizer is '
                 f"{type(runner.visualizer).__name__}: set visualizer=dict(type='Group"
                 "Visualizer', ...) in the config"
             )
-        runner.visualizer.add_datasample(
-            group.group,
-            [_picture(sample, x) for sample, x in zip(group, inputs, strict=True)],
-            group,
-            out_dir=self.out_dir or Path(runner.log_dir) / 'groups',
-            step=runner.iter,
-        )
+        out_dir = self.out_dir or Path(runner.log_dir) / 'groups'
+        for inputs, group in zip(data_batch['inputs'], outputs, strict=True):
+            pictures = [_picture(sample, x) for sample, x in zip(group, inputs, strict=True)]
+            runner.visualizer.add_datasample(
+                group.group, pictures, group, out_dir=out_dir, step=runner.iter
+            )
+
+    after_test_iter = after_val_iter
 
 
 def _picture(sample: CoSegDataSample, network_input: torch.Tensor) -> np.ndarray:

@@ -10,7 +10,6 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from mmengine.config import Config
 from mmengine.dist import all_gather_object, get_dist_info
 from mmengine.logging import print_log
@@ -24,7 +23,6 @@ from ...structures import GroupDataSample
 from ...version import __version__
 from ..group_optimization import (
     InitialState,
-    OptimizationEvents,
     OptimizationSettings,
     optimize_and_segment,
 )
@@ -53,21 +51,18 @@ class GroupOptimizationLoop(TestLoop):
     Mini-batches are made of the images as the test pipeline gives them. Before the first step a
     model that has ``prepare_group`` sees the whole group.
 
-    A group's result is a function of the initial weights, its images, the config and the seed, but
-    not of the other groups nor of the number of processes. Initial are the weights that the model
-    has after ``init_weights`` and ``load_from``; optimizer and schedulers are made anew. If a loss
-    is not finite, the group is predicted by the initial weights; a warning names it, as does
-    ``failed`` in the end.
+    A group's result is a function of the initial weights (those after ``init_weights`` and
+    ``load_from``), its images, the config and the seed, but not of the other groups nor of the
+    number of processes. If a loss is not finite, the group is predicted by the initial weights.
 
     Hooks see a test whose iterations are the groups, each after its optimization. The predictions
-    of finished groups are kept in ``<work_dir>/optimized_groups``, and ``resume`` goes on after
-    them.
+    of finished groups, with their losses, are kept in ``<work_dir>/optimized_groups``, and
+    ``resume`` goes on after them.
 
     In a distributed run the groups are shared out over the processes, the largest first. Processes
     synchronize only once, when scores are gathered: set ``env_cfg.dist_cfg.timeout`` (seconds)
     above the expected gap between the fastest and the slowest, as ``engine.launch`` does. The work
-    folder must be one for all processes. The log is that of the first; losses of all groups are in
-    the kept files' notes.
+    folder must be one for all processes.
 
     Args:
         runner, dataloader, evaluator: as of mmengine's ``TestLoop``.
@@ -78,9 +73,6 @@ class GroupOptimizationLoop(TestLoop):
     Attributes:
         failed: name -> reason of the groups whose optimization failed, in all processes; known
             after the run.
-
-    Raises:
-        MMCosegError: for wrong options.
     """
 
     def __init__(
@@ -112,16 +104,11 @@ class GroupOptimizationLoop(TestLoop):
         self.failed: dict[str, str] = {}
 
     def run(self) -> dict[str, float]:
-        """Optimize, predict and score all groups.
-
-        Returns:
-            The evaluator's metrics.
-        """
+        """Optimize, predict and score all groups; returns the metrics."""
         runner = self.runner
         sizes, keys = self._sizes_and_keys()
-        store = PredictionStore(
-            Path(runner.work_dir) / 'optimized_groups', fingerprint_of(runner.cfg)
-        )
+        folder = Path(runner.work_dir) / 'optimized_groups'
+        store = PredictionStore(folder, fingerprint_of(runner.cfg))
         rank, world_size = get_dist_info()
         mine = share_out(sizes, world_size)[rank]
         print_log(f'{len(sizes)} groups, {len(mine)} of them in this process', 'current')
@@ -139,8 +126,7 @@ class GroupOptimizationLoop(TestLoop):
         """Of each group the number of images, and a name that no other has."""
         dataset = self.dataloader.dataset
         sizes, keys, seen = [], [], Counter()
-        for number in range(len(dataset)):
-            record = dataset.get_data_info(number)
+        for record in map(dataset.get_data_info, range(len(dataset))):
             name = record['group']
             sizes.append(len(record['images']))
             # Several sets may have groups of one name.
@@ -159,8 +145,8 @@ class GroupOptimizationLoop(TestLoop):
             batch = self.dataloader.collate_fn([dataset[number]])
         self.runner.call_hook('before_test_iter', batch_idx=place, data_batch=batch)
         group = batch['data_samples'][0]
-        notes = store.notes(key) if self.resume else None
-        if notes is not None and store.load(key, group):
+        notes = store.load(key, group) if self.resume else None
+        if notes is not None:
             print_log(f'group {name}: was finished before', 'current')
         else:
             store.forget(key)
@@ -168,7 +154,7 @@ class GroupOptimizationLoop(TestLoop):
             notes['seconds'] = round(time.perf_counter() - start, 2)
             store.save(key, group, **notes)
             print_log(f'group {name}: {len(group)} images, {notes["seconds"]} s', 'current')
-        if notes.get('failure'):
+        if notes['failure']:
             self.failed[name] = notes['failure']
         self.evaluator.process(data_samples=[group], data_batch=batch)
         self.runner.call_hook('after_test_iter', batch_idx=place, data_batch=batch, outputs=[group])
@@ -179,14 +165,28 @@ class GroupOptimizationLoop(TestLoop):
         """The group with predictions, and what is noted of its optimization."""
         data = self.model.data_preprocessor(batch, False)
         images, [group] = data['inputs'], data['data_samples']
-        events = _LossHistory(self.runner, group.group, self.settings.max_epochs)
-        failure = optimize_and_segment(self.model, images, group, initial, self.settings, events)
+        history = []
+
+        def note(epoch: int, losses: dict[str, float]) -> None:
+            history.append(dict(losses))
+            self._tell(group.group, epoch + 1, losses)
+
+        failure = optimize_and_segment(self.model, images, group, initial, self.settings, note)
         if failure:
             text = f'{failure}; it is predicted by the initial weights'
             print_log(text, 'current', logging.WARNING)
         self.model.finish(group)
         initial.restore()
-        return group, dict(failure=failure, losses=events.history)
+        return group, dict(failure=failure, losses=history)
+
+    def _tell(self, group: str, epoch: int, losses: dict[str, float]) -> None:
+        """Tell the visualizer, and now and then the log, the losses of an epoch."""
+        epochs = self.settings.max_epochs
+        if epoch == epochs or epoch % ceil(epochs / LINES_PER_GROUP) == 0:
+            text = ', '.join(f'{name} {value:.4f}' for name, value in losses.items())
+            print_log(f'group {group}: epoch {epoch}/{epochs}, {text}', 'current')
+        scalars = {f'{group}/{name}': value for name, value in losses.items()}
+        self.runner.visualizer.add_scalars(scalars, step=epoch)
 
     def _collect(self) -> dict[str, float]:
         """The only place where processes talk to each other."""
@@ -203,40 +203,8 @@ class GroupOptimizationLoop(TestLoop):
         return metrics
 
 
-class _LossHistory(OptimizationEvents):
-    """Keeps the means of the losses of each epoch, and tells the log and the visualizer."""
-
-    def __init__(self, runner, group: str, max_epochs: int) -> None:
-        self.runner, self.group, self.max_epochs = runner, group, max_epochs
-        self.history: list[dict[str, float]] = []
-        self._steps: list[dict[str, float]] = []
-
-    def after_iter(self, epoch: int, losses: dict[str, float]) -> None:
-        self._steps.append(losses)
-
-    def after_epoch(self, epoch: int) -> None:
-        names = self._steps[0]
-        means = {name: float(np.mean([step[name] for step in self._steps])) for name in names}
-        self._steps = []
-        self.history.append(means)
-        is_last = epoch + 1 == self.max_epochs
-        if is_last or (epoch + 1) % ceil(self.max_epochs / LINES_PER_GROUP) == 0:
-            text = ', '.join(f'{name} {value:.4f}' for name, value in means.items())
-            number = f'{epoch + 1}/{self.max_epochs}'
-            print_log(f'group {self.group}: epoch {number}, {text}', 'current')
-        scalars = {f'{self.group}/{name}': value for name, value in means.items()}
-        self.runner.visualizer.add_scalars(scalars, step=epoch + 1)
-
-
 def share_out(sizes: Sequence[int], world_size: int) -> list[list[int]]:
-    """Share groups out over processes: the largest first, each to who has least.
-
-    Args:
-        sizes: of the groups, in images.
-        world_size: number of processes.
-
-    Returns:
-        For each process the numbers of its groups, rising.
+    """Share groups of these sizes out over processes: the largest first, each to who has least.
 
     Example:
         >>> share_out([10, 30, 20, 25], 2)
@@ -252,45 +220,25 @@ def share_out(sizes: Sequence[int], world_size: int) -> list[list[int]]:
 
 
 #: Keys, at any depth, on which no prediction depends: which groups, and how they are loaded.
-_WITHOUT_EFFECT = frozenset(
-    {
-        'exclude_groups',
-        'groups',
-        'indices',
-        'num_workers',
-        'persistent_workers',
-        'pin_memory',
-        'prefetch_factor',
-        'resume',
-    }
-)
+_WITHOUT_EFFECT = ('exclude_groups', 'groups', 'num_workers', 'persistent_workers', 'resume')
 
 
 def fingerprint_of(cfg: Config) -> str:
     """A hash of all of a config that the predictions of a group depend on."""
-    keys = (
-        'model',
-        'test_cfg',
-        'test_dataloader',
-        'randomness',
-        'load_from',
-    )
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {
-                str(key): plain(item)
-                for key, item in sorted(value.items(), key=lambda pair: str(pair[0]))
-                if key not in _WITHOUT_EFFECT
-            }
-        if isinstance(value, (list, tuple)):
-            return [plain(item) for item in value]
-        if value is None or isinstance(value, (str, int, float, bool)):
-            return value
-        return getattr(value, '__qualname__', None) or type(value).__qualname__
-
-    content = {key: plain(cfg.get(key)) for key in keys}
+    keys = ('model', 'test_cfg', 'test_dataloader', 'randomness', 'load_from')
+    content = {key: _plain(cfg.get(key)) for key in keys}
     # Those that only look at results may come and go.
     hooks = [hook for hook in cfg.get('custom_hooks') or [] if hook['type'] != 'SaveMasksHook']
-    content.update(custom_hooks=plain(hooks), version=__version__)
+    content.update(custom_hooks=_plain(hooks), version=__version__)
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    """Types that json knows; classes and functions by name."""
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items() if k not in _WITHOUT_EFFECT}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    return getattr(value, '__qualname__', None) or type(value).__qualname__

@@ -15,27 +15,20 @@ __all__ = ['MultiTestLoop']
 class MultiTestLoop(BaseLoop):
     """Test on several named data sets; every set has its own table.
 
+    Sets with files that are not there are left out with a message, as long as one is left.
+
     Args:
-        runner: the runner.
         dataloader: name of the set -> config of its dataloader; None removes a set that a base
             config has.
         evaluator: one config for all sets, or name of the set -> config.
-        fp16: test under autocast.
-        skip_missing: go on without the sets whose files are not there (each is reported), as long
-            as one is left.
 
     Raises:
         MMCosegError: if ``dataloader`` is not a dict of configs.
-        FileNotFoundError: if no set is there, or one is not and ``skip_missing`` is off.
+        FileNotFoundError: if no set is there.
     """
 
     def __init__(
-        self,
-        runner,
-        dataloader: dict[str, dict | None],
-        evaluator: dict | list[dict],
-        fp16: bool = False,
-        skip_missing: bool = True,
+        self, runner, dataloader: dict[str, dict | None], evaluator: dict | list[dict]
     ) -> None:
         named = {name: cfg for name, cfg in dict(dataloader).items() if cfg is not None}
         if not named or not all(isinstance(cfg, dict) for cfg in named.values()):
@@ -49,10 +42,8 @@ class MultiTestLoop(BaseLoop):
         for name, cfg in named.items():
             own = evaluator.get(name, evaluator) if isinstance(evaluator, dict) else evaluator
             try:
-                self.loops[name] = TestLoop(runner, cfg, own, fp16)
+                self.loops[name] = TestLoop(runner, cfg, own)
             except FileNotFoundError as error:
-                if not skip_missing:
-                    raise
                 missing.append(f'{name}: {error}')
         if not self.loops:
             raise FileNotFoundError('none of the test sets is there.\n' + '\n'.join(missing))
@@ -66,11 +57,7 @@ class MultiTestLoop(BaseLoop):
         return self._runner
 
     def run(self) -> dict[str, float]:
-        """Test on each set in turn.
-
-        Returns:
-            The metrics of all sets, their names prefixed by ``<name of the set>/``.
-        """
+        """Test on each set; the names of its metrics begin with ``<name of the set>/``."""
         metrics = {}
         for name, loop in self.loops.items():
             print_log(f'testing on {name}', 'current')

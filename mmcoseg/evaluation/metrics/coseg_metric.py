@@ -23,10 +23,10 @@ def _score_native(sample: Any) -> tuple[float, float]:
     return image_scores(*mask_pair(sample))
 
 
-def _score_ssnm(sample: Any, size: tuple[int, int] = (224, 224)) -> tuple[float, float]:
-    gt = resize_ground_truth(pixels_of(sample, 'gt_sem_seg')[0], size)
+def _score_ssnm(sample: Any) -> tuple[float, float]:
+    gt = resize_ground_truth(pixels_of(sample, 'gt_sem_seg')[0], (224, 224))
     prob = foreground_probability(pixels_of(sample, 'pred_prob'))
-    pred = binarize_adaptive(resize_map(prob, size))
+    pred = binarize_adaptive(resize_map(prob, (224, 224)))
     precision, jaccard = image_scores(pred, gt)
     # If both are empty, the published code divides 0 by a little more than 0.
     return precision, jaccard if pred.any() or gt.any() else 0.0
@@ -44,8 +44,7 @@ class CoSegMetric(GroupMetric):
     """P (share of pixels right) and J (Jaccard index of the object), in per cent.
 
     Both are computed per image. A group's score is the mean over its images, the *class mean* the
-    mean over the groups, the *image mean* the mean over all images. An image counts once, even
-    if a distributed sampler gives it to two processes.
+    mean over the groups, the *image mean* the mean over all images.
 
     Protocols:
 
@@ -62,13 +61,12 @@ class CoSegMetric(GroupMetric):
     Args:
         protocol: one or several; with several, the names of the results begin with the protocol
             (``native/J``).
-        **kwargs: ``out_file`` (P and J by protocol, group and image), ``format`` and the rest of
+        **kwargs: ``out_file`` (P and J by protocol, group and image) and the rest of
             :class:`GroupMetric`'s options.
 
     Raises:
-        MMCosegError: for an unknown protocol or format. While scoring, naming the image: if it has
-            no ground truth or prediction, a mask of another size than its ground truth, or the
-            ``group/stem`` of another image.
+        MMCosegError: for an unknown protocol. While scoring, naming the image: if it has no ground
+            truth or prediction, or a mask of another size than its ground truth.
 
     Example:
         >>> CoSegMetric(protocol=['native', 'ssnm-224']).protocols
@@ -95,10 +93,10 @@ class CoSegMetric(GroupMetric):
         """Figures by each protocol; logs a table for each and writes ``out_file``."""
         metrics, content = {}, {}
         for protocol in self.protocols:
-            report = self.new_report()
+            images = []
             for image in chain.from_iterable(results):
-                self._add(report, dict(image, scores=image['scores'][protocol]))
-            self._log(report, f'protocol {protocol}')
+                images.append(dict(image, scores=image['scores'][protocol]))
+            report = self._report(images, f'protocol {protocol}')
             prefix = f'{protocol}/' if len(self.protocols) > 1 else ''
             for name, value in report.summary().items():
                 metrics[prefix + name] = value

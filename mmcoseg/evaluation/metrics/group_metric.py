@@ -1,7 +1,7 @@
 """What all metrics of groups share."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any
 
@@ -11,9 +11,8 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
 from ...errors import MMCosegError
-from ...options import one_of
 from ...structures import to_numpy
-from ..report import Report, TableFormat, write_json
+from ..report import Report, write_json
 
 __all__ = ['GroupMetric', 'mask_pair', 'pixels_of']
 
@@ -26,26 +25,20 @@ class GroupMetric(BaseMetric):
 
     Args:
         out_file: json file for the scores of all images, keyed ``group/stem``. None: not written.
-        format: of the table in the log: ``'text'``, or ``'markdown'`` to paste it into a page.
         **kwargs: ``collect_device``, ``prefix`` and ``collect_dir``, as for every metric of
             mmengine.
 
     Raises:
-        MMCosegError: for an unknown format. While scoring, what :meth:`score_image` raises, with
-            the image's name.
+        MMCosegError: while scoring, what :meth:`score_image` raises, with the image's name.
     """
 
     # Not None, for which mmengine warns in every run: the figures need no prefix.
     default_prefix = ''
     title = ''
 
-    def __init__(
-        self, out_file: str | None = None, format: TableFormat = 'text', **kwargs: Any
-    ) -> None:
+    def __init__(self, out_file: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        one_of('format', format, TableFormat)
         self.out_file = out_file
-        self.format = format
 
     @abstractmethod
     def new_report(self) -> Report:
@@ -56,8 +49,7 @@ class GroupMetric(BaseMetric):
         """What is kept of an image: little, plain types or arrays.
 
         Args:
-            sample: data element, or a dict from other callers than mmengine's loops; both have
-                ``get``.
+            sample: of the image, a data element or its dict; both have ``get``.
             group: its group, likewise.
 
         Raises:
@@ -65,13 +57,7 @@ class GroupMetric(BaseMetric):
         """
 
     def process(self, data_batch: Any, data_samples: Sequence[Any]) -> None:
-        """Score the images of a batch of groups and keep one result per group.
-
-        Args:
-            data_batch: not used.
-            data_samples: groups with predictions, :class:`~mmcoseg.structures.GroupDataSample`
-                or the dicts that mmengine's evaluator makes of them.
-        """
+        """Keep one result per group; ``data_samples`` are groups or their dicts."""
         for group in data_samples:
             self.results.append([self._record(sample, group) for sample in group.get('samples')])
 
@@ -86,28 +72,26 @@ class GroupMetric(BaseMetric):
         return dict(group=name, stem=stem, source=sample.get('img_path'), scores=scores)
 
     def evaluate(self, size: int) -> dict:
-        """Collect the results of all processes and compute.
-
-        mmengine would cut them to ``size``, expecting the copies that pad a sampler's shares at
-        the end. So we collect everything; the report recognizes copies.
-        """
+        """Compute from the results of all processes."""
+        # mmengine would cut them to `size`, where it expects copies. The report recognizes copies.
         return super().evaluate(sum(all_gather_object(len(self.results))))
 
     def compute_metrics(self, results: list[list[dict]]) -> dict[str, float]:
         """Figures of what :meth:`process` kept; logs the table and writes ``out_file``."""
-        report = self.new_report()
-        for image in chain.from_iterable(results):
-            self._add(report, image)
-        self._log(report, self.title)
+        report = self._report(chain.from_iterable(results), self.title)
         self._write(report.to_dict())
         return report.summary()
 
-    def _add(self, report: Report, image: dict) -> None:
-        """Add what was kept of an image to a report."""
-        report.add(image['group'], image['stem'], image['scores'], image['source'])
+    def _report(self, images: Iterable[dict], title: str) -> Report:
+        """The report on what was kept of images; it is logged."""
+        report = self.new_report()
+        for image in images:
+            self._add(report, image)
+        print_log(f'\n{report.table(title)}', logger='current')
+        return report
 
-    def _log(self, report: Report, title: str) -> None:
-        print_log(f'\n{report.table(title, self.format)}', logger='current')
+    def _add(self, report: Report, image: dict) -> None:
+        report.add(image['group'], image['stem'], image['scores'], image['source'])
 
     def _write(self, content: dict) -> None:
         if self.out_file is not None:
@@ -115,11 +99,7 @@ class GroupMetric(BaseMetric):
 
 
 def pixels_of(sample: Any, field: str) -> np.ndarray:
-    """The array of a pixel field of one image, on the CPU.
-
-    Raises:
-        MMCosegError: with a message that follows the image's name, if it does not have the field.
-    """
+    """The array of a pixel field of one image; refuses an image that does not have it."""
     pixels = sample.get(field)
     if pixels is None:
         if field == 'gt_sem_seg':
@@ -135,11 +115,7 @@ def pixels_of(sample: Any, field: str) -> np.ndarray:
 
 
 def mask_pair(sample: Any) -> tuple[np.ndarray, np.ndarray]:
-    """The predicted and the true mask of one image, (H, W) each.
-
-    Raises:
-        MMCosegError: as :func:`pixels_of`, and if their sizes differ.
-    """
+    """The predicted and the true mask of one image, (H, W) each; refuses two sizes."""
     gt = pixels_of(sample, 'gt_sem_seg')[0]
     pred = pixels_of(sample, 'pred_sem_seg')[0]
     if pred.shape != gt.shape:

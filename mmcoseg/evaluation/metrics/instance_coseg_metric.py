@@ -37,7 +37,7 @@ class InstanceMetric(GroupMetric):
                 f': the predicted masks are {preds.shape[1:]}, the ground truth {gts.shape[1:]}; '
                 'load masks after Resize in the test pipeline, and predict at the original size'
             )
-        category = group.get('category') or group.get('group') or sample.get('group')
+        category = group.get('category') or group.get('group')
         return ImageMatches.ranked(str(category), scores, *instance_overlaps(preds, gts, void))
 
 
@@ -79,10 +79,7 @@ class InstanceCoSegMetric(InstanceMetric):
         iou_thresholds: IoUs of a match.
         matching: ``'greedy'`` or ``'voc'``; see ``match_instances``.
         **kwargs: ``out_file`` (the summary, the categories' figures, and the scores and IoUs of
-            every image's predictions), ``format`` and the rest of :class:`GroupMetric`'s options.
-
-    Raises:
-        MMCosegError: as :class:`InstanceMetric`.
+            every image's predictions) and the rest of :class:`GroupMetric`'s options.
 
     Example:
         >>> InstanceCoSegMetric(iou_thresholds=[0.5]).iou_thresholds
@@ -119,9 +116,6 @@ class CorLocMetric(InstanceMetric):
     Args:
         iou_threshold: IoU of a hit.
         **kwargs: as in :class:`InstanceCoSegMetric`.
-
-    Raises:
-        MMCosegError: as :class:`InstanceMetric`.
 
     Example:
         >>> CorLocMetric(iou_threshold=0.7).iou_threshold

@@ -18,8 +18,7 @@ class MultiClassCoSegMetric(GroupMetric):
     ``pred_sem_seg`` is scored against ``gt_sem_seg``, both 0 background and 1..K classes at the
     original size, without void pixels. Over each whole group the predicted channels are matched to
     the classes by the best assignment; :class:`~mmcoseg.evaluation.ClassReport` defines every
-    figure. Of an image only a (K'+1) x (K+1) table of counts is kept. An image counts once, even
-    if a distributed sampler gives it to two processes.
+    figure. Of an image only a (K'+1) x (K+1) table of counts is kept.
 
     The results are ``P``, the mean over the groups, and ``J``, the mean over the classes of a group
     and then over the groups. The log shows a table with one row per group and class.
@@ -28,13 +27,12 @@ class MultiClassCoSegMetric(GroupMetric):
         over: ``'images'`` (as the thesis words it): figures per image, then their mean;
             ``'pixels'``: one ratio over all pixels of a group.
         absent: ``'skip'``: only images that show a class count for it; ``'score'``: all.
-        **kwargs: ``out_file`` (the figures of every group, class and image), ``format`` and the
-            rest of :class:`GroupMetric`'s options.
+        **kwargs: ``out_file`` (the figures of every group, class and image) and the rest of
+            :class:`GroupMetric`'s options.
 
     Raises:
         MMCosegError: for wrong options. While scoring, naming the image: if it has no ground truth
-            or prediction, a mask of another size than its ground truth, or the ``group/stem`` of
-            another image.
+            or prediction, or a mask of another size than its ground truth.
 
     Example:
         >>> MultiClassCoSegMetric(over='pixels').over
