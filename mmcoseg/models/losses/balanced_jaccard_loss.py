@@ -20,7 +20,7 @@ class BalancedJaccardLoss(nn.Module):
 
     Args:
         loss_weight: factor of the result.
-        loss_name: name in the log; must start with ``loss``.
+        loss_name: name in the log, starts with ``loss``.
     """
 
     def __init__(self, loss_weight: float = 1.0, loss_name: str = 'loss_seg') -> None:

@@ -19,7 +19,7 @@ class InitialMapLoss(nn.Module):
 
     Args:
         loss_weight: factor of the result.
-        loss_name: name in the log; must start with ``loss``.
+        loss_name: name in the log, starts with ``loss``.
     """
 
     def __init__(self, loss_weight: float = 1.0, loss_name: str = 'loss_initial') -> None:
@@ -34,9 +34,6 @@ class InitialMapLoss(nn.Module):
             maps: (sum N, K + 1, H, W), each pixel's sum 1.
             initial_maps: the same of any resolution, (sum N, K + 1, h, w).
             group_sizes: number of images of each group.
-
-        Raises:
-            MMCosegError: if there is another number of initial maps.
         """
         if initial_maps.shape[:2] != maps.shape[:2]:
             raise MMCosegError(

@@ -18,7 +18,7 @@ class MaskSmoothL1Loss(nn.Module):
 
     Args:
         loss_weight: factor of the result; 1 in the authors' code.
-        loss_name: name in the log; must start with ``loss``.
+        loss_name: name in the log, starts with ``loss``.
 
     Example:
         >>> import torch
