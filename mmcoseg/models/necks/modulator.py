@@ -90,7 +90,12 @@ class Modulator(BaseModule, metaclass=ABCMeta):
 
     A subclass is registered in ``MODELS`` and named in a config under ``model.modulators``;
     those act in the order of the config, and each sees what the ones before it decided.
+
+    Attributes:
+        num_classes: L, categories that its loss tells apart; 0 for none.
     """
+
+    num_classes = 0
 
     @abstractmethod
     def encode(self, feats: tuple[Tensor, ...]) -> Tensor:

@@ -90,6 +90,7 @@ class SemanticModulator(Modulator):
         )
         # The scale starts near 1, where the modulated network is the plain one.
         nn.init.ones_(self.group_pooling.fc.bias)
+        self.num_classes = num_classes or 0
         self.classifier = nn.Linear(channels, num_classes) if num_classes else None
 
     def encode(self, feats: tuple[Tensor, ...]) -> Tensor:

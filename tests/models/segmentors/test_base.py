@@ -25,14 +25,14 @@ class Brightness(BaseCoSegmentor):
     def loss(self, images, data_samples):
         return {name: factor * self.weight for name, factor in self.losses.items()}
 
-    def _forward(self, images, group_sizes):
-        self.seen.append(group_sizes)
+    def _forward(self, images, data_samples):
+        self.seen.append([len(group) for group in data_samples])
         return self.weight * images.batch().mean(dim=1, keepdim=True)
 
     def soft_maps(self, images, group):
         assert not torch.is_grad_enabled()
         self.seen.append([sample.identity for sample in group])
-        return torch.sigmoid(self._forward(images, [len(group)]))
+        return torch.sigmoid(self._forward(images, [group]))
 
     def add_instances(self, group):
         for sample in group:

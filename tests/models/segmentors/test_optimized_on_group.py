@@ -21,14 +21,10 @@ class TinyBackbone(StagedBackbone):
 
     def __init__(self, frozen_stages=2, out_stages=('fine', 'coarse')):
         super().__init__()
-        self.stages = nn.ModuleDict(
-            dict(
-                fine=nn.Sequential(nn.Conv2d(3, 6, 3, 2, padding=1), nn.BatchNorm2d(6), nn.ReLU()),
-                coarse=nn.Sequential(nn.Conv2d(6, 8, 3, 2, padding=1), nn.ReLU()),
-            )
-        )
-        self.stage_channels = dict(fine=6, coarse=8)
-        self.stage_strides = dict(fine=2, coarse=4)
+        fine = nn.Sequential(nn.Conv2d(3, 6, 3, 2, padding=1), nn.BatchNorm2d(6), nn.ReLU())
+        coarse = nn.Sequential(nn.Conv2d(6, 8, 3, 2, padding=1), nn.ReLU())
+        self.add_stage('fine', fine, 6, 2)
+        self.add_stage('coarse', coarse, 8, 4)
         self.finish(out_stages, frozen_stages, norm_eval=True)
 
 
