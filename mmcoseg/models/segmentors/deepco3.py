@@ -28,9 +28,6 @@ from .optimized_on_group import OptimizedOnGroup, at_quarter_size
 
 __all__ = ['DeepCO3']
 
-#: Peaks of an image that go back at a time; bounds the memory.
-PEAKS_AT_ONCE = 10
-
 
 @dataclass
 class DeepCO3TestOptions:
@@ -188,7 +185,7 @@ class DeepCO3(OptimizedOnGroup):
             return self.decode_head.coarse_logits(self.levels_of(tuple(feats), [1] * len(x)))
 
         peaks = find_peaks(torch.sigmoid(coarse.float()), cfg.max_peaks, cfg.min_peak)
-        heat = peak_response_maps(coarse_logits, start, peaks, PEAKS_AT_ONCE)
+        heat = peak_response_maps(coarse_logits, start, peaks)
         if stage is None:
             return heat
         aligned = getattr(self.decode_head, 'align_corners', False)
