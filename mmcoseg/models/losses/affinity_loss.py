@@ -27,8 +27,7 @@ class AffinityLoss(nn.Module):
     Args:
         alpha: weight of keeping salient and other locations apart.
         form: which of the two.
-        loss_weight: factor of the result; 0.1 in the paper and the authors' code.
-        loss_name: name in the log, starts with ``loss``.
+        loss_weight, loss_name: factor of the result, 0.1 in the paper; name in the log.
     """
 
     def __init__(

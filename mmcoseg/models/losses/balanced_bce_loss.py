@@ -60,8 +60,7 @@ class BalancedBCELoss(nn.Module):
 
     Args:
         balance: ``'inverse'`` or ``'literal'``.
-        loss_weight: factor of the result.
-        loss_name: name in the log, starts with ``loss``.
+        loss_weight, loss_name: factor of the result; name in the log.
     """
 
     def __init__(

@@ -31,8 +31,7 @@ class CoAttentionLoss(nn.Module):
 
     Args:
         reduction: ``'sum'`` over the pairs and classes of a group (Eq. 4), or their ``'mean'``.
-        loss_weight: factor of the result.
-        loss_name: name in the log, starts with ``loss``.
+        loss_weight, loss_name: factor of the result; name in the log.
 
     Example:
         >>> round(CoAttentionLoss()(torch.zeros(2, 3, 8), [2]).item(), 4)  # 4 log 2

@@ -50,8 +50,7 @@ class CoSaliencyLoss(nn.Module):
 
     Args:
         form: which of the two.
-        loss_weight: factor of the result; 1 in the paper and the authors' code.
-        loss_name: name in the log, starts with ``loss``.
+        loss_weight, loss_name: factor of the result, 1 in the paper; name in the log.
     """
 
     def __init__(

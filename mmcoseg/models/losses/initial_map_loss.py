@@ -18,8 +18,7 @@ class InitialMapLoss(nn.Module):
     T are the initial segmentor's maps, S those of the model. Not in the multi-class paper.
 
     Args:
-        loss_weight: factor of the result.
-        loss_name: name in the log, starts with ``loss``.
+        loss_weight, loss_name: factor of the result; name in the log.
     """
 
     def __init__(self, loss_weight: float = 1.0, loss_name: str = 'loss_initial') -> None:

@@ -28,8 +28,8 @@ class DiscriminantModulator(Modulator):
         level: index of the level that is used.
     """
 
-    def __init__(self, level: int = -1, init_cfg: dict | None = None) -> None:
-        super().__init__(init_cfg)
+    def __init__(self, level: int = -1) -> None:
+        super().__init__()
         self.level = level
 
     def encode(self, feats: tuple[Tensor, ...]) -> Tensor:

@@ -45,9 +45,8 @@ class FeatureWhitening(BaseModule):
         fine: Sequence[int],
         deep: Sequence[int],
         channels: int = 128,
-        init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(init_cfg)
+        super().__init__()
         self.fine, self.deep = list(fine), list(deep)
         widths = [in_channels[i] for i in self.fine] + [sum(in_channels[i] for i in self.deep)]
         if channels > widths[-1]:

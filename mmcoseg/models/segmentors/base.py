@@ -2,6 +2,7 @@
 
 from abc import ABCMeta, abstractmethod
 from collections.abc import Sequence
+from itertools import chain
 
 import torch
 from mmengine.model import BaseModel
@@ -171,29 +172,27 @@ def _require_trained(losses: dict[str, Tensor | Sequence[Tensor]]) -> None:
 
 def require_one_size(data_samples: GroupSampleList, size: tuple[int, int]) -> None:
     """Refuse images that were padded to the batch's size, since losses would see the padding."""
-    for group in data_samples:
-        for sample in group:
-            if tuple(sample.metainfo.get('img_shape', size)[:2]) != tuple(size):
-                raise MMCosegError(
-                    f'{sample.identity} is {sample.img_shape}, others of the batch {tuple(size)}; '
-                    'resize to one size in the training pipeline'
-                )
+    for sample in chain.from_iterable(data_samples):
+        if tuple(sample.metainfo.get('img_shape', size)[:2]) != tuple(size):
+            raise MMCosegError(
+                f'{sample.identity} is {sample.img_shape}, others of the batch {tuple(size)}; '
+                'resize to one size in the training pipeline'
+            )
 
 
 def ground_truth_of(data_samples: GroupSampleList) -> Tensor:
     """Masks of all images, (sum N, H, W) int64, which must have one size."""
     masks = []
-    for group in data_samples:
-        for sample in group:
-            if 'gt_sem_seg' not in sample:
-                raise MMCosegError(
-                    f'{sample.identity} has no ground truth to train on; put a mask file in place '
-                    'and LoadCoSegMask into the training pipeline'
-                )
-            masks.append(sample.gt_sem_seg.data[0])
-            if masks[-1].shape != masks[0].shape:
-                raise MMCosegError(
-                    f'{sample.identity} has a mask of {tuple(masks[-1].shape)}, the batch one of '
-                    f'{tuple(masks[0].shape)}; resize or crop to one size in the training pipeline'
-                )
+    for sample in chain.from_iterable(data_samples):
+        if 'gt_sem_seg' not in sample:
+            raise MMCosegError(
+                f'{sample.identity} has no ground truth to train on; put a mask file in place and '
+                'LoadCoSegMask into the training pipeline'
+            )
+        masks.append(sample.gt_sem_seg.data[0])
+        if masks[-1].shape != masks[0].shape:
+            raise MMCosegError(
+                f'{sample.identity} has a mask of {tuple(masks[-1].shape)}, the batch one of '
+                f'{tuple(masks[0].shape)}; resize or crop to one size in the training pipeline'
+            )
     return torch.stack(masks)

@@ -1,6 +1,7 @@
 """SSNM for classes that training has not shown."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -238,7 +239,7 @@ def _whole_group_maps(data_samples: GroupSampleList) -> Tensor | None:
     A few images drawn from a group give a much worse S than all of them; the head must learn from
     the S that it gets when whole groups are segmented.
     """
-    samples = [sample for group in data_samples for sample in group]
+    samples = list(chain.from_iterable(data_samples))
     if not all('saliency' in sample for sample in samples):
         return None
     return torch.stack([sample.saliency.data for sample in samples])

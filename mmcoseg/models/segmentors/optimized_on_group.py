@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
+from itertools import chain
 from math import ceil
 from typing import Any
 
@@ -157,7 +158,7 @@ class OptimizedOnGroup(BaseCoSegmentor):
 
     def initial_maps_at(self, data_samples: GroupSampleList, size: Sequence[int]) -> Tensor:
         """What the initial segmentor found in all images, (sum N, C, *size)."""
-        samples = [sample for group in data_samples for sample in group]
+        samples = chain.from_iterable(data_samples)
         return torch.cat([resize(self.initial_maps_of(sample)[None], size) for sample in samples])
 
     def loss(self, images: GroupImages, data_samples: GroupSampleList) -> dict[str, Tensor]:
@@ -166,10 +167,9 @@ class OptimizedOnGroup(BaseCoSegmentor):
         group_sizes = group_sizes_of(data_samples)
         batch = images.batch()
         levels = self.levels_of(self.features(batch), group_sizes)
-        samples = [sample for group in data_samples for sample in group]
         values: dict[str, Callable[[], Any]] = dict(
             features=lambda: levels[-1],
-            saliency=lambda: self._saliency_of(samples, batch),
+            saliency=lambda: self._saliency_of(data_samples, batch),
             images=lambda: batch,
             group_sizes=lambda: group_sizes,
             **self.loss_values(batch, levels, data_samples),
@@ -193,24 +193,20 @@ class OptimizedOnGroup(BaseCoSegmentor):
             data_samples: the mini-batches.
         """
 
-    def _saliency_of(self, samples: Sequence[CoSegDataSample], batch: Tensor) -> Tensor:
-        """(sum N, 1, H, W) of all images."""
-        maps = (self._one_map_of(sample)[None].to(batch) for sample in samples)
-        return torch.cat([resize(one, batch.shape[-2:]) for one in maps])
-
-    def _one_map_of(self, sample: CoSegDataSample) -> Tensor:
-        """The initial segmentor's map of an image if there is one, else its saliency, (1, h, w)."""
-        if self.initial_segmentor is not None:
-            maps = self.initial_maps_of(sample)
-            if len(maps) == 1:
-                return maps
-        if 'saliency' not in sample:
-            raise MMCosegError(
-                f'{sample.identity} has no saliency: put ComputeSaliency into the pipeline, set '
-                'model.initial_segmentor, or leave the loss that asks for it out '
-                '(model.losses.<name>=None)'
-            )
-        return sample.saliency.data
+    def _saliency_of(self, data_samples: GroupSampleList, batch: Tensor) -> Tensor:
+        """(sum N, 1, H, W): the initial segmentor's maps if it gives one each, else saliency."""
+        maps = []
+        for sample in chain.from_iterable(data_samples):
+            found = () if self.initial_segmentor is None else self.initial_maps_of(sample)
+            if len(found) != 1 and 'saliency' not in sample:
+                raise MMCosegError(
+                    f'{sample.identity} has no saliency: put ComputeSaliency into the pipeline, '
+                    'set model.initial_segmentor, or leave out the loss that asks for it '
+                    '(model.losses.<name>=None)'
+                )
+            one = found if len(found) == 1 else sample.saliency.data
+            maps.append(resize(one[None].to(batch), batch.shape[-2:]))
+        return torch.cat(maps)
 
     def mini_batches(self, images: GroupImages, chunk_size: int) -> Iterator[tuple[list[int], Any]]:
         """The images of a group in prediction, some at a time, as the head gets them.

@@ -70,9 +70,8 @@ class ConsensusCue(GroupCue):
         num_clusters: Sequence[int] = (4, 5, 6, 8),
         num_seeds: int = 4,
         saliency_exponent: float = 0.0,
-        init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(init_cfg)
+        super().__init__()
         self.descriptors = Descriptors((level,))
         self.num_clusters = tuple(num_clusters)
         self.num_seeds = num_seeds
@@ -107,10 +106,8 @@ class KMeansCue(GroupCue):
         num_clusters: K, at least 2; with 6 and more, two clusters may be object.
     """
 
-    def __init__(
-        self, level: int = -1, num_clusters: int = 4, init_cfg: dict | None = None
-    ) -> None:
-        super().__init__(init_cfg)
+    def __init__(self, level: int = -1, num_clusters: int = 4) -> None:
+        super().__init__()
         whole_number('num_clusters', num_clusters, 2)
         self.descriptors = Descriptors((level,))
         self.num_clusters = num_clusters
@@ -129,10 +126,8 @@ class DDTCue(GroupCue):
             maps, see :func:`soften_by_otsu`.
     """
 
-    def __init__(
-        self, level: int = -1, threshold: Threshold = 'zero', init_cfg: dict | None = None
-    ) -> None:
-        super().__init__(init_cfg)
+    def __init__(self, level: int = -1, threshold: Threshold = 'zero') -> None:
+        super().__init__()
         one_of('threshold', threshold, Threshold)
         self.descriptors = Descriptors((level,))
         self.threshold = threshold
@@ -153,8 +148,8 @@ class DFFCue(GroupCue):
         num_factors: k, at least 2.
     """
 
-    def __init__(self, level: int = -1, num_factors: int = 3, init_cfg: dict | None = None) -> None:
-        super().__init__(init_cfg)
+    def __init__(self, level: int = -1, num_factors: int = 3) -> None:
+        super().__init__()
         whole_number('num_factors', num_factors, 2)
         self.descriptors = Descriptors((level,), nonnegative=True, rotation_invariant=False)
         self.num_factors = num_factors
@@ -191,9 +186,8 @@ class SpectralCue(GroupCue):
         affinity: Affinity = 'gram',
         normalize: bool = True,
         threshold: Threshold = 'zero',
-        init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(init_cfg)
+        super().__init__()
         one_of('affinity', affinity, Affinity)
         one_of('threshold', threshold, Threshold)
         self.descriptors = Descriptors((level,))

@@ -57,9 +57,8 @@ class SelfTraining(GroupStage):
         targets: Mapping | None = dict(
             type='DenseCRF', max_side=192, bilateral=(78, 10, 5), gaussian=(5, 3)
         ),
-        init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(init_cfg)
+        super().__init__()
         whole_number('rounds of SelfTraining', rounds)
         in_range('area of SelfTraining', area, 1e-6)
         self.descriptors = Descriptors(tuple(levels), normalized=True)

@@ -52,10 +52,9 @@ class SplitClasses(GroupStage):
         num_clusters: int = 8,
         rounds: int = 2,
         union: bool = True,
-        init_cfg: dict | None = None,
         max_classes: int = MOST_CLASSES,
     ) -> None:
-        super().__init__(init_cfg)
+        super().__init__()
         check_num_classes(num_classes)
         one_of('method', method, ClassMethod)
         whole_number('rounds', rounds, 0)

@@ -21,8 +21,8 @@ class WeightedMean(GroupStage):
         weights: name of a stage -> its weight, at least 0, not all of them 0.
     """
 
-    def __init__(self, weights: Mapping[str, float], init_cfg: dict | None = None) -> None:
-        super().__init__(init_cfg)
+    def __init__(self, weights: Mapping[str, float]) -> None:
+        super().__init__()
         for name, weight in weights.items():
             in_range(f'weights.{name}', weight, 0)
         if not sum(weights.values()) > 0:

@@ -96,6 +96,6 @@ def test_half_precision():
 
 def test_no_channel_is_left():
     with pytest.raises(
-        ValueError, match='in_channels of MutualAttention must be .* at least 2, got 1'
+        ValueError, match='in_channels of MutualAttention .* at least 2, got 1'
     ):
         MutualAttention(1)
