@@ -1,111 +1,22 @@
 """Everything with weights, and the mathematics beneath (``ops``)."""
 
-from .backbones import VGG16, EfficientNetLite, TimmModel
+from . import backbones, heads, losses, necks, postprocessors, segmentors, stages
+from .backbones import *  # noqa: F403
 from .data_preprocessor import GroupDataPreprocessor
-from .heads import CoarseToFineHead, CoSaliencyHead, CueHead, MultiClassHead
-from .losses import (
-    AffinityLoss,
-    BalancedBCELoss,
-    BalancedJaccardLoss,
-    CoAttentionLoss,
-    CoPeakLoss,
-    CoSaliencyLoss,
-    InitialMapLoss,
-)
-from .necks import (
-    AttentionNeck,
-    CueModulator,
-    DiscriminantModulator,
-    FeatureWhitening,
-    GatedAttention,
-    LevelProjection,
-    Modulation,
-    ModulationNeck,
-    Modulator,
-    MutualAttention,
-    SelfAttention,
-    SemanticModulator,
-    SpatialModulator,
-)
-from .postprocessors import DenseCRF, GuidedFilter, InstanceRanking, MaskNMS
-from .segmentors import (
-    SSNM,
-    BaseCoSegmentor,
-    ClassAgnosticSSNM,
-    DeepCO3,
-    MultiClassCoSeg,
-    OptimizedOnGroup,
-    TrainingFreeCoSegmentor,
-)
-from .stages import (
-    ConsensusCue,
-    DDTCue,
-    Descriptors,
-    DFFCue,
-    GroupContext,
-    GroupCue,
-    GroupStage,
-    KMeansCue,
-    PrototypePresence,
-    SaliencyCue,
-    SelfTraining,
-    SpectralCue,
-    SplitClasses,
-    WeightedMean,
-)
+from .heads import *  # noqa: F403
+from .losses import *  # noqa: F403
+from .necks import *  # noqa: F403
+from .postprocessors import *  # noqa: F403
+from .segmentors import *  # noqa: F403
+from .stages import *  # noqa: F403
 
 __all__ = [
-    'SSNM',
-    'VGG16',
-    'AffinityLoss',
-    'AttentionNeck',
-    'BalancedBCELoss',
-    'BalancedJaccardLoss',
-    'BaseCoSegmentor',
-    'ClassAgnosticSSNM',
-    'CoAttentionLoss',
-    'CoPeakLoss',
-    'CoSaliencyHead',
-    'CoSaliencyLoss',
-    'CoarseToFineHead',
-    'ConsensusCue',
-    'CueHead',
-    'CueModulator',
-    'DDTCue',
-    'DFFCue',
-    'DeepCO3',
-    'DenseCRF',
-    'Descriptors',
-    'DiscriminantModulator',
-    'EfficientNetLite',
-    'FeatureWhitening',
-    'GatedAttention',
-    'GroupContext',
-    'GroupCue',
     'GroupDataPreprocessor',
-    'GroupStage',
-    'GuidedFilter',
-    'InitialMapLoss',
-    'InstanceRanking',
-    'KMeansCue',
-    'LevelProjection',
-    'MaskNMS',
-    'Modulation',
-    'ModulationNeck',
-    'Modulator',
-    'MultiClassCoSeg',
-    'MultiClassHead',
-    'MutualAttention',
-    'OptimizedOnGroup',
-    'PrototypePresence',
-    'SaliencyCue',
-    'SelfAttention',
-    'SelfTraining',
-    'SemanticModulator',
-    'SpatialModulator',
-    'SpectralCue',
-    'SplitClasses',
-    'TimmModel',
-    'TrainingFreeCoSegmentor',
-    'WeightedMean',
+    *backbones.__all__,
+    *heads.__all__,
+    *losses.__all__,
+    *necks.__all__,
+    *postprocessors.__all__,
+    *segmentors.__all__,
+    *stages.__all__,
 ]

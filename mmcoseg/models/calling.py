@@ -1,4 +1,4 @@
-"""Calling parts of third parties with what they ask for."""
+"""Calling plug-ins with what they ask for."""
 
 from collections.abc import Callable, Mapping
 from inspect import Parameter, signature
@@ -30,9 +30,6 @@ def call_by_name(module: nn.Module, values: Mapping[str, Callable[[], Any]], key
         module: of any type.
         values: what there is by name; each is made only if it is asked for.
         key: where the module stands in the config, for messages.
-
-    Raises:
-        MMCosegError: if it asks for something that there is not.
     """
     given = {}
     for name, parameter in signature(module.forward).parameters.items():

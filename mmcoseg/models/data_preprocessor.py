@@ -19,9 +19,9 @@ __all__ = ['GroupDataPreprocessor']
 class GroupDataPreprocessor(BaseDataPreprocessor):
     """Bring the images of B groups to the device, to be normalized some at a time.
 
-    Images of different size are padded at the right and the bottom, after normalization and so
-    with the mean color, to the largest height and width of the batch. ``img_shape`` of every
-    sample keeps the size without padding; segmentors crop to it before they resize back.
+    Images of different size are padded with the mean color, at the right and the bottom, to the
+    largest height and width of the batch. ``img_shape`` of every sample keeps the size without
+    padding; segmentors crop to it before they resize back.
 
     Args:
         size: height and width of the network's input, to which ``ResizeToInput`` in the pipelines
@@ -34,9 +34,6 @@ class GroupDataPreprocessor(BaseDataPreprocessor):
         size_divisor: padded height and width are multiples of this.
         channels_last: give the batch in ``torch.channels_last`` memory format, on which
             convolutions on CPUs and recent GPUs run faster.
-
-    Raises:
-        MMCosegError: if only one of mean and std is given, or their lengths differ from 3.
     """
 
     def __init__(
@@ -73,20 +70,16 @@ class GroupDataPreprocessor(BaseDataPreprocessor):
         """
         data = self.cast_data(data)
         images = [image for group in data['inputs'] for image in group]
-        inputs = GroupImages(images, self.padded_size(images), self.normalize)
+        d = self.size_divisor
+        height = -(-max(image.shape[-2] for image in images) // d) * d
+        width = -(-max(image.shape[-1] for image in images) // d) * d
+        inputs = GroupImages(images, (height, width), self.normalize)
         return dict(inputs=inputs, data_samples=data.get('data_samples'))
 
     @property
     def network_input(self) -> dict[str, Any]:
         """What image records carry for ``ResizeToInput``."""
         return dict(input_size=self.size, interpolation=self.interpolation)
-
-    def padded_size(self, images: Sequence[Tensor]) -> tuple[int, int]:
-        """Height and width to which these images (3, h, w) are padded."""
-        d = self.size_divisor
-        height = -(-max(image.shape[-2] for image in images) // d) * d
-        width = -(-max(image.shape[-1] for image in images) // d) * d
-        return height, width
 
     def normalize(self, images: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
         """Images (3, h, w), uint8 or float, as the network takes them: (n, 3, *size) float32."""

@@ -13,14 +13,14 @@ __all__ = ['Backbone', 'StagedBackbone']
 
 
 class Backbone(BaseModule):
-    """A backbone with pretrained weights, parts of which may be at rest in training.
+    """A backbone with pretrained weights, parts of which may be frozen.
 
     Subclasses call :meth:`rest` and then :func:`.weights.load_pretrained`.
 
     Attributes:
-        out_channels (list[int]): channels of the levels, fine to coarse.
-        strides (list[int]): their strides in pixels of the input.
-        weights_source (str): what the ImageNet weights are called, and where they come from.
+        out_channels: channels of the levels, fine to coarse.
+        strides: their strides in pixels of the input.
+        weights_source: where the ImageNet weights come from, for messages.
     """
 
     out_channels: list[int]
@@ -36,12 +36,7 @@ class Backbone(BaseModule):
         raise NotImplementedError
 
     def rest(self, frozen: Sequence[nn.Module], norm_eval: bool) -> None:
-        """Say what stays as it is in training.
-
-        Args:
-            frozen: parts that are not trained.
-            norm_eval: keep batch normalization at its stored statistics in training.
-        """
+        """Freeze parts, and with ``norm_eval`` all statistics of batch normalization."""
         self.frozen = list(frozen)
         self.norm_eval = norm_eval
         for part in self.frozen:
@@ -64,9 +59,6 @@ class StagedBackbone(Backbone):
     """A backbone of consecutive stages, some of whose outputs are its levels.
 
     Subclasses call :meth:`add_stage` for each stage, in order, and then :meth:`finish`.
-
-    Attributes:
-        out_stages (tuple[str, ...]): names of the stages that are given out, fine to coarse.
     """
 
     def __init__(self, init_cfg: dict | None = None) -> None:
@@ -82,16 +74,12 @@ class StagedBackbone(Backbone):
         self._strides[name] = stride
 
     def finish(self, out_stages: Sequence[str], frozen_stages: int, norm_eval: bool) -> None:
-        """Check and keep the common options, and leave out the stages behind the last output.
+        """Check and keep the common options, and drop the stages after the last output.
 
         Args:
             out_stages: names of the stages to give out.
-            frozen_stages: number of stages, from the first on, that are not trained; -1 or 0 for
-                none.
+            frozen_stages: how many stages, from the first on, are not trained; -1 or 0 for none.
             norm_eval: keep batch normalization at its stored statistics in training.
-
-        Raises:
-            MMCosegError: for an unknown stage or too many frozen stages.
         """
         names = list(self.stages)
         if not out_stages or not set(out_stages) <= set(names):
@@ -109,39 +97,31 @@ class StagedBackbone(Backbone):
         self.rest(list(self.stages.values())[: max(frozen_stages, 0)], norm_eval)
 
     def forward(self, x: Tensor, start: str | None = None) -> tuple[Tensor, ...]:
-        """Levels of images, one a stage, in the order of the out_stages.
+        """Levels of images, in the order of ``out_stages``.
 
         Args:
             x: images (n, 3, H, W); with ``start`` what :meth:`input_of` that stage gives.
-            start: first of the stages to run, none behind a stage; None for all.
-
-        Raises:
-            MMCosegError: if ``start`` is none of :attr:`early_stages`.
+            start: first of the stages to run, one of :attr:`early_stages`; None for all.
         """
-        if start is not None and start not in self.early_stages:
-            raise MMCosegError(f'start must be one of {self.early_stages}, got {start!r}')
+        first = 0 if start is None else self._early_index(start)
         outputs = {}
-        for name, stage in self.stages.items():
-            if start in (None, name):
-                x, start = stage(x), None
-                outputs[name] = x
+        for name in list(self.stages)[first:]:
+            x = outputs[name] = self.stages[name](x)
         return tuple(outputs[stage] for stage in self.out_stages)
 
     @property
     def early_stages(self) -> list[str]:
-        """Names of the stages with which :meth:`forward` may start: none is behind a stage."""
+        """Names of the stages that :meth:`forward` may start with: none is after an output."""
         names = list(self.stages)
         return names[: 1 + min(names.index(stage) for stage in self.out_stages)]
 
     def input_of(self, x: Tensor, stage: str) -> Tensor:
-        """What a stage gets of images (n, 3, H, W).
-
-        Raises:
-            MMCosegError: if there is no such stage before the first stage.
-        """
-        early = self.early_stages
-        if stage not in early:
-            raise MMCosegError(f'the stage must be one of {early}, got {stage!r}')
-        for name in early[: early.index(stage)]:
+        """What one of the :attr:`early_stages` gets of images (n, 3, H, W)."""
+        for name in self.early_stages[: self._early_index(stage)]:
             x = self.stages[name](x)
         return x
+
+    def _early_index(self, stage: str) -> int:
+        if stage not in self.early_stages:
+            raise MMCosegError(f'start must be one of {self.early_stages}, got {stage!r}')
+        return self.early_stages.index(stage)

@@ -34,10 +34,6 @@ class EfficientNetLite(StagedBackbone):
         weights: ``'imagenet'``, None, or the path of a file (of the packages, or of this class).
         frozen_stages: number of stages that are not trained, counted from ``stem``; 9 for all.
         norm_eval: keep batch normalization at its stored statistics in training.
-
-    Raises:
-        MMCosegError: for an unknown architecture, stage or stride.
-        MissingWeightsError: if the package with the weights is not installed.
     """
 
     def __init__(

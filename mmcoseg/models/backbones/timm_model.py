@@ -14,6 +14,8 @@ from .weights import load_pretrained, require_reachable
 
 __all__ = ['TimmModel']
 
+HUB = 'https://huggingface.co/'
+
 
 @MODELS.register_module()
 class TimmModel(Backbone):
@@ -34,13 +36,6 @@ class TimmModel(Backbone):
         frozen: train nothing.
         norm_eval: keep batch normalization at its stored statistics in training.
         model_kwargs: further arguments of ``timm.create_model``, such as ``img_size``.
-
-    Attributes:
-        out_channels (list[int]), strides (list[int]): of the levels.
-
-    Raises:
-        MMCosegError: if timm has no such model.
-        MissingWeightsError: if the weights cannot be had.
     """
 
     def __init__(
@@ -59,7 +54,11 @@ class TimmModel(Backbone):
             raise MMCosegError(f'timm has no model {model_name!r}; similar ones: {near}')
         self.model_name = model_name
         self.options = dict(model_kwargs or {}, features_only=True, out_indices=tuple(out_indices))
-        self.weights_source = _source(model_name)
+        self.pretrained = timm.get_pretrained_cfg(model_name)
+        self.weights_source = f'nowhere: timm has no pretrained weights for {model_name}'
+        if self.pretrained is not None:
+            repository = self.pretrained.hf_hub_id
+            self.weights_source = HUB + repository if repository else str(self.pretrained.url)
         self.net = timm.create_model(model_name, pretrained=False, **self.options)
         self.out_channels = self.net.feature_info.channels()
         self.strides = self.net.feature_info.reduction()
@@ -67,18 +66,18 @@ class TimmModel(Backbone):
         load_pretrained(self, weights)
 
     def imagenet_weights(self) -> dict[str, Any]:
-        cfg = timm.get_pretrained_cfg(self.model_name)
-        if cfg is None:
+        if self.pretrained is None:
             raise MMCosegError('no pretrained weights exist')
-        if cfg.hf_hub_id and not _is_cached(cfg.hf_hub_id):
-            require_reachable('https://huggingface.co')
+        repository = self.pretrained.hf_hub_id
+        if repository and not _is_cached(repository):
+            require_reachable(HUB)
         net = timm.create_model(self.model_name, pretrained=True, **self.options)
         return {f'net.{key}': value for key, value in net.state_dict().items()}
 
     def own_names(self, state: dict[str, Any]) -> dict[str, Any]:
         """Feature extractors name a part ``layer1_0`` where the classifier says ``layer1.0``.
 
-        By hand, because timm leaves out of account what a file lacks for a feature extractor.
+        By hand, because timm ignores what a file lacks for a feature extractor.
         """
         theirs = {key.replace('.', '_'): value for key, value in state.items()}
         renamed = {}
@@ -91,13 +90,6 @@ class TimmModel(Backbone):
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Levels of images (n, 3, H, W)."""
         return tuple(self.net(x))
-
-
-def _source(model_name: str) -> str:
-    cfg = timm.get_pretrained_cfg(model_name)
-    if cfg is None:
-        return f'nowhere: timm has no pretrained weights for {model_name}'
-    return f'https://huggingface.co/{cfg.hf_hub_id}' if cfg.hf_hub_id else str(cfg.url)
 
 
 def _is_cached(repository: str) -> bool:

@@ -30,10 +30,6 @@ class VGG16(StagedBackbone):
         frozen_stages: number of stages, from the first, that are not trained.
         norm_eval: keep batch normalization at its stored statistics in training.
         last_pool: with False the stage ``pool5`` ends before its pooling, at stride 16.
-
-    Raises:
-        MMCosegError: if ``fc6`` is asked for with batch normalization or without the last pooling:
-            its weights were trained in the other network.
     """
 
     def __init__(
@@ -51,19 +47,15 @@ class VGG16(StagedBackbone):
             'vgg16_bn' if batch_norm else 'vgg16'
         ).IMAGENET1K_V1
         self.weights_source = f'{self.info.url} (torchvision)'
-        layers: list[nn.Module] = []
         # Only the convolutions: the classifier has nine times as many parameters to initialize.
-        for layer in vgg.make_layers(vgg.cfgs['D'], batch_norm):
-            layers.append(layer)
-            if isinstance(layer, nn.Conv2d):
-                channels = layer.out_channels
-            elif isinstance(layer, nn.MaxPool2d):
-                number = len(self.stages) + 1
-                stride = 2**number
-                if number == 5 and not last_pool:
-                    layers[-1], stride = nn.Identity(), 16
-                self.add_stage(f'pool{number}', nn.Sequential(*layers), channels, stride)
-                layers = []
+        layers = list(vgg.make_layers(vgg.cfgs['D'], batch_norm))
+        cuts = [0, *(i for i, layer in enumerate(layers, 1) if isinstance(layer, nn.MaxPool2d))]
+        strides = [2, 4, 8, 16, 32]
+        if not last_pool:
+            layers[-1], strides[-1] = nn.Identity(), 16
+        for number, channels in enumerate((64, 128, 256, 512, 512), 1):
+            stage = nn.Sequential(*layers[cuts[number - 1] : cuts[number]])
+            self.add_stage(f'pool{number}', stage, channels, strides[number - 1])
         if 'fc6' in out_stages:
             if batch_norm or not last_pool:
                 raise MMCosegError(

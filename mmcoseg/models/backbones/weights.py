@@ -42,7 +42,7 @@ class MissingWeightsError(FileNotFoundError):
 
 @contextmanager
 def deferred_weights() -> Iterator[WeightsToLoad]:
-    """Meanwhile backbones are built without pretrained weights, whose loading is noted instead.
+    """Build backbones without pretrained weights, and note how to load them.
 
     For a model whose weights come from a checkpoint: see :func:`load_unless_stored`.
     """
@@ -57,18 +57,15 @@ def deferred_weights() -> Iterator[WeightsToLoad]:
 def load_unless_stored(
     model: nn.Module, noted: WeightsToLoad, state: Mapping[str, Any], source: str
 ) -> None:
-    """Load pretrained weights into those backbones of which a checkpoint has none.
+    """Load pretrained weights into the backbones that a checkpoint does not have.
+
+    A checkpoint with only a part of a backbone is refused: the rest would be random.
 
     Args:
         model: built with :func:`deferred_weights`.
         noted: what that gave.
         state: the checkpoint's state dict.
-        source: what the checkpoint is called, for messages.
-
-    Raises:
-        MissingWeightsError: as :func:`load_pretrained`.
-        MMCosegError: if a checkpoint has a part of a backbone only, the rest of which would be
-            random.
+        source: name of the checkpoint, for messages.
     """
     names = {id(module): name for name, module in model.named_modules()}
     for module, load in noted:
@@ -101,9 +98,8 @@ def load_pretrained(backbone: Backbone, weights: str | None) -> None:
 
     Args:
         backbone: the weights must have all of its parameters.
-        weights: ``'imagenet'`` for :meth:`~.base.Backbone.imagenet_weights`; None leaves the random
-            initialization; anything else is the path of a file, in the published names or the
-            backbone's own.
+        weights: ``'imagenet'``, None for the random initialization, or the path of a file in the
+            published names or the backbone's own.
 
     Raises:
         MissingWeightsError: if the weights cannot be had.
@@ -151,8 +147,7 @@ def _imagenet(backbone: Backbone) -> dict[str, Any]:
 def named_by_order(module: nn.Module, state: Mapping[str, Any]) -> dict[str, Any]:
     """A state dict in a module's names, where both have the same tensors in the same order.
 
-    What the state dict has beyond the module is left out. Counts of batches are, too: PyTorch
-    fills them in.
+    What the state dict has beyond the module is left out, and so are counts of batches.
     """
     names = [key for key in module.state_dict() if not key.endswith(_COUNT)]
     values = [value for key, value in state.items() if not key.endswith(_COUNT)]
@@ -160,12 +155,7 @@ def named_by_order(module: nn.Module, state: Mapping[str, Any]) -> dict[str, Any
 
 
 def read_state_dict(path: str) -> dict[str, Any]:
-    """The state dict in a file; a ``state_dict`` or ``model`` key around it is taken off.
-
-    Raises:
-        MissingWeightsError: if there is no such file.
-        MMCosegError: if it is no file of tensors.
-    """
+    """The state dict in a file, perhaps in its key ``state_dict`` or ``model``."""
     if not Path(path).is_file():
         raise MissingWeightsError(
             f"there is no weights file {path}; {KEY} takes 'imagenet', None or the path of a file"
@@ -184,14 +174,9 @@ def read_state_dict(path: str) -> dict[str, Any]:
 
 
 def require_reachable(address: str, timeout: float = 5.0) -> None:
-    """Fail at once where there is no network, instead of after a downloader's many retries.
+    """Raise OSError at once without a network, instead of after a downloader's many retries.
 
-    Args:
-        address: of the server; proxies set in the environment are used.
-        timeout: in seconds.
-
-    Raises:
-        OSError: if no answer comes; any answer, even a refusal, is one.
+    Any answer of the server counts, even a refusal.
     """
     try:
         urlopen(Request(address, method='HEAD'), timeout=timeout).close()

@@ -73,30 +73,18 @@ class FixedBilinearDeconvolution(nn.Module):
         return F.conv_transpose2d(x, kernel, stride=self.factor, padding=self.factor // 2)
 
 
-def _check_strides(
-    head: str, in_channels: Sequence[int], strides: list[int], lateral: bool
-) -> None:
+def _check_strides(head: str, channels: Sequence[int], strides: list[int], lateral: bool) -> None:
     powers_of_2 = {1 << exponent for exponent in range(16)}
-    fitting = len(strides) == len(in_channels) and set(strides) <= powers_of_2
+    fitting = len(strides) == len(channels) and set(strides) <= powers_of_2
     if not fitting or strides != sorted(strides):
         raise MMCosegError(
             f'{head} needs one stride a level, powers of 2, fine to coarse; got '
-            f'in_channels={list(in_channels)}, strides={strides}'
+            f'in_channels={list(channels)}, strides={strides}'
         )
-    finer = [stride for stride in strides if stride < strides[-1]]
+    finer = strides[: strides.index(strides[-1])]
     if lateral and len(set(finer)) < len(finer):
         raise MMCosegError(
             f'lateral=True takes one level of each finer stride, got strides {strides}'
-        )
-
-
-def _check_coarse_levels(coarse_levels: tuple[int, ...], strides: list[int]) -> None:
-    known = range(-len(strides), len(strides))
-    fitting = [level for level in known if strides[level] == strides[-1]]
-    if not coarse_levels or not set(coarse_levels) <= set(fitting):
-        raise MMCosegError(
-            f'coarse_levels must be some of the levels with the stride of the last one, '
-            f'{strides[-1]} (numbers {fitting}), got {coarse_levels} with strides {strides}'
         )
 
 
@@ -117,19 +105,14 @@ class CoSaliencyHead(BaseModule):
             resolution of the last one.
         normalize: divide the features of each level by their length, location by location, so that
             all locations and levels count alike. The length has no derivative. Not in the paper.
-        align_corners: the outermost locations lie on the image's outermost pixels, as those of
-            EfficientNet-Lite do for images of 32 k + 1 pixels; see ``ops.corners_aligned``.
+        align_corners: the outermost locations are on the image's outermost pixels, as those of
+            EfficientNet-Lite are for images of 32 k + 1 pixels; see ``ops.corners_aligned``.
         upsampling: ``'learned'``: the deconvolutions are trained; ``'fixed'``: one bilinear
-            deconvolution by the whole stride that is not, as in the authors' code.
-
-    Raises:
-        MMCosegError: if the levels are not given fine to coarse, with strides that are powers of 2,
-            ``coarse_levels`` are not of the last one's stride, ``lateral`` meets several levels
-            of one stride, ``upsampling`` is unknown, or ``'fixed'`` with what only the learned one
-            has.
+            deconvolution by the whole stride that is not, as in the authors' code. Only for one
+            map, without ``lateral`` and ``align_corners``.
 
     Attributes:
-        num_maps: k, 1 here; classes below this one make several, each by itself.
+        num_maps: k, 1 here; subclasses make several, each by itself.
 
     Example:
         >>> head = CoSaliencyHead([8], [16])
@@ -154,7 +137,13 @@ class CoSaliencyHead(BaseModule):
         super().__init__(init_cfg)
         strides, coarse_levels = list(strides), tuple(coarse_levels)
         _check_strides(type(self).__name__, in_channels, strides, lateral)
-        _check_coarse_levels(coarse_levels, strides)
+        known = range(-len(strides), len(strides))
+        fitting = [level for level in known if strides[level] == strides[-1]]
+        if not coarse_levels or not set(coarse_levels) <= set(fitting):
+            raise MMCosegError(
+                f'coarse_levels must be some of the levels with the stride of the last one, '
+                f'{strides[-1]} (numbers {fitting}), got {coarse_levels} with strides {strides}'
+            )
         self.strides = strides
         self.coarse_levels = coarse_levels
         self.normalize = normalize

@@ -45,7 +45,7 @@ class CoarseToFineHead(BaseModule):
         )
         self.conv = nn.Conv2d(in_channels[0], in_channels[0], 3, padding=1)
         self.conv_seg = nn.Conv2d(in_channels[0], 1, 1)
-        loss_decode = loss_decode or dict(type='BalancedBCELoss')
+        loss_decode = loss_decode or [dict(type='BalancedBCELoss')]
         if isinstance(loss_decode, dict):
             loss_decode = [loss_decode]
         self.loss_decode = nn.ModuleList(

@@ -34,12 +34,12 @@ def _upsample(x: Tensor, size: Sequence[int]) -> Tensor:
 
 @MODELS.register_module()
 class CueHead(BaseModule):
-    """Coarse-to-fine head on cue maps; semantic features do not reach it, or through a bottleneck.
+    """Coarse-to-fine head on cue maps.
 
     A network that sees all channels of the backbone learns the training classes and finds nothing
     else. This one sees the modulators' maps, the distance to the border, its own last prediction,
-    and fine levels for the edges; with ``bottleneck``, also a few channels drawn from the whitened
-    features under heavy dropout.
+    and fine levels for the edges; with ``bottleneck``, also a few channels of the whitened features
+    under heavy dropout.
 
     Args:
         num_cues: number of cue maps.

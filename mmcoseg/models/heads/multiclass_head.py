@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ...errors import MMCosegError
+from ...options import whole_number
 from ...registry import MODELS
 from .co_saliency_head import CoSaliencyHead
 
@@ -26,9 +26,6 @@ class MultiClassHead(CoSaliencyHead):
         num_classes: K, object classes, without the background.
         options: further arguments of :class:`CoSaliencyHead`.
 
-    Raises:
-        MMCosegError: as of :class:`CoSaliencyHead`, and if K is not positive.
-
     Example:
         >>> import torch
         >>> head = MultiClassHead([8], [16], num_classes=2)
@@ -44,8 +41,7 @@ class MultiClassHead(CoSaliencyHead):
         num_classes: int,
         **options: Any,
     ) -> None:
-        if not isinstance(num_classes, int) or num_classes < 1:
-            raise MMCosegError(f'num_classes must be a positive whole number, got {num_classes!r}')
+        whole_number('num_classes', num_classes)
         self.num_maps = num_classes + 1
         super().__init__(in_channels, strides, **options)
 

@@ -1,11 +1,13 @@
 """DeepCO3's loss of affinities."""
 
+import torch
 from torch import Tensor, nn
 
+from ...options import one_of
 from ...registry import MODELS
 from ...structures import split_groups
 from ..ops import pairwise_affinity
-from .deepco3_form import ObjectiveForm, check_form, mean_over_groups
+from .deepco3_form import ObjectiveForm
 
 __all__ = ['AffinityLoss']
 
@@ -25,11 +27,7 @@ class AffinityLoss(nn.Module):
     Args:
         alpha: weight of keeping salient and other locations apart.
         form: which of the two.
-        loss_weight: factor of the result; 0.1 in the paper and the authors' code.
-        loss_name: name in the log; must start with ``loss``.
-
-    Raises:
-        MMCosegError: if ``form`` is unknown.
+        loss_weight, loss_name: factor of the result, 0.1 in the paper; name in the log.
     """
 
     def __init__(
@@ -40,14 +38,14 @@ class AffinityLoss(nn.Module):
         loss_name: str = 'loss_affinity',
     ) -> None:
         super().__init__()
-        check_form(form)
+        one_of('form', form, ObjectiveForm)
         self.alpha = alpha
         self.form = form
         self.loss_weight = loss_weight
         self.loss_name = loss_name
 
     def forward(self, features: Tensor, coarse_maps: Tensor, group_sizes: list[int]) -> Tensor:
-        """The loss, a scalar, the mean over the groups.
+        """The loss, a scalar: the mean over the groups.
 
         Args:
             features: (sum N, d, h, w).
@@ -56,9 +54,8 @@ class AffinityLoss(nn.Module):
         """
         locations = coarse_maps.shape[-2] * coarse_maps.shape[-1]
         losses = []
-        for x, s in zip(
-            split_groups(features, group_sizes), split_groups(coarse_maps, group_sizes)
-        ):
+        groups = zip(split_groups(features, group_sizes), split_groups(coarse_maps, group_sizes))
+        for x, s in groups:
             affinity = pairwise_affinity(x, s.squeeze(1), self.alpha)
             if self.form == 'released':
                 losses.append(affinity.mean())
@@ -67,4 +64,4 @@ class AffinityLoss(nn.Module):
                 # Each image is in 2 (N - 1) ordered pairs.
                 ordered_pairs = affinity.sum() - own + 2 * (len(x) - 1) * own
                 losses.append(locations**2 * ordered_pairs)
-        return self.loss_weight * mean_over_groups(losses)
+        return self.loss_weight * torch.stack(losses).mean()

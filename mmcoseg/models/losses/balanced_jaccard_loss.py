@@ -19,8 +19,7 @@ class BalancedJaccardLoss(nn.Module):
     The second term is what the evaluation measures.
 
     Args:
-        loss_weight: factor of the result.
-        loss_name: name in the log; must start with ``loss``.
+        loss_weight, loss_name: factor of the result; name in the log.
     """
 
     def __init__(self, loss_weight: float = 1.0, loss_name: str = 'loss_seg') -> None:

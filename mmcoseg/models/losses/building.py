@@ -1,4 +1,4 @@
-"""Building losses such that none is left out of training by its name."""
+"""Building losses."""
 
 from torch import nn
 
@@ -9,17 +9,12 @@ __all__ = ['build_loss']
 
 
 def build_loss(cfg: dict, key: str) -> nn.Module:
-    """A loss from its config.
-
-    Training sums what is called ``loss...``; anything else is only logged.
+    """A loss from its config, refused if training would not sum it: its ``loss_name`` must start
+    with ``loss``, unless its ``loss_weight`` is 0.
 
     Args:
         cfg: its config.
         key: where in the config of a run it stands, for messages.
-
-    Raises:
-        MMCosegError: if ``cfg`` is no config; if the loss has no ``loss_name``, or one that does
-            not start with ``loss`` (with a ``loss_weight`` of 0, any name will do).
     """
     if not isinstance(cfg, dict):
         raise MMCosegError(f'{key} must be the config of a loss, dict(type=...), got {cfg!r}')

@@ -1,15 +1,19 @@
 """The loss of co-attention maps, of one or several classes."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...options import one_of
 from ...registry import MODELS
 from ...structures import split_groups
 from ..ops import co_attention_distances
-from .group_reduction import GroupReduction, check_group_reduction, reduce_groups
 
 __all__ = ['CoAttentionLoss']
+
+Reduction = Literal['sum', 'mean']
 
 
 @MODELS.register_module()
@@ -27,11 +31,7 @@ class CoAttentionLoss(nn.Module):
 
     Args:
         reduction: ``'sum'`` over the pairs and classes of a group (Eq. 4), or their ``'mean'``.
-        loss_weight: factor of the result.
-        loss_name: name in the log; must start with ``loss``.
-
-    Raises:
-        MMCosegError: if ``reduction`` is unknown.
+        loss_weight, loss_name: factor of the result; name in the log.
 
     Example:
         >>> round(CoAttentionLoss()(torch.zeros(2, 3, 8), [2]).item(), 4)  # 4 log 2
@@ -40,12 +40,12 @@ class CoAttentionLoss(nn.Module):
 
     def __init__(
         self,
-        reduction: GroupReduction = 'sum',
+        reduction: Reduction = 'sum',
         loss_weight: float = 1.0,
         loss_name: str = 'loss_co_attention',
     ) -> None:
         super().__init__()
-        check_group_reduction(reduction)
+        one_of('reduction', reduction, Reduction)
         self.reduction = reduction
         self.loss_weight = loss_weight
         self.loss_name = loss_name
@@ -57,12 +57,13 @@ class CoAttentionLoss(nn.Module):
             vectors: of the masked images, (sum N, K + 1, c), background first.
             group_sizes: number of images of each group.
         """
-        sums = []
+        losses = []
         for x in split_groups(vectors, group_sizes):
             same, other = co_attention_distances(x)
             # Each unordered pair stands for two. An empty choice has a derivative of 0.
             i, j = torch.triu_indices(len(x), len(x), offset=1, device=x.device)
-            sums.append(2 * F.softplus(same[:, i, j] - other[:, i, j]).sum())
-        num_classes = vectors.shape[1] - 1
-        counts = [size * (size - 1) * num_classes for size in group_sizes]
-        return self.loss_weight * reduce_groups(sums, counts, self.reduction)
+            total = 2 * F.softplus(same[:, i, j] - other[:, i, j]).sum()
+            if self.reduction == 'mean':
+                total = total / max(len(x) * (len(x) - 1) * (vectors.shape[1] - 1), 1)
+            losses.append(total)
+        return self.loss_weight * torch.stack(losses).mean()

@@ -2,13 +2,15 @@
 
 from itertools import combinations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...options import one_of
 from ...registry import MODELS
 from ...structures import split_groups
 from ..ops import co_peak_means
-from .deepco3_form import ObjectiveForm, check_form, mean_over_groups
+from .deepco3_form import ObjectiveForm
 
 __all__ = ['CoPeakLoss', 'half_pairs']
 
@@ -30,11 +32,7 @@ class CoPeakLoss(nn.Module):
 
     Args:
         form: which of the two.
-        loss_weight: factor of the result; 0.5 in the paper and the authors' code.
-        loss_name: name in the log; must start with ``loss``.
-
-    Raises:
-        MMCosegError: if ``form`` is unknown.
+        loss_weight, loss_name: factor of the result, 0.5 in the paper; name in the log.
     """
 
     def __init__(
@@ -44,26 +42,23 @@ class CoPeakLoss(nn.Module):
         loss_name: str = 'loss_co_peak',
     ) -> None:
         super().__init__()
-        check_form(form)
+        one_of('form', form, ObjectiveForm)
         self.form = form
         self.loss_weight = loss_weight
         self.loss_name = loss_name
 
     def forward(self, features: Tensor, coarse_maps: Tensor, group_sizes: list[int]) -> Tensor:
-        """The loss, a scalar, the mean over the groups; groups of one image cost 0.
+        """The loss, a scalar: the mean over the groups; groups of one image cost 0.
 
         Args:
             features: (sum N, d, h, w).
             coarse_maps: coarse co-saliency in [0, 1], (sum N, 1, h, w).
             group_sizes: number of images of each group.
         """
-        losses = []
-        for x, s in zip(
-            split_groups(features, group_sizes), split_groups(coarse_maps, group_sizes)
-        ):
-            group_loss = self._released if self.form == 'released' else self._paper
-            losses.append(group_loss(x, s.squeeze(1)))
-        return self.loss_weight * mean_over_groups(losses)
+        group_loss = self._released if self.form == 'released' else self._paper
+        groups = zip(split_groups(features, group_sizes), split_groups(coarse_maps, group_sizes))
+        losses = [group_loss(x, s.squeeze(1)) for x, s in groups]
+        return self.loss_weight * torch.stack(losses).mean()
 
     def _released(self, x: Tensor, s: Tensor) -> Tensor:
         means = co_peak_means(x, s, half_pairs(len(x)), 'median')

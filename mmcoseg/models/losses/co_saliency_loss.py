@@ -2,11 +2,12 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from ...options import one_of
 from ...registry import MODELS
 from ...structures import split_groups
-from .deepco3_form import ObjectiveForm, check_form, mean_over_groups
+from ..ops.resize import resize
+from .deepco3_form import ObjectiveForm
 
 __all__ = ['CoSaliencyLoss', 'balanced_square_error']
 
@@ -31,11 +32,7 @@ def balanced_square_error(maps: Tensor, saliency: Tensor) -> Tensor:
         tensor([0.1875])
     """
     maps = maps.to(torch.promote_types(maps.dtype, torch.float32))
-    saliency = saliency.to(maps.dtype)
-    if saliency.shape[-2:] != maps.shape[-2:]:
-        saliency = F.interpolate(
-            saliency, size=maps.shape[-2:], mode='bilinear', align_corners=False
-        )
+    saliency = resize(saliency.to(maps.dtype), maps.shape[-2:])
     salient = saliency > saliency.mean(dim=(-2, -1), keepdim=True)
     share = salient.to(maps.dtype).mean(dim=(-2, -1), keepdim=True)
     weight = torch.where(salient, 1 - share, share)
@@ -53,11 +50,7 @@ class CoSaliencyLoss(nn.Module):
 
     Args:
         form: which of the two.
-        loss_weight: factor of the result; 1 in the paper and the authors' code.
-        loss_name: name in the log; must start with ``loss``.
-
-    Raises:
-        MMCosegError: if ``form`` is unknown.
+        loss_weight, loss_name: factor of the result, 1 in the paper; name in the log.
     """
 
     def __init__(
@@ -67,13 +60,13 @@ class CoSaliencyLoss(nn.Module):
         loss_name: str = 'loss_saliency',
     ) -> None:
         super().__init__()
-        check_form(form)
+        one_of('form', form, ObjectiveForm)
         self.form = form
         self.loss_weight = loss_weight
         self.loss_name = loss_name
 
     def forward(self, maps: Tensor, saliency: Tensor, group_sizes: list[int]) -> Tensor:
-        """The loss, a scalar, the mean over the groups.
+        """The loss, a scalar: the mean over the groups.
 
         Args:
             maps: co-saliency at the images' size, (sum N, 1, H, W), in [0, 1].
@@ -84,4 +77,4 @@ class CoSaliencyLoss(nn.Module):
         if self.form == 'paper':
             errors = errors * (maps.shape[-2] * maps.shape[-1])
         losses = [group.sum() for group in split_groups(errors, group_sizes)]
-        return self.loss_weight * mean_over_groups(losses)
+        return self.loss_weight * torch.stack(losses).mean()

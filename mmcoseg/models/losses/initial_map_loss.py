@@ -18,8 +18,7 @@ class InitialMapLoss(nn.Module):
     T are the initial segmentor's maps, S those of the model. Not in the multi-class paper.
 
     Args:
-        loss_weight: factor of the result.
-        loss_name: name in the log; must start with ``loss``.
+        loss_weight, loss_name: factor of the result; name in the log.
     """
 
     def __init__(self, loss_weight: float = 1.0, loss_name: str = 'loss_initial') -> None:
@@ -34,9 +33,6 @@ class InitialMapLoss(nn.Module):
             maps: (sum N, K + 1, H, W), each pixel's sum 1.
             initial_maps: the same of any resolution, (sum N, K + 1, h, w).
             group_sizes: number of images of each group.
-
-        Raises:
-            MMCosegError: if there is another number of initial maps.
         """
         if initial_maps.shape[:2] != maps.shape[:2]:
             raise MMCosegError(

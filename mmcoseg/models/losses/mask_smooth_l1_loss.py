@@ -17,8 +17,7 @@ class MaskSmoothL1Loss(nn.Module):
     Differences of probabilities are below 1, so this is half their mean square.
 
     Args:
-        loss_weight: factor of the result; 1 in the authors' code.
-        loss_name: name in the log; must start with ``loss``.
+        loss_weight, loss_name: factor of the result (1 in the authors' code); name in the log.
 
     Example:
         >>> import torch

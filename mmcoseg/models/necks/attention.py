@@ -4,7 +4,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from ...errors import MMCosegError
+from ...options import whole_number
 from ...registry import MODELS
 from ...structures import split_groups
 from ..ops import mutual_attention, self_attention
@@ -24,35 +24,22 @@ class SelfAttention(BaseModule):
     U, K and V are 1x1 convolutions; see :func:`~mmcoseg.models.ops.self_attention`.
 
     Args:
-        in_channels: C, channels of the features.
-        key_channels: channels of U and K; None for C, as in the paper.
-        chunk_size: locations whose attention is computed at a time, which bounds the memory; None
-            for half of an image's.
+        in_channels: C, channels of the features, and of U and K.
 
     Example:
         >>> SelfAttention(8)(torch.rand(3, 8, 5, 4), [2, 1]).shape
         torch.Size([3, 8, 5, 4])
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        key_channels: int | None = None,
-        chunk_size: int | None = None,
-        init_cfg: dict | None = None,
-    ) -> None:
+    def __init__(self, in_channels: int, init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
-        key_channels = key_channels or in_channels
-        self.query = nn.Conv2d(in_channels, key_channels, 1)
-        self.key = nn.Conv2d(in_channels, key_channels, 1)
+        self.query = nn.Conv2d(in_channels, in_channels, 1)
+        self.key = nn.Conv2d(in_channels, in_channels, 1)
         self.value = nn.Conv2d(in_channels, in_channels, 1)
-        self.chunk_size = chunk_size
 
     def forward(self, features: Tensor, group_sizes: list[int]) -> Tensor:
         """(sum N, C, h, w), of features (sum N, C, h, w); groups make no difference."""
-        return self_attention(
-            self.query(features), self.key(features), self.value(features), self.chunk_size
-        )
+        return self_attention(self.query(features), self.key(features), self.value(features))
 
 
 @MODELS.register_module()
@@ -60,61 +47,36 @@ class MutualAttention(BaseModule):
     """What in each image is found in the others of its group (section 3.2, 2).
 
     Of anchor i and reference j, ``v_ij`` is the sum over the rows of
-    ``softmax(U(F_j) K(F_i)^T)`` and ``a_ij = sigmoid(scale v_ij)``. The output for i is the mean
-    over all j != i of a 1x1 convolution of ``[a_ij V(F_i), (1 - a_ij) V(F_i)]``. As that is linear
-    in ``a_ij``, it is computed once an image, with the mean of ``a_ij``: memory grows linearly with
-    the images. See :func:`~mmcoseg.models.ops.mutual_attention`.
+    ``softmax(U(F_j) K(F_i)^T)`` and ``a_ij = sigmoid(v_ij / sqrt(C / 2))``. The output for i is the
+    mean over all j != i of a 1x1 convolution of ``[a_ij V(F_i), (1 - a_ij) V(F_i)]``. As that is
+    linear in ``a_ij``, it is computed once an image, with the mean of ``a_ij``: memory grows
+    linearly with the images. See :func:`~mmcoseg.models.ops.mutual_attention`.
 
     Args:
-        in_channels: C, channels of the features.
-        key_channels: C~, channels of U, K and V; None for C / 2, as in the paper.
-        scale: factor before the sigmoid; None for ``1 / sqrt(C~)``.
-        chunk_size: as of :class:`SelfAttention`.
-
-    Raises:
-        MMCosegError: if no channel is left.
+        in_channels: C, channels of the features; U, K and V have half as many.
 
     Example:
         >>> MutualAttention(8)(torch.rand(3, 8, 5, 4), [2, 1])[2].abs().sum().item()
         0.0
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        key_channels: int | None = None,
-        scale: float | None = None,
-        chunk_size: int | None = None,
-        init_cfg: dict | None = None,
-    ) -> None:
+    def __init__(self, in_channels: int, init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
-        key_channels = in_channels // 2 if key_channels is None else key_channels
-        if key_channels < 1:
-            raise MMCosegError(
-                f'MutualAttention needs at least one channel for its keys, got in_channels='
-                f'{in_channels}, key_channels={key_channels}'
-            )
+        whole_number('in_channels of MutualAttention', in_channels, 2)
+        key_channels = in_channels // 2
         self.query = nn.Conv2d(in_channels, key_channels, 1)
         self.key = nn.Conv2d(in_channels, key_channels, 1)
         self.value = nn.Conv2d(in_channels, key_channels, 1)
         self.out = nn.Conv2d(2 * key_channels, in_channels, 1)
-        self.scale = scale
-        self.chunk_size = chunk_size
 
     def forward(self, features: Tensor, group_sizes: list[int]) -> Tensor:
-        """(sum N, C, h, w), of features (sum N, C, h, w); zeros for a group of one image.
-
-        Args:
-            features: of the flattened batch.
-            group_sizes: number of images of each group; each sees only its own.
-        """
+        """(sum N, C, h, w), of features (sum N, C, h, w); zeros for a group of one image."""
         groups = zip(
             split_groups(self.query(features), group_sizes),
             split_groups(self.key(features), group_sizes),
         )
         value = self.value(features)
-        found = torch.cat([mutual_attention(q, k, self.scale, self.chunk_size) for q, k in groups])
-        found = found.to(value.dtype)
+        found = torch.cat([mutual_attention(q, k) for q, k in groups]).to(value.dtype)
         out = self.out(torch.cat([found * value, (1 - found) * value], dim=1))
         alone = [size == 1 for size in group_sizes for _ in range(size)]
         if any(alone):

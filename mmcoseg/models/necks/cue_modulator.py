@@ -20,8 +20,8 @@ class CueModulator(Modulator):
             before it.
     """
 
-    def __init__(self, cue: dict, init_cfg: dict | None = None) -> None:
-        super().__init__(init_cfg)
+    def __init__(self, cue: dict) -> None:
+        super().__init__()
         self.cue: GroupCue = MODELS.build(cue)
 
     def encode(self, feats: tuple[Tensor, ...]) -> Tensor:

@@ -11,6 +11,9 @@ from .modulator import Modulation, Modulator
 
 __all__ = ['DiscriminantModulator']
 
+#: Of :func:`group_discriminant`.
+RIDGE = 0.1
+
 
 @MODELS.register_module()
 class DiscriminantModulator(Modulator):
@@ -23,13 +26,11 @@ class DiscriminantModulator(Modulator):
 
     Args:
         level: index of the level that is used.
-        ridge: of :func:`group_discriminant`.
     """
 
-    def __init__(self, level: int = -1, ridge: float = 0.1, init_cfg: dict | None = None) -> None:
-        super().__init__(init_cfg)
+    def __init__(self, level: int = -1) -> None:
+        super().__init__()
         self.level = level
-        self.ridge = ridge
 
     def encode(self, feats: tuple[Tensor, ...]) -> Tensor:
         """The chosen level, (n, d, h, w)."""
@@ -38,11 +39,7 @@ class DiscriminantModulator(Modulator):
     def modulate_group(
         self, descriptors: Tensor, group_sizes: list[int], previous: Modulation
     ) -> Modulation:
-        """``shift``: the discriminant's map, (sum N, 1, h, w); ``scale``: gamma (sum N, d).
-
-        Raises:
-            MMCosegError: if no modulator before it gave an estimate of the object.
-        """
+        """``shift``: the discriminant's map, (sum N, 1, h, w); ``scale``: gamma (sum N, d)."""
         if previous.shift is None:
             raise MMCosegError(
                 'DiscriminantModulator needs an estimate of the object to start from; put a '
@@ -53,7 +50,7 @@ class DiscriminantModulator(Modulator):
         for x, weight in zip(
             split_groups(descriptors, group_sizes), split_groups(foreground, group_sizes)
         ):
-            values, gamma = group_discriminant(x, weight, self.ridge)
+            values, gamma = group_discriminant(x, weight, RIDGE)
             maps.append(values)
             gammas.append(gamma.expand(len(x), -1))
         return Modulation(scale=torch.cat(gammas), shift=torch.cat(maps))

@@ -22,9 +22,8 @@ class FeatureWhitening(BaseModule):
 
     The statistics are those of the training images, taken once before training
     (``GroupMapHook``) and kept in the checkpoint; nothing else in it is learned. The deep
-    levels, all of one resolution, are concatenated, standardized, l2-normalized at each location,
-    and projected to their principal components, each divided by its deviation (softened, so that
-    the weakest are not blown up).
+    levels are concatenated, standardized, l2-normalized at each location, and projected to their
+    principal components, each divided by its deviation (softened for the weakest).
 
     Args:
         in_channels: channels of all levels of the backbone.
@@ -46,9 +45,8 @@ class FeatureWhitening(BaseModule):
         fine: Sequence[int],
         deep: Sequence[int],
         channels: int = 128,
-        init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(init_cfg)
+        super().__init__()
         self.fine, self.deep = list(fine), list(deep)
         widths = [in_channels[i] for i in self.fine] + [sum(in_channels[i] for i in self.deep)]
         if channels > widths[-1]:

@@ -60,14 +60,8 @@ def modulate(x: Tensor, modulation: Modulation) -> Tensor:
     """Shift and scale one level: ``Y_c = scale_c X_c + shift`` (SSNM, Eq. 5).
 
     Args:
-        x: features, shape (sum N, d, h, w).
+        x: features (sum N, d, h, w).
         modulation: its shift is resized (bilinear) to (h, w).
-
-    Returns:
-        Tensor of the shape of ``x``.
-
-    Raises:
-        MMCosegError: if the scale's length is not d.
     """
     if modulation.scale is not None:
         if modulation.scale.shape[1] != x.shape[1]:
@@ -90,7 +84,12 @@ class Modulator(BaseModule, metaclass=ABCMeta):
 
     A subclass is registered in ``MODELS`` and named in a config under ``model.modulators``;
     those act in the order of the config, and each sees what the ones before it decided.
+
+    Attributes:
+        num_classes: L, categories that its loss tells apart; 0 for none.
     """
+
+    num_classes = 0
 
     @abstractmethod
     def encode(self, feats: tuple[Tensor, ...]) -> Tensor:

@@ -62,8 +62,6 @@ class SemanticModulator(Modulator):
         channels: d, length of gamma; the channels of the levels that it scales.
         reduced_channels: c of both second-order poolings.
         num_classes: L, number of co-categories in training; None for no classifier.
-        group_centered: take the covariance over the images too, for comparison. Then gamma of equal
-            images is a constant, whatever they show.
         loss_weight: of ``loss_sem``.
 
     Example:
@@ -78,7 +76,6 @@ class SemanticModulator(Modulator):
         channels: int = 512,
         reduced_channels: int = 64,
         num_classes: int | None = None,
-        group_centered: bool = False,
         loss_weight: float = 1.0,
         init_cfg: dict | None = None,
     ) -> None:
@@ -86,10 +83,11 @@ class SemanticModulator(Modulator):
         self.loss_weight = loss_weight
         self.image_pooling = SecondOrderPooling(in_channels, reduced_channels, channels)
         self.group_pooling = SecondOrderPooling(
-            channels, reduced_channels, channels, centered=group_centered
+            channels, reduced_channels, channels, centered=False
         )
         # The scale starts near 1, where the modulated network is the plain one.
         nn.init.ones_(self.group_pooling.fc.bias)
+        self.num_classes = num_classes or 0
         self.classifier = nn.Linear(channels, num_classes) if num_classes else None
 
     def encode(self, feats: tuple[Tensor, ...]) -> Tensor:
@@ -108,11 +106,7 @@ class SemanticModulator(Modulator):
     def loss(
         self, modulation: Modulation, group_sizes: list[int], labels: Tensor | None
     ) -> dict[str, Tensor]:
-        """``loss_sem``: binary cross-entropy over L categories, mean over groups (Eq. 12).
-
-        Raises:
-            MMCosegError: if the labels have not L columns.
-        """
+        """``loss_sem``: binary cross-entropy over L categories, mean over groups (Eq. 12)."""
         if self.classifier is None or labels is None:
             return {}
         if labels.shape[1] != self.classifier.out_features:

@@ -12,6 +12,7 @@ from ...options import one_of
 from ...registry import MODELS
 from ...structures import split_groups
 from ..ops.precision import at_least_float32
+from ..ops.resize import resize
 from ..ops.spectral import orient_by_border, spatial_clustering_loss, spectral_bipartition
 from .modulator import Modulation, Modulator
 
@@ -35,15 +36,9 @@ class SpatialModulator(Modulator):
         channels: d, width of the descriptors.
         level: index of the level whose resolution the maps have; 2 is stride 16 for backbones of
             strides 4, 8, 16, 32.
-        normalize: l2-normalize the descriptors.
-        center: cluster the descriptors minus their mean over the group, without the ``1 1^T``:
-            raw CNN descriptors share a large common mean that otherwise dominates.
         scale: ``'rms'`` multiplies the unit vector s by sqrt(n), so that S has entries around 1,
             the scale of an indicator, whatever the number of images; ``'unit'`` leaves |s| = 1.
         loss_weight: of ``loss_spa``.
-
-    Raises:
-        MMCosegError: if ``level`` or ``scale`` is not among the possible ones.
 
     Example:
         >>> modulator = SpatialModulator([8, 16], channels=4, level=1)
@@ -57,8 +52,6 @@ class SpatialModulator(Modulator):
         in_channels: Sequence[int],
         channels: int = 256,
         level: int = 2,
-        normalize: bool = True,
-        center: bool = False,
         scale: Scale = 'rms',
         loss_weight: float = 1.0,
         init_cfg: dict | None = None,
@@ -68,8 +61,6 @@ class SpatialModulator(Modulator):
             raise MMCosegError(f'level must index one of {len(in_channels)} levels, got {level}')
         one_of('scale', scale, Scale)
         self.level = level
-        self.normalize = normalize
-        self.center = center
         self.scale = scale
         self.loss_weight = loss_weight
         self.convs = nn.ModuleList(nn.Conv2d(c, channels, 1) for c in in_channels)
@@ -83,11 +74,8 @@ class SpatialModulator(Modulator):
             if x.shape[-1] > size[-1]:
                 fused = fused + conv(F.adaptive_avg_pool2d(x, size))
             else:
-                fused = fused + F.interpolate(
-                    conv(x), size=size, mode='bilinear', align_corners=False
-                )
-        fused = at_least_float32(fused)
-        return F.normalize(fused, dim=1) if self.normalize else fused
+                fused = fused + resize(conv(x), size)
+        return F.normalize(at_least_float32(fused), dim=1)
 
     def modulate_group(
         self, descriptors: Tensor, group_sizes: list[int], previous: Modulation
@@ -97,8 +85,8 @@ class SpatialModulator(Modulator):
         maps, losses = [], []
         for group in split_groups(descriptors, group_sizes):
             descriptors = group.permute(0, 2, 3, 1).flatten(0, 2)  # (N h w, d)
-            s, _ = spectral_bipartition(descriptors.detach(), center=self.center)
-            losses.append(spatial_clustering_loss(descriptors, s, center=self.center))
+            s, _ = spectral_bipartition(descriptors.detach())
+            losses.append(spatial_clustering_loss(descriptors, s))
             if self.scale == 'rms':
                 s = s * len(s) ** 0.5
             maps.append(orient_by_border(s.view(-1, height, width)))

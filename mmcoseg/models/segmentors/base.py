@@ -2,6 +2,7 @@
 
 from abc import ABCMeta, abstractmethod
 from collections.abc import Sequence
+from itertools import chain
 
 import torch
 from mmengine.model import BaseModel
@@ -31,10 +32,9 @@ class BaseCoSegmentor(BaseModel, metaclass=ABCMeta):
 
     Args:
         data_preprocessor: config, normally of ``GroupDataPreprocessor``.
-        postprocessors: configs from ``TASK_UTILS``, or None for none. Each is called with a
-            ``GroupDataSample`` that has predictions and changes them in place, in the given order.
-            One whose attribute ``by_image`` is true treats each image by itself, and may be given
-            a group in parts.
+        postprocessors: configs from ``TASK_UTILS``, or None. Each is called in this order with a
+            ``GroupDataSample`` and changes its predictions in place. ``by_image = True`` says that
+            it treats each image by itself, so that a group can be given in parts.
         threshold: probability from which a pixel is object, or ``'adaptive'``; see
             :func:`~mmcoseg.models.ops.mask_of_prob`.
     """
@@ -64,14 +64,11 @@ class BaseCoSegmentor(BaseModel, metaclass=ABCMeta):
         """One entry for training and testing.
 
         Args:
-            inputs: images of all groups, as the preprocessor gives them. A tensor (sum N, 3, H, W)
-                is taken as normalized already.
+            inputs: images of all groups, as the preprocessor gives them; or a tensor
+                (sum N, 3, H, W) that is normalized already.
             data_samples: one entry a group. In mode ``tensor`` None means one single group.
             mode: ``'loss'`` for a dict of losses, ``'predict'`` for data samples with
                 predictions, ``'tensor'`` for the network's raw output.
-
-        Raises:
-            MMCosegError: for any other mode; for a loss whose name keeps it from being trained.
         """
         images = GroupImages.of(inputs) if isinstance(inputs, Tensor) else inputs
         if mode == 'loss':
@@ -81,8 +78,9 @@ class BaseCoSegmentor(BaseModel, metaclass=ABCMeta):
         if mode == 'predict':
             return self.predict(images, data_samples)
         if mode == 'tensor':
-            one_group = [GroupDataSample([CoSegDataSample() for _ in images])]
-            return self._forward(images, one_group if data_samples is None else data_samples)
+            if data_samples is None:
+                data_samples = [GroupDataSample([CoSegDataSample() for _ in images])]
+            return self._forward(images, data_samples)
         raise MMCosegError(f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}")
 
     @abstractmethod
@@ -93,15 +91,11 @@ class BaseCoSegmentor(BaseModel, metaclass=ABCMeta):
     def soft_maps(self, images: GroupImages, group: GroupDataSample) -> Sequence[Tensor]:
         """Soft maps of the images of one group.
 
-        Args:
-            images: of the group.
-            group: its samples. What else is found of an image, such as ``presence``, is noted
-                there.
+        What else is found of an image, such as ``presence``, is noted in its sample.
 
         Returns:
             (C, h, w) of each image in [0, 1]; see ``CoSegDataSample.pred_prob`` for C. Either of
-            the image without its padding, at any resolution up to that of the network's input; or
-            of the whole network input, (C, H, W).
+            the whole network input, or of the image without padding at any lower resolution.
         """
 
     @abstractmethod
@@ -126,14 +120,14 @@ class BaseCoSegmentor(BaseModel, metaclass=ABCMeta):
 
     @torch.no_grad()
     def finish(self, group: GroupDataSample) -> None:
-        """Make masks of the soft maps of a group's images, and run the post-processors.
+        """Make masks of soft maps, and run the post-processors.
 
-        Instances are added once the masks fit the edges, and anew behind any later step that
-        replaces a mask. So steps that change instances stand behind those that draw masks.
+        Instances are added once the masks fit the edges, and anew after any later step that
+        replaces a mask. So steps that change instances come after those that draw masks.
 
         Args:
-            group: with ``pred_prob``; where all post-processors are :attr:`by_image`, perhaps some
-                of a group's images only.
+            group: with ``pred_prob``; a part of a group if all post-processors are
+                :attr:`by_image`.
         """
         for sample in group:
             sample.pred_sem_seg = PixelData(data=self.mask_of(sample))
@@ -150,10 +144,7 @@ class BaseCoSegmentor(BaseModel, metaclass=ABCMeta):
             self.add_instances(group)
 
     def add_instances(self, group: GroupDataSample) -> None:
-        """Set ``pred_instances`` of a group's images, whose masks are drawn; perhaps repeatedly.
-
-        For methods that give instances; here nothing is done.
-        """
+        """Set ``pred_instances`` from the masks; nothing in methods without instances."""
 
     @property
     def by_image(self) -> bool:
@@ -168,15 +159,11 @@ class BaseCoSegmentor(BaseModel, metaclass=ABCMeta):
 
 
 def _require_trained(losses: dict[str, Tensor | Sequence[Tensor]]) -> None:
-    """Refuse a loss that training would leave out, since its name does not start with ``loss``.
-
-    What has no derivative, or is 0, is a figure for the log.
-    """
+    """Refuse a loss that training would only log; what has no derivative, or is 0, may be."""
     for name, value in losses.items():
-        if name.startswith('loss'):
-            continue
         parts = [value] if isinstance(value, Tensor) else value
-        if any(isinstance(part, Tensor) and part.requires_grad and part.any() for part in parts):
+        trainable = any(part.requires_grad and part.any() for part in parts)
+        if trainable and not name.startswith('loss'):
             raise MMCosegError(
                 f'the loss {name!r} would be logged but not trained, since its name does not start '
                 f"with 'loss': return it as 'loss_{name}', or detached if it is only for the log"
@@ -184,41 +171,28 @@ def _require_trained(losses: dict[str, Tensor | Sequence[Tensor]]) -> None:
 
 
 def require_one_size(data_samples: GroupSampleList, size: tuple[int, int]) -> None:
-    """Refuse images with padding, on which losses would look.
-
-    Args:
-        size: height and width of the batch.
-
-    Raises:
-        MMCosegError: naming the first image of another size.
-    """
-    for group in data_samples:
-        for sample in group:
-            if tuple(sample.metainfo.get('img_shape', size)[:2]) != tuple(size):
-                raise MMCosegError(
-                    f'{sample.identity} is {sample.img_shape}, others of the batch {tuple(size)}; '
-                    'resize to one size in the training pipeline'
-                )
+    """Refuse images that were padded to the batch's size, since losses would see the padding."""
+    for sample in chain.from_iterable(data_samples):
+        if tuple(sample.metainfo.get('img_shape', size)[:2]) != tuple(size):
+            raise MMCosegError(
+                f'{sample.identity} is {sample.img_shape}, others of the batch {tuple(size)}; '
+                'resize to one size in the training pipeline'
+            )
 
 
 def ground_truth_of(data_samples: GroupSampleList) -> Tensor:
-    """Masks of all images, (sum N, H, W) int64.
-
-    Raises:
-        MMCosegError: naming the image that has none, or whose size differs from the first one's.
-    """
+    """Masks of all images, (sum N, H, W) int64, which must have one size."""
     masks = []
-    for group in data_samples:
-        for sample in group:
-            if 'gt_sem_seg' not in sample:
-                raise MMCosegError(
-                    f'{sample.identity} has no ground truth to train on; put a mask file in place '
-                    'and LoadCoSegMask into the training pipeline'
-                )
-            masks.append(sample.gt_sem_seg.data[0])
-            if masks[-1].shape != masks[0].shape:
-                raise MMCosegError(
-                    f'{sample.identity} has a mask of {tuple(masks[-1].shape)}, the batch one of '
-                    f'{tuple(masks[0].shape)}; resize or crop to one size in the training pipeline'
-                )
+    for sample in chain.from_iterable(data_samples):
+        if 'gt_sem_seg' not in sample:
+            raise MMCosegError(
+                f'{sample.identity} has no ground truth to train on; put a mask file in place and '
+                'LoadCoSegMask into the training pipeline'
+            )
+        masks.append(sample.gt_sem_seg.data[0])
+        if masks[-1].shape != masks[0].shape:
+            raise MMCosegError(
+                f'{sample.identity} has a mask of {tuple(masks[-1].shape)}, the batch one of '
+                f'{tuple(masks[0].shape)}; resize or crop to one size in the training pipeline'
+            )
     return torch.stack(masks)

@@ -1,6 +1,7 @@
 """SSNM for classes that training has not shown."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +27,7 @@ class ClassAgnosticSSNM(BaseCoSegmentor):
     categories. Here the spatial modulator gives S, the semantic one the map
     ``sum_c gamma_c X_c``, and both reach the head as input channels beside the distance to the
     border and the last prediction. The modulators act ``rounds`` times: first from S, then from
-    the prediction of the round before, so that gamma gets better with the mask.
+    the prediction of the round before, so gamma gets better with the mask.
 
     Args:
         backbone: gives levels fine to coarse.
@@ -34,13 +35,10 @@ class ClassAgnosticSSNM(BaseCoSegmentor):
             modulator, the backbone's own levels to the spatial one.
         decode_head: ``CueHead``; its ``num_cues`` is set here.
         modulators: ``spatial`` and ``semantic``; None removes one. Without ``spatial``, the middle
-            of the images is the first estimate.
+            of the images is the first estimate. Losses of their own are not trained here, so they
+            may have none.
         rounds: how often modulators and head act, at least 1.
         feature_cache, test_cfg: as of :class:`SSNM`.
-
-    Raises:
-        MMCosegError: for wrong arguments, or modulators with losses of their own, which are not
-            trained here.
     """
 
     def __init__(
@@ -72,70 +70,50 @@ class ClassAgnosticSSNM(BaseCoSegmentor):
         self.rounds = rounds
 
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
-        """The backbone's levels, fine to coarse, of images (n, 3, H, W).
-
-        In training those of images seen before come from the cache.
-        """
-        if self.feature_cache is None or not self.training:
-            return tuple(self.backbone(inputs))
-        return self.feature_cache(inputs, lambda images: tuple(self.backbone(images)))
+        """The backbone's levels, fine to coarse, of images (n, 3, H, W); in training cached."""
+        if self.training and self.feature_cache is not None:
+            return self.feature_cache(inputs, self.backbone)
+        return tuple(self.backbone(inputs))
 
     def loss(self, images: GroupImages, data_samples: GroupSampleList) -> dict[str, Tensor]:
         """Mean of the head's losses over the rounds."""
-        group_sizes = group_sizes_of(data_samples)
         target = ground_truth_of(data_samples)
-        feats = self.extract_feat(images.batch())
-        levels = self.neck(feats)
-        descriptors = self._encode(feats, levels)
-        spatial = self._spatial_of_whole_groups(data_samples, levels[-1])
-        if spatial is None:
-            spatial = self._spatial(descriptors, group_sizes, levels[-1])
-        estimate, losses = None, {}
-        for _ in range(self.rounds):
-            cues = self._cues(descriptors, group_sizes, spatial, estimate)
-            logits = self.decode_head(levels, cues)
+        losses = {}
+        for logits in self._rounds_of(images, data_samples, _whole_group_maps(data_samples)):
             for name, value in self.decode_head.loss_by_feat(logits, target).items():
                 losses[name] = losses.get(name, 0) + value / self.rounds
-            estimate = self.decode_head.predict_by_feat(logits, cues.shape[-2:]).detach()
         return losses
 
     def _forward(self, images: GroupImages, data_samples: GroupSampleList) -> Tensor:
         """Logits of the last round, (sum N, 1, h, w)."""
+        *_, (fine, _) = self._rounds_of(images, data_samples)
+        return fine
+
+    def _rounds_of(
+        self, images: GroupImages, data_samples: GroupSampleList, maps: Tensor | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """The head's fine and coarse logits in each round; S is ``maps``, if they are given."""
         group_sizes = group_sizes_of(data_samples)
         feats = self.extract_feat(images.batch())
         levels = self.neck(feats)
         descriptors = self._encode(feats, levels)
-        spatial = self._spatial(descriptors, group_sizes, levels[-1])
+        if maps is None or 'spatial' not in self.modulators:
+            spatial = self._spatial(descriptors.get('spatial'), group_sizes, levels[-1])
+        else:
+            spatial = F.adaptive_avg_pool2d(maps, levels[-1].shape[-2:])
         estimate = None
         for _ in range(self.rounds):
             cues = self._cues(descriptors, group_sizes, spatial, estimate)
             logits = self.decode_head(levels, cues)
-            estimate = self.decode_head.predict_by_feat(logits, cues.shape[-2:])
-        return logits[0]
+            yield logits
+            estimate = self.decode_head.predict_by_feat(logits, cues.shape[-2:]).detach()
 
-    def _spatial(
-        self, descriptors: dict[str, Tensor], group_sizes: list[int], like: Tensor
-    ) -> Tensor:
+    def _spatial(self, descriptors: Tensor | None, group_sizes: list[int], like: Tensor) -> Tensor:
         """The first estimate of the object, (sum N, 1, h, w): S, or the middle of the images."""
-        if 'spatial' in self.modulators:
-            modulator = self.modulators['spatial']
-            return modulator.modulate_group(descriptors['spatial'], group_sizes, Modulation()).shift
-        middle = border_distance(like) > 0.4
-        return 0.1 + 0.8 * middle.to(like.dtype)
-
-    def _spatial_of_whole_groups(
-        self, data_samples: GroupSampleList, like: Tensor
-    ) -> Tensor | None:
-        """S as it was computed on the whole groups before training, if it was.
-
-        A few images drawn from a group give a much worse S than all of them; the head must learn
-        from the S that it will get when whole groups are segmented.
-        """
-        samples = [sample for group in data_samples for sample in group]
-        if 'spatial' not in self.modulators or not all('saliency' in s for s in samples):
-            return None
-        maps = torch.stack([sample.saliency.data for sample in samples])
-        return F.adaptive_avg_pool2d(maps, like.shape[-2:])
+        if descriptors is None:
+            return 0.1 + 0.8 * (border_distance(like) > 0.4).to(like.dtype)
+        modulator = self.modulators['spatial']
+        return modulator.modulate_group(descriptors, group_sizes, Modulation()).shift
 
     def _encode(self, feats: tuple[Tensor, ...], levels: tuple[Tensor, ...]) -> dict[str, Tensor]:
         """The modulators' descriptors: S is found on raw features, gamma on whitened ones."""
@@ -151,26 +129,20 @@ class ClassAgnosticSSNM(BaseCoSegmentor):
     ) -> Tensor:
         """What the head sees of one round, (sum N, num_cues, h, w)."""
         nothing = torch.zeros_like(spatial)
-        cues = [
-            border_distance(spatial),
-            nothing if estimate is None else estimate,
-            nothing if estimate is None else nothing + 1,
-        ]
+        last = [nothing, nothing] if estimate is None else [estimate, nothing + 1]
+        cues = [border_distance(spatial), *last]
         if 'spatial' in self.modulators:
             cues.append(spatial)
         if 'semantic' in self.modulators:
             previous = Modulation(shift=spatial if estimate is None else estimate)
             modulator = self.modulators['semantic']
-            cues.append(
-                modulator.modulate_group(descriptors['semantic'], group_sizes, previous).shift
-            )
+            modulation = modulator.modulate_group(descriptors['semantic'], group_sizes, previous)
+            cues.append(modulation.shift)
         return torch.cat(cues, dim=1)
 
     @torch.no_grad()
     def prepare_training(self, groups: Iterable[GroupImages]) -> Iterator[Tensor | None]:
-        """Look at all whole training groups before training on draws from them.
-
-        The statistics of the neck are taken, where it has none yet.
+        """Look at all whole training groups before training, and fit the neck if it is not fitted.
 
         Yields:
             S of each group, (N, 1, h, w), found on the mean over images and mirror images; None
@@ -188,57 +160,48 @@ class ClassAgnosticSSNM(BaseCoSegmentor):
                     encode = self.modulators['spatial'].encode
                     mirrored = encode(self.extract_feat(batch.flip(-1))).flip(-1)
                     parts.append((encode(feats) + mirrored) / 2)
-            if parts:
-                descriptors = dict(spatial=torch.cat(parts))
-                yield self._spatial(descriptors, [len(images)], batch)
-            else:
-                yield None
+            yield self._spatial(torch.cat(parts), [len(images)], batch) if parts else None
         if samples:
             self.neck.fit(samples)
 
     def soft_maps(self, images: GroupImages, group: GroupDataSample) -> Tensor:
         """Probabilities (N, 1, H, W) of one group; S is shared by both directions with ``flip``."""
-        views = [_View(self, images, mirrored=False)]
-        if self.test_cfg.flip:
-            views.append(_View(self, images, mirrored=True))
+        directions = [False, True] if self.test_cfg.flip else [False]
+        views = [_View(self, images, mirrored) for mirrored in directions]
         members, group_sizes = self.test_cfg.groups_of(len(images))
-        spatial_descriptors = {}
+        descriptors = None
         if 'spatial' in self.modulators:
-            parts = [view.descriptors.pop('spatial') for view in views]
-            if len(parts) == 2:
-                parts = [(parts[0] + parts[1].flip(-1)) / 2]
-            spatial_descriptors['spatial'] = parts[0][members]
+            found = [view.turned(view.descriptors.pop('spatial')) for view in views]
+            descriptors = (sum(found) / len(found))[members]
         like = torch.empty(len(members), 1, *views[0].size, device=images.device)
-        spatial = self._spatial(spatial_descriptors, group_sizes, like)
-        prob = self._predict_view(views[0], members, group_sizes, spatial)
-        if self.test_cfg.flip:
-            mirrored = self._predict_view(views[1], members, group_sizes, spatial.flip(-1))
-            prob = (prob + mirrored.flip(-1)) / 2
-        return prob
+        spatial = self._spatial(descriptors, group_sizes, like)
+        probs = []
+        for view in views:
+            prob = self._predict_view(view, members, group_sizes, view.turned(spatial))
+            probs.append(view.turned(prob))
+        return sum(probs) / len(probs)
 
     def _predict_view(
         self, view: '_View', members: list[int], group_sizes: list[int], spatial: Tensor
     ) -> Tensor:
         """All rounds on one direction of a group: (N, 1, H, W)."""
         descriptors = {name: part[members] for name, part in view.descriptors.items()}
-        estimate = None
-        for number in range(self.rounds):
-            last = number == self.rounds - 1
+        prob = None
+        for left in reversed(range(self.rounds)):
+            estimate = None if prob is None else prob[members]
             cues = self._cues(descriptors, group_sizes, spatial, estimate)
-            size = view.images.size if last else view.size
+            size = view.size if left else view.images.size
             probs = []
-            # Members behind the group's own images are fillers, which repeat its first ones.
+            # Fillers come after the group's own images, so they are left out here.
             for levels, chunk in zip(view.levels(), view.chunks):
                 logits = self.decode_head(levels, cues[chunk])
                 probs.append(self.decode_head.predict_by_feat(logits, size))
-            estimate = torch.cat(probs)
-            if not last:
-                estimate = estimate[members]
-        return estimate
+            prob = torch.cat(probs)
+        return prob
 
 
 class _View:
-    """One direction of a group in prediction: its modulators' descriptors, its levels by chunks."""
+    """One direction of a group in prediction: descriptors of its images, levels by chunks."""
 
     def __init__(self, model: ClassAgnosticSSNM, images: GroupImages, mirrored: bool) -> None:
         self.model, self.images, self.mirrored = model, images, mirrored
@@ -254,19 +217,32 @@ class _View:
             if keep:
                 self.kept.append(levels)
         self.size = tuple(levels[-1].shape[-2:])
-        self.descriptors = {}
-        for name in model.modulators:
-            self.descriptors[name] = torch.cat([part[name] for part in parts])
+        self.descriptors = {
+            name: torch.cat([part[name] for part in parts]) for name in model.modulators
+        }
+
+    def turned(self, maps: Tensor) -> Tensor:
+        """Maps of the images as those of this direction, or the other way round."""
+        return maps.flip(-1) if self.mirrored else maps
 
     def _features(self, chunk: list[int]) -> tuple[Tensor, ...]:
-        batch = self.images.batch(chunk)
-        return self.model.extract_feat(batch.flip(-1) if self.mirrored else batch)
+        return self.model.extract_feat(self.turned(self.images.batch(chunk)))
 
-    def levels(self) -> Iterator[tuple[Tensor, ...]]:
+    def levels(self) -> Iterable[tuple[Tensor, ...]]:
         """The levels of each chunk."""
-        if self.kept:
-            return iter(self.kept)
-        return (self.model.neck(self._features(chunk)) for chunk in self.chunks)
+        return self.kept or (self.model.neck(self._features(chunk)) for chunk in self.chunks)
+
+
+def _whole_group_maps(data_samples: GroupSampleList) -> Tensor | None:
+    """S as ``prepare_training`` found it on whole groups, (sum N, 1, h, w), if it did.
+
+    A few images drawn from a group give a much worse S than all of them; the head must learn from
+    the S that it gets when whole groups are segmented.
+    """
+    samples = list(chain.from_iterable(data_samples))
+    if not all('saliency' in sample for sample in samples):
+        return None
+    return torch.stack([sample.saliency.data for sample in samples])
 
 
 def _without_loss(modulator: Modulator, key: str) -> Modulator:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
@@ -23,7 +24,7 @@ from ...structures import (
 from ..calling import call_with_offers
 from ..ops import find_peaks, peak_response_maps
 from ..ops.resize import resize
-from .optimized_on_group import OptimizedOnGroup
+from .optimized_on_group import OptimizedOnGroup, at_quarter_size
 
 __all__ = ['DeepCO3']
 
@@ -33,11 +34,9 @@ class DeepCO3TestOptions:
     """``test_cfg`` of :class:`DeepCO3`.
 
     Attributes:
-        chunk_size: images that go through the network at a time; bounds the memory, the results do
-            not depend on it.
-        max_peaks: the highest so many of an image are seeds; None for all.
-        min_peak: co-saliency below which a peak is no seed; None for 0.
-        peak_chunk_size: peaks of an image that go back at a time; as ``chunk_size``.
+        chunk_size: images that go through the network at a time; results do not depend on it.
+        max_peaks: so many of the highest peaks of an image are seeds.
+        min_peak: co-saliency below which a peak is no seed.
         heat_stage: peaks go back to the input of this stage of the backbone, and what arrives there
             is laid over the image; None: to the image itself, as in the paper, which takes several
             times as long.
@@ -45,17 +44,14 @@ class DeepCO3TestOptions:
     """
 
     chunk_size: int = 6
-    max_peaks: int | None = 32
-    min_peak: float | None = None
-    peak_chunk_size: int = 10
+    max_peaks: int = 32
+    min_peak: float = 0.0
     heat_stage: str | None = None
     threshold: float = 0.5
 
     def __post_init__(self) -> None:
         whole_number('model.test_cfg.chunk_size', self.chunk_size)
-        whole_number('model.test_cfg.peak_chunk_size', self.peak_chunk_size)
-        if self.max_peaks is not None:
-            whole_number('model.test_cfg.max_peaks', self.max_peaks)
+        whole_number('model.test_cfg.max_peaks', self.max_peaks)
 
 
 @MODELS.register_module()
@@ -71,18 +67,14 @@ class DeepCO3(OptimizedOnGroup):
         backbone, neck, losses, initial_segmentor, feature_cache: see :class:`OptimizedOnGroup`.
             The paper's losses are ``CoPeakLoss``, ``AffinityLoss`` and ``CoSaliencyLoss``.
         decode_head: gives the maps, normally ``CoSaliencyHead``.
-        ranking: config from ``TASK_UTILS`` of what chooses proposals, normally
-            ``InstanceRanking``: called with heat maps (k, H, W), co-saliency (H, W) and the image's
-            proposals, it gives indices and scores (k,). None: no instances.
-        nms: config from ``TASK_UTILS`` of what drops doubles, normally ``MaskNMS``: called with
-            masks (k, H, W) bool and scores (k,), it gives the indices of those to keep. None: only
-            proposals chosen by several peaks are dropped.
-        regions: config from ``TASK_UTILS`` of what adds parts of the predicted mask to the
-            instances, and scores all of them alike; normally ``SalientRegions``. Not in the paper.
+        ranking: chooses proposals, normally ``InstanceRanking``: called with heat maps (k, H, W),
+            co-saliency (H, W) and the image's proposals, it gives indices and scores (k,). None: no
+            instances.
+        nms: drops doubles, normally ``MaskNMS``: called with masks (k, H, W) bool and scores (k,),
+            it gives the indices of those to keep. None: only equal proposals are dropped.
+        regions: adds parts of the predicted mask to the instances, and scores all of them alike;
+            normally ``SalientRegions``. Not in the paper.
         test_cfg: see :class:`DeepCO3TestOptions`.
-
-    Raises:
-        MMCosegError: as :class:`OptimizedOnGroup`; for unknown keys or values of ``test_cfg``.
     """
 
     def __init__(
@@ -114,14 +106,14 @@ class DeepCO3(OptimizedOnGroup):
             self.test_cfg.threshold,
             init_cfg,
         )
-        self.ranking = TASK_UTILS.build(ranking) if ranking else None
-        self.nms = TASK_UTILS.build(nms) if nms else None
-        self.regions = TASK_UTILS.build(regions) if regions else None
+        self.ranking, self.nms, self.regions = (
+            TASK_UTILS.build(cfg) if cfg else None for cfg in (ranking, nms, regions)
+        )
         stage = self.test_cfg.heat_stage
         stages = getattr(self.backbone, 'early_stages', [])
         if stage is not None and stage not in stages:
             raise MMCosegError(
-                f'model.test_cfg.heat_stage must be None or a stage of the backbone that is not '
+                'model.test_cfg.heat_stage must be None or a stage of the backbone that is not '
                 f'behind its first level, one of {stages}; got {stage!r}'
             )
 
@@ -158,11 +150,7 @@ class DeepCO3(OptimizedOnGroup):
         """Co-saliency of every image, at a quarter of the network's resolution.
 
         With a ranking, note which proposals are instances, as ``chosen_proposals`` of the samples;
-        :meth:`finish` makes ``pred_instances`` of them, the best first. Images are looked at some
-        at a time, so groups of any size fit into memory.
-
-        Raises:
-            MMCosegError: naming an image without proposals.
+        :meth:`finish` makes ``pred_instances`` of them, the best first.
         """
         probs = []
         for indices, levels in self.mini_batches(images, self.test_cfg.chunk_size):
@@ -175,8 +163,7 @@ class DeepCO3(OptimizedOnGroup):
                 if self.ranking is not None:
                     image = images.batch([index])[0]
                     sample.chosen_proposals = self._choose(sample, image, logits, prob[0])
-                # Full maps of 1,000 images would take most of a gigabyte.
-                probs.append(F.adaptive_avg_pool2d(prob, (ceil(height / 4), ceil(width / 4))))
+                probs.append(at_quarter_size(prob, (height, width)))
         return probs
 
     def heat_maps(self, image: Tensor, coarse: Tensor) -> Tensor:
@@ -189,32 +176,23 @@ class DeepCO3(OptimizedOnGroup):
         Returns:
             (k, H, W) float32, one a peak, the highest first, each with the sum 1.
         """
-        peaks = find_peaks(
-            torch.sigmoid(coarse.float()), self.test_cfg.max_peaks, self.test_cfg.min_peak
-        )
-        stage, chunk_size = self.test_cfg.heat_stage, self.test_cfg.peak_chunk_size
+        cfg, stage = self.test_cfg, self.test_cfg.heat_stage
+        start = image if stage is None else self.backbone.input_of(image[None], stage)[0]
+
+        def coarse_logits(x: Tensor) -> Tensor:
+            feats = self.backbone(x) if stage is None else self.backbone(x, stage)
+            # The neck sees each image by itself.
+            return self.decode_head.coarse_logits(self.levels_of(tuple(feats), [1] * len(x)))
+
+        peaks = find_peaks(torch.sigmoid(coarse.float()), cfg.max_peaks, cfg.min_peak)
+        heat = peak_response_maps(coarse_logits, start, peaks)
         if stage is None:
-            return peak_response_maps(
-                lambda batch: self._coarse_alone(self.extract_feat(batch)),
-                image,
-                peaks,
-                chunk_size,
-            )
-        heat = peak_response_maps(
-            lambda x: self._coarse_alone(tuple(self.backbone(x, stage))),
-            self.backbone.input_of(image[None], stage)[0],
-            peaks,
-            chunk_size,
-        )
+            return heat
         aligned = getattr(self.decode_head, 'align_corners', False)
         heat = F.interpolate(
             heat[None], size=image.shape[-2:], mode='bilinear', align_corners=aligned
         )[0]
         return heat / heat.sum(dim=(-2, -1), keepdim=True).clamp(min=1e-12)
-
-    def _coarse_alone(self, feats: tuple[Tensor, ...]) -> Tensor:
-        """Coarse logits of images that a neck sees by themselves."""
-        return self.decode_head.coarse_logits(self.levels_of(feats, [1] * len(feats[-1])))
 
     def _choose(
         self, sample: CoSegDataSample, image: Tensor, coarse: Tensor, prob: Tensor
@@ -242,27 +220,25 @@ class DeepCO3(OptimizedOnGroup):
 
     @torch.no_grad()
     def finish(self, group: GroupDataSample) -> None:
-        """As of the base class; the note of the chosen proposals is taken off in the end."""
+        """As of the base class; takes off the notes of chosen proposals in the end."""
         super().finish(group)
         for sample in group:
             if 'chosen_proposals' in sample:
                 del sample.chosen_proposals
 
     def add_instances(self, group: GroupDataSample) -> None:
-        """Make masks of the chosen proposals."""
+        """Make masks of the chosen proposals; their label is the group's first category, or 0."""
+        label = next(iter(group.metainfo.get('label_ids', ())), 0)
         for sample in group:
             if 'chosen_proposals' in sample:
-                sample.pred_instances = self._instances(sample, _label_of(group))
+                sample.pred_instances = self._instances(sample, label)
 
     def _instances(self, sample: CoSegDataSample, label: int) -> InstanceData:
         chosen = sample.chosen_proposals
         chosen = chosen[chosen.scores.argsort(descending=True, stable=True)]
         # The best peak of a proposal stands for it.
-        first: dict[int, int] = {}
-        for place, index in enumerate(chosen.indices.tolist()):
-            first.setdefault(index, place)
-        kept = torch.tensor(list(first.values()), dtype=torch.long, device=chosen.indices.device)
-        chosen = chosen[kept]
+        _, first = np.unique(chosen.indices.cpu().numpy(), return_index=True)
+        chosen = chosen[torch.from_numpy(np.sort(first)).to(chosen.indices.device)]
         masks = torch.from_numpy(sample.proposals[chosen.indices.cpu()].masks())
         masks, scores = masks.to(chosen.indices.device), chosen.scores
         if self.regions is not None:
@@ -276,8 +252,3 @@ class DeepCO3(OptimizedOnGroup):
         if self.nms is not None and len(instances):
             instances = instances[self.nms(instances.masks, instances.scores)]
         return instances
-
-
-def _label_of(group: GroupDataSample) -> int:
-    """What the instances of a group are called: its first category, 0 where it has none."""
-    return next(iter(group.metainfo.get('label_ids', ())), 0)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from hashlib import blake2b
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
@@ -15,12 +16,11 @@ __all__ = ['FeatureCache']
 class FeatureCache:
     """Keeps the levels of images that come again, in half precision in main memory.
 
-    The key is the content of the image, so that any augmentation is safe: an image that is
-    transformed otherwise is another image. All features are rounded to half precision, kept or
-    not, so that results do not depend on what is in the cache.
+    The key is the content of the image, so any augmentation is safe. All features are rounded to
+    half precision, kept or not, so results do not depend on what is in the cache.
 
     Args:
-        capacity: number of images to keep; once it is full the others are computed every time.
+        capacity: number of images to keep; the others are computed every time.
 
     Example:
         >>> cache = FeatureCache(capacity=10)
@@ -36,11 +36,7 @@ class FeatureCache:
 
     @classmethod
     def of_backbone(cls, backbone: nn.Module, capacity: int) -> 'FeatureCache | None':
-        """A cache for a segmentor's backbone, or None for a capacity of 0.
-
-        Raises:
-            MMCosegError: if the backbone is trained, so that kept features would grow old.
-        """
+        """A cache for a segmentor's backbone, which must be frozen; None for a capacity of 0."""
         if capacity and any(p.requires_grad for p in backbone.parameters()):
             raise MMCosegError(
                 'features can be kept only of a frozen backbone: set model.feature_cache=0, or '
@@ -61,16 +57,14 @@ class FeatureCache:
     ) -> tuple[Tensor, ...]:
         """Levels of images (n, 3, H, W), by ``compute`` where they are not known."""
         keys = [blake2b(image.contiguous().cpu().numpy().data).digest() for image in images]
-        unknown = [i for i, key in enumerate(keys) if key not in self._levels]
-        fresh: dict[bytes, list[Tensor]] = {}
+        known = dict(self._levels)
+        unknown = [i for i, key in enumerate(keys) if key not in known]
         if unknown:
             levels = [level.half().cpu() for level in compute(images[unknown])]
             for row, i in enumerate(unknown):
-                fresh[keys[i]] = [level[row].clone() for level in levels]
-        for key, levels in fresh.items():
-            if len(self._levels) < self.capacity:
-                self._levels[key] = levels
-        rows = [self._levels[key] if key in self._levels else fresh[key] for key in keys]
+                known[keys[i]] = [level[row].clone() for level in levels]
+        self._levels = dict(islice(known.items(), self.capacity))
+        rows = [known[key] for key in keys]
         # Autocast to another half precision than float16 refuses to stack that one.
         with without_autocast(rows[0][0]):
             return tuple(torch.stack(level).to(images.device, images.dtype) for level in zip(*rows))

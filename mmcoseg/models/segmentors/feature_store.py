@@ -16,14 +16,9 @@ _LARGEST = torch.finfo(torch.float16).max
 
 
 class FeatureStore:
-    """Descriptors (n, d, h, w) of a group's images, put in some at a time and read as one tensor.
+    """Descriptors of a group's images, put in some at a time and read as one tensor.
 
-    Beyond the memory limit they lie in a temporary file that is gone as soon as nobody has the
-    tensor any more.
-
-    Args:
-        num_images: N.
-        memory_limit: bytes to keep in main memory at most.
+    Beyond the memory limit, in bytes, they are in a temporary file that goes with the tensor.
 
     Example:
         >>> store = FeatureStore(num_images=3, memory_limit=0)
@@ -42,11 +37,7 @@ class FeatureStore:
         self._shape: tuple[int, ...] = ()
 
     def put(self, indices: Sequence[int], descriptors: Tensor) -> None:
-        """Keep the descriptors (n, d, h, w) of the images with these indices.
-
-        Raises:
-            OSError: if the disk of the temporary folder is full.
-        """
+        """Keep the descriptors (n, d, h, w) of the images with these indices."""
         # Locations before channels: as rows of descriptors they are then a view.
         descriptors = (
             descriptors.permute(0, 2, 3, 1).clamp(-_LARGEST, _LARGEST).half().cpu().contiguous()
@@ -79,23 +70,17 @@ class FeatureStore:
         return self._memory.permute(0, 3, 1, 2)
 
     def page_out(self) -> None:
-        """Take what lies in a file out of memory until it is looked at again.
-
-        What somebody may have written into the descriptors is lost.
-        """
+        """Take what is in a file out of memory until it is looked at again."""
         advice = getattr(mmap, 'MADV_DONTNEED', None)  # not on Windows
         if self._mapped is not None and advice is not None:
             self._mapped._mmap.madvise(advice)
 
 
 def uncentered_basis(descriptors: Tensor, channels: int, max_rows: int = 16_384) -> Tensor:
-    """The directions in which descriptors are largest: an orthonormal basis, (d, channels).
+    """The directions in which descriptors (n, d, h, w) are largest: orthonormal, (d, channels).
 
-    Uncentered, so that lengths and angles of descriptors are kept as well as they can be.
-
-    Args:
-        descriptors: (n, d, h, w); of more locations than ``max_rows``, an even part is used.
-        channels: at most d.
+    Uncentered, so lengths and angles are kept as well as they can be. Of more locations than
+    ``max_rows``, an even part is used.
     """
     rows = descriptors.permute(0, 2, 3, 1).flatten(0, 2)
     gram, _ = second_moments(rows[:: -(-len(rows) // max_rows)])

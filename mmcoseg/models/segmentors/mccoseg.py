@@ -2,12 +2,10 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ...errors import MMCosegError
 from ...options import build_options, whole_number
@@ -24,7 +22,7 @@ from ...structures import (
 from ..calling import call_with_offers
 from ..ops import min_max_maps
 from ..ops.resize import resize
-from .optimized_on_group import OptimizedOnGroup
+from .optimized_on_group import OptimizedOnGroup, at_quarter_size
 
 __all__ = ['MultiClassCoSeg']
 
@@ -34,8 +32,7 @@ class MultiClassTestOptions:
     """``test_cfg`` of :class:`MultiClassCoSeg`.
 
     Attributes:
-        chunk_size: images that go through the backbone at a time; bounds the memory, the results do
-            not depend on it.
+        chunk_size: images that go through the backbone at a time; results do not depend on it.
         group_size: images of a mini-batch, see :class:`OptimizedOnGroup`.
         min_max: stretch each map of an image to [0, 1] (Eq. 8).
     """
@@ -64,27 +61,20 @@ class MultiClassCoSeg(OptimizedOnGroup):
 
     Args:
         num_classes: K, object classes in a group: a number, that of every group; ``'data'``, what
-            the data set says of each group (metainfo ``num_classes``); or ``'auto'``, that of the
-            maps which the initial segmentor finds.
+            the data set says of each group (metainfo ``num_classes``); or ``'auto'``, as many as
+            the initial segmentor finds.
         backbone, losses, initial_segmentor, feature_cache: see :class:`OptimizedOnGroup`. The
             paper's loss is ``CoAttentionLoss``. The initial segmentor gives K + 1 maps.
         decode_head: makes logits (n, K + 1, h, w) of the levels, and maps of these; normally
             ``MultiClassHead``.
         neck: normally ``AttentionNeck``; None for no attention (the ablation).
-        extractor: a backbone; its last level, averaged over the image, is the vector. Frozen, in
-            evaluation mode. Images reach it normalized as they reach ``backbone``, so that a masked
-            pixel has the preprocessor's mean color.
+        extractor: a frozen backbone; its last level, averaged over the image, is the vector. Images
+            reach it normalized as they reach ``backbone``, so a masked pixel has the mean color.
         extractor_size: side at which images and maps meet the extractor and the losses; None for
             the size of the generator's input.
-        max_classes: the largest K of a group; the head gets it. None for ``num_classes``, if that
-            is a number.
+        max_classes: the largest K of a group; the head gets it. None: ``num_classes``, if that is a
+            number.
         test_cfg: see :class:`MultiClassTestOptions`.
-
-    Raises:
-        MMCosegError: as :class:`OptimizedOnGroup`; for a wrong number of classes, ``'data'`` or
-            ``'auto'`` without ``max_classes``, ``'auto'`` without an initial segmentor; for unknown
-            keys or values of ``test_cfg``. While working, naming the group: if it is not known how
-            many classes it has, or they are more than ``max_classes``.
     """
 
     def __init__(
@@ -144,23 +134,14 @@ class MultiClassCoSeg(OptimizedOnGroup):
         return self
 
     def num_classes_of(self, group: GroupDataSample) -> int:
-        """K of a group, or of a mini-batch of it.
-
-        Raises:
-            MMCosegError: naming the group, if it is not known, or too large.
-        """
+        """K of a group, or of a mini-batch of it."""
         number = self.num_classes
         if number == 'auto':
             number = len(self.initial_maps_of(group[0])) - 1
         return num_classes_of(group, number, self.max_classes, 'model.num_classes')
 
     def prepare_group(self, images: GroupImages, group: GroupDataSample) -> None:
-        """As of :class:`OptimizedOnGroup`; what is wrong with the number of classes is said now.
-
-        Raises:
-            MMCosegError: if it is not known how many classes the group has, or they are too many;
-                if the initial segmentor gives another number of maps.
-        """
+        """As of :class:`OptimizedOnGroup`; a wrong number of classes is refused at once."""
         if not len(group):
             return
         if self.num_classes != 'auto':
@@ -214,23 +195,13 @@ class MultiClassCoSeg(OptimizedOnGroup):
         size = tuple(batch.shape[-2:])
         if self.extractor_size is not None:
             size = (self.extractor_size, self.extractor_size)
-        maps = self._maps(levels, [len(group)], self.num_classes_of(group), size)
+        logits = self._logits(levels, [len(group)], self.num_classes_of(group))
+        maps = self.decode_head.predict_by_feat(logits, size)
         return dict(
             maps=lambda: maps,
             vectors=lambda: self.extract_vectors(resize(batch, size, antialias=True), maps),
             initial_maps=lambda: self.initial_maps_at(data_samples, size).to(maps),
         )
-
-    def _maps(
-        self,
-        levels: tuple[Tensor, ...],
-        group_sizes: list[int],
-        num_classes: int,
-        size: tuple[int, int],
-    ) -> Tensor:
-        """Maps (n, K + 1, *size)."""
-        logits = self._logits(levels, group_sizes, num_classes)
-        return self.decode_head.predict_by_feat(logits, size)
 
     def _logits(
         self, levels: tuple[Tensor, ...], group_sizes: list[int], num_classes: int
@@ -250,24 +221,20 @@ class MultiClassCoSeg(OptimizedOnGroup):
         return self._logits(levels, group_sizes, number)
 
     def soft_maps(self, images: GroupImages, group: GroupDataSample) -> list[Tensor]:
-        """Maps (K + 1, h, w) of every image, at a quarter of the network's resolution.
-
-        Mini-batches of a group go through the network one after the other, so groups of any size
-        fit into memory.
-        """
+        """Maps (K + 1, h, w) of every image, at a quarter of the network's resolution."""
         if self.num_classes == 'auto' and 'initial_maps' not in group[0]:
             self.prepare_group(images, group)
         number = self.num_classes_of(group)
         probs = []
         for indices, levels in self.mini_batches(images, self.test_cfg.chunk_size):
-            maps = self._maps(levels, [len(levels[-1])], number, images.size)
+            logits = self._logits(levels, [len(levels[-1])], number)
+            maps = self.decode_head.predict_by_feat(logits, images.size)
             for index, one in zip(indices, maps):
                 height, width = group[index].metainfo.get('img_shape', images.size)[:2]
                 one = one[:, :height, :width]
                 if self.test_cfg.min_max:
                     one = min_max_maps(one)
-                # Full maps of 1,000 images would take gigabytes.
-                probs.append(F.adaptive_avg_pool2d(one, (ceil(height / 4), ceil(width / 4))))
+                probs.append(at_quarter_size(one, (height, width)))
         return probs
 
 

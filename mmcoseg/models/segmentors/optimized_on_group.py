@@ -1,8 +1,9 @@
-"""What segmentors have in common that are optimized on the very group that they segment."""
+"""What segmentors share that are optimized on the very group that they segment."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
+from itertools import chain
 from math import ceil
 from typing import Any
 
@@ -27,7 +28,7 @@ from .base import BaseCoSegmentor, require_one_size
 from .feature_cache import FeatureCache
 from .ssnm import wrap_around_groups
 
-__all__ = ['OptimizedOnGroup']
+__all__ = ['OptimizedOnGroup', 'at_quarter_size']
 
 
 class OptimizedOnGroup(BaseCoSegmentor):
@@ -47,22 +48,19 @@ class OptimizedOnGroup(BaseCoSegmentor):
     - ``group_sizes``: number of images of each group, list[int].
 
     **Neck and head** get ``group_sizes``, too, if their ``forward`` has such a parameter. In
-    prediction these see the group in mini-batches of :attr:`group_size` images in the given order,
-    the last one filled up with the group's first images.
+    prediction they see mini-batches of :attr:`group_size` images in the given order, the last one
+    filled up with the group's first images.
 
     Args:
         backbone: gives levels, fine to coarse.
         decode_head: makes maps of the levels.
         losses: name -> config; None or a ``loss_weight`` of 0 removes one (the ablations).
         neck: called with the levels, gives levels; None for none.
-        initial_segmentor: config of a segmentor that needs no training, which looks at the whole
-            group before the optimization: :meth:`prepare_group`. With the same frozen backbone it
-            shares the model's. Not in the papers.
+        initial_segmentor: config of a segmentor that needs no training and looks at the whole
+            group first (:meth:`prepare_group`); it shares the model's backbone if that is the same
+            and frozen. Not in the papers.
         feature_cache: number of images whose features are kept while a group is optimized, for a
-            backbone that is not trained.
-
-    Raises:
-        MMCosegError: without any loss, or for a feature cache with a backbone that is trained.
+            frozen backbone.
     """
 
     #: Images that a neck or a head sees together in prediction.
@@ -115,13 +113,13 @@ class OptimizedOnGroup(BaseCoSegmentor):
         return tuple(self.backbone(inputs))
 
     def features(self, inputs: Tensor) -> tuple[Tensor, ...]:
-        """As :meth:`extract_feat`, of images seen before from the cache."""
+        """As :meth:`extract_feat`, from the cache if there is one."""
         if self.feature_cache is None:
             return self.extract_feat(inputs)
         return self.feature_cache(inputs, self.extract_feat)
 
     def levels_of(self, feats: tuple[Tensor, ...], group_sizes: list[int]) -> tuple[Tensor, ...]:
-        """What the head gets: the backbone's levels behind the neck."""
+        """What the head gets: the backbone's levels, through the neck."""
         if self.neck is None:
             return feats
         return tuple(call_with_offers(self.neck, feats, group_sizes=group_sizes))
@@ -130,12 +128,8 @@ class OptimizedOnGroup(BaseCoSegmentor):
     def prepare_group(self, images: GroupImages, group: GroupDataSample) -> None:
         """Look at a whole group before the model is optimized on mini-batches of it.
 
-        Forget other groups' features, and let the initial segmentor find ``initial_maps`` and
-        ``presence`` of this one's images.
-
-        Args:
-            images: of the group.
-            group: the samples of which mini-batches are made.
+        Forget other groups' features, and let the initial segmentor set ``initial_maps`` and
+        ``presence`` of this one's samples.
         """
         if self.feature_cache is not None:
             self.feature_cache.clear()
@@ -146,11 +140,8 @@ class OptimizedOnGroup(BaseCoSegmentor):
         if 'class_count' in found:
             group.set_metainfo(dict(class_count=found.class_count))
         for sample, initial in zip(group, found):
-            maps = initial.pred_prob.data.float()
-            sides = sample.metainfo.get('img_shape', images.size)[:2]
-            # Full maps of 1,000 images would take gigabytes.
-            size = [min(ceil(side / 4), n) for side, n in zip(sides, maps.shape[-2:])]
-            maps = F.adaptive_avg_pool2d(maps, size)
+            shape = sample.metainfo.get('img_shape', images.size)
+            maps = at_quarter_size(initial.pred_prob.data.float(), shape)
             sample.initial_maps = PixelData(data=maps)
             if 'presence' in initial:
                 sample.presence = initial.presence
@@ -167,28 +158,18 @@ class OptimizedOnGroup(BaseCoSegmentor):
 
     def initial_maps_at(self, data_samples: GroupSampleList, size: Sequence[int]) -> Tensor:
         """What the initial segmentor found in all images, (sum N, C, *size)."""
-        samples = [sample for group in data_samples for sample in group]
+        samples = chain.from_iterable(data_samples)
         return torch.cat([resize(self.initial_maps_of(sample)[None], size) for sample in samples])
 
     def loss(self, images: GroupImages, data_samples: GroupSampleList) -> dict[str, Tensor]:
-        """The objective, by its parts.
-
-        Args:
-            images: of mini-batches of groups, all of one size.
-            data_samples: the mini-batches.
-
-        Raises:
-            MMCosegError: naming an image that is smaller than the others, or lacks what a loss
-                asks for; naming a loss that asks for what there is not.
-        """
+        """The objective, by its parts, of mini-batches of groups; all images have one size."""
         require_one_size(data_samples, images.size)
         group_sizes = group_sizes_of(data_samples)
         batch = images.batch()
         levels = self.levels_of(self.features(batch), group_sizes)
-        samples = [sample for group in data_samples for sample in group]
         values: dict[str, Callable[[], Any]] = dict(
             features=lambda: levels[-1],
-            saliency=lambda: self._saliency_of(samples, batch),
+            saliency=lambda: self._saliency_of(data_samples, batch),
             images=lambda: batch,
             group_sizes=lambda: group_sizes,
             **self.loss_values(batch, levels, data_samples),
@@ -212,38 +193,27 @@ class OptimizedOnGroup(BaseCoSegmentor):
             data_samples: the mini-batches.
         """
 
-    def _saliency_of(self, samples: Sequence[CoSegDataSample], batch: Tensor) -> Tensor:
-        """(sum N, 1, H, W) of all images."""
+    def _saliency_of(self, data_samples: GroupSampleList, batch: Tensor) -> Tensor:
+        """(sum N, 1, H, W): the initial segmentor's maps if it gives one each, else saliency."""
         maps = []
-        for sample in samples:
-            one = self._one_map_of(sample)
+        for sample in chain.from_iterable(data_samples):
+            found = () if self.initial_segmentor is None else self.initial_maps_of(sample)
+            if len(found) != 1 and 'saliency' not in sample:
+                raise MMCosegError(
+                    f'{sample.identity} has no saliency: put ComputeSaliency into the pipeline, '
+                    'set model.initial_segmentor, or leave out the loss that asks for it '
+                    '(model.losses.<name>=None)'
+                )
+            one = found if len(found) == 1 else sample.saliency.data
             maps.append(resize(one[None].to(batch), batch.shape[-2:]))
         return torch.cat(maps)
-
-    def _one_map_of(self, sample: CoSegDataSample) -> Tensor:
-        """The initial segmentor's map of an image if there is one, else its saliency, (1, h, w)."""
-        if self.initial_segmentor is not None:
-            maps = self.initial_maps_of(sample)
-            if len(maps) == 1:
-                return maps
-        if 'saliency' not in sample:
-            raise MMCosegError(
-                f'{sample.identity} has no saliency: put ComputeSaliency into the pipeline, set '
-                'model.initial_segmentor, or leave the loss that asks for it out '
-                '(model.losses.<name>=None)'
-            )
-        return sample.saliency.data
 
     def mini_batches(self, images: GroupImages, chunk_size: int) -> Iterator[tuple[list[int], Any]]:
         """The images of a group in prediction, some at a time, as the head gets them.
 
-        Args:
-            images: of one group.
-            chunk_size: images that go through the backbone at a time.
-
         Yields:
-            Indices of the images, and levels (n, C, h, w) behind the neck: those of the images,
-            then those of images that only fill the mini-batch up.
+            Indices of the images; and the head's levels (n, C, h, w) of these images, then of those
+            that only fill the mini-batch up.
         """
         if self.neck is None and not asks_for(self.decode_head, 'group_sizes'):
             for indices in images.chunks(chunk_size):
@@ -258,6 +228,15 @@ class OptimizedOnGroup(BaseCoSegmentor):
             feats = tuple(torch.cat(level) for level in zip(*chunks))
             wanted = list(range(start, min(start + length, len(images))))
             yield wanted, self.levels_of(feats, [length])
+
+
+def at_quarter_size(maps: Tensor, shape: Sequence[int]) -> Tensor:
+    """Maps (C, h, w) at no more than a quarter of an image's (height, width, ...).
+
+    Full maps of 1,000 images would take gigabytes.
+    """
+    size = [min(ceil(side / 4), n) for side, n in zip(shape, maps.shape[-2:])]
+    return F.adaptive_avg_pool2d(maps, size)
 
 
 def _without_predictions(group: GroupDataSample) -> GroupDataSample:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Literal
 
 import torch
@@ -30,12 +29,10 @@ class SSNMTestOptions:
         grouping: ``'ssnm'`` cuts a group into groups of ``group_size`` and fills the last one up
             with its first images (section 4.1); ``'whole'`` looks at all images at once.
         group_size: 5 in the paper.
-        chunk_size: images that go through the network at a time; bounds the memory, the results do
-            not depend on it.
+        chunk_size: images that go through the network at a time; results do not depend on it.
         flip: average with the prediction for the mirrored images.
-        threshold: probability from which a pixel is object, or ``'adaptive'``: the mean of the map
-            plus its standard deviation, at most 0.8, as the authors' code has it for their
-            objective, under which probabilities come out low.
+        threshold: probability from which a pixel is object; or ``'adaptive'``, as in the authors'
+            code: the mean of the map plus its standard deviation, at most 0.8.
     """
 
     grouping: Grouping = 'ssnm'
@@ -71,15 +68,11 @@ class SSNM(BaseCoSegmentor):
         neck: brings all levels to one width, normally ``LevelProjection``. If the ``forward`` of
             this or of the head takes ``group_sizes``, it sees the images of a group together.
         decode_head: from modulated levels to logits, normally ``CoarseToFineHead``.
-        modulators: named configs of :class:`Modulator`, in the order in which they act; a value
-            of None removes one (the ablations).
-        feature_cache: number of training images whose features are kept, for a backbone that is
-            frozen; 1,000 images of 385 x 385 pixels take 1.5 GB with EfficientNet-Lite2.
+        modulators: named configs of :class:`Modulator`, in the order in which they act; None
+            removes one (the ablations).
+        feature_cache: number of training images whose features are kept, for a frozen backbone;
+            1,000 images of 385 x 385 pixels take 1.5 GB with EfficientNet-Lite2.
         test_cfg: see :class:`SSNMTestOptions`.
-
-    Raises:
-        MMCosegError: for unknown keys or values of ``test_cfg``, or a feature cache with a backbone
-            that is trained.
     """
 
     def __init__(
@@ -105,15 +98,9 @@ class SSNM(BaseCoSegmentor):
         self.feature_cache = FeatureCache.of_backbone(self.backbone, feature_cache)
 
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
-        """The backbone's levels, fine to coarse, of images (n, 3, H, W).
-
-        In training those of images seen before come from the cache.
-        """
-        if self.feature_cache is None or not self.training:
-            return self._backbone_levels(inputs)
-        return self.feature_cache(inputs, self._backbone_levels)
-
-    def _backbone_levels(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """The backbone's levels, fine to coarse, of images (n, 3, H, W); in training cached."""
+        if self.training and self.feature_cache is not None:
+            return self.feature_cache(inputs, self.backbone)
         return tuple(self.backbone(inputs))
 
     def _decode(
@@ -139,29 +126,19 @@ class SSNM(BaseCoSegmentor):
         return {name: modulator.encode(feats) for name, modulator in self.modulators.items()}
 
     def loss(self, images: GroupImages, data_samples: GroupSampleList) -> dict[str, Tensor]:
-        """The joint loss (Eq. 14), by its parts.
-
-        Args:
-            images: of all groups.
-            data_samples: groups with ``gt_sem_seg`` at the images' size, and ``label_ids`` for the
-                semantic modulator.
-        """
+        """The joint loss (Eq. 14), by its parts; groups have ``gt_sem_seg`` and ``label_ids``."""
         group_sizes = group_sizes_of(data_samples)
         feats = self.extract_feat(images.batch())
         modulation, parts = self._modulate(self._encode(feats), group_sizes)
         losses = self.decode_head.loss_by_feat(
             self._decode(feats, modulation, group_sizes), ground_truth_of(data_samples)
         )
-        labels = multi_hot_labels(data_samples, self._num_classes(), images.device)
+        num_classes = max((m.num_classes for m in self.modulators.values()), default=0)
+        labels = multi_hot_labels(data_samples, num_classes, images.device)
         for name, modulator in self.modulators.items():
             for key, value in modulator.loss(parts[name], group_sizes, labels).items():
                 losses[key] = losses.get(key, 0) + value
         return losses
-
-    def _num_classes(self) -> int:
-        """Number of training categories, as the modulators that classify were built for."""
-        classifiers = (getattr(m, 'classifier', None) for m in self.modulators.values())
-        return max((c.out_features for c in classifiers if c is not None), default=0)
 
     def _forward(self, images: GroupImages, data_samples: GroupSampleList) -> Tensor:
         """Logits (sum N, 1, h, w) at the finest level's resolution."""
@@ -184,13 +161,10 @@ class SSNM(BaseCoSegmentor):
             batch = images.batch(indices)
             return self.extract_feat(batch.flip(-1) if mirrored else batch)
 
-        sees_groups = asks_for(self.neck, 'group_sizes') or asks_for(
-            self.decode_head, 'group_sizes'
-        )
-        length = len(images) if sees_groups else self.test_cfg.chunk_size
-        chunks = list(images.chunks(length))
-        # A group that fits into one chunk goes through the backbone once; a larger one twice,
-        # since keeping the features of a thousand images would not fit into memory.
+        sees_groups = any(asks_for(m, 'group_sizes') for m in (self.neck, self.decode_head))
+        chunks = list(images.chunks(len(images) if sees_groups else self.test_cfg.chunk_size))
+        # A group of several chunks goes through the backbone twice: the features of a thousand
+        # images do not fit into memory.
         kept = features(chunks[0]) if len(chunks) == 1 else None
         encoded = [self._encode(kept or features(chunk)) for chunk in chunks]
         members, group_sizes = self.test_cfg.groups_of(len(images))
@@ -199,7 +173,7 @@ class SSNM(BaseCoSegmentor):
             descriptors[name] = torch.cat([part[name] for part in encoded])[members]
         modulation, _ = self._modulate(descriptors, group_sizes)
         probs = []
-        # Fillers stand behind the group's own images and so are left out here.
+        # Fillers come after the group's own images, so they are left out here.
         for chunk in chunks:
             logits = self._decode(kept or features(chunk), modulation[chunk], [len(chunk)])
             probs.append(self.decode_head.predict_by_feat(logits, images.size))
@@ -207,11 +181,11 @@ class SSNM(BaseCoSegmentor):
 
 
 def wrap_around_groups(num_images: int, group_size: int) -> tuple[list[int], list[int]]:
-    """Cut a group of M images into groups of one size (SSNM, section 4.1).
+    """Cut a group of images into groups of one size (SSNM, section 4.1).
 
     Returns:
-        The indices of the images, ``ceil(M / group_size) * group_size`` of them, the first M in
-        order and then again from the first on; and the sizes of the groups.
+        Indices of all images in order and then again from the first on, until the last group is
+        full; and the sizes of the groups.
 
     Example:
         >>> wrap_around_groups(7, 5)
@@ -226,15 +200,12 @@ def multi_hot_labels(
 ) -> Tensor | None:
     """Co-categories of the groups, (B, L) of 0 and 1; a row of NaN for a group that has none.
 
-    Returns None if L is 0 or no group has a label.
-
-    Raises:
-        MMCosegError: if a label does not fit into ``num_classes``.
+    None if L is 0 or no group has a label.
     """
-    label_ids = [tuple(group.metainfo.get('label_ids', ())) for group in data_samples]
+    label_ids = [group.metainfo.get('label_ids', ()) for group in data_samples]
     if not num_classes or not any(label_ids):
         return None
-    largest = max(chain.from_iterable(label_ids))
+    largest = max(max(ids, default=0) for ids in label_ids)
     if largest >= num_classes:
         raise MMCosegError(
             f'a group has the category number {largest}, but the model knows num_classes='

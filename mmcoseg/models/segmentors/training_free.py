@@ -1,6 +1,6 @@
 """Co-segmentation without training: stages that look at the whole group."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -63,20 +63,15 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
 
     Stages look at the group one after the other (:class:`GroupStage`); the maps of the last one
     are the prediction. Groups of any size fit into memory: images go through the backbone some at
-    a time; of their descriptors half-precision numbers are kept, in few dimensions where no stage
-    minds (``Descriptors.rotation_invariant``).
+    a time, and their descriptors are kept in half precision and, where no stage minds
+    (``Descriptors.rotation_invariant``), in few dimensions.
 
     Args:
         backbone: gives levels: a config, or a module, which is then shared.
         stages: name -> config, in the order in which they act; None removes one.
-        num_classes: K, for the stages that split classes: a number, ``'data'`` or ``'auto'`` as of
-            :class:`SplitClasses`; None leaves them theirs.
-        max_classes: the largest K of ``'auto'``; None leaves them theirs.
+        num_classes, max_classes: of the stages that split classes, see :class:`SplitClasses`; None
+            leaves them theirs.
         test_cfg: see :class:`TrainingFreeTestOptions`.
-
-    Raises:
-        MMCosegError: without any stage; for a wrong number of classes; for unknown keys or values
-            of ``test_cfg``.
     """
 
     def __init__(
@@ -99,28 +94,20 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
                 self.stages[_checked_name(name, self.stages)] = MODELS.build(cfg)
         if not self.stages:
             raise MMCosegError('model.stages has no stage; give at least one')
-        self._choose_classes(num_classes, max_classes)
-        self.requires_grad_(False)
-        self.eval()
-
-    def _choose_classes(self, num_classes: NumClasses | None, max_classes: int | None) -> None:
-        """Tell the stages that split classes how many there are."""
         if num_classes is not None:
             check_num_classes(num_classes, 'model.num_classes')
         for stage in self.stages.values():
             if isinstance(stage, SplitClasses):
                 stage.choose_classes(num_classes, max_classes)
+        self.requires_grad_(False)
+        self.eval()
 
     def train(self, mode: bool = True) -> 'TrainingFreeCoSegmentor':
         """Stays in evaluation mode, whatever ``mode``."""
         return super().train(False)
 
     def loss(self, images: GroupImages, data_samples: GroupSampleList) -> dict[str, Tensor]:
-        """There is none.
-
-        Raises:
-            MMCosegError: always.
-        """
+        """Refused: there is nothing to train."""
         raise MMCosegError(
             'TrainingFreeCoSegmentor has nothing to train: use `mmcoseg segment` or `mmcoseg test`'
         )
@@ -153,45 +140,42 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
 
     def _describe_group(self, images: GroupImages) -> dict[Descriptors, FeatureStore]:
         """The descriptors of all images that the stages look at."""
-        wanted = dict.fromkeys(
-            stage.descriptors for stage in self.stages.values() if stage.descriptors
-        )
+        wanted = {stage.descriptors: None for stage in self.stages.values() if stage.descriptors}
         first = _evenly_spread(len(images), BASIS_IMAGES)
         rest = sorted(set(range(len(images))) - set(first))
-        stores = {kind: FeatureStore(len(images), self._memory_limit()) for kind in wanted}
-        bases: dict[Descriptors, Tensor] = {}
-
-        # The first ones are kept as they are until all of them have decided on the basis.
-        kept: dict[Descriptors, list[Tensor]] = {kind: [] for kind in wanted}
-        for indices in _chunks(first, self.test_cfg.chunk_size):
-            for kind, descriptors in self._describe(images.batch(indices), wanted).items():
-                kept[kind].append(descriptors.half().cpu())
-        for kind, parts in kept.items():
-            if kind.rotation_invariant and parts[0].shape[1] > self.test_cfg.channels:
-                # Autocast to another half precision than float16 refuses to join these.
-                with without_autocast(parts[0]):
-                    bases[kind] = uncentered_basis(torch.cat(parts), self.test_cfg.channels)
-            for indices in _chunks(first, self.test_cfg.chunk_size):
-                stores[kind].put(indices, _in_basis(parts.pop(0), bases.get(kind)))
-
-        for indices in _chunks(rest, self.test_cfg.chunk_size):
-            for kind, descriptors in self._describe(images.batch(indices), wanted).items():
-                stores[kind].put(indices, _in_basis(descriptors.half().cpu(), bases.get(kind)))
+        # The first ones are kept as they are until they have decided on the bases.
+        kept = list(self._describe(images, first, wanted))
+        bases = {kind: self._basis(kind, [found[kind] for _, found in kept]) for kind in wanted}
+        memory_limit = int(self.test_cfg.memory_limit * 1e6)
+        stores = {kind: FeatureStore(len(images), memory_limit) for kind in wanted}
+        while kept:
+            _store(*kept.pop(0), bases, stores)
+        for indices, found in self._describe(images, rest, wanted):
+            _store(indices, found, bases, stores)
         return stores
 
-    def _memory_limit(self) -> int:
-        return int(self.test_cfg.memory_limit * 1e6)
-
     def _describe(
-        self, batch: Tensor, wanted: Mapping[Descriptors, None]
-    ) -> dict[Descriptors, Tensor]:
-        """Descriptors (n, d, h, w) of a batch (n, 3, H, W)."""
-        feats = tuple(self.backbone(batch))
-        described = {kind: kind(feats) for kind in wanted}
-        if not self.test_cfg.flip:
-            return described
-        feats = tuple(self.backbone(batch.flip(-1)))
-        return {kind: (upright + kind(feats).flip(-1)) / 2 for kind, upright in described.items()}
+        self, images: GroupImages, indices: Sequence[int], wanted: Iterable[Descriptors]
+    ) -> Iterator[tuple[list[int], dict[Descriptors, Tensor]]]:
+        """Indices of some images at a time and their descriptors, (n, d, h, w) float16."""
+        size = self.test_cfg.chunk_size
+        for start in range(0, len(indices), size):
+            chunk = indices[start : start + size]
+            batch = images.batch(chunk)
+            feats = tuple(self.backbone(batch))
+            found = {kind: kind(feats) for kind in wanted}
+            if self.test_cfg.flip:
+                feats = tuple(self.backbone(batch.flip(-1)))
+                found = {kind: (x + kind(feats).flip(-1)) / 2 for kind, x in found.items()}
+            yield chunk, {kind: x.half().cpu() for kind, x in found.items()}
+
+    def _basis(self, kind: Descriptors, parts: Sequence[Tensor]) -> Tensor | None:
+        """The orthonormal basis (d, d') in which descriptors are kept; None for all d."""
+        if not kind.rotation_invariant or parts[0].shape[1] <= self.test_cfg.channels:
+            return None
+        # Autocast to another half precision than float16 refuses to join these.
+        with without_autocast(parts[0]):
+            return uncentered_basis(torch.cat(parts), self.test_cfg.channels)
 
 
 def _at_images(prob: Tensor, size: tuple[int, int], group: GroupDataSample) -> Iterator[Tensor]:
@@ -205,11 +189,7 @@ def _at_images(prob: Tensor, size: tuple[int, int], group: GroupDataSample) -> I
 
 
 def _saliency_of(group: GroupDataSample, size: tuple[int, int]) -> Tensor | None:
-    """Of all images with their padding, (N, 1, h, w), or None if some have none.
-
-    Args:
-        size: height and width of what goes through the network.
-    """
+    """Of all images with their padding to ``size``, (N, 1, h, w), or None if some have none."""
     if not len(group) or not all('saliency' in sample for sample in group):
         return None
     maps = []
@@ -236,14 +216,16 @@ def _evenly_spread(count: int, at_most: int) -> list[int]:
     return sorted({round(i * (count - 1) / (at_most - 1)) for i in range(at_most)})
 
 
-def _chunks(indices: Sequence[int], length: int) -> Iterator[list[int]]:
-    for start in range(0, len(indices), length):
-        yield list(indices[start : start + length])
-
-
-def _in_basis(descriptors: Tensor, basis: Tensor | None) -> Tensor:
-    """Descriptors (n, d, h, w), in an orthonormal basis (d, d') if there is one."""
-    if basis is None:
-        return descriptors
-    with without_autocast(descriptors):
-        return torch.einsum('ndhw,dk->nkhw', descriptors.to(basis.dtype), basis)
+def _store(
+    indices: list[int],
+    found: dict[Descriptors, Tensor],
+    bases: dict[Descriptors, Tensor | None],
+    stores: dict[Descriptors, FeatureStore],
+) -> None:
+    """Keep descriptors of some images, in the bases that there are."""
+    for kind, descriptors in found.items():
+        basis = bases[kind]
+        if basis is not None:
+            with without_autocast(descriptors):
+                descriptors = torch.einsum('ndhw,dk->nkhw', descriptors.to(basis.dtype), basis)
+        stores[kind].put(indices, descriptors)

@@ -1,4 +1,4 @@
-"""Cues: stages that find the common object of a group without training."""
+"""Stages that find the common object of a group without training."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -21,32 +21,23 @@ from .group_stage import Descriptors, GroupContext, GroupCue, GroupStage
 
 __all__ = ['ConsensusCue', 'DDTCue', 'DFFCue', 'KMeansCue', 'SaliencyCue', 'SpectralCue']
 
-SignThreshold = Literal['zero', 'otsu']
-FactorThreshold = Literal['share', 'otsu']
+Threshold = Literal['zero', 'otsu']
 Affinity = Literal['gram', 'landmarks']
+
+#: Steepness of saliency at its threshold.
+SLOPE = 2.0
 
 
 @MODELS.register_module()
 class SaliencyCue(GroupStage):
     """What stands out in each image, whatever the others show.
 
-    Each image's ``saliency``, which ``ComputeSaliency`` in the pipeline provides, is shifted such
+    Each image's ``saliency``, which ``ComputeSaliency`` in the pipeline provides, is shifted so
     that its own Otsu threshold becomes 0.5, and steepened.
-
-    Args:
-        slope: steepness at the threshold.
     """
 
-    def __init__(self, slope: float = 2.0, init_cfg: dict | None = None) -> None:
-        super().__init__(init_cfg)
-        self.slope = slope
-
     def forward(self, context: GroupContext) -> Tensor:
-        """(N, 1, h, w) in [0, 1]; zeros for images of constant saliency.
-
-        Raises:
-            MMCosegError: if the pipeline gives no saliency.
-        """
+        """(N, 1, h, w) in [0, 1]; zeros for images of constant saliency."""
         if context.saliency is None:
             raise MMCosegError(
                 'SaliencyCue needs the saliency of all images: put ComputeSaliency into the '
@@ -58,7 +49,7 @@ class SaliencyCue(GroupStage):
                 maps.append(torch.zeros_like(saliency))
                 continue
             threshold = float(threshold_otsu(saliency.cpu().numpy(), nbins=128))
-            maps.append((self.slope * (saliency - threshold) + 0.5).clamp(0, 1))
+            maps.append((SLOPE * (saliency - threshold) + 0.5).clamp(0, 1))
         return torch.stack(maps)
 
 
@@ -79,16 +70,14 @@ class ConsensusCue(GroupCue):
         num_clusters: Sequence[int] = (4, 5, 6, 8),
         num_seeds: int = 4,
         saliency_exponent: float = 0.0,
-        init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(init_cfg)
+        super().__init__()
         self.descriptors = Descriptors((level,))
         self.num_clusters = tuple(num_clusters)
         self.num_seeds = num_seeds
         self.saliency_exponent = saliency_exponent
 
     def group_maps(self, descriptors: Tensor, saliency: Tensor | None) -> Tensor:
-        """Raises: MMCosegError: with ``saliency_exponent``, without saliency."""
         if not self.saliency_exponent:
             return consensus_foreground(descriptors, self.num_clusters, self.num_seeds)
         if saliency is None:
@@ -110,31 +99,26 @@ class ConsensusCue(GroupCue):
 class KMeansCue(GroupCue):
     """One k-means clustering of the group's locations: 1 in the clusters off the borders.
 
-    The baseline of :class:`ConsensusCue`; its result depends on K and on the seed.
+    The baseline of :class:`ConsensusCue`.
 
     Args:
         level: index of the level that is clustered.
         num_clusters: K, at least 2; with 6 and more, two clusters may be object.
-        seed: of the clustering.
     """
 
-    def __init__(
-        self, level: int = -1, num_clusters: int = 4, seed: int = 0, init_cfg: dict | None = None
-    ) -> None:
-        super().__init__(init_cfg)
+    def __init__(self, level: int = -1, num_clusters: int = 4) -> None:
+        super().__init__()
         whole_number('num_clusters', num_clusters, 2)
         self.descriptors = Descriptors((level,))
         self.num_clusters = num_clusters
-        self.seed = seed
 
     def group_maps(self, descriptors: Tensor, saliency: Tensor | None) -> Tensor:
-        return consensus_foreground(descriptors, (self.num_clusters,), num_seeds=1, seed=self.seed)
+        return consensus_foreground(descriptors, (self.num_clusters,), num_seeds=1)
 
 
 @MODELS.register_module()
 class DDTCue(GroupCue):
-    """The first principal component of the group's locations; see
-    :func:`deep_descriptor_transform`.
+    """The first principal component of the locations; see :func:`deep_descriptor_transform`.
 
     Args:
         level: index of the level that is used; in the paper, the last convolution's.
@@ -142,11 +126,9 @@ class DDTCue(GroupCue):
             maps, see :func:`soften_by_otsu`.
     """
 
-    def __init__(
-        self, level: int = -1, threshold: SignThreshold = 'zero', init_cfg: dict | None = None
-    ) -> None:
-        super().__init__(init_cfg)
-        one_of('threshold', threshold, SignThreshold)
+    def __init__(self, level: int = -1, threshold: Threshold = 'zero') -> None:
+        super().__init__()
+        one_of('threshold', threshold, Threshold)
         self.descriptors = Descriptors((level,))
         self.threshold = threshold
 
@@ -156,37 +138,25 @@ class DDTCue(GroupCue):
 
 @MODELS.register_module()
 class DFFCue(GroupCue):
-    """Where that factor of the group's features is which lies least at the image borders.
+    """A factor's share of the group's features at each location.
 
-    See :func:`deep_feature_factorization`. The paper shows all factors; which of them is the
-    common object is decided here by :func:`factor_off_border`.
+    See :func:`deep_feature_factorization`. The paper shows all factors; here the common object is
+    the one that is least at the image borders, see :func:`factor_off_border`.
 
     Args:
         level: index of the level that is used; its negative values count as 0.
         num_factors: k, at least 2.
-        threshold: ``'share'``: the factor's share of all factors' coefficients at each location;
-            ``'otsu'``: soft maps of its coefficients, see :func:`soften_by_otsu`.
     """
 
-    def __init__(
-        self,
-        level: int = -1,
-        num_factors: int = 3,
-        threshold: FactorThreshold = 'share',
-        init_cfg: dict | None = None,
-    ) -> None:
-        super().__init__(init_cfg)
-        one_of('threshold', threshold, FactorThreshold)
+    def __init__(self, level: int = -1, num_factors: int = 3) -> None:
+        super().__init__()
         whole_number('num_factors', num_factors, 2)
         self.descriptors = Descriptors((level,), nonnegative=True, rotation_invariant=False)
         self.num_factors = num_factors
-        self.threshold = threshold
 
     def group_maps(self, descriptors: Tensor, saliency: Tensor | None) -> Tensor:
         coefficients, _ = deep_feature_factorization(descriptors, self.num_factors)
         chosen = coefficients[:, factor_off_border(coefficients)]
-        if self.threshold == 'otsu':
-            return soften_by_otsu(chosen)
         total = coefficients.sum(dim=1)
         return torch.where(total > 0, chosen / total, 0)
 
@@ -201,8 +171,8 @@ class SpectralCue(GroupCue):
         level: index of the level that is used.
         affinity: what is cut:
 
-            - ``'gram'``: ``X^T X - 1 1^T``, as SSNM does (Eq. 10). On features that were not
-              trained for it, it mostly finds their common mean;
+            - ``'gram'``: ``X^T X - 1 1^T``, as SSNM does (Eq. 10). On features not trained for
+              it, it mostly finds their common mean;
             - ``'landmarks'``: a sparse graph, see :func:`landmark_bipartition`.
         normalize: l2-normalize the descriptors, as in the paper. The length of raw features tells
             objects from surroundings, too.
@@ -215,12 +185,11 @@ class SpectralCue(GroupCue):
         level: int = -1,
         affinity: Affinity = 'gram',
         normalize: bool = True,
-        threshold: SignThreshold = 'zero',
-        init_cfg: dict | None = None,
+        threshold: Threshold = 'zero',
     ) -> None:
-        super().__init__(init_cfg)
+        super().__init__()
         one_of('affinity', affinity, Affinity)
-        one_of('threshold', threshold, SignThreshold)
+        one_of('threshold', threshold, Threshold)
         self.descriptors = Descriptors((level,))
         self.affinity = affinity
         self.normalize = normalize
@@ -240,6 +209,6 @@ class SpectralCue(GroupCue):
         return _cut_at(values, self.threshold)
 
 
-def _cut_at(values: Tensor, threshold: SignThreshold) -> Tensor:
+def _cut_at(values: Tensor, threshold: Threshold) -> Tensor:
     """Maps (N, h, w) in [0, 1] of values whose sign says object or not."""
     return soften_by_otsu(values) if threshold == 'otsu' else (values > 0).to(values.dtype)

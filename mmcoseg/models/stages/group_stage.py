@@ -81,11 +81,7 @@ class GroupStage(BaseModule, metaclass=ABCMeta):
         """Soft maps (N, C, h, w) in [0, 1] at any resolution; C as of ``pred_prob``."""
 
     def maps_before(self, context: GroupContext) -> Tensor:
-        """The maps of the stage before, for stages that refine them.
-
-        Raises:
-            MMCosegError: if there is none.
-        """
+        """The maps of the stage before, for stages that refine them."""
         if context.prob is None:
             raise MMCosegError(
                 f'{type(self).__name__} refines the maps of the stage before it, but is the first '
@@ -99,14 +95,11 @@ class GroupCue(GroupStage):
 
     @abstractmethod
     def group_maps(self, descriptors: Tensor, saliency: Tensor | None) -> Tensor:
-        """Where the object is.
+        """Where the object is, (N, h, w) in [0, 1].
 
         Args:
             descriptors: of one group's images, (N, d, h, w).
             saliency: of the images, (N, 1, h', w') in [0, 1], or None.
-
-        Returns:
-            (N, h, w) in [0, 1].
         """
 
     def forward(self, context: GroupContext) -> Tensor:

@@ -26,8 +26,8 @@ class PrototypePresence(GroupStage):
         level: index of the backbone's level.
     """
 
-    def __init__(self, level: int = -1, init_cfg: dict | None = None) -> None:
-        super().__init__(init_cfg)
+    def __init__(self, level: int = -1) -> None:
+        super().__init__()
         self.descriptors = Descriptors((level,))
 
     def forward(self, context: GroupContext) -> Tensor:

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...errors import MMCosegError
+from ...options import in_range, whole_number
 from ...registry import MODELS, TASK_UTILS
 from ...structures import GroupImages
 from ..ops.class_clustering import class_discriminants
@@ -18,6 +19,13 @@ from .group_stage import Descriptors, GroupContext, GroupStage
 
 __all__ = ['SelfTraining', 'match_area', 'match_areas']
 
+#: Of the discriminant: larger values lead to the difference of the mean descriptors.
+RIDGE = 1.0
+#: Steepness of the soft maps of one object, in standard deviations of the discriminant.
+SLOPE = 4.0
+#: Weight of the maps that came in, between rounds and in the end.
+KEEP, KEEP_LAST = 0.4, 0.3
+
 
 @MODELS.register_module()
 class SelfTraining(GroupStage):
@@ -25,68 +33,41 @@ class SelfTraining(GroupStage):
 
     In each round the soft maps are fitted to the images' edges, Fisher's discriminant of the
     group's features is found on the result, and its values become soft maps again that cover as
-    much of the group as the targets did. From a round to the next, and in the end, they are
-    averaged with the maps that came in, which keep the object from drifting.
+    much of the group as the targets did. They are averaged with the maps that came in, which keep
+    the object from drifting.
 
-    Maps of K + 1 classes, background first (behind ``SplitClasses``), are treated alike, by linear
-    discriminant analysis of all classes at once, each of which covers as much of the group as its
-    targets did.
-
-    Locations are l2-normalized level by level, so that each level counts the same.
+    Maps of K + 1 classes, background first (after ``SplitClasses``), are treated alike, by linear
+    discriminant analysis of all classes at once.
 
     Args:
-        levels: indices of the backbone's levels that are learned from, of one resolution.
+        levels: indices of the backbone's levels that are learned from, of one resolution;
+            l2-normalized one by one, so that each counts the same.
         rounds: at least 1.
-        ridge: of :func:`group_discriminant`. Large values lead to the difference of the mean
-            descriptors; small ones to what parts the targets exactly.
-        slope: steepness of the soft maps, in standard deviations of the discriminant; of no account
-            for classes, whose posteriors are taken.
-        area: in the last round, area of the soft maps relative to the targets', above 0. The CRF
-            behind it takes some away.
-        keep: weight of the maps that came in, between rounds and in the end.
+        area: in the last round, area of the soft maps relative to the targets', above 0; a CRF
+            after this stage takes some away.
         targets: config from ``TASK_UTILS`` of an :class:`EdgeRefiner` that draws the targets;
             None: the maps themselves.
-
-    Raises:
-        MMCosegError: for options out of range.
     """
 
     def __init__(
         self,
         levels: Sequence[int] = (-1,),
         rounds: int = 2,
-        ridge: float = 1.0,
-        slope: float = 4.0,
         area: float = 1.1,
-        keep: Sequence[float] = (0.4, 0.3),
         targets: Mapping | None = dict(
             type='DenseCRF', max_side=192, bilateral=(78, 10, 5), gaussian=(5, 3)
         ),
-        init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(init_cfg)
-        if rounds < 1:
-            raise MMCosegError(f'rounds must be at least 1, got {rounds}')
-        if not area > 0 or not slope > 0 or not ridge >= 0:
-            raise MMCosegError(
-                f'area and slope must be above 0 and ridge at least 0, got area={area}, '
-                f'slope={slope}, ridge={ridge}'
-            )
-        if len(keep) != 2 or not all(0 <= weight < 1 for weight in keep):
-            raise MMCosegError(f'keep must be two weights from 0 to below 1, got {keep!r}')
+        super().__init__()
+        whole_number('rounds of SelfTraining', rounds)
+        in_range('area of SelfTraining', area, 1e-6)
         self.descriptors = Descriptors(tuple(levels), normalized=True)
         self.rounds = rounds
-        self.ridge = ridge
-        self.slope = slope
         self.area = area
-        self.keep = tuple(keep)
         self.targets = TASK_UTILS.build(dict(targets)) if targets else None
 
     def forward(self, context: GroupContext) -> Tensor:
-        """Soft maps (N, C, h, w) at the resolution of the descriptors.
-
-        The maps of the stage before are of one object (C = 1) or of background and classes.
-        """
+        """Soft maps (N, C, h, w) of one object or of background and classes, as they came in."""
         descriptors = context.descriptors[self.descriptors]
         given = resize(self.maps_before(context), descriptors.shape[-2:])
         current = given
@@ -94,24 +75,20 @@ class SelfTraining(GroupStage):
             last = number == self.rounds - 1
             target = self._draw(current, context.images)
             learned = self._learn(descriptors, target, self.area if last else 1)
-            weight = self.keep[1] if last else self.keep[0]
+            weight = KEEP_LAST if last else KEEP
             current = weight * given + (1 - weight) * learned.to(given.device)
         return current
 
     def _learn(self, descriptors: Tensor, target: Tensor, area: float) -> Tensor:
-        """Soft maps (N, C, h, w) by what tells the targets (N, C, h, w) apart.
-
-        Args:
-            area: of the objects, relative to that of the targets.
-        """
+        """Soft maps (N, C, h, w) by what tells the targets apart, ``area`` times as large."""
         soft = target.clamp(0.02, 0.98)
         if target.shape[1] == 1:
-            values, _ = group_discriminant(descriptors, soft[:, 0], self.ridge)
+            values, _ = group_discriminant(descriptors, soft[:, 0], RIDGE)
             # Centered: what is the same everywhere must not exceed what match_area can undo.
             values = values - values.mean()
-            logits = self.slope * values / values.std(correction=0).clamp(min=1e-6)
+            logits = SLOPE * values / values.std(correction=0).clamp(min=1e-6)
             return torch.sigmoid(match_area(logits, float(target.mean() * area)))
-        learned = class_discriminants(descriptors, soft / soft.sum(dim=1, keepdim=True), self.ridge)
+        learned = class_discriminants(descriptors, soft / soft.sum(dim=1, keepdim=True), RIDGE)
         shares = target.mean(dim=(0, 2, 3)).double()
         shares[1:] *= area
         return match_areas(learned, (shares / shares.sum()).to(learned.device))
@@ -134,12 +111,7 @@ class SelfTraining(GroupStage):
 
 
 def match_area(logits: Tensor, share: float) -> Tensor:
-    """Add a constant so that the mean of the probabilities becomes ``share``.
-
-    Args:
-        logits: any shape.
-        share: in [0, 1]; brought to what is possible with constants from -30 to 30.
-    """
+    """Add a constant, from -30 to 30, so that the mean of the probabilities becomes ``share``."""
     low, high = -30.0, 30.0
     for _ in range(40):
         middle = (low + high) / 2
@@ -155,7 +127,7 @@ def match_areas(maps: Tensor, shares: Tensor, rounds: int = 100) -> Tensor:
 
     Args:
         maps: (N, C, h, w), above 0, each location's sum 1.
-        shares: (C,), their sum 1. A class whose share is 0 gets nothing.
+        shares: (C,), their sum 1.
         rounds: at most, of multiplying each class by how much it lacks.
     """
     weights = torch.ones_like(shares, dtype=torch.float64)
@@ -171,11 +143,7 @@ def match_areas(maps: Tensor, shares: Tensor, rounds: int = 100) -> Tensor:
 
 
 def _array(image: Tensor) -> np.ndarray:
-    """An image (3, H, W) uint8 as OpenCV has it.
-
-    Raises:
-        MMCosegError: if it has been normalized.
-    """
+    """An image (3, H, W) uint8 as OpenCV has it."""
     if image.dtype != torch.uint8:
         raise MMCosegError(
             'SelfTraining draws its targets on the images themselves, which must arrive as uint8; '
@@ -187,9 +155,7 @@ def _array(image: Tensor) -> np.ndarray:
 def _at_image(prob: Tensor, size: tuple[int, int], part: tuple[int, int]) -> np.ndarray:
     """A soft map (1, 1, h, w) over the image, (1, H / 4, W / 4): coarse maps need no more.
 
-    Args:
-        size: height and width of what went through the network.
-        part: of the image, which was padded at the right and the bottom.
+    The image is a ``part`` of the network's input of this ``size``.
     """
     full = maps_at_pixels(prob.float(), size)[..., : part[0], : part[1]]
     return F.adaptive_avg_pool2d(full, [-(-side // 4) for side in part])[0].cpu().numpy()

@@ -4,48 +4,44 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ...errors import MMCosegError
-from ...options import in_range, one_of, whole_number
+from ...options import one_of, whole_number
 from ...registry import MODELS
 from ...structures import GroupDataSample, NumClasses, check_num_classes, num_classes_of
 from ..ops.class_clustering import ClassMethod, class_discriminants, cluster_classes
 from ..ops.class_count import MOST_CLASSES, count_classes
+from ..ops.resize import resize
 from .group_stage import Descriptors, GroupContext, GroupStage
 
 __all__ = ['SplitClasses']
+
+#: Of :func:`class_discriminants`.
+RIDGE = 0.1
+#: Weight of the clusters in the average.
+KEEP = 0.3
 
 
 @MODELS.register_module()
 class SplitClasses(GroupStage):
     """K + 1 soft maps, background first, of the soft map of one foreground.
 
-    The group's locations are clustered (:func:`~mmcoseg.models.ops.cluster_classes`); then, in each
-    round, discriminants of the classes are learned from the maps so far, and their posteriors are
-    averaged with the clusters, which keep the classes from drifting. With ``union`` a location is
-    foreground in the end where the classes or the foreground that came in say so (the probability
-    that not both of two independent ones say no); which class, the posteriors say. Only refiners
-    that take several classes can come behind it. A single class, of the method ``'objects'``, is
-    the foreground that came in.
+    The group's locations are clustered (:func:`~mmcoseg.models.ops.cluster_classes`). In each round
+    discriminants of the classes are learned from the maps so far, and their posteriors are averaged
+    with the clusters, which keep the classes from drifting. Stages after it must take several
+    classes. A single class, of the method ``'objects'``, is the foreground that came in.
 
     Args:
         num_classes: K: a number; ``'data'`` for what the data set says of each group (metainfo
             ``num_classes``); ``'auto'`` for an estimate
             (:func:`~mmcoseg.models.ops.count_classes`), which becomes the group's metainfo
             ``class_count``.
-        levels: indices of the backbone's levels that are looked at, of one resolution; locations
-            are l2-normalized level by level, so that each level counts the same.
-        method, num_clusters, num_seeds: of ``cluster_classes``.
+        levels: indices of the backbone's levels that are looked at, of one resolution;
+            l2-normalized one by one, so that each counts the same.
+        method, num_clusters: of ``cluster_classes``.
         rounds: of learning; 0 for none.
-        ridge: of :func:`~mmcoseg.models.ops.class_discriminants`.
-        keep: weight of the clusters in the average.
-        union: see above.
+        union: a location is foreground where the classes or the foreground that came in say so.
         max_classes: the largest K of ``'auto'``.
-
-    Raises:
-        MMCosegError: for options out of range; while working, if it is not known how many classes a
-            group has, or they are too many for ``num_clusters``.
     """
 
     def __init__(
@@ -54,32 +50,22 @@ class SplitClasses(GroupStage):
         levels: Sequence[int] = (-1,),
         method: ClassMethod = 'objects',
         num_clusters: int = 8,
-        num_seeds: int = 64,
         rounds: int = 2,
-        ridge: float = 0.1,
-        keep: float = 0.3,
         union: bool = True,
-        init_cfg: dict | None = None,
         max_classes: int = MOST_CLASSES,
     ) -> None:
-        super().__init__(init_cfg)
+        super().__init__()
         check_num_classes(num_classes)
         one_of('method', method, ClassMethod)
-        whole_number('num_seeds', num_seeds)
         whole_number('rounds', rounds, 0)
         whole_number('max_classes', max_classes)
-        in_range('keep', keep, 0, 1)
-        in_range('ridge', ridge, 0)
         self.num_classes = num_classes
         self.max_classes = max_classes
         self.descriptors = Descriptors(tuple(levels), normalized=True)
         self.rounds = rounds
-        self.ridge = ridge
-        self.keep = keep
         self.union = union
         self.method = method
         self.num_clusters = num_clusters
-        self.num_seeds = num_seeds
         self.choose_classes(None, None)
 
     def choose_classes(self, num_classes: NumClasses | None, max_classes: int | None) -> None:
@@ -99,26 +85,17 @@ class SplitClasses(GroupStage):
         """Soft maps (N, K + 1, h, w) at the descriptors' resolution; each location sums to 1."""
         descriptors = context.descriptors[self.descriptors]
         foreground = self.maps_before(context).float().cpu()
-        shape = tuple(descriptors.shape[-2:])
-        if tuple(foreground.shape[-2:]) != shape:
-            foreground = F.interpolate(
-                foreground, size=shape, mode='bilinear', align_corners=False, antialias=True
-            )
+        foreground = resize(foreground, descriptors.shape[-2:], antialias=True)
         num_classes = self._num_classes_of(context.group, descriptors, foreground[:, 0])
         if num_classes == 1 and self.method == 'objects':
             return torch.cat([1 - foreground, foreground], dim=1).to(descriptors.device)
         clusters = cluster_classes(
-            descriptors,
-            foreground[:, 0],
-            num_classes,
-            method=self.method,
-            num_clusters=self.num_clusters,
-            num_seeds=self.num_seeds,
+            descriptors, foreground[:, 0], num_classes, self.method, self.num_clusters
         )
         current = clusters
         for _ in range(self.rounds):
-            learned = class_discriminants(descriptors, current, self.ridge)
-            current = self.keep * clusters + (1 - self.keep) * learned
+            learned = class_discriminants(descriptors, current, RIDGE)
+            current = KEEP * clusters + (1 - KEEP) * learned
         return with_foreground(current, foreground.to(current.device)) if self.union else current
 
     def _num_classes_of(
@@ -142,13 +119,12 @@ class SplitClasses(GroupStage):
 def with_foreground(shares: Tensor, foreground: Tensor) -> Tensor:
     """K + 1 soft maps whose foreground is the union of their own and another.
 
+    The background becomes ``b (1 - f)``, of the background b and the foreground f; what is left is
+    shared out among the classes in their proportions, evenly where there are none.
+
     Args:
         shares: (N, K + 1, h, w), the background first, each location's sum 1.
         foreground: probability, (N, 1, h, w).
-
-    Returns:
-        Of the shape of ``shares``: background ``b (1 - f)``, of the background b and the foreground
-        f; what is left is shared out as the classes are to each other, evenly where there is none.
     """
     background, classes = shares[:, :1], shares[:, 1:]
     total = classes.sum(dim=1, keepdim=True)

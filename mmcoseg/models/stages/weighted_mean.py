@@ -18,15 +18,11 @@ class WeightedMean(GroupStage):
     """Mean of the maps of stages before it, at the finest resolution among them.
 
     Args:
-        weights: name of a stage -> its weight, at least 0.
-
-    Raises:
-        MMCosegError: for negative weights, or none above 0; while working, for a name that is no
-            stage before it.
+        weights: name of a stage -> its weight, at least 0, not all of them 0.
     """
 
-    def __init__(self, weights: Mapping[str, float], init_cfg: dict | None = None) -> None:
-        super().__init__(init_cfg)
+    def __init__(self, weights: Mapping[str, float]) -> None:
+        super().__init__()
         for name, weight in weights.items():
             in_range(f'weights.{name}', weight, 0)
         if not sum(weights.values()) > 0:

@@ -54,7 +54,7 @@ def test_maps_differ_from_the_beginning():
 
 @pytest.mark.parametrize('num_classes', [0, 1.5, None])
 def test_wrong_number_of_classes(num_classes):
-    with pytest.raises(ValueError, match='num_classes must be a positive whole number'):
+    with pytest.raises(ValueError, match='num_classes must be a whole number, at least 1'):
         MultiClassHead([8], [16], num_classes)
 
 

@@ -64,12 +64,6 @@ def test_gamma_of_equal_images_depends_on_what_they_show(modulator, size):
     assert relative > 0.1
 
 
-def test_group_centered_pooling_removes_what_equal_images_show():
-    modulator = SemanticModulator(6, channels=10, reduced_channels=4, group_centered=True).double()
-    gamma = modulator((feats(1)[0].expand(5, -1, -1, -1),), [5]).scale[0]
-    torch.testing.assert_close(gamma, modulator.group_pooling.fc.bias)
-
-
 def test_loss_is_equation_12(modulator):
     gamma = torch.randn(2, 10, dtype=torch.float64)
     labels = torch.tensor([[1.0, 0, 1], [0, 0, 1]])

@@ -196,7 +196,7 @@ def test_instances_are_those_of_the_peaks():
 
 def test_results_do_not_depend_on_chunks_or_on_other_groups():
     expected = predictions(build())
-    for chunks in (dict(chunk_size=1, peak_chunk_size=1), dict(chunk_size=100)):
+    for chunks in (dict(chunk_size=1), dict(chunk_size=100)):
         assert_same(predictions(build(test_cfg=chunks)), expected)
     alone = batch()
     alone = dict(inputs=alone['inputs'][1:], data_samples=alone['data_samples'][1:])
@@ -311,7 +311,7 @@ def test_errors():
         build(losses=dict.fromkeys(LOSSES))
     with pytest.raises(MMCosegError, match=r"model.test_cfg has no 'peaks' \(did you .*max_peaks"):
         build(test_cfg=dict(peaks=3))
-    for key in ('chunk_size', 'max_peaks', 'peak_chunk_size'):
+    for key in ('chunk_size', 'max_peaks'):
         with pytest.raises(MMCosegError, match=f'{key} must be a whole number, at least 1, got 0'):
             build(test_cfg={key: 0})
     data = batch()

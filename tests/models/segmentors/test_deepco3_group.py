@@ -24,11 +24,8 @@ class TinyStages(StagedBackbone):
 
     def __init__(self, frozen_stages=0, out_stages=('fine', 'coarse')):
         super().__init__()
-        for name, a, b, step, stride in (
-            ('first', 3, 4, 1, 1),
-            ('fine', 4, 6, 2, 2),
-            ('coarse', 6, 8, 2, 4),
-        ):
+        sizes = dict(first=(3, 4, 1, 1), fine=(4, 6, 2, 2), coarse=(6, 8, 2, 4))
+        for name, (a, b, step, stride) in sizes.items():
             stage = nn.Sequential(nn.Conv2d(a, b, 3, step, padding=1), nn.ReLU())
             self.add_stage(name, stage, b, stride)
         self.calls = 0
@@ -398,7 +395,7 @@ def test_the_order_of_images_does_not_matter():
         assert sample.presence == pytest.approx(expected[sample.identity].presence)
 
 
-@pytest.mark.parametrize('chunks', [dict(chunk_size=1, peak_chunk_size=1), dict(chunk_size=3)])
+@pytest.mark.parametrize('chunks', [dict(chunk_size=1), dict(chunk_size=3)])
 def test_chunks_do_not_matter(chunks):
     expected = predictions(build(**EVERYTHING))
     options = {**EVERYTHING, 'test_cfg': {**EVERYTHING['test_cfg'], **chunks}}

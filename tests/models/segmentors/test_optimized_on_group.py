@@ -22,8 +22,8 @@ class TinyBackbone(StagedBackbone):
     def __init__(self, frozen_stages=2, out_stages=('fine', 'coarse')):
         super().__init__()
         fine = nn.Sequential(nn.Conv2d(3, 6, 3, 2, padding=1), nn.BatchNorm2d(6), nn.ReLU())
-        self.add_stage('fine', fine, 6, 2)
         coarse = nn.Sequential(nn.Conv2d(6, 8, 3, 2, padding=1), nn.ReLU())
+        self.add_stage('fine', fine, 6, 2)
         self.add_stage('coarse', coarse, 8, 4)
         self.finish(out_stages, frozen_stages, norm_eval=True)
 

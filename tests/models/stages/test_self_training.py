@@ -11,7 +11,7 @@ from mmcoseg.errors import MMCosegError
 from mmcoseg.models import SelfTraining
 from mmcoseg.models.ops import class_discriminants
 from mmcoseg.models.postprocessors.edge_refiner import EdgeRefiner
-from mmcoseg.models.stages import GroupContext
+from mmcoseg.models.stages import GroupContext, self_training
 from mmcoseg.models.stages.self_training import match_area, match_areas
 from mmcoseg.registry import MODELS, TASK_UTILS, TRANSFORMS
 from mmcoseg.structures import GroupDataSample, GroupImages
@@ -57,6 +57,13 @@ def refine(stage, prob, descriptors, images=(), size=SIZE):
     return stage(context)
 
 
+@pytest.fixture
+def only_learned(monkeypatch):
+    """The maps that came in have no weight."""
+    monkeypatch.setattr(self_training, 'KEEP', 0.0)
+    monkeypatch.setattr(self_training, 'KEEP_LAST', 0.0)
+
+
 def logistic(x):
     return 1 / (1 + np.exp(-x))
 
@@ -91,15 +98,13 @@ def literal_round(descriptors, target, ridge, slope, area):
 @pytest.mark.parametrize('rounds', [1, 2, 3])
 def test_is_the_literal_one(rounds):
     descriptors, prob, _ = scene()
-    stage = SelfTraining(
-        rounds=rounds, ridge=0.5, slope=3.0, area=1.2, keep=(0.45, 0.25), targets=None
-    )
+    stage = SelfTraining(rounds=rounds, area=1.2, targets=None)
     given = prob.double().numpy()
     expected = given
     for number in range(rounds):
         last = number == rounds - 1
-        learned = literal_round(descriptors, expected, 0.5, 3.0, 1.2 if last else 1.0)
-        weight = 0.25 if last else 0.45
+        learned = literal_round(descriptors, expected, 1.0, 4.0, 1.2 if last else 1.0)
+        weight = 0.3 if last else 0.4
         expected = weight * given + (1 - weight) * learned
     result = refine(stage, prob, descriptors)
     assert result.shape == prob.shape
@@ -127,7 +132,7 @@ def images_of(truth, size=SIZE):
 def test_targets_are_drawn_on_the_images():
     descriptors, prob, truth = scene()
     images = images_of(truth)
-    stage = SelfTraining(rounds=1, keep=(0, 0), targets=TARGETS)
+    stage = SelfTraining(rounds=1, targets=TARGETS)
     refine(stage, prob, descriptors, images)
     given, maps = stage.targets.images, stage.targets.probs
     assert len(given) == len(maps) == 4
@@ -145,7 +150,7 @@ def test_targets_of_padded_images():
     whole = images_of(truth)
     parts = [(65, 49), (33, 49), (65, 25), (33, 25)]
     images = [image[:, :height, :width] for image, (height, width) in zip(whole, parts)]
-    stage = SelfTraining(rounds=1, keep=(0, 0), targets=TARGETS)
+    stage = SelfTraining(rounds=1, targets=TARGETS)
     drawn = stage._draw(prob, group_of(images))
     full = F.interpolate(prob, size=SIZE, mode='bilinear', align_corners=True)
     for soft, one, (height, width) in zip(full, stage.targets.probs, parts):
@@ -160,10 +165,11 @@ def test_targets_of_padded_images():
     assert drawn[1, :, 5:].max() == 0 and drawn[2, :, :, 4:].max() == 0
 
 
+@pytest.mark.usefixtures('only_learned')
 def test_targets_are_what_is_learned():
     descriptors, _, truth = scene()
     images = images_of(truth)
-    stage = SelfTraining(keep=(0, 0), targets=TARGETS)
+    stage = SelfTraining(targets=TARGETS)
     # The maps that come in say nothing, or the opposite: only the targets know.
     for prob in (torch.full((4, 1, 9, 7), 0.3), 0.9 - 0.8 * truth[:, None].float()):
         result = refine(stage, prob, descriptors, images)[:, 0]
@@ -171,9 +177,10 @@ def test_targets_are_what_is_learned():
 
 
 @pytest.mark.parametrize('area', [0.7, 1.0, 1.3])
+@pytest.mark.usefixtures('only_learned')
 def test_area_is_that_of_the_targets(area):
     descriptors, prob, _ = scene()
-    stage = SelfTraining(rounds=1, area=area, keep=(0, 0), targets=None)
+    stage = SelfTraining(rounds=1, area=area, targets=None)
     result = refine(stage, prob, descriptors)
     assert float(result.mean() / prob.mean()) == pytest.approx(area, abs=1e-4)
 
@@ -267,14 +274,9 @@ def test_images_that_were_normalized():
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(rounds=0), 'rounds must be at least 1, got 0'),
-        (dict(area=0), 'area and slope must be above 0 .* got area=0'),
-        (dict(slope=-1), 'slope=-1'),
-        (dict(ridge=-0.1), r'ridge at least 0, .*ridge=-0\.1'),
-        (dict(ridge=float('nan')), 'ridge=nan'),
-        (dict(keep=(0.5,)), r'two weights from 0 to below 1, got \(0\.5,\)'),
-        (dict(keep=(0.5, 1)), r'got \(0\.5, 1\)'),
-        (dict(keep=(-0.1, 0.5)), r'got \(-0\.1, 0\.5\)'),
+        (dict(rounds=0), 'rounds of SelfTraining must be .* at least 1, got 0'),
+        (dict(area=0), 'area of SelfTraining must be .* got 0'),
+        (dict(area=float('nan')), 'got nan'),
     ],
 )
 def test_wrong_options(options, message):
@@ -304,7 +306,7 @@ def test_photographs(coseg_data):
     prob = 0.2 + 0.6 * truth.float()
     prob[::2] = 0.25  # unknown
 
-    stage = SelfTraining(levels=[-1], keep=(0.4, 0))
+    stage = SelfTraining(levels=[-1])
     with torch.no_grad():
         batch = model.data_preprocessor.normalize(images, (257, 257))
         descriptors = stage.descriptors(tuple(model.backbone(batch)))
@@ -334,13 +336,13 @@ def test_several_classes_against_the_definition():
     truth = torch.where(square, 2, torch.zeros_like(square, dtype=torch.long))
     truth[:, 5:][truth[:, 5:] == 0] = 1
     maps = class_maps(truth)
-    stage = SelfTraining(rounds=2, ridge=0.5, area=1.2, keep=(0.4, 0.3), targets=None)
+    stage = SelfTraining(rounds=2, area=1.2, targets=None)
     found = refine(stage, maps, descriptors)
     torch.testing.assert_close(found.sum(dim=1), torch.ones(found[:, 0].shape))
     current = maps
     for keep, area in ((0.4, 1.0), (0.3, 1.2)):
         soft = current.clamp(0.02, 0.98)
-        learned = class_discriminants(descriptors, soft / soft.sum(1, keepdim=True), 0.5)
+        learned = class_discriminants(descriptors, soft / soft.sum(1, keepdim=True), 1.0)
         shares = current.mean((0, 2, 3)) * torch.tensor([1, area, area])
         learned = match_areas(learned, (shares / shares.sum()).double())
         current = keep * maps + (1 - keep) * learned

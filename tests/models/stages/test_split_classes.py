@@ -34,18 +34,17 @@ def test_rounds_of_discriminants_average_with_the_clusters():
     descriptors = descriptors_of()
     prob = torch.rand(4, 1, 9, 9, generator=torch.Generator().manual_seed(1))
     descriptors = descriptors.half()
-    clusters = cluster_classes(descriptors, prob[:, 0], 2, num_seeds=5)
+    clusters = cluster_classes(descriptors, prob[:, 0], 2)
     expected = clusters
     for _ in range(2):
-        expected = 0.25 * clusters + 0.75 * class_discriminants(descriptors, expected, 0.2)
-    options = dict(num_seeds=5, ridge=0.2, keep=0.25)
-    found = split(SplitClasses(2, union=False, **options), prob, descriptors)
+        expected = 0.3 * clusters + 0.7 * class_discriminants(descriptors, expected, 0.1)
+    found = split(SplitClasses(2, union=False), prob, descriptors)
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(found.sum(dim=1), torch.ones(4, 9, 9))
-    stage = SplitClasses(2, num_seeds=5, rounds=0, union=False)
+    stage = SplitClasses(2, rounds=0, union=False)
     untouched = split(stage, prob, descriptors)
     torch.testing.assert_close(untouched, clusters)
-    union = split(SplitClasses(2, **options), prob, descriptors)
+    union = split(SplitClasses(2), prob, descriptors)
     torch.testing.assert_close(union, with_foreground(expected, prob))
 
 
@@ -136,11 +135,8 @@ def test_the_models_numbers_replace_its_own():
         dict(num_classes=0),
         dict(num_classes='many'),
         dict(num_classes=8),
-        dict(num_seeds=0),
         dict(max_classes=0),
         dict(rounds=-1),
-        dict(keep=1.5),
-        dict(ridge=-1),
         dict(method='magic'),
     ],
 )
