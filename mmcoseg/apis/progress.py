@@ -17,8 +17,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from ..export import SkippedFile
-from ..export.durations import show_each, show_time
+from ..export import SkippedFile, show_time
 from ..files import display_name
 
 __all__ = ['RunProgress', 'quiet_progress']
@@ -80,16 +79,14 @@ class RunProgress:
 
         ``remark`` is what else is to be said of it.
         """
-        each = seconds / count if count else None
-        self._group(group, f'{_images(count)}, {show_time(seconds, each)}')
+        took = show_time(seconds, seconds / count) if count else f'{seconds:.1f} s'
+        self._group(group, f'{_images(count)}, {took}', skipped)
         if remark and not self.quiet:
             self._print(f'{display_name(group)}: {remark}')
-        self._skipped(group, skipped)
 
     def kept(self, group: str, count: int, skipped: Collection[SkippedFile]) -> None:
         """The group was finished before, its files counted, of which these were left out."""
-        self._group(group, f'{_images(count - len(skipped))}, finished before')
-        self._skipped(group, skipped)
+        self._group(group, f'{_images(count - len(skipped))}, finished before', skipped)
 
     def note(self, text: str) -> None:
         if not self.quiet:
@@ -100,11 +97,9 @@ class RunProgress:
             self.bar.stop()
             self.bar = None
 
-    def _group(self, group: str, text: str) -> None:
+    def _group(self, group: str, text: str, skipped: Iterable[SkippedFile]) -> None:
         if not self.quiet and self.bar is None:
             self._print(f'{display_name(group)}: {text}')
-
-    def _skipped(self, group: str, skipped: Iterable[SkippedFile]) -> None:
         for file in skipped:
             name = f'{display_name(group)}/{display_name(file.file_name)}'
             self._print(f'skipped {name}: {file.reason}')
@@ -118,7 +113,7 @@ class _Rate(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         rate = task.finished_speed or task.speed
-        return Text(show_each(1 / rate) if rate else '')
+        return Text(f'{1 / rate:.2f} s an image' if rate else '')
 
 
 def quiet_progress() -> RunProgress:

@@ -17,8 +17,7 @@ from PIL import Image
 
 from ..datasets.image_io import BadImageError
 from ..engine.run_config import optimizes_groups
-from ..export import ImageRecord, ResultWriter, SkippedFile
-from ..export.durations import show_time
+from ..export import ImageRecord, ResultWriter, SkippedFile, show_time
 from ..files import display_name
 from ..models.ops import ClassCount
 from ..segment_options import SegmentOptions
@@ -65,11 +64,12 @@ class SegmentResult:
     def __str__(self) -> str:
         """What a user wants to know first."""
         text = f'images: {self.num_written} written'
-        for count, what in (
-            (self.num_kept, 'finished before'),
-            (self.num_absent, 'absent'),
-            (len(self.skipped), 'skipped'),
-        ):
+        others = {
+            'finished before': self.num_kept,
+            'absent': self.num_absent,
+            'skipped': len(self.skipped),
+        }
+        for what, count in others.items():
             if count:
                 text += f', {count} {what}'
         if self.num_written:

@@ -1,9 +1,10 @@
 """Records of images and groups with results: plain types that JSON can hold."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ['GroupRecord', 'ImageRecord', 'SkippedFile']
+__all__ = ['GroupRecord', 'ImageRecord', 'SkippedFile', 'images_of']
 
 
 @dataclass
@@ -79,3 +80,8 @@ class GroupRecord:
     skipped: list[SkippedFile] = field(default_factory=list)
     class_count: dict[str, Any] | None = None
     settings: dict[str, Any] | None = None
+
+
+def images_of(groups: Sequence[GroupRecord]) -> list[ImageRecord]:
+    """The images of all groups."""
+    return [record for group in groups for record in group.images]

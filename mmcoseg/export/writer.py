@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from .exporters import (
     export_thumbnails,
 )
 from .objects import ObjectMask, sureness, to_annotation, to_result
-from .polygons import TOLERANCE, mask_to_polygons
+from .polygons import mask_to_polygons
 from .records import GroupRecord, ImageRecord
 from .report import build_report
 
@@ -67,7 +66,6 @@ class ResultWriter:
         out_dir: folder to write to; made when the first file is written.
         formats: some of :data:`FORMATS`.
         polygons: polygons instead of RLE in ``annotations.json``.
-        polygon_tolerance: pixels by which the outlines of polygons may be off; 0: not at all.
         copy_images: copies of the images in ``yolo/images``, instead of links.
 
     Raises:
@@ -92,22 +90,20 @@ class ResultWriter:
         out_dir: str | Path,
         formats: Sequence[str] = ('masks', 'overlays', 'coco'),
         polygons: bool = False,
-        polygon_tolerance: float = TOLERANCE,
         copy_images: bool = False,
     ) -> None:
         self.out_dir = Path(out_dir)
         self.formats = chosen_formats(formats)
         self.polygons = polygons
-        self.polygon_tolerance = polygon_tolerance
         self._pictures: dict = {}  # of the report, which is written again and again
         exporters: dict[str, Exporter] = dict(
             masks=export_masks,
             overlays=export_overlay,
             cutouts=export_cutout,
-            labelme=partial(export_labelme, tolerance=polygon_tolerance),
+            labelme=export_labelme,
         )
         if 'yolo' in self.formats:
-            exporters['yolo'] = YoloExporter(self.out_dir, polygon_tolerance, copy_images)
+            exporters['yolo'] = YoloExporter(self.out_dir, copy_images)
         self._exporters = {name: exporters[name] for name in self.formats if name in exporters}
 
     def write_image(
@@ -224,6 +220,6 @@ class ResultWriter:
     def _annotation(self, item: ObjectMask) -> dict[str, Any]:
         annotation = to_annotation(item)
         if self.polygons:
-            outlines = mask_to_polygons(item.mask, edges=True, tolerance=self.polygon_tolerance)
+            outlines = mask_to_polygons(item.mask, edges=True)
             annotation['segmentation'] = [outline.ravel().tolist() for outline in outlines]
         return annotation
