@@ -128,8 +128,7 @@ class ImageItem:
         try:
             status = os.stat(self.path)
             if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for without end
-                kind = 'a folder' if stat.S_ISDIR(status.st_mode) else 'not a regular file'
-                raise BadImageError(f'{self.path} is {kind}')
+                raise BadImageError(f'{self.path} is a folder, or not a regular file')
             if status.st_size == 0:
                 raise BadImageError(f'{self.path} is empty')
             with open_image(self.path) as image:
@@ -200,8 +199,8 @@ def read_inputs(
 
     Raises:
         FileNotFoundError: if there is no such file or folder.
-        MMCosegError: if there is no image in it, or none of a kind that can be read; for a group
-            without a name, an array that is no image, or anything else than the above.
+        MMCosegError: if there is no image in it; for a group without a name, an array that is no
+            image, or anything else than the above.
 
     Example:
         >>> white = np.full((4, 6, 3), 255, np.uint8)
@@ -219,7 +218,6 @@ def read_inputs(
     if empty or not found:
         where = f'the groups {empty}' if empty else 'the input'
         raise MMCosegError(f'{where} without any image; give folders, files or arrays')
-    _require_readable(found)
     names = _distinct([name for name, _ in found])
     return [InputGroup(name, reader.finish(items)) for name, (_, items) in zip(names, found)]
 
@@ -408,20 +406,6 @@ def _is_image(path: Path) -> bool:
 
 def _places_of_readable(items: Sequence[ImageItem]) -> set[tuple[Path | None, str]]:
     return {item.place for item in items if item.suffix in IMAGE_SUFFIXES}
-
-
-def _require_readable(groups: _Groups) -> None:
-    """Refuse an input whose images are all of kinds that cannot be read, with what helps."""
-    examples: dict[str, str] = {}
-    count = 0
-    for _, items in groups:
-        for item in items:
-            if not item.is_unread:
-                return
-            examples.setdefault(UNREAD_SUFFIXES[item.suffix], item.file_name)
-            count += 1
-    kinds = '; '.join(f'{name} {cure}' for cure, name in examples.items())
-    raise MMCosegError(f'no image of the input can be read ({count} files): {kinds}')
 
 
 def _lines_of(file: Path) -> list[tuple[str, Path]]:

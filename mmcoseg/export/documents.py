@@ -78,7 +78,7 @@ def _group_summary(group: GroupRecord) -> dict[str, Any]:
         **summary,
         **_totals(group.images, len(group.skipped)),
         images=[_image_summary(record) for record in group.images],
-        skipped=[vars(file) for file in group.skipped],
+        skipped=[dict(file_name=f.file_name, reason=f.reason) for f in group.skipped],
     )
 
 

@@ -56,14 +56,11 @@ class ResultWriter:
     ``summary.json``, ``report.html``        always: every image's figures; all images to look at
     ======================================== ==================================================
 
-    Polygons cannot say everything that masks can; see ``mask_to_polygons`` for how close they
-    come. All else gives exactly the mask back.
-
-    Group and image names become file names as they are, wherever that is possible
-    (``files.file_name_of``).
+    ``mask_to_polygons`` says how close polygons come to the mask; all else gives exactly it back.
+    ``files.file_name_of`` says how groups and images become names of files.
 
     Args:
-        out_dir: folder to write to; made when the first file is written.
+        out_dir: folder to write to.
         formats: some of :data:`FORMATS`.
         polygons: polygons instead of RLE in ``annotations.json``.
         copy_images: copies of the images in ``yolo/images``, instead of links.
@@ -118,8 +115,7 @@ class ResultWriter:
             sample: with predictions. Its metainfo may have ``absent``, ``warnings``, and a
                 ``file_name`` that goes before the name of ``img_path``.
             image: (H, W, 3) uint8 BGR, upright, at the original size; None: ``image_of`` finds it.
-            classes: names of the K classes of the mask; see ``objects.to_result`` for where they
-                are not known.
+            classes: names of the K classes of the mask, if they are known.
 
         Raises:
             MMCosegError: naming the image, if it has no prediction or one of another size.
@@ -185,21 +181,13 @@ class ResultWriter:
     ) -> None:
         """Write what covers all images: each file anew, from their records.
 
-        ``annotations.json`` is in COCO's form. Image, category and annotation ids count from 1 in
-        the given order. ``file_name`` is ``<group>/<file name>`` and ``source`` where the file is,
-        relative to ``out_dir`` (None for an image in memory); a category is a group, or a class
-        where masks tell classes apart; ``segmentation`` is RLE or polygons; ``score`` as in
-        ``objects.to_result``. Images without objects are listed too. So it serves both as ground
+        ``annotations.json`` is in COCO's form: ids count from 1 in the given order, ``file_name``
+        is ``<group>/<file name>``, ``source`` the file's path from ``out_dir`` (None for an image
+        in memory); a category is a group, or a class where masks tell classes apart; ``score`` as
+        in ``objects.to_result``. Images without objects are listed, too. So it serves as ground
         truth and, its ``annotations`` alone, as results.
 
-        ``summary.json``: ``totals``; ``groups`` with theirs, and each image's presence, sureness,
-        area share, time and warnings; ``skipped`` files with the reason; ``settings`` and
-        ``versions``. An image's time is its share of that of its group.
-
-        Args:
-            groups: in order.
-            settings: of the run, plain types, for the summary and the head of the report.
-                ``method`` is shown first.
+        ``settings`` of the run are plain types, for ``summary.json`` and the head of the report.
         """
         if 'coco' in self.formats:
             self._write_json('annotations.json', coco_document(groups))

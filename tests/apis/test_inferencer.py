@@ -291,13 +291,10 @@ def test_any_model_can_be_cleaned(tiny_config, tmp_path):
 
 
 def test_self_training_goes_with_the_crf_that_draws_its_targets():
-    assert 'self_training' in inference_config(InferenceOptions()).model.refiners
-    assert inference_config(InferenceOptions(crf=False)).model.refiners == {}
-    plain = {'model.refiners.self_training.targets': None}
-    assert (
-        'self_training'
-        in inference_config(InferenceOptions(crf=False, cfg_options=plain)).model.refiners
-    )
+    assert 'self_training' in inference_config(InferenceOptions()).model.stages
+    assert 'self_training' not in inference_config(InferenceOptions(crf=False)).model.stages
+    plain = InferenceOptions(crf=False, cfg_options={'model.stages.self_training.targets': None})
+    assert 'self_training' in inference_config(plain).model.stages
 
 
 def test_weights(tmp_path, photos, tiny_config):
