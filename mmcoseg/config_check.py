@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from mmengine.config import Config
@@ -84,11 +85,9 @@ _NODES = tuple(node for node in vars(nodes).values() if isinstance(node, Registr
 
 @dataclass(frozen=True)
 class _Component:
-    """A dict with a type in a config.
+    """A dict with a type in a config, and the class or function of that type, if there is one.
 
-    Attributes:
-        target: the class or function of that type, if there is one.
-        foreign: whether it is inside a component of others, where a type need not be a component.
+    ``foreign``: it is inside a component of others, where a type need not be a component.
     """
 
     key: str
@@ -99,11 +98,7 @@ class _Component:
 
 
 def require_sound(cfg: Config, keys: tuple[str, ...] = CHECKED_KEYS) -> None:
-    """Refuse a config with types or arguments that do not exist.
-
-    Args:
-        cfg: the config, with everything set that will be.
-        keys: the keys at the top that are going to be used.
+    """Refuse a config with types or arguments that do not exist below these keys at its top.
 
     Raises:
         MMCosegError: that names the keys, what is wrong, and the nearest right word.
@@ -126,9 +121,6 @@ def errors_name_keys(cfg: Config) -> Iterator[None]:
     """Meanwhile an argument that a constructor refuses, or a type that is not there, gets its key.
 
     For what :func:`require_sound` cannot see, such as arguments that a constructor passes on.
-
-    Raises:
-        MMCosegError: in place of the error of Python or of mmengine's registries.
     """
     try:
         yield
@@ -145,12 +137,13 @@ def errors_name_keys(cfg: Config) -> Iterator[None]:
 
 def _keys_of_error(cfg: Config, text: str) -> list[str]:
     """The keys of the components that an error in building one may be about."""
-    refused = re.match(r'(\w+)\.__init__\(\) (?:got|missing|takes)', text)
-    unknown = re.match(r'(\S+) is not in the \S+ registry', text)
+    about = re.match(
+        r'(\w+)\.__init__\(\) (got|missing|takes)|(\S+) is not in the \S+ registry', text
+    )
     keys = []
-    for component in _components(cfg, CHECKED_KEYS):
+    for component in _components(cfg, CHECKED_KEYS) if about else ():
         classes = [base.__name__ for base in getattr(component.target, '__mro__', ())]
-        if refused and refused[1] in classes or unknown and unknown[1] == component.cfg['type']:
+        if (about[1] or about[3]) in (component.cfg['type'], *classes):
             keys.append(component.key)
     return keys
 
@@ -240,29 +233,30 @@ def _arguments(target: Callable) -> tuple[set[str], set[str], bool]:
     functions = [target]
     if inspect.isclass(target):
         functions = [vars(kind)['__init__'] for kind in target.__mro__ if '__init__' in vars(kind)]
-    names: set[str] = set()
-    required: set[str] | None = None
-    for function in functions:
-        try:
-            parameters = inspect.signature(function).parameters
-        except (TypeError, ValueError):  # of a class in C
+    names, required, others = _parameters(functions[0])
+    for function, base in pairwise(functions):
+        if others is None or not _only_passes_on(function, others):
             break
-        own = {}
-        others = None
-        for name, parameter in parameters.items():
-            if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
-                own[name] = parameter.default is parameter.empty
-            elif parameter.kind is parameter.VAR_KEYWORD:
-                others = name
-        own.pop('self', None)
-        names.update(own)
-        if required is None:
-            required = {name for name, needed in own.items() if needed}
-        if others is None:
-            return names, required, True
-        if not _only_passes_on(function, others):
-            break
-    return names, required or set(), False
+        more, _, others = _parameters(base)
+        names |= more
+    return names, required, others is None
+
+
+def _parameters(function: Callable) -> tuple[set[str], set[str], str | None]:
+    """Names of its arguments, those without default, and the name of its ``**kwargs``."""
+    names, required, others = set(), set(), None
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):  # of a class in C
+        return names, required, 'any'
+    for name, parameter in parameters.items():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            others = name
+        elif parameter.kind is not parameter.VAR_POSITIONAL and name != 'self':
+            names.add(name)
+            if parameter.default is parameter.empty:
+                required.add(name)
+    return names, required, others
 
 
 def _only_passes_on(constructor: Callable, name: str) -> bool:

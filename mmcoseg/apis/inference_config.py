@@ -107,12 +107,11 @@ def _set_cleaning(model: dict, min_area: float | None, largest: bool) -> None:
 def _without_crf(node: Any) -> Any:
     """A copy of a config; its lists and named collections lose all parts that use the CRF."""
     if isinstance(node, dict):
-        collection = 'type' not in node
-        kept = {}
+        kept = type(node)()
         for key, value in node.items():
-            if not (collection and _uses_crf(value)):
+            if 'type' in node or not _uses_crf(value):
                 kept[key] = _without_crf(value)
-        return type(node)(kept)
+        return kept
     if isinstance(node, (list, tuple)):
         return type(node)([_without_crf(value) for value in node if not _uses_crf(value)])
     return node

@@ -196,8 +196,7 @@ class CoSegInferencer:
                 results = step(results)
         for image in record['images']:
             image.pop('img', None)  # packed: of 1,000 images, most of a gigabyte
-        if len(record['images']) > 100:
-            return_freed_memory()
+        return_freed_memory()
         batch = dict(inputs=[results.pop('inputs')], data_samples=[results.pop('data_samples')])
         data = self.model.data_preprocessor(batch, False)
         images, [group] = data['inputs'], data['data_samples']

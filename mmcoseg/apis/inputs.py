@@ -33,8 +33,6 @@ _ARCHIVES = frozenset({'.7z', '.gz', '.rar', '.tar', '.tgz', '.zip'})
 #: How many names a note spells out.
 _MAX_NAMED = 10
 _UNNAMED = 'images'
-#: Folders in a folder of results of ours.
-_RESULTS = frozenset({'masks', 'instances', 'overlays', 'cutouts', 'labelme', 'yolo'})
 
 
 @dataclass(frozen=True)
@@ -176,21 +174,10 @@ def read_inputs(
 ) -> list[InputGroup]:
     """The groups of images that an input stands for. Image files are not opened.
 
-    - *A folder*: it and the folders directly in it are a group each, if they hold images.
-    - *A text file*: one path a line, relative to the file, and optionally a tab and the name of
-      the group. Blank lines and lines that begin with ``#`` do not count. Images without a group
-      form one for each folder, or, if all lie in one folder, one named after the text file.
-    - *An image file*: one group, named after its folder.
-    - *A list* of image files, arrays and Pillow images: one group, named after the folder that all
-      lie in, or else ``images``. A list of folders: each as above.
-    - *A single array or Pillow image*: one group, ``images``.
-    - *A dict*: name of the group -> any of these, as one group each.
-
-    Arrays are (H, W, 3) or (H, W), uint8. Folders come in sorted order, lists as they are, each
-    file and folder once. Photographs of kinds that cannot be read here (``UNREAD_SUFFIXES``) are
-    taken, so that they are seen to be skipped, unless the same photograph is there to be read.
-    Names that come twice in a group are made different; docs/segment.md says how, and what is left
-    out.
+    docs/segment.md says how folders, text files and image files make groups, and what is left out.
+    Moreover, *a list* of image files, arrays and Pillow images is one group, named after the folder
+    that all lie in, or else ``images``; *a dict* is name of the group -> any of these, as one
+    group each. Arrays are (H, W, 3) or (H, W), uint8.
 
     Args:
         inputs: as above; paths as str or ``Path``.
@@ -216,8 +203,7 @@ def read_inputs(
         found = reader.read(inputs)
     empty = [name for name, items in found if not items]
     if empty or not found:
-        where = f'the groups {empty}' if empty else 'the input'
-        raise MMCosegError(f'{where} without any image; give folders, files or arrays')
+        raise MMCosegError(f'groups {empty} without any image; give folders, files or arrays')
     names = _distinct([name for name, _ in found])
     return [InputGroup(name, reader.finish(items)) for name, (_, items) in zip(names, found)]
 
@@ -285,14 +271,14 @@ class _Reader:
         """An image in memory, which has its number for a name where it knows none."""
         name = Path(getattr(image, 'filename', '') or f'{number:04}.png').name
         if isinstance(image, np.ndarray):
-            shape = image.shape if image.ndim == 3 else (*image.shape, 1)
-            if image.dtype != np.uint8 or len(shape) != 3 or shape[2] not in (1, 3):
+            pixels = np.atleast_3d(image)
+            if pixels.dtype != np.uint8 or pixels.shape[2:] not in ((1,), (3,)):
                 raise MMCosegError(
                     f'image {number} is an array {image.shape} of {image.dtype}; images must be '
                     '(H, W, 3) or (H, W) of uint8, 0 to 255'
                 )
-            image = np.broadcast_to(image.reshape(shape), (*shape[:2], 3))
-            image = np.ascontiguousarray(image[:, :, ::-1] if self.rgb else image)
+            pixels = np.broadcast_to(pixels, (*pixels.shape[:2], 3))
+            image = np.ascontiguousarray(pixels[:, :, ::-1] if self.rgb else pixels)
         return ImageItem('', name, image=image)
 
     def path(self, path: Path) -> _Groups:
@@ -444,8 +430,7 @@ def _entries(folder: Path) -> list[Path]:
 
 def _deeper(folder: Path) -> list[Path]:
     """Folders in a folder that hold images, unless they are results of ours."""
-    outside = folder.parent / '.mmcoseg'
-    if (folder / '.mmcoseg').is_dir() or (outside.is_dir() and folder.name in _RESULTS):
+    if (folder / '.mmcoseg').is_dir() or (folder.parent / '.mmcoseg').is_dir():
         return []
     # `glob` passes over folders that may not be read.
     folders = filter(Path.is_dir, _entries(folder))

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -157,7 +157,7 @@ class _Job:
         self.group = group
         self.overwrite = overwrite
         self.limits = [limits.max_pixels, limits.max_aspect]
-        self.old = state.groups.get(group.name) or GroupState(group.name, state.settings)
+        self.old = state.groups.get(group.name, GroupState(group.name, state.settings))
         # Taken before anything is read, so that later changes of a file are noticed.
         self.signatures = {item.file_name: signature_of(item) for item in group.items}
         self.stems = {item.file_name: item.stem for item in group.items}
@@ -227,19 +227,15 @@ class _Run:
             self.progress.kept(name, len(job.group), job.old.skipped_among(job.stems))
 
     def _segment(self, job: _Job) -> None:
-        inferencer = self.inferencer
-        group = job.group
+        inferencer, group = self.inferencer, job.group
         start = time.perf_counter()
         self.progress.begin(group.name, len(group))
         images: list[FinishedImage] = []
         skipped: dict[str, SkippedImage] = {}
-        count = None
-        withdraw = job.overwrite and bool(job.old.images)
         # Part by part: masks of a thousand photographs would not fit into memory together.
         for part in inferencer.stream([group], parts=True):
-            if withdraw:
+            if job.overwrite and job.old.images:
                 self.state.withdraw(group.name)
-                withdraw = False
             count = _described(part.get('class_count'))
             for result in (*part.skipped, *self._write_part(part, job)):
                 if isinstance(result, SkippedFile):
@@ -273,20 +269,16 @@ class _Run:
         wanted = [image for image in part if image.file_name in job.todo]
         # The others keep the results that they have.
         self.progress.advance(len(part) - len(wanted))
-        write = partial(self._write_image, classes=part.get('classes'))
-        return map_in_threads(write, wanted, self.inferencer.num_workers)
+        return map_in_threads(self._write_image, wanted, self.inferencer.num_workers)
 
-    def _write_image(
-        self, image: CoSegDataSample, classes: Sequence[str] | None
-    ) -> ImageRecord | SkippedFile:
+    def _write_image(self, image: CoSegDataSample) -> ImageRecord | SkippedFile:
         try:
-            record = self.state.writer.write_image(image, classes=classes)
+            record = self.state.writer.write_image(image)
         except (BadImageError, FileNotFoundError) as error:
             is_there = os.path.lexists(image.get('img_path') or '')
             if is_there and isinstance(error, FileNotFoundError):
                 raise  # another file is missing, not the image
-            reason = f'changed while it was worked on: {error}'
-            return SkippedFile(image.file_name, reason)
+            return SkippedFile(image.file_name, f'changed while it was worked on: {error}')
         self.progress.advance(1)
         return record
 

@@ -1,9 +1,10 @@
 """What covers all images: ``annotations.json`` and ``summary.json``."""
 
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
+from operator import attrgetter
 from statistics import fmean
 from typing import Any
 
@@ -94,23 +95,26 @@ def _image_summary(record: ImageRecord) -> dict[str, Any]:
 
 
 def _totals(records: Sequence[ImageRecord], num_skipped: int) -> dict[str, Any]:
-    seconds = [record.seconds for record in records if record.seconds is not None]
+    seconds = _known(records, 'seconds')
     return dict(
         num_images=len(records),
-        num_absent=sum(record.absent for record in records),
+        num_absent=sum(map(attrgetter('absent'), records)),
         num_empty=sum(not (record.annotations or record.absent) for record in records),
         num_skipped=num_skipped,
         num_warnings=sum(len(record.warnings) for record in records),
-        mean_presence=_mean(record.presence for record in records),
-        mean_area_share=_mean(record.area_share for record in records),
+        mean_presence=_mean(_known(records, 'presence')),
+        mean_area_share=_mean(_known(records, 'area_share')),
         seconds=round(sum(seconds), 4) if seconds else None,
         seconds_an_image=_mean(seconds),
     )
 
 
-def _mean(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return round(fmean(known), 6) if known else None
+def _known(records: Sequence[ImageRecord], field: str) -> list[float]:
+    return [value for value in map(attrgetter(field), records) if value is not None]
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return round(fmean(values), 6) if values else None
 
 
 def _versions() -> dict[str, str]:

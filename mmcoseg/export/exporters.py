@@ -46,8 +46,6 @@ class Picture:
 
     Args:
         image: (H, W, 3) uint8 BGR.
-        result: what was found.
-        group, stem: names of the group and of the image in it.
         source: file of the image; None where it has none.
         scores: of the instances, if there are any.
     """
@@ -142,12 +140,7 @@ def export_labelme(picture: Picture, out_dir: Path) -> dict[str, str]:
 
 
 class YoloExporter:
-    """Labels and images as Ultralytics looks for them.
-
-    Args:
-        out_dir: folder of results.
-        copy_images: copies of the images, instead of links.
-    """
+    """Labels and images as Ultralytics looks for them; links to images, or copies."""
 
     def __init__(self, out_dir: Path, copy_images: bool) -> None:
         self.names = YoloNames(out_dir / 'yolo/data.yaml')

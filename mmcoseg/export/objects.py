@@ -33,6 +33,10 @@ class ObjectMask:
     instance: bool
 
 
+#: Mask (H, W) bool, label from 1, and score.
+_Found = tuple[np.ndarray, int, float]
+
+
 @dataclass
 class ImageResult:
     """What was found in an image.
@@ -107,32 +111,35 @@ def to_result(sample: CoSegDataSample, classes: Sequence[str] | None = None) -> 
         categories = (str(sample.get('group')),)
     elif not classes:
         categories = tuple(f'{sample.get("group")} {name}' for name in names)
-    if instances is None:
-        found = _classes_in(labels, len(names), prob)
-    else:
-        indices = to_numpy(instances.labels).astype(int) * (len(names) > 1)
-        if not set(indices.tolist()) <= set(range(len(names))):
-            raise MMCosegError(
-                f'{sample.identity} has instances with labels {np.unique(indices).tolist()}, but '
-                f'its {len(names)} classes are {names}: labels count them from 0'
-            )
-        found = zip(masks, indices, to_numpy(instances.scores))
+    is_instance = instances is not None
+    found = _found_instances(sample, masks, names) if is_instance else _found_classes(labels, prob)
     objects = []
-    for mask, index, score in found:
-        if mask.any():
-            score = _share(score * _presence_of(sample))
-            is_instance = instances is not None
-            objects.append(ObjectMask(mask, int(index) + 1, categories[index], score, is_instance))
+    for mask, label, score in found:
+        score = _share(score * _presence_of(sample))
+        objects.append(ObjectMask(mask, label, categories[label - 1], score, is_instance))
     return ImageResult(labels, names, categories, objects, masks)
 
 
-def _classes_in(
-    labels: np.ndarray, number: int, prob: np.ndarray | None
-) -> Iterator[tuple[np.ndarray, int, float]]:
-    """Mask, index and score of each class."""
-    for index in range(number):
-        mask = labels == index + 1
-        yield mask, index, _mean_prob(prob, index + 1, mask)
+def _found_classes(labels: np.ndarray, prob: np.ndarray | None) -> Iterator[_Found]:
+    for label in range(1, int(labels.max(initial=0)) + 1):
+        mask = labels == label
+        if mask.any():
+            yield mask, label, _mean_prob(prob, label, mask)
+
+
+def _found_instances(
+    sample: CoSegDataSample, masks: np.ndarray, names: Sequence[str]
+) -> Iterator[_Found]:
+    instances = sample.pred_instances
+    labels = to_numpy(instances.labels).astype(int) * (len(names) > 1) + 1
+    if not set(labels.tolist()) <= set(range(1, len(names) + 1)):
+        raise MMCosegError(
+            f'{sample.identity} has instances with labels {np.unique(labels - 1).tolist()}, but '
+            f'its {len(names)} classes are {names}: labels count them from 0'
+        )
+    for mask, label, score in zip(masks, labels.tolist(), to_numpy(instances.scores)):
+        if mask.any():
+            yield mask, label, score
 
 
 def _prob_of(sample: CoSegDataSample) -> np.ndarray | None:

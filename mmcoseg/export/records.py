@@ -12,10 +12,8 @@ class ImageRecord:
     """One image.
 
     Args:
-        group: name of its group.
-        stem: its name in the group, which its files go by.
+        group, stem: its name, which its files go by.
         file_name: ``<group>/<name of the image's file>``.
-        height, width: of the image.
         presence: 0 to 1; None where it is not known.
         absent: the object was found not to be in the image.
         area_share: of all objects together, 0 to 1.
@@ -67,9 +65,6 @@ class GroupRecord:
     """One group.
 
     Args:
-        name: of the group.
-        images: records of its images.
-        skipped: its files that were left out.
         class_count: what was estimated of its number of classes: ``num_classes``, ``shares``
             and, in words, ``text``. None where it was not estimated.
         settings: by which it was computed, where they are not those of the run.

@@ -49,7 +49,6 @@ def build_report(
 
     Pictures are made from the thumbnails of the records, smaller ones the more images there are:
     480 pixels up to some 500 images, about 320 for 1,000, so that the page stays below some 60 MB.
-    The images of a group that the method is least sure of stand first.
 
     Args:
         groups: in order.

@@ -36,28 +36,8 @@ Exporter = Callable[[Picture, Path], dict[str, str]]
 class ResultWriter:
     """Writes what was found in images to a folder, each file whole or not at all.
 
-    ======================================== ==================================================
-    ``masks/<group>/<stem>.png``             0 and 255, or 0..K with a palette where there are K
-                                             classes; the image's original size
-    ``instances/<group>/<stem>.png``         with ``masks``, where the method gives instances:
-                                             0 and their numbers from 1, where they overlap that
-                                             of the highest score; a palette up to 255 of them,
-                                             16-bit gray above
-    ``overlays/<group>/<stem>.jpg``          the image with its objects tinted and outlined
-    ``cutouts/<group>/<stem>.png``           RGBA, all objects: of the image's size, so that it can
-                                             be laid over it; alpha 255 exactly on the mask, all
-                                             else wholly transparent and black
-    ``annotations.json``                     (``coco``) of all images: see
-                                             :meth:`write_collections`
-    ``labelme/<group>/<stem>.json``          polygons
-    ``yolo/labels/<group>/<stem>.txt``,      polygons, as Ultralytics wants it. In ``yolo/images``
-    ``yolo/data.yaml``                       relative links to the images; copies where links cannot
-                                             be; PNG files of what Ultralytics does not read
-    ``summary.json``, ``report.html``        always: every image's figures; all images to look at
-    ======================================== ==================================================
-
-    ``mask_to_polygons`` says how close polygons come to the mask; all else gives exactly it back.
-    ``files.file_name_of`` says how groups and images become names of files.
+    docs/segment.md lists the files. ``mask_to_polygons`` says how close polygons come to the mask;
+    all else gives exactly it back. Groups and images become names of files by ``file_name_of``.
 
     Args:
         out_dir: folder to write to.
@@ -149,9 +129,8 @@ class ResultWriter:
     ) -> ImageRecord:
         result, source = picture.result, picture.source
         height, width = result.labels.shape
-        share = np.count_nonzero(result.labels) / max(1, result.labels.size)
-        path = Path(sample.get('img_path') or '')
-        file_name = sample.get('file_name') or path.name or picture.stem
+        share = np.count_nonzero(result.labels) / result.labels.size
+        file_name = sample.get('file_name') or Path(sample.get('img_path') or picture.stem).name
         record = ImageRecord(
             group=picture.group,
             stem=picture.stem,
@@ -168,7 +147,7 @@ class ResultWriter:
             files=files,
             thumbnails=export_thumbnails(picture, self.out_dir),
             warnings=list(map(str, sample.get('warnings', ()))),
-            source=None if source is None else relative_path(source, self.out_dir),
+            source=source and relative_path(source, self.out_dir),
         )
         if not result.labels.any() and not record.absent:
             record.warnings.append('nothing was found')
