@@ -11,12 +11,12 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import Field, fields
+from dataclasses import Field, fields, replace
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .config_files import config_of_method, find_config
+from .config_files import config_of_method, find_config, list_configs
 from .errors import MMCosegError
 from .segment_options import SegmentOptions
 from .version import __version__
@@ -33,15 +33,12 @@ _NOT_BUILT = re.compile(
 def main(
     argv: Sequence[str] | None = None, command: str | None = None, prog: str | None = None
 ) -> int:
-    """Run a command.
+    """Run a command, and return the exit code.
 
     Args:
         argv: arguments without the program's name; those of the process by default.
         command: the command to run where it is not the first argument, as in ``tools/train.py``.
         prog: name of the program in help and messages.
-
-    Returns:
-        The exit code.
     """
     # Tables and names of files may have characters that a terminal's encoding has not.
     if isinstance(sys.stdout, TextIOWrapper):
@@ -274,7 +271,7 @@ def _check_config(args: argparse.Namespace) -> int:
     for part, problem in check_config(cfg, data=args.data):
         print(f'{"error" if problem else "ok":5}  {part}{f": {problem}" if problem else ""}')
         problems += problem is not None
-    return 1 if problems else 0
+    return min(1, problems)
 
 
 def _add_list(parser: argparse.ArgumentParser) -> None:
@@ -284,17 +281,15 @@ def _add_list(parser: argparse.ArgumentParser) -> None:
 
 
 def _list(args: argparse.Namespace) -> int:
+    listed = {}
     if args.what != 'components':
-        from .config_files import list_configs
-
-        print('configs')
-        print(''.join(f'  {name}\n' for name in list_configs()), end='')
+        listed['configs'] = list_configs()
     if args.what != 'configs':
         from .engine.inspection import components
 
-        for registry, names in components().items():
-            print(registry)
-            print(''.join(f'  {name}\n' for name in names), end='')
+        listed |= components()
+    for title, names in listed.items():
+        print('\n  '.join([title, *names]))
     return 0
 
 
@@ -317,8 +312,10 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
         'kind',
         nargs='?',
         choices=['masks', 'classes', 'instances'],
-        help='what to score: masks, all objects as one; each class of the masks; or instances '
-        '(default: decided by the files)',
+        help='what to score: masks, all objects as one; each class of the masks, the predicted '
+        'values 1, 2, ... matched to the true ones over each group; or instances (default: '
+        'instances, if the truth lists some; classes, if the masks of groups called A+B, or listed '
+        'in classes.json, tell classes apart on both sides; else masks)',
     )
     parser.add_argument(
         'predictions',
@@ -353,13 +350,6 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
         default='greedy',
         help='of instances: a prediction takes the best instance that is left (the default, as in '
         'COCO), or must be the first on the best of all (PASCAL VOC)',
-    )
-    parser.add_argument(
-        '--classes',
-        action=argparse.BooleanOptionalAction,
-        help='the same as the kind classes: the predicted values 1, 2, ... are matched to the true '
-        'ones over each group; or as masks (default: classes, if the masks of groups called A+B, '
-        'or listed in classes.json, tell classes apart on both sides)',
     )
     parser.add_argument(
         '--over',
@@ -397,10 +387,10 @@ def _evaluate(args: argparse.Namespace) -> int:
     content = {key: report.to_dict()}
     if args.json == '-':
         print(json.dumps(content, indent=1))
-        return 0
-    print(report.table(title))
-    if args.json:
-        write_json(args.json, content)
+    else:
+        print(report.table(title))
+        if args.json:
+            write_json(args.json, content)
     return 0
 
 
@@ -412,9 +402,8 @@ def _kind_of(args: argparse.Namespace) -> str:
     listed = (truth / 'instances.json').is_file() and not (truth / 'masks').is_dir()
     if listed or truth.suffix.lower() == '.json':
         return 'instances'
-    classes = args.classes
-    if classes is None and args.values in ('auto', 'label'):
-        classes = hold_classes(args.predictions, truth, args.groups)
+    may_hold = args.values in ('auto', 'label')
+    classes = may_hold and hold_classes(args.predictions, truth, args.groups)
     return 'classes' if classes else 'masks'
 
 
@@ -428,11 +417,8 @@ def _add_segment(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--out', required=True, metavar='DIR', help='folder of the results')
     model = parser.add_mutually_exclusive_group()
-    for option in fields(SegmentOptions):
-        flag = option.metadata['flag']
-        if flag is None:
-            continue
-        argument = dict(option.metadata['argument'])
+    for option in _flagged():
+        flag, argument = option.metadata['flag'], dict(option.metadata['argument'])
         if flag == '--cfg-options':
             argument['action'] = _KeyValues
         if 'type' in argument:
@@ -449,10 +435,16 @@ def _add_segment(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--max-aspect',
         type=float,
+        default=60,
         metavar='RATIO',
         help='skip images longer than so many times their shorter side (default: 60)',
     )
     parser.add_argument('--quiet', action='store_true', help='say only what went wrong')
+
+
+def _flagged() -> list[Field]:
+    """The options that have a flag."""
+    return [option for option in fields(SegmentOptions) if option.metadata['flag']]
 
 
 def _checked(option: Field) -> Callable[[str], Any]:
@@ -487,34 +479,28 @@ def _segment(args: argparse.Namespace) -> int:
     from .compat import keep_freed_memory
 
     keep_freed_memory()
-    limits = {}
+    limits = ImageLimits()
     if args.max_pixels is not None:
-        limits['max_pixels'] = int(args.max_pixels * 1e6)
-    if args.max_aspect is not None:
-        limits['max_aspect'] = args.max_aspect
+        limits = replace(limits, max_pixels=int(args.max_pixels * 1e6))
     result = segment_to_folder(
         args.input[0] if len(args.input) == 1 else args.input,
         args.out,
         options,
-        limits=ImageLimits(**limits),
+        limits=replace(limits, max_aspect=args.max_aspect),
         progress=RunProgress(quiet=args.quiet),
     )
     if not args.quiet:
         print(result)
     if not result.skipped:
         return 0
-    count = len(result.skipped)
-    files = '1 file was' if count == 1 else f'{count} files were'
+    files = '1 file was' if len(result.skipped) == 1 else f'{len(result.skipped)} files were'
     where = result.out_dir / 'summary.json'
     print(f'mmcoseg segment: {files} skipped, see {where}', file=sys.stderr)
     return 1
 
 
 def _segment_options(args: argparse.Namespace) -> SegmentOptions:
-    chosen = {}
-    for option in fields(SegmentOptions):
-        if option.metadata['flag']:
-            chosen[option.name] = getattr(args, option.name)
+    chosen = {option.name: getattr(args, option.name) for option in _flagged()}
     if args.cutouts:
         chosen['formats'] = [*args.formats, 'cutouts']
     return SegmentOptions(**chosen)
@@ -532,9 +518,7 @@ _COMMANDS: dict[str, _Command] = {
     'test': _Command(_add_test, _test, 'Test a model: tables, masks, pictures.'),
     'check-config': _Command(_add_check_config, _check_config, 'Build everything a config names.'),
     'list': _Command(_add_list, _list, 'List our configs and registered components.'),
-    'check-data': _Command(
-        _add_check_data, _check_data, 'Report what a data set holds, and its faults.'
-    ),
+    'check-data': _Command(_add_check_data, _check_data, 'Report a data set and its faults.'),
     'evaluate': _Command(_add_evaluate, _evaluate, 'Score masks or instances against true ones.'),
 }
 

@@ -1,12 +1,11 @@
 """Check a config before anything is built: is each type known, and does it take its arguments?"""
 
-import ast
 import inspect
 import re
-import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from mmengine.config import Config
@@ -26,36 +25,30 @@ class _Place:
 
     Attributes:
         node: the registry of its types.
-        added: arguments that the builder adds to those in the config.
-        removed: keys that the builder takes before it calls the constructor.
+        builders: arguments that the builder adds, or takes before it calls the constructor.
         complete: whether the config must have all other arguments that have no default. Models
             may add arguments to the configs of their parts, so those are seen when they are built.
     """
 
     node: Registry
-    added: tuple[str, ...] = ()
-    removed: tuple[str, ...] = ()
+    builders: tuple[str, ...] = ()
     complete: bool = True
 
 
 _MODEL = _Place(nodes.MODELS, complete=False)
-_LOOP = _Place(nodes.LOOPS, added=('runner', 'dataloader', 'evaluator'))
+_LOOP = _Place(nodes.LOOPS, ('runner', 'dataloader', 'evaluator'))
 _DATASET = _Place(nodes.DATASETS)
 _TRANSFORM = _Place(nodes.TRANSFORMS)
 _FUNCTION = _Place(FUNCTIONS, complete=False)
 _METRIC = _Place(nodes.METRICS)
-_HOOK = _Place(nodes.HOOKS, removed=('priority',))
-_OPTIM_WRAPPER = _Place(
-    nodes.OPTIM_WRAPPERS, removed=('constructor', 'paramwise_cfg'), complete=False
-)
-_SCHEDULER = _Place(
-    nodes.PARAM_SCHEDULERS, added=('optimizer',), removed=('convert_to_iter_based',)
-)
+_HOOK = _Place(nodes.HOOKS, ('priority',))
+_OPTIM_WRAPPER = _Place(nodes.OPTIM_WRAPPERS, ('constructor', 'paramwise_cfg'), complete=False)
+_SCHEDULER = _Place(nodes.PARAM_SCHEDULERS, ('optimizer', 'convert_to_iter_based'))
 #: Keys at the top of a config below which components are.
 _TOP = {
     'model': _MODEL,
     'data_preprocessor': _MODEL,
-    'model_wrapper_cfg': _Place(nodes.MODEL_WRAPPERS, added=('module',)),
+    'model_wrapper_cfg': _Place(nodes.MODEL_WRAPPERS, ('module',)),
     'train_dataloader': _DATASET,
     'val_dataloader': _DATASET,
     'test_dataloader': _DATASET,
@@ -69,39 +62,36 @@ _TOP = {
     'test_evaluator': _METRIC,
     'default_hooks': _HOOK,
     'custom_hooks': _HOOK,
-    'visualizer': _Place(nodes.VISUALIZERS, removed=('name', 'save_dir')),
+    'visualizer': _Place(nodes.VISUALIZERS, ('name', 'save_dir')),
     'log_processor': _Place(nodes.LOG_PROCESSORS),
 }
 #: The keys at the top of a config that are checked.
 CHECKED_KEYS = tuple(_TOP)
 #: Keys further down, outside of models, below which components of another kind are.
 _BELOW = {
-    'sampler': _Place(nodes.DATA_SAMPLERS, added=('dataset', 'seed')),
-    'batch_sampler': _Place(nodes.DATA_SAMPLERS, added=('sampler', 'batch_size')),
+    'sampler': _Place(nodes.DATA_SAMPLERS, ('dataset', 'seed')),
+    'batch_sampler': _Place(nodes.DATA_SAMPLERS, ('sampler', 'batch_size')),
     'pipeline': _TRANSFORM,
     'transforms': _TRANSFORM,
     'collate_fn': _FUNCTION,
     'worker_init_fn': _FUNCTION,
     'optim_wrapper': _OPTIM_WRAPPER,
-    'optimizer': _Place(nodes.OPTIMIZERS, added=('params',)),
+    'optimizer': _Place(nodes.OPTIMIZERS, ('params',)),
     'param_scheduler': _SCHEDULER,
-    'vis_backends': _Place(nodes.VISBACKENDS, added=('save_dir',)),
+    'vis_backends': _Place(nodes.VISBACKENDS, ('save_dir',)),
 }
 #: What types were called in earlier versions, and are called now.
 _RENAMED = {'TimmFeatures': 'TimmModel', 'VGG16Pools': 'VGG16'}
 #: Keys below the top, such as norm_cfg, of dicts that are no components, or of mmcv's own kind.
 _OTHER = re.compile(r'\w+_cfg|\w*kwargs|metainfo')
-_SUPER = re.compile(r'super\(.*\)\.__init__')
 _NODES = tuple(node for node in vars(nodes).values() if isinstance(node, Registry))
 
 
 @dataclass(frozen=True)
 class _Component:
-    """A dict with a type in a config.
+    """A dict with a type in a config, and the class or function of that type, if there is one.
 
-    Attributes:
-        target: the class or function of that type, if there is one.
-        foreign: whether it is inside a component of others, where a type need not be a component.
+    ``foreign``: it is inside a component of others, where a type need not be a component.
     """
 
     key: str
@@ -112,11 +102,7 @@ class _Component:
 
 
 def require_sound(cfg: Config, keys: tuple[str, ...] = CHECKED_KEYS) -> None:
-    """Refuse a config with types or arguments that do not exist.
-
-    Args:
-        cfg: the config, with everything set that will be.
-        keys: the keys at the top that are going to be used.
+    """Refuse a config with types or arguments that do not exist below these keys at its top.
 
     Raises:
         MMCosegError: that names the keys, what is wrong, and the nearest right word.
@@ -130,8 +116,6 @@ def require_sound(cfg: Config, keys: tuple[str, ...] = CHECKED_KEYS) -> None:
 def config_problems(cfg: Config, keys: tuple[str, ...] = CHECKED_KEYS) -> Iterator[tuple[str, str]]:
     """What is wrong with the types and arguments in a config, as (dotted key, message)."""
     quiet_imports()
-    for key in keys:
-        yield from _text_problems(cfg.get(key), key)
     for component in _components(cfg, keys):
         yield from _problems(component)
 
@@ -141,9 +125,6 @@ def errors_name_keys(cfg: Config) -> Iterator[None]:
     """Meanwhile an argument that a constructor refuses, or a type that is not there, gets its key.
 
     For what :func:`require_sound` cannot see, such as arguments that a constructor passes on.
-
-    Raises:
-        MMCosegError: in place of the error of Python or of mmengine's registries.
     """
     try:
         yield
@@ -160,15 +141,13 @@ def errors_name_keys(cfg: Config) -> Iterator[None]:
 
 def _keys_of_error(cfg: Config, text: str) -> list[str]:
     """The keys of the components that an error in building one may be about."""
-    refused = re.match(r'(\w+)\.__init__\(\) (?:got|missing|takes)', text)
-    unknown = re.match(r'(\S+) is not in the \S+ registry', text)
+    about = re.match(
+        r'(\w+)\.__init__\(\) (got|missing|takes)|(\S+) is not in the \S+ registry', text
+    )
     keys = []
-    for component in _components(cfg, CHECKED_KEYS):
-        if refused:
-            classes = [base.__name__ for base in getattr(component.target, '__mro__', ())]
-            if refused[1] in classes:
-                keys.append(component.key)
-        elif unknown and component.cfg['type'] == unknown[1]:
+    for component in _components(cfg, CHECKED_KEYS) if about else ():
+        classes = [base.__name__ for base in getattr(component.target, '__mro__', ())]
+        if (about[1] or about[3]) in (component.cfg['type'], *classes):
             keys.append(component.key)
     return keys
 
@@ -212,16 +191,6 @@ def _find(kind: Any, node: Registry, scope: str) -> Callable | None:
     return None
 
 
-def _text_problems(node: Any, key: str) -> Iterator[tuple[str, str]]:
-    """Dicts written as text, as one may try to set them on a command line."""
-    if isinstance(node, str) and node.startswith('dict('):
-        problem = f'is the text {node!r}; set single keys: --cfg-options {key}.type=...'
-        yield key, problem
-    elif isinstance(node, dict):
-        for name, part in node.items():
-            yield from _text_problems(part, f'{key}.{name}')
-
-
 def _problems(component: _Component) -> Iterator[tuple[str, str]]:
     key, cfg, place, target = component.key, component.cfg, component.place, component.target
     if target is None:
@@ -230,16 +199,19 @@ def _problems(component: _Component) -> Iterator[tuple[str, str]]:
         return
     if 'constructor' in cfg:
         return  # it decides what the optimizer wrapper gets
-    arguments = _arguments(target)
-    theirs = {*place.added, *place.removed}
-    if arguments.closed:
-        takes = sorted(arguments.names - theirs)
-        for name in sorted(set(cfg) - arguments.names - theirs - {'type', '_scope_'}):
-            hint = nearest(name, takes)
-            yield f'{key}.{name}', f'{_name(target)} has no such argument{hint}; it takes {takes}'
+    names, required, closed = _arguments(target)
+    names, required = names - {*place.builders}, required - {*place.builders}
+    kind = getattr(target, '__name__', target)
+    if closed:
+        takes = sorted(names)
+        for name in sorted({*cfg} - names - {*place.builders, 'type', '_scope_'}):
+            yield (
+                f'{key}.{name}',
+                f'{kind} has no such argument{nearest(name, takes)}; it takes {takes}',
+            )
     if place.complete:
-        for name in sorted(arguments.required - set(cfg) - theirs):
-            yield f'{key}.{name}', f'is missing; {_name(target)} needs it'
+        for name in sorted(required - {*cfg}):
+            yield f'{key}.{name}', f'is missing; {kind} needs it'
 
 
 def _unknown_type(kind: Any, node: Registry) -> str:
@@ -255,63 +227,48 @@ def _unknown_type(kind: Any, node: Registry) -> str:
     )
 
 
-def _name(target: Callable) -> str:
-    return getattr(target, '__name__', str(target))
-
-
-@dataclass
-class _Arguments:
+def _arguments(target: Callable) -> tuple[set[str], set[str], bool]:
     """What a class or function can be called with.
 
-    Attributes:
-        names: of its arguments, with those of base classes that it passes ``**kwargs`` on to.
-        required: those of its own that have no default.
-        closed: whether it takes no others.
+    Returns:
+        Names of its arguments, with those of base classes that it passes ``**kwargs`` on to; those
+        of its own that have no default; and whether it takes no others.
     """
-
-    names: set[str] = field(default_factory=set)
-    required: set[str] = field(default_factory=set)
-    closed: bool = False
-
-
-def _arguments(target: Callable) -> _Arguments:
-    arguments = _Arguments()
-    for function in _functions(target):
-        try:
-            parameters = list(inspect.signature(function).parameters.values())
-        except (TypeError, ValueError):  # of a class in C
+    functions = [target]
+    if inspect.isclass(target):
+        functions = [vars(kind)['__init__'] for kind in target.__mro__ if '__init__' in vars(kind)]
+    names, required, others = _parameters(functions[0])
+    for function, base in pairwise(functions):
+        if others is None or not _only_passes_on(function, others):
             break
-        if inspect.isclass(target):
-            del parameters[0]  # self
-        is_own = not arguments.names
-        for parameter in parameters:
-            if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
-                arguments.names.add(parameter.name)
-                if is_own and parameter.default is parameter.empty:
-                    arguments.required.add(parameter.name)
-        arguments.closed = not parameters or parameters[-1].kind is not parameters[-1].VAR_KEYWORD
-        if arguments.closed or not _only_passes_on(function, parameters[-1].name):
-            break
-    return arguments
+        more, _, others = _parameters(base)
+        names |= more
+    return names, required, others is None
 
 
-def _functions(target: Callable) -> list[Callable]:
-    """What is called with the arguments: of a class its constructor, and those of its bases."""
-    if not inspect.isclass(target):
-        return [target]
-    return [vars(kind)['__init__'] for kind in target.__mro__ if '__init__' in vars(kind)]
+def _parameters(function: Callable) -> tuple[set[str], set[str], str | None]:
+    """Names of its arguments, those without default, and the name of its ``**kwargs``."""
+    names, required, others = set(), set(), None
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):  # of a class in C
+        return names, required, 'any'
+    for name, parameter in parameters.items():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            others = name
+        elif parameter.kind is not parameter.VAR_POSITIONAL and name != 'self':
+            names.add(name)
+            if parameter.default is parameter.empty:
+                required.add(name)
+    return names, required, others
 
 
 def _only_passes_on(constructor: Callable, name: str) -> bool:
     """Whether a constructor gives its ``**name`` to the next one, and does nothing else with it."""
     try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(constructor)))
-    except (OSError, TypeError, SyntaxError):
+        source = inspect.getsource(constructor)
+    except (OSError, TypeError):
         return False
-    uses = passed_on = 0
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name) and node.id == name:
-            uses += 1
-        elif isinstance(node, ast.Call) and _SUPER.fullmatch(ast.unparse(node.func)):
-            passed_on += f'**{name})' in ast.unparse(node)
-    return uses == passed_on == 1
+    uses = re.findall(rf'(\*\*)?\b{name}\b', source)
+    passes = re.search(rf'super\([^)]*\)\.__init__\(.*\*\*{name},?\s*\)', source, re.DOTALL)
+    return uses == ['**', '**'] and passes is not None

@@ -25,11 +25,7 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 def config_of_method(method: str) -> str:
-    """The name of the config of one of :data:`METHODS`.
-
-    Raises:
-        MMCosegError: if it is none of these.
-    """
+    """The name of the config of one of :data:`METHODS`."""
     if method not in METHODS:
         raise MMCosegError(
             f'there is no method {method!r}, only {sorted(METHODS)}; any other model is given '
@@ -39,11 +35,7 @@ def config_of_method(method: str) -> str:
 
 
 def config_root() -> Path:
-    """The folder of configs: the repository's, or the one inside the installed package.
-
-    Raises:
-        FileNotFoundError: if the package was installed without its configs.
-    """
+    """The folder of configs: the repository's, or the one inside the installed package."""
     for root in (_PACKAGE.parent / 'configs', _PACKAGE / '.mim' / 'configs'):
         if (root / '_base_' / 'default_runtime.py').is_file():
             return root
@@ -68,8 +60,7 @@ def find_config(name: str) -> Path:
             ``ssnm_hrnet_cocoseg``, with ``configs/`` before it or ``.py`` after it as one likes.
 
     Raises:
-        FileNotFoundError: if there is none, with the names most like it.
-        MMCosegError: if several configs have that name.
+        FileNotFoundError, MMCosegError: if there is none, or several have that name.
     """
     path = Path(name).expanduser()
     if path.is_file():
@@ -88,14 +79,7 @@ def find_config(name: str) -> Path:
 
 
 def find_base(name: str) -> Path:
-    """The config that ``_base_ = 'mmcoseg::NAME'`` names.
-
-    Args:
-        name: below ``configs/``, those in ``_base_`` included, with or without ``.py``.
-
-    Raises:
-        FileNotFoundError: if there is none, with the names most like it.
-    """
+    """The config below ``configs/`` that ``_base_ = 'mmcoseg::NAME'`` names."""
     path = config_root() / f'{name.removesuffix(".py")}.py'
     if not path.is_file():
         raise FileNotFoundError(

@@ -39,7 +39,6 @@ def file_name_of(name: str, suffix: str = '', reserved: Collection[str] = ()) ->
     mark of what it was, so that different names stay different.
 
     Args:
-        name: of the group or image.
         suffix: with the dot, of the file.
         reserved: names that mean something else where the file will stand.
 
@@ -97,11 +96,7 @@ def url_of(path: str) -> str:
 
 @contextmanager
 def write_atomically(path: str | Path) -> Iterator[IO[bytes]]:
-    """A file to write to, which takes its name only once it is complete.
-
-    Folders are made where needed. If anything fails, what stood under the name before is still
-    there.
-    """
+    """A file to write to, which takes its name only once it is complete. Makes its folder."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # In the same folder, since renaming between file systems is copying. Its name does not

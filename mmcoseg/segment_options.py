@@ -28,7 +28,6 @@ def _option(
     """A field of a dataclass of options.
 
     Args:
-        default: value of the option.
         flag: on the command line; None if only Python has the option.
         check: called with name and value, raises ``MMCosegError``; not called for None.
         setting: whether results depend on it, so that a folder must not mix two values.
@@ -162,11 +161,7 @@ class InferenceOptions:
 
     @classmethod
     def of(cls: type[Options], options: Options | None, others: Mapping[str, Any]) -> Options:
-        """These options, with some replaced.
-
-        Raises:
-            MMCosegError: for an unknown option or a value out of range.
-        """
+        """These options, with some replaced; an unknown one is an error."""
         known_keys(cls.__name__, others, [option.name for option in fields(cls)])
         return replace(options or cls(), **others)
 

@@ -1,15 +1,13 @@
 """The config of an inferencer: a method's or the user's, with the options applied."""
 
 import copy
-import warnings
 from collections.abc import Sequence
-from contextlib import redirect_stdout
-from io import StringIO
 from typing import Any
 
 from mmcv.transforms import LoadAnnotations, LoadImageFromFile
 from mmengine.config import Config
 
+from ..compat import quiet_imports
 from ..config_check import require_sound
 from ..config_files import config_of_method
 from ..datasets.transforms import LoadCoSegImage
@@ -19,7 +17,7 @@ from ..models.postprocessors import CleanMask
 from ..registry import MODELS, TASK_UTILS, TRANSFORMS
 from ..segment_options import InferenceOptions
 
-__all__ = ['import_openmmlab', 'inference_config', 'inference_pipeline']
+__all__ = ['inference_config', 'inference_pipeline']
 
 
 def inference_config(options: InferenceOptions) -> Config:
@@ -39,22 +37,17 @@ def inference_config(options: InferenceOptions) -> Config:
     if cfg.get('model') is None:
         raise MMCosegError(f'{name} has no model')
     _set_number_of_classes(cfg.model, options.num_classes, name)
-    if options.min_area is not None or options.largest:
-        _set_cleaning(cfg.model, options.min_area, options.largest)
+    _set_cleaning(cfg.model, options.min_area, options.largest)
     if not options.crf:
         cfg.model = _without_crf(cfg.model)
+    # The variable `test_pipeline` may be of another data set.
     if 'test_pipeline' not in cfg or cfg.get('test_dataloader') is not None:
-        cfg.test_pipeline = _tested_pipeline(cfg, name)
+        dataset = next(datasets_of(cfg.get('test_dataloader')), {})
+        if not dataset.get('pipeline'):
+            raise MMCosegError(f'{name} has no test_dataloader whose data set has a pipeline')
+        cfg.test_pipeline = dataset.pipeline
     require_sound(cfg, ('model', 'test_pipeline'))
     return cfg
-
-
-def _tested_pipeline(cfg: Config, name: str) -> list[dict]:
-    """The pipeline of the test; the variable ``test_pipeline`` may be of another data set."""
-    dataset = next(datasets_of(cfg.get('test_dataloader')), {})
-    if not dataset.get('pipeline'):
-        raise MMCosegError(f'{name} has no test_dataloader whose data set has a pipeline')
-    return dataset.pipeline
 
 
 def inference_pipeline(steps: Sequence[dict]) -> list[dict]:
@@ -67,11 +60,9 @@ def inference_pipeline(steps: Sequence[dict]) -> list[dict]:
     pipeline = []
     for step in steps:
         kind = _class_of(step, TRANSFORMS)
-        if getattr(kind, 'needs_annotations', False) or _extends(kind, LoadAnnotations):
+        if getattr(kind, 'needs_annotations', issubclass(kind, LoadAnnotations)):
             continue
-        step = copy.deepcopy(step)
-        if kind is LoadImageFromFile:
-            step = dict(type=LoadCoSegImage)
+        step = dict(type=LoadCoSegImage) if kind is LoadImageFromFile else copy.deepcopy(step)
         if 'cache_dir' in step:
             step['cache_dir'] = None
         if 'transforms' in step:
@@ -97,12 +88,14 @@ def _set_number_of_classes(model: dict, number: int | str | None, name: str) -> 
 
 
 def _set_cleaning(model: dict, min_area: float | None, largest: bool) -> None:
-    """Set the rules by which a model cleans its masks."""
+    """Set the rules by which a model cleans its masks, if any were chosen."""
+    if min_area is None and not largest:
+        return
     rules = dict(largest=largest)
     if min_area is not None:
         rules.update(min_share=0.0, hole_share=0.0, min_area=min_area)
     steps = list(model.get('postprocessors') or [])
-    cleaning = [step for step in steps if _extends(_class_of(step, TASK_UTILS), CleanMask)]
+    cleaning = [step for step in steps if issubclass(_class_of(step, TASK_UTILS), CleanMask)]
     if not cleaning:
         cleaning = [dict(type='CleanMask')]
         steps += cleaning
@@ -114,12 +107,11 @@ def _set_cleaning(model: dict, min_area: float | None, largest: bool) -> None:
 def _without_crf(node: Any) -> Any:
     """A copy of a config; its lists and named collections lose all parts that use the CRF."""
     if isinstance(node, dict):
-        collection = 'type' not in node
-        kept = {}
+        kept = type(node)()
         for key, value in node.items():
-            if not (collection and _uses_crf(value)):
+            if 'type' in node or not _uses_crf(value):
                 kept[key] = _without_crf(value)
-        return type(node)(kept)
+        return kept
     if isinstance(node, (list, tuple)):
         return type(node)([_without_crf(value) for value in node if not _uses_crf(value)])
     return node
@@ -132,26 +124,15 @@ def _uses_crf(node: Any) -> bool:
     """
     if not isinstance(node, dict) or 'type' not in node:
         return False
-    kind = _class_of(node, TASK_UTILS) or _class_of(node, MODELS)
+    kind = _class_of(node, TASK_UTILS, MODELS)
     return getattr(kind, 'uses_crf', False) or any(map(_uses_crf, node.values()))
 
 
-def _class_of(part: dict, registry: Any) -> type | None:
-    """The class or function that a config names, if it is registered."""
+def _class_of(part: dict, *registries: Any) -> type:
+    """The class that a config names in one of these registries; ``object`` if there is none."""
     kind = part.get('type')
-    if not isinstance(kind, str):
-        return kind
-    import_openmmlab()
-    return registry.get(kind)
-
-
-def import_openmmlab() -> None:
-    """Import mmsegmentation's classes without its warnings about missing compiled operators."""
-    with redirect_stdout(StringIO()), warnings.catch_warnings():
-        warnings.simplefilter('ignore')
-        import mmseg.datasets
-        import mmseg.models  # noqa: F401
-
-
-def _extends(kind: Any, base: type) -> bool:
-    return isinstance(kind, type) and issubclass(kind, base)
+    if isinstance(kind, str):
+        quiet_imports()
+        found = [registry.get(kind) for registry in registries]
+        kind = next(filter(None, found), None)
+    return kind if isinstance(kind, type) else object

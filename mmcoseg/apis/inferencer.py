@@ -2,7 +2,6 @@
 
 import logging
 import threading
-import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -14,7 +13,12 @@ import torch
 from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 
-from ..compat import load_checkpoint_file, return_freed_memory, state_of_checkpoint
+from ..compat import (
+    load_checkpoint_file,
+    quiet_imports,
+    return_freed_memory,
+    state_of_checkpoint,
+)
 from ..datasets.image_io import BadImageError, image_of, read_image
 from ..datasets.transforms import ForEachImage
 from ..engine.group_optimization import (
@@ -31,16 +35,16 @@ from ..seeding import all_seeded
 from ..segment_options import InferenceOptions
 from ..structures import CoSegDataSample, GroupDataSample
 from ..workers import default_workers, map_in_threads, with_workers
-from .inference_config import import_openmmlab, inference_config, inference_pipeline
+from .inference_config import inference_config, inference_pipeline
 from .inputs import ImageItem, ImageLimits, InputGroup, read_inputs
 
 __all__ = ['CoSegInferencer']
 
-#: Images of more pixels are decoded one at a time, since each takes hundreds of megabytes.
+#: Images of more pixels are decoded one at a time.
 _LARGE = 30_000_000
 #: Images of a part of a group, and pixels of all of them, at most: 300 MB decoded.
 _PART_IMAGES, _PART_PIXELS = 32, 100_000_000
-#: Pixels of those images of a group that stay decoded, from the network to their part: 300 MB.
+#: Pixels of the images of a group that stay decoded until their part's turn.
 _KEPT_PIXELS = 100_000_000
 
 
@@ -48,9 +52,8 @@ _KEPT_PIXELS = 100_000_000
 class CoSegInferencer:
     """Finds the common objects of groups of images.
 
-    Works by a config as ``mmcoseg test`` does: its model, its data preprocessor, and its test
-    pipeline without what reads annotations. A method that is optimized on each group
-    (``GroupOptimizationLoop``) is so here, too, on the images as the test pipeline gives them.
+    Works by a config as ``mmcoseg test`` does, but without annotations. A method that is optimized
+    on each group (``GroupOptimizationLoop``) is so here, too.
 
     Args:
         method: one of ``mmcoseg.config_files.METHODS``; None for that of ``options``.
@@ -60,8 +63,7 @@ class CoSegInferencer:
 
     Raises:
         MMCosegError, FileNotFoundError: as :func:`inference_config`; for an option out of range; if
-            the weights do not fit the model, or the config is one of a trained method and there
-            are none.
+            weights do not fit the model, or are missing for a trained one.
 
     Example:
         >>> from mmcoseg.apis import CoSegInferencer
@@ -80,9 +82,8 @@ class CoSegInferencer:
         self.cfg = inference_config(options)
         self.presence_threshold = options.presence_threshold
         self.seed = options.seed
-        self.num_workers = options.num_workers
-        if options.num_workers is None:
-            self.num_workers = default_workers()
+        workers = options.num_workers
+        self.num_workers = default_workers() if workers is None else workers
         self.limits = options.limits or ImageLimits()
         self.device = _device(options.device)
         weights = self.cfg.get('load_from') if options.weights is None else options.weights
@@ -128,22 +129,18 @@ class CoSegInferencer:
         Args:
             inputs: see :func:`~mmcoseg.apis.read_inputs`; or a list of its ``InputGroup``.
             channel_order: of arrays, ``'bgr'`` or ``'rgb'``.
-            parts: yield each group in parts, one after the other. A group is segmented as a whole
-                all the same, but masks are only made when their part's turn has come, so that
-                those of a thousand photographs need not fit into memory together. (Where a
-                post-processor must see the whole group, they are all made before.) Each image
-                comes decoded, in ``ori_img``, until its part is let go.
+            parts: yield each group in parts. It is segmented as a whole all the same, but each
+                part's masks are made in their turn (unless a post-processor must see the whole
+                group), so that those of a thousand photographs need not fit into memory together.
+                Each image comes decoded, in ``ori_img``.
 
         Yields:
-            The groups with predictions, on the CPU, each image by image in the order of the input:
-            ``pred_sem_seg`` at the image's size, ``pred_prob``, and ``presence`` where the method
-            gives it; in the metainfo ``group``, ``stem``, ``file_name``, ``img_path`` or
-            ``ori_img``, ``absent``. Images that cannot be read are not among them but in the
-            group's ``skipped``, a list of :class:`SkippedFile`; if none can be read, the group is
-            empty. ``class_count`` is what was estimated of the number of its classes, where it was
-            (:class:`~mmcoseg.models.ops.ClassCount`). The group's ``seconds`` is what reading and
-            computing took. Of several parts, each has all of the group's ``skipped``, and its own
-            share of the seconds.
+            The groups with predictions, on the CPU, their images in the order of the input. Each
+            image has ``pred_sem_seg`` at its own size, ``pred_prob``, and ``presence`` where the
+            method gives it; in the metainfo ``group``, ``stem``, ``file_name``, ``img_path`` or
+            ``ori_img``, and ``absent``. The group's metainfo has ``skipped``, a list of
+            :class:`SkippedFile` for the images that cannot be read, and ``class_count``
+            (:class:`~mmcoseg.models.ops.ClassCount`) where the number of classes was estimated.
         """
         groups = inputs
         if not (isinstance(inputs, list) and inputs and isinstance(inputs[0], InputGroup)):
@@ -155,13 +152,10 @@ class CoSegInferencer:
             yield from self._segment(group, parts)
 
     def _segment(self, group: InputGroup, parts: bool) -> Iterator[GroupDataSample]:
-        start = time.perf_counter()
         kept = _DecodedImages(_KEPT_PIXELS if parts else 0)
         record, skipped = self._load(group, kept)
-        count = len(record['images'])
-        if not count:
-            metainfo = dict(group=group.name, skipped=skipped, seconds=0.0)
-            yield GroupDataSample([], metainfo=metainfo)
+        if not record['images']:
+            yield GroupDataSample([], metainfo=dict(group=group.name, skipped=skipped))
             return
         # Masks of one part after the other, unless a step must see the whole group.
         in_parts = parts and self.model.by_image
@@ -176,9 +170,7 @@ class CoSegInferencer:
                 stacklevel=3,
             )
         names = {item.stem: item.file_name for item in group.items}
-        seconds = (time.perf_counter() - start) / count
         for part in _parts(sample) if parts else [sample]:
-            start = time.perf_counter()
             if parts:
                 self._decode(part, kept)
             if in_parts:
@@ -187,8 +179,7 @@ class CoSegInferencer:
             if self.device.type != 'cpu':
                 part = part.cpu()
             self._mark(part, names)
-            took = seconds * len(part) + time.perf_counter() - start
-            part.set_metainfo(dict(skipped=skipped, seconds=took))
+            part.set_metainfo(dict(skipped=skipped))
             yield part
 
     @contextmanager
@@ -205,8 +196,7 @@ class CoSegInferencer:
                 results = step(results)
         for image in record['images']:
             image.pop('img', None)  # packed: of 1,000 images, most of a gigabyte
-        if len(record['images']) > 100:
-            return_freed_memory()
+        return_freed_memory()
         batch = dict(inputs=[results.pop('inputs')], data_samples=[results.pop('data_samples')])
         data = self.model.data_preprocessor(batch, False)
         images, [group] = data['inputs'], data['data_samples']
@@ -234,18 +224,13 @@ class CoSegInferencer:
         def load(item: ImageItem) -> dict | SkippedFile:
             try:
                 return self._load_image(item, group.name, kept)
-            except (BadImageError, FileNotFoundError) as error:
-                return SkippedFile(item.file_name, str(error))
-            except MemoryError:
-                reason = f'{item.file_name} needs more memory than there is'
+            except (BadImageError, FileNotFoundError, MemoryError) as error:
+                reason = str(error) or f'{item.file_name} needs more memory than there is'
                 return SkippedFile(item.file_name, reason)
 
         images, skipped = [], []
         for loaded in map_in_threads(load, group.items, self.num_workers):
-            if isinstance(loaded, SkippedFile):
-                skipped.append(loaded)
-            else:
-                images.append(loaded)
+            (skipped if isinstance(loaded, SkippedFile) else images).append(loaded)
         record = dict(group=group.name, category=group.name, label_ids=(), images=images)
         return record, skipped
 
@@ -284,30 +269,19 @@ class CoSegInferencer:
         map_in_threads(decode, part.samples, self.num_workers)
 
     def _mark(self, part: GroupDataSample, names: dict[str, str]) -> None:
-        for image in part:
-            absent = self._drop_if_absent(image)
-            image.set_metainfo(dict(file_name=names[image.stem], absent=absent))
-
-    def _drop_if_absent(self, sample: Any) -> bool:
-        """Empty the masks of an image whose presence is too low; whether it is absent."""
-        threshold = self.presence_threshold
-        if threshold is None or 'presence' not in sample or sample.presence >= threshold:
-            return bool(sample.get('absent', False))
-        sample.pred_sem_seg.data = torch.zeros_like(sample.pred_sem_seg.data)
-        if 'pred_instances' in sample:
-            sample.pred_instances = sample.pred_instances[:0]
-        return True
+        """Set ``file_name`` and ``absent``; empty the masks where the presence is too low."""
+        threshold = self.presence_threshold or 0
+        for sample in part:
+            absent = 'presence' in sample and sample.presence < threshold
+            sample.set_metainfo(dict(file_name=names[sample.stem], absent=absent))
+            if absent:
+                sample.pred_sem_seg.data = torch.zeros_like(sample.pred_sem_seg.data)
+                if 'pred_instances' in sample:
+                    sample.pred_instances = sample.pred_instances[:0]
 
 
 class _DecodedImages:
-    """Images of a group at their own size, as many as there is room for.
-
-    Args:
-        num_pixels: of all of them together, at most.
-
-    Attributes:
-        images: stem -> (H, W, 3) uint8 BGR.
-    """
+    """Images of a group, stem -> (H, W, 3) uint8 BGR, of so many pixels together at most."""
 
     def __init__(self, num_pixels: int) -> None:
         self.images: dict[str, np.ndarray] = {}
@@ -353,19 +327,14 @@ def _device(device: str | torch.device | None) -> torch.device:
 
 
 def _load_weights(model: torch.nn.Module, noted: WeightsToLoad, path: str, trust: bool) -> None:
-    """Load what fits.
-
-    Parts may differ that only training uses, such as a classifier of its categories; a file of
-    another model must not pass for this one's.
-    """
+    """Load what fits. Parts may differ that only training uses, such as a classifier."""
     content = load_checkpoint_file(str(Path(path).expanduser()), 'cpu', trust)
     state = state_of_checkpoint(content)
     own = model.state_dict()
-    fitting = {
-        key: value
-        for key, value in state.items()
-        if key in own and getattr(value, 'shape', None) == own[key].shape
-    }
+    fitting = {}
+    for key in own.keys() & state.keys():
+        if getattr(state[key], 'shape', None) == own[key].shape:
+            fitting[key] = state[key]
     missing = sorted(set(own) - set(fitting))
     if len(fitting) < 0.9 * len(own):
         raise MMCosegError(
@@ -381,7 +350,7 @@ def _load_weights(model: torch.nn.Module, noted: WeightsToLoad, path: str, trust
 @contextmanager
 def _quiet(least: int = logging.WARNING) -> Iterator[None]:
     """Without mmengine's report of how every single weight was initialized, or is not trained."""
-    import_openmmlab()
+    quiet_imports()
     logger = MMLogger.get_current_instance()
     level = logger.level
     logger.setLevel(least)

@@ -17,8 +17,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from ..export import SkippedFile
-from ..export.durations import show_each, show_time
+from ..export import SkippedFile, show_time
 from ..files import display_name
 
 __all__ = ['RunProgress', 'quiet_progress']
@@ -30,43 +29,37 @@ _RATE_PERIOD = 3600.0
 class RunProgress:
     """Shows groups as they are worked on: a bar on a terminal, else a line for each.
 
-    Args:
-        stream: to write to.
-        quiet: say nothing but what went wrong.
+    ``quiet``: say nothing but what went wrong.
     """
 
     def __init__(self, stream: TextIO | None = None, quiet: bool = False) -> None:
         self.console = Console(file=stream or sys.stderr, highlight=False, soft_wrap=True)
         self.quiet = quiet
-        self.bar: Progress | None = None
-        self.task = None
 
     def start(self, total: int) -> None:
         """There are so many images to compute."""
-        if not self.quiet and self.console.is_terminal and total:
-            self.bar = Progress(
-                SpinnerColumn(),
-                TextColumn('{task.description}', markup=False),
-                BarColumn(),
-                MofNCompleteColumn(separator='/'),
-                _Rate(),
-                TimeRemainingColumn(),
-                console=self.console,
-                transient=True,
-                speed_estimate_period=_RATE_PERIOD,
-            )
-            self.task = self.bar.add_task('preparing', total=total)
-            self.bar.start()
+        self.bar = Progress(
+            SpinnerColumn(),
+            TextColumn('{task.description}', markup=False),
+            BarColumn(),
+            MofNCompleteColumn(separator='/'),
+            _Rate(),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+            speed_estimate_period=_RATE_PERIOD,
+            disable=self.quiet or not self.console.is_terminal or not total,
+        )
+        self.task = self.bar.add_task('preparing', total=total)
+        self.bar.start()
 
     def begin(self, group: str, count: int) -> None:
         """A group of so many images is begun."""
-        if self.bar is not None:
-            self.bar.update(self.task, description=display_name(group))
+        self.bar.update(self.task, description=display_name(group))
 
     def advance(self, count: int) -> None:
         """So many images more are done with. May be called from any thread."""
-        if self.bar is not None:
-            self.bar.advance(self.task, count)
+        self.bar.advance(self.task, count)
 
     def end(
         self,
@@ -76,35 +69,26 @@ class RunProgress:
         skipped: Iterable[SkippedFile],
         remark: str | None = None,
     ) -> None:
-        """A group is finished: so many images were written in this time, and these files left out.
-
-        ``remark`` is what else is to be said of it.
-        """
-        each = seconds / count if count else None
-        self._group(group, f'{_images(count)}, {show_time(seconds, each)}')
+        """So many images of a group were written in this time, and these files left out."""
+        took = show_time(seconds, seconds / count) if count else f'{seconds:.1f} s'
+        self._group(group, f'{_images(count)}, {took}', skipped)
         if remark and not self.quiet:
             self._print(f'{display_name(group)}: {remark}')
-        self._skipped(group, skipped)
 
     def kept(self, group: str, count: int, skipped: Collection[SkippedFile]) -> None:
         """The group was finished before, its files counted, of which these were left out."""
-        self._group(group, f'{_images(count - len(skipped))}, finished before')
-        self._skipped(group, skipped)
+        self._group(group, f'{_images(count - len(skipped))}, finished before', skipped)
 
     def note(self, text: str) -> None:
         if not self.quiet:
             self._print(f'note: {text}')
 
     def stop(self) -> None:
-        if self.bar is not None:
-            self.bar.stop()
-            self.bar = None
+        self.bar.stop()
 
-    def _group(self, group: str, text: str) -> None:
-        if not self.quiet and self.bar is None:
+    def _group(self, group: str, text: str, skipped: Iterable[SkippedFile]) -> None:
+        if not self.quiet and self.bar.disable:
             self._print(f'{display_name(group)}: {text}')
-
-    def _skipped(self, group: str, skipped: Iterable[SkippedFile]) -> None:
         for file in skipped:
             name = f'{display_name(group)}/{display_name(file.file_name)}'
             self._print(f'skipped {name}: {file.reason}')
@@ -118,11 +102,11 @@ class _Rate(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         rate = task.finished_speed or task.speed
-        return Text(show_each(1 / rate) if rate else '')
+        return Text(f'{1 / rate:.2f} s an image' if rate else '')
 
 
 def quiet_progress() -> RunProgress:
-    """One that shows nothing, of anything."""
+    """One that shows nothing."""
     progress = RunProgress(quiet=True)
     progress.console.quiet = True
     return progress

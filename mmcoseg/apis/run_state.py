@@ -35,8 +35,8 @@ __all__ = [
 _STATE = '.mmcoseg'
 #: Version of the state files. Files of another version count as missing.
 _VERSION = 1
-#: The collections over all images are written at most once in so many seconds, and in so many
-#: times the time that writing them took.
+#: Least pause between two times that the collections over all images are written: seconds, and
+#: multiples of the time that writing them took.
 _PAUSE, _PAUSE_FACTOR = 5.0, 10.0
 
 #: Identifies the content of an input; None if it is not there.
@@ -74,15 +74,9 @@ class SkippedImage(SkippedFile):
 
 @dataclass
 class GroupState:
-    """Results of a group.
+    """Results of a group, and the settings of the run that computed them.
 
-    Args:
-        name: of the group.
-        settings: of the run that computed it.
-        images: those with results.
-        skipped: files that were left out.
-        class_count: see ``GroupRecord``.
-        finished: False while its results are being overwritten.
+    ``finished`` is False while they are being overwritten.
     """
 
     name: str
@@ -126,13 +120,7 @@ class GroupState:
 
 
 class RunState:
-    """The states of all groups in a folder of results.
-
-    Args:
-        out: the folder.
-        writer: of the results.
-        settings: of this run.
-    """
+    """The states of all groups in a folder of results; ``settings`` are those of this run."""
 
     def __init__(self, out: Path, writer: ResultWriter, settings: dict[str, Any]) -> None:
         self.out = out
@@ -151,9 +139,7 @@ class RunState:
         return self.out / _STATE / 'groups'
 
     def check_settings(self) -> None:
-        """Raises:
-        MMCosegError: if there are results of other settings.
-        """
+        """Refuse to mix results of other settings with those of this run."""
         for name, state in self.groups.items():
             different = []
             for key in {**self.settings, **state.settings}:
@@ -184,11 +170,10 @@ class RunState:
 
     def save(self, state: GroupState) -> None:
         """Store the state of a finished group, and delete files that no longer belong to it."""
-        before = self.groups.get(state.name)
+        before = self.groups.get(state.name, state)
         self._keep(state)
         files = state.files()
-        obsolete = set() if before is None else before.files() - files
-        for path in map(PurePosixPath, obsolete):
+        for path in map(PurePosixPath, before.files() - files):
             if not path.is_absolute() and '..' not in path.parts:
                 (self.out / path).unlink(missing_ok=True)
         # Half-written files of a run that was killed.
@@ -203,35 +188,24 @@ class RunState:
 
     def assemble(self, finish: bool = False) -> None:
         """Write the collections over all images, unless that was done a short while ago."""
-        if not self._changed or not (finish or time.monotonic() >= self._pause_until):
-            return
         start = time.monotonic()
+        if not self._changed or (start < self._pause_until and not finish):
+            return
         groups = []
-        for name, state in sorted(self.groups.items()):
+        for _, state in sorted(self.groups.items()):
             if state.finished:
-                groups.append(self._record(name, state))
+                settings = None if state.settings == self.settings else state.settings
+                images = [image.record for image in state.images]
+                group = GroupRecord(state.name, images, state.skipped, state.class_count, settings)
+                groups.append(group)
         self.writer.write_collections(groups, self.settings)
         self._changed = False
         end = time.monotonic()
-        # At most a tenth of the time goes into this, however many groups there are.
         self._pause_until = end + max(_PAUSE, _PAUSE_FACTOR * (end - start))
-
-    def _record(self, name: str, state: GroupState) -> GroupRecord:
-        return GroupRecord(
-            name,
-            [image.record for image in state.images],
-            [SkippedFile(image.file_name, image.reason) for image in state.skipped],
-            state.class_count,
-            None if state.settings == self.settings else state.settings,
-        )
 
 
 def checked_folder(out_dir: str | Path) -> Path:
-    """Make the folder of results and check that it can be written to.
-
-    Raises:
-        OSError: if it cannot.
-    """
+    """Make the folder of results; an OSError says if it cannot be written to."""
     out = Path(out_dir).expanduser()
     if out.exists() and not out.is_dir():
         raise NotADirectoryError(f'{out} is a file; results need a folder')
@@ -246,11 +220,7 @@ def checked_folder(out_dir: str | Path) -> Path:
 
 @contextmanager
 def only_run(out: Path) -> Iterator[None]:
-    """Lock the folder against a second run; the lock ends with the process.
-
-    Raises:
-        BlockingIOError: if another run holds the lock.
-    """
+    """Lock the folder against a second run; the lock ends with the process."""
     lock = FileLock(out / _STATE / 'lock')
     try:
         lock.acquire(timeout=0)

@@ -5,10 +5,11 @@ import json
 import os
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,12 @@ from PIL import Image
 
 from ..datasets.image_io import BadImageError
 from ..engine.run_config import optimizes_groups
-from ..export import ImageRecord, ResultWriter, SkippedFile
-from ..export.durations import show_time
+from ..export import ImageRecord, ResultWriter, SkippedFile, show_time
 from ..files import display_name
 from ..models.ops import ClassCount
 from ..segment_options import SegmentOptions
 from ..structures import CoSegDataSample, GroupDataSample
-from ..workers import default_workers, map_in_threads
+from ..workers import map_in_threads
 from .inference_config import inference_config
 from .inferencer import CoSegInferencer
 from .inputs import ImageLimits, InputGroup, read_inputs
@@ -50,9 +50,9 @@ class SegmentResult:
         num_written: images whose results were written.
         num_kept: images whose results were there already.
         num_absent: images, of both, that were found not to show the object.
-        skipped: name of the group, of the file and the reason of each file that was left out.
+        skipped: group, file and reason of each file that was left out.
         seconds: that the images written took, from reading the first of each group to writing its
-            last; starting up and the collections over all images do not count.
+            last.
     """
 
     out_dir: Path
@@ -65,11 +65,12 @@ class SegmentResult:
     def __str__(self) -> str:
         """What a user wants to know first."""
         text = f'images: {self.num_written} written'
-        for count, what in (
-            (self.num_kept, 'finished before'),
-            (self.num_absent, 'absent'),
-            (len(self.skipped), 'skipped'),
-        ):
+        others = {
+            'finished before': self.num_kept,
+            'absent': self.num_absent,
+            'skipped': len(self.skipped),
+        }
+        for what, count in others.items():
             if count:
                 text += f', {count} {what}'
         if self.num_written:
@@ -95,11 +96,7 @@ def segment_to_folder(
         out_dir: folder of the results; see :class:`~mmcoseg.export.ResultWriter`.
         options: all options.
         progress: is told how far it is.
-        others: single fields of :class:`~mmcoseg.segment_options.SegmentOptions`, in place of
-            those in ``options``.
-
-    Returns:
-        What was done.
+        others: single fields of ``SegmentOptions``, in place of those in ``options``.
 
     Raises:
         OSError: if the folder cannot be written to, before anything is computed; or if another
@@ -127,7 +124,7 @@ def segment_to_folder(
         progress.start(sum(len(job.group) for job in jobs if job.todo))
         with _complete_at_the_end(state, progress):
             for job in jobs:
-                run(job)
+                run.do(job)
     result = SegmentResult(out, run.num_written, -run.num_written, seconds=run.seconds)
     for job in jobs:
         job.count(state.groups[job.group.name], result)
@@ -152,12 +149,7 @@ def _complete_at_the_end(state: RunState, progress: RunProgress) -> Iterator[Non
 
 
 class _Job:
-    """A group of the input, and which of its images still need results.
-
-    Args:
-        group: of the input.
-        state: of the folder, with what is known of the group's results.
-    """
+    """A group of the input, and which of its images still need results."""
 
     def __init__(
         self, group: InputGroup, state: RunState, limits: ImageLimits, overwrite: bool
@@ -165,52 +157,41 @@ class _Job:
         self.group = group
         self.overwrite = overwrite
         self.limits = [limits.max_pixels, limits.max_aspect]
-        self.old = state.groups.get(group.name) or GroupState(group.name, state.settings)
+        self.old = state.groups.get(group.name, GroupState(group.name, state.settings))
         # Taken before anything is read, so that later changes of a file are noticed.
         self.signatures = {item.file_name: signature_of(item) for item in group.items}
         self.stems = {item.file_name: item.stem for item in group.items}
         self.todo = set(self.stems)
         if not overwrite:
-            done = [image.file_name for image in self.old.images if self._has(image, state.out)]
-            left_out = [image.file_name for image in self.old.skipped if self._skips(image)]
-            self.todo -= {*done, *left_out}
+            done = [image for image in self.old.images if self._has(image, state.out)]
+            done += [image for image in self.old.skipped if image.limits == self.limits]
+            for image in done:
+                if image.signature == self.signatures.get(image.file_name, ''):
+                    self.todo.discard(image.file_name)
 
     def _has(self, image: FinishedImage, out: Path) -> bool:
-        """Whether an image of the input has its results."""
-        name, record = image.file_name, image.record
-        if image.signature != self.signatures.get(name) or record.stem != self.stems.get(name):
+        """Whether the results of an image are there, under its name."""
+        if image.record.stem != self.stems.get(image.file_name):
             return False
         # Of a link, where it leads to: photographs may have moved.
-        return all(os.path.exists(out / file) for file in record.files.values())
-
-    def _skips(self, image: SkippedImage) -> bool:
-        """Whether a file of the input would be skipped again."""
-        known = image.file_name in self.signatures
-        same = known and image.signature == self.signatures[image.file_name]
-        return same and image.limits == self.limits
+        return all(os.path.exists(out / file) for file in image.record.files.values())
 
     def skipped(self, file: SkippedFile) -> SkippedImage:
         """The state of a file that this run left out."""
         signature = self.signatures[file.file_name]
         return SkippedImage(file.file_name, display_name(file.reason), signature, self.limits)
 
-    def new_state(
-        self,
-        images: Iterable[FinishedImage],
-        skipped: Iterable[SkippedImage],
-        settings: dict[str, Any],
-        class_count: dict[str, Any] | None,
-    ) -> GroupState:
-        """The group's state after this run: these images, and older ones that stay."""
-        images, skipped = list(images), list(skipped)
-        names = {image.file_name for image in (*images, *skipped)}
+    def new_images(
+        self, images: Sequence[FinishedImage], skipped: Collection[str]
+    ) -> list[FinishedImage]:
+        """The group's images after this run: these, and older ones that stay."""
+        names = {*skipped, *(image.file_name for image in images)}
         stems = {image.record.stem for image in images}
+        images = list(images)
         for image in [] if self.overwrite else self.old.images:
             if image.file_name not in names and image.record.stem not in stems:
                 images.append(image)
-        images.sort(key=lambda image: image.file_name)
-        skipped.sort(key=lambda image: image.file_name)
-        return GroupState(self.group.name, settings, images, skipped, class_count)
+        return sorted(images, key=attrgetter('file_name'))
 
     def count(self, state: GroupState, result: SegmentResult) -> None:
         """Add the counts of this group to the result of a run."""
@@ -229,9 +210,6 @@ class _Run:
         self.state = state
         self.options = options
         self.progress = progress
-        self.num_workers = options.num_workers
-        if options.num_workers is None:
-            self.num_workers = default_workers()
         self.num_written = 0
         self.seconds = 0.0
 
@@ -240,7 +218,7 @@ class _Run:
         """Made for the first group that needs it."""
         return CoSegInferencer(options=self.options)
 
-    def __call__(self, job: _Job) -> None:
+    def do(self, job: _Job) -> None:
         name = job.group.name
         if job.todo:
             self._segment(job)
@@ -249,19 +227,15 @@ class _Run:
             self.progress.kept(name, len(job.group), job.old.skipped_among(job.stems))
 
     def _segment(self, job: _Job) -> None:
-        inferencer = self.inferencer
-        group = job.group
+        inferencer, group = self.inferencer, job.group
         start = time.perf_counter()
         self.progress.begin(group.name, len(group))
         images: list[FinishedImage] = []
         skipped: dict[str, SkippedImage] = {}
-        count = None
-        withdraw = job.overwrite and bool(job.old.images)
         # Part by part: masks of a thousand photographs would not fit into memory together.
         for part in inferencer.stream([group], parts=True):
-            if withdraw:
+            if job.overwrite and job.old.images:
                 self.state.withdraw(group.name)
-                withdraw = False
             count = _described(part.get('class_count'))
             for result in (*part.skipped, *self._write_part(part, job)):
                 if isinstance(result, SkippedFile):
@@ -276,7 +250,14 @@ class _Run:
         seconds = time.perf_counter() - start
         for image in images:
             image.record.seconds = round(seconds / len(images), 6)
-        self.state.save(job.new_state(images, skipped.values(), self.state.settings, count))
+        state = GroupState(
+            group.name,
+            self.state.settings,
+            job.new_images(images, skipped),
+            sorted(skipped.values(), key=attrgetter('file_name')),
+            count,
+        )
+        self.state.save(state)
         self.num_written += len(images)
         self.seconds += seconds
         remark = count and count['text']
@@ -288,20 +269,16 @@ class _Run:
         wanted = [image for image in part if image.file_name in job.todo]
         # The others keep the results that they have.
         self.progress.advance(len(part) - len(wanted))
-        write = partial(self._write_image, classes=part.get('classes'))
-        return map_in_threads(write, wanted, self.num_workers)
+        return map_in_threads(self._write_image, wanted, self.inferencer.num_workers)
 
-    def _write_image(
-        self, image: CoSegDataSample, classes: Sequence[str] | None
-    ) -> ImageRecord | SkippedFile:
+    def _write_image(self, image: CoSegDataSample) -> ImageRecord | SkippedFile:
         try:
-            record = self.state.writer.write_image(image, classes=classes)
+            record = self.state.writer.write_image(image)
         except (BadImageError, FileNotFoundError) as error:
-            there = os.path.lexists(image.get('img_path') or '')
-            if there and not isinstance(error, BadImageError):
+            is_there = os.path.lexists(image.get('img_path') or '')
+            if is_there and isinstance(error, FileNotFoundError):
                 raise  # another file is missing, not the image
-            reason = f'changed while it was worked on: {error}'
-            return SkippedFile(image.file_name, reason)
+            return SkippedFile(image.file_name, f'changed while it was worked on: {error}')
         self.progress.advance(1)
         return record
 
@@ -343,11 +320,7 @@ def _described_file(weights: str | Path) -> str:
     path = Path(weights).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f'there is no checkpoint {path}')
-    digest = hashlib.sha1()
-    with open(path, 'rb') as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return f'{path.name} ({digest.hexdigest()[:10]})'
+    return f'{path.name} ({hashlib.sha1(path.read_bytes()).hexdigest()[:10]})'
 
 
 @contextmanager
@@ -357,8 +330,7 @@ def _pillow_takes(max_pixels: int) -> Iterator[None]:
     Its warnings of damaged metadata name no file, and the pixels are good all the same.
     """
     before = Image.MAX_IMAGE_PIXELS
-    if before is not None:
-        Image.MAX_IMAGE_PIXELS = max(before, max_pixels)
+    Image.MAX_IMAGE_PIXELS = before and max(before, max_pixels)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings('ignore', module=r'PIL\.')

@@ -2,7 +2,7 @@
 
 from .polygons import mask_to_polygons
 from .records import GroupRecord, ImageRecord, SkippedFile
-from .report import build_report
+from .report import build_report, show_time
 from .writer import FORMATS, ResultWriter
 
 __all__ = [
@@ -13,4 +13,5 @@ __all__ = [
     'SkippedFile',
     'build_report',
     'mask_to_polygons',
+    'show_time',
 ]

@@ -15,14 +15,14 @@ from PIL import Image
 from ..errors import MMCosegError
 from ..files import display_name, relative_path, write_atomically
 from .objects import ObjectMask
-from .polygons import TOLERANCE, join_parts, mask_to_polygons
+from .polygons import join_parts, mask_to_polygons
 
 __all__ = ['YoloNames', 'labelme_document', 'yolo_lines']
 
 #: Version of labelme whose form its files have.
 _LABELME_VERSION = '5.5.0'
-#: What is added to a pixel's number in YOLO files. Its readers make pixels of coordinates by
-#: rounding (supervision) or by cutting off (Ultralytics); between 0 and 0.5 both give the pixel.
+#: Added to a pixel's number in YOLO files, whose readers round (supervision) or cut off
+#: (Ultralytics): between 0 and 0.5 both give the pixel.
 _YOLO_OFFSET = 0.25
 
 
@@ -31,8 +31,7 @@ def labelme_document(
     size: tuple[int, int],
     folder: Path,
     image_file: Path | None,
-    image: np.ndarray | None = None,
-    tolerance: float = TOLERANCE,
+    image: np.ndarray,
 ) -> dict[str, Any]:
     """The content of a labelme file.
 
@@ -44,14 +43,13 @@ def labelme_document(
         size: height and width of the image.
         folder: where the file will stand, from which the image's path is relative.
         image_file: the image. None: it has no file and is put into the document.
-        image: (H, W, 3) uint8 BGR; needed without a file.
-        tolerance: of the polygons, in pixels.
+        image: (H, W, 3) uint8 BGR.
     """
     shapes = []
     for number, item in enumerate(objects, start=1):
-        polygons = mask_to_polygons(item.mask, tolerance=tolerance)
-        shapes += [
-            dict(
+        polygons = mask_to_polygons(item.mask)
+        for polygon in polygons:
+            shape = dict(
                 label=display_name(item.category),
                 points=polygon.tolist(),
                 group_id=number if len(polygons) > 1 else None,
@@ -59,16 +57,13 @@ def labelme_document(
                 shape_type='polygon',
                 flags={},
             )
-            for polygon in polygons
-        ]
-    data = None
+            shapes.append(shape)
     if image_file is None:
         buffer = BytesIO()
         Image.fromarray(image[:, :, ::-1]).save(buffer, 'PNG')
-        data = base64.b64encode(buffer.getvalue()).decode()
-        path = 'image.png'
+        path, data = 'image.png', base64.b64encode(buffer.getvalue()).decode()
     else:
-        path = relative_path(image_file, folder)
+        path, data = relative_path(image_file, folder), None
     return dict(
         version=_LABELME_VERSION,
         flags={},
@@ -80,22 +75,16 @@ def labelme_document(
     )
 
 
-def yolo_lines(
-    objects: Sequence[ObjectMask], indices: dict[str, int], tolerance: float = TOLERANCE
-) -> str:
+def yolo_lines(objects: Sequence[ObjectMask], indices: dict[str, int]) -> str:
     """The text of a YOLO segmentation file: ``class x y x y ...``, in shares of the image's size.
 
-    An instance is one line, its parts joined by bridges of no width. A class' mask, of which it is
-    not known how many objects it covers, is a line for each connected part.
-
-    Args:
-        objects: of the image.
-        indices: number of every category, from 0.
-        tolerance: of the polygons, in pixels.
+    An instance is one line, its parts joined by bridges of no width. A class' mask may cover any
+    number of objects, so it has a line for each connected part. ``indices`` numbers the categories
+    from 0.
     """
     lines = []
     for item in objects:
-        polygons = mask_to_polygons(item.mask, tolerance=tolerance)
+        polygons = mask_to_polygons(item.mask)
         if item.instance:
             polygons = [join_parts(polygons)]
         for polygon in polygons:
@@ -135,26 +124,26 @@ class YoloNames:
         text = self.file.read_text(encoding='utf-8')
         try:
             names = yaml.safe_load(text)['names'] or {}
-            self._indices = {name: number for number, name in names.items()}
-        except (yaml.YAMLError, KeyError, TypeError, AttributeError):
-            names = None
-        if names is None or list(names) != list(range(len(names))):
+            self._indices = {names[number]: number for number in range(len(names.keys()))}
+        except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
             raise MMCosegError(
                 f'{self.file} is not as mmcoseg writes it, so that the numbers of the categories '
                 'of earlier results are lost; delete or move the folder it is in'
-            )
+            ) from error
         self._head = text.partition('names:\n')[0]
 
     def number(self, categories: Sequence[str]) -> dict[str, int]:
         """The number of each category; new ones are put into the file."""
         with self._lock:
-            new = [name for name in categories if display_name(name) not in self._indices]
-            for name in new:
-                self._indices.setdefault(display_name(name), len(self._indices))
-            if new or not self.file.is_file():
-                # Not escaped as in json, whose two halves of a rare character YAML takes for two.
-                quoted = {i: json.dumps(n, ensure_ascii=False) for n, i in self._indices.items()}
-                lines = (f'  {i}: {name}\n' for i, name in quoted.items())
+            before, numbers = len(self._indices), {}
+            for name in categories:
+                shown = display_name(name)
+                numbers[name] = self._indices.setdefault(shown, len(self._indices))
+            if len(self._indices) > before or not self.file.is_file():
+                text = f'{self._head}names:\n'
+                for name, number in self._indices.items():
+                    # Not escaped: YAML takes the two halves of a rare character for two.
+                    text += f'  {number}: {json.dumps(name, ensure_ascii=False)}\n'
                 with write_atomically(self.file) as file:
-                    file.write(f'{self._head}names:\n{"".join(lines)}'.encode())
-            return {name: self._indices[display_name(name)] for name in categories}
+                    file.write(text.encode())
+            return numbers

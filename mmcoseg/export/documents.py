@@ -4,13 +4,14 @@ import platform
 from collections.abc import Sequence
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
+from operator import attrgetter
 from statistics import fmean
 from typing import Any
 
 import cv2
 
 from ..version import __version__
-from .records import GroupRecord, ImageRecord, SkippedFile
+from .records import GroupRecord, ImageRecord, images_of
 
 __all__ = ['coco_document', 'summary_document']
 
@@ -22,7 +23,7 @@ def coco_document(groups: Sequence[GroupRecord]) -> dict[str, Any]:
     """All images and objects in COCO's form; ids count from 1 in the given order."""
     numbers: dict[str, int] = {}
     images, annotations = [], []
-    for record in _images_of(groups):
+    for record in images_of(groups):
         for category in record.categories:  # even where nothing was found
             numbers.setdefault(category, len(numbers) + 1)
         images.append(
@@ -35,19 +36,18 @@ def coco_document(groups: Sequence[GroupRecord]) -> dict[str, Any]:
                 presence=record.presence,
             )
         )
-        for annotation in record.annotations:
-            annotations.append(
-                dict(
-                    id=len(annotations) + 1,
-                    image_id=len(images),
-                    category_id=numbers[annotation['category']],
-                    segmentation=annotation['segmentation'],
-                    bbox=annotation['bbox'],
-                    area=annotation['area'],
-                    iscrowd=0,
-                    score=annotation['score'],
-                )
+        for found in record.annotations:
+            annotation = dict(
+                id=len(annotations) + 1,
+                image_id=len(images),
+                category_id=numbers[found['category']],
+                segmentation=found['segmentation'],
+                bbox=found['bbox'],
+                area=found['area'],
+                iscrowd=0,
+                score=found['score'],
             )
+            annotations.append(annotation)
     return dict(
         info=dict(description='Common objects found by mmcoseg', version=__version__),
         licenses=[],
@@ -59,23 +59,14 @@ def coco_document(groups: Sequence[GroupRecord]) -> dict[str, Any]:
 
 def summary_document(groups: Sequence[GroupRecord], settings: dict[str, Any]) -> dict[str, Any]:
     """Figures of all, of each group and of each image."""
-    skipped = []
-    for group in groups:
-        skipped += group.skipped
+    num_skipped = sum(len(group.skipped) for group in groups)
     return dict(
         created=datetime.now().astimezone().isoformat(timespec='seconds'),
         settings=settings,
         versions=_versions(),
-        totals=dict(groups=len(groups), **_totals(_images_of(groups), skipped)),
+        totals=dict(groups=len(groups), **_totals(images_of(groups), num_skipped)),
         groups=[_group_summary(group) for group in groups],
     )
-
-
-def _images_of(groups: Sequence[GroupRecord]) -> list[ImageRecord]:
-    records = []
-    for group in groups:
-        records += group.images
-    return records
 
 
 def _group_summary(group: GroupRecord) -> dict[str, Any]:
@@ -86,22 +77,16 @@ def _group_summary(group: GroupRecord) -> dict[str, Any]:
         summary['settings'] = group.settings
     return dict(
         **summary,
-        **_totals(group.images, group.skipped),
+        **_totals(group.images, len(group.skipped)),
         images=[_image_summary(record) for record in group.images],
-        skipped=[vars(file) for file in group.skipped],
+        skipped=[dict(file_name=f.file_name, reason=f.reason) for f in group.skipped],
     )
 
 
 def _image_summary(record: ImageRecord) -> dict[str, Any]:
+    fields = 'stem file_name height width presence absent area_share sureness'.split()
     return dict(
-        stem=record.stem,
-        file_name=record.file_name,
-        height=record.height,
-        width=record.width,
-        presence=record.presence,
-        absent=record.absent,
-        area_share=record.area_share,
-        sureness=record.sureness,
+        **{field: getattr(record, field) for field in fields},
         objects=len(record.annotations),
         seconds=record.seconds,
         warnings=record.warnings,
@@ -109,33 +94,27 @@ def _image_summary(record: ImageRecord) -> dict[str, Any]:
     )
 
 
-def _totals(records: Sequence[ImageRecord], skipped: Sequence[SkippedFile]) -> dict[str, Any]:
-    absent = empty = warnings = 0
-    seconds, presence, shares = [], [], []
-    for record in records:
-        absent += record.absent
-        empty += not record.annotations and not record.absent
-        warnings += len(record.warnings)
-        seconds.append(record.seconds)
-        presence.append(record.presence)
-        shares.append(record.area_share)
-    seconds = [value for value in seconds if value is not None]
+def _totals(records: Sequence[ImageRecord], num_skipped: int) -> dict[str, Any]:
+    seconds = _known(records, 'seconds')
     return dict(
         num_images=len(records),
-        num_absent=absent,
-        num_empty=empty,
-        num_skipped=len(skipped),
-        num_warnings=warnings,
-        mean_presence=_mean(presence),
-        mean_area_share=_mean(shares),
+        num_absent=sum(map(attrgetter('absent'), records)),
+        num_empty=sum(not (record.annotations or record.absent) for record in records),
+        num_skipped=num_skipped,
+        num_warnings=sum(len(record.warnings) for record in records),
+        mean_presence=_mean(_known(records, 'presence')),
+        mean_area_share=_mean(_known(records, 'area_share')),
         seconds=round(sum(seconds), 4) if seconds else None,
         seconds_an_image=_mean(seconds),
     )
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return round(fmean(known), 6) if known else None
+def _known(records: Sequence[ImageRecord], field: str) -> list[float]:
+    return [value for value in map(attrgetter(field), records) if value is not None]
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return round(fmean(values), 6) if values else None
 
 
 def _versions() -> dict[str, str]:

@@ -29,14 +29,13 @@ __all__ = [
     'export_thumbnails',
 ]
 
-#: Suffixes of the image files that Ultralytics reads without other packages, and their formats as
-#: Pillow calls them.
+#: Suffixes and Pillow's formats of the images that Ultralytics reads without other packages.
 _YOLO_SUFFIXES = frozenset({'.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp'})
 _YOLO_FORMATS = frozenset({'BMP', 'JPEG', 'MPO', 'PNG', 'TIFF', 'WEBP'})
 _ORIENTATION = 0x0112
 #: Folder of what is needed again to assemble the report.
 _THUMBNAILS = '.mmcoseg/thumbnails'
-#: Pixels that an overlay is drawn of at once, and rows that it is drawn beyond them.
+#: Pixels of an overlay that are drawn at once, and rows beyond them.
 _BAND_PIXELS = 4_000_000
 _BAND_MARGIN = 3
 
@@ -47,10 +46,8 @@ class Picture:
 
     Args:
         image: (H, W, 3) uint8 BGR.
-        result: what was found.
-        group, stem: names of the group and of the image in it.
         source: file of the image; None where it has none.
-        scores: of the instances, where the method gives them.
+        scores: of the instances, if there are any.
     """
 
     image: np.ndarray
@@ -71,11 +68,8 @@ class Picture:
         masks = self.result.instances
         if masks is None:
             return None
-        order = range(len(masks))
-        if self.scores is not None:
-            order = np.argsort(np.asarray(self.scores), kind='stable')
         numbers = np.zeros(masks.shape[1:], np.uint16)
-        for number in order:
+        for number in np.argsort(np.asarray(self.scores), kind='stable'):
             numbers[masks[number]] = number + 1
         return numbers
 
@@ -130,8 +124,8 @@ def export_cutout(picture: Picture, out_dir: Path) -> dict[str, str]:
     return dict(cutouts=path)
 
 
-def export_labelme(picture: Picture, out_dir: Path, tolerance: float) -> dict[str, str]:
-    """Polygons, ``tolerance`` pixels off at most."""
+def export_labelme(picture: Picture, out_dir: Path) -> dict[str, str]:
+    """Polygons."""
     path = picture.path('labelme', '.json')
     document = labelme_document(
         picture.result.objects,
@@ -139,7 +133,6 @@ def export_labelme(picture: Picture, out_dir: Path, tolerance: float) -> dict[st
         (out_dir / path).parent,
         picture.source,
         picture.image,
-        tolerance,
     )
     with write_atomically(out_dir / path) as file:
         file.write(json.dumps(document, indent=1).encode('ascii'))
@@ -147,34 +140,25 @@ def export_labelme(picture: Picture, out_dir: Path, tolerance: float) -> dict[st
 
 
 class YoloExporter:
-    """Labels and images as Ultralytics looks for them.
+    """Labels and images as Ultralytics looks for them; links to images, or copies."""
 
-    Args:
-        out_dir: folder of results.
-        tolerance: of the polygons, in pixels.
-        copy_images: copies of the images, instead of links.
-    """
-
-    def __init__(self, out_dir: Path, tolerance: float, copy_images: bool) -> None:
+    def __init__(self, out_dir: Path, copy_images: bool) -> None:
         self.names = YoloNames(out_dir / 'yolo/data.yaml')
-        self.tolerance = tolerance
         self.copy_images = copy_images
 
     def __call__(self, picture: Picture, out_dir: Path) -> dict[str, str]:
         # Ultralytics looks for the labels of .../images/x/y.jpg at .../labels/x/y.txt, where
         # "images" is the last folder of this name.
         folder = file_name_of(picture.group, reserved={'images'})
-        source = picture.source
-        if source is not None and not _yolo_reads(source):
-            source = None
-        suffix = '.png' if source is None else source.suffix
+        source = picture.source if _yolo_reads(picture.source) else None
+        suffix = source.suffix if source else '.png'
         longest = max('.txt', suffix, key=len)  # one name for both files, which must not be cut
         name = file_name_of(picture.stem, longest).removesuffix(longest)
         label = f'yolo/labels/{folder}/{name}.txt'
         copy = f'yolo/images/{folder}/{name}{suffix}'
         numbers = self.names.number(picture.result.categories)  # of all, to fix their order
         with write_atomically(out_dir / label) as file:
-            file.write(yolo_lines(picture.result.objects, numbers, self.tolerance).encode())
+            file.write(yolo_lines(picture.result.objects, numbers).encode())
         if source is None:
             save_image(Image.fromarray(picture.rgb), out_dir / copy, 'PNG')
         elif self.copy_images:
@@ -232,9 +216,9 @@ def _overlay_by_bands(rgb: np.ndarray, shown: np.ndarray) -> np.ndarray:
     return out
 
 
-def _yolo_reads(source: Path) -> bool:
+def _yolo_reads(source: Path | None) -> bool:
     """Whether Ultralytics reads an image file, and the same way as we do."""
-    if source.suffix.lower() not in _YOLO_SUFFIXES:
+    if source is None or source.suffix.lower() not in _YOLO_SUFFIXES:
         return False
     try:
         with Image.open(source) as image:

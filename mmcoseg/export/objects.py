@@ -1,6 +1,6 @@
 """From a data sample to the objects that the formats describe."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,10 @@ class ObjectMask:
     instance: bool
 
 
+#: Mask (H, W) bool, label from 1, and score.
+_Found = tuple[np.ndarray, int, float]
+
+
 @dataclass
 class ImageResult:
     """What was found in an image.
@@ -62,16 +66,14 @@ def class_names(classes: Sequence[str] | None, number: int) -> tuple[str, ...]:
         >>> class_names(None, 1), class_names(None, 2), class_names(('cat', 'dog'), 1)
         (('object',), ('class 1', 'class 2'), ('cat', 'dog'))
     """
-    if isinstance(classes, str):
-        raise MMCosegError(f'classes must be a list of names, got the single text {classes!r}')
-    if classes:
-        names = tuple(map(str, classes))
-        if len(names) < number or len(set(names)) < len(names):
-            raise MMCosegError(
-                f'classes must name each of the {number} classes of the mask once, got {names}'
-            )
-        return names
-    return ('object',) if number <= 1 else tuple(f'class {k}' for k in range(1, number + 1))
+    if not classes:
+        return ('object',) if number == 1 else tuple(f'class {k}' for k in range(1, number + 1))
+    names = tuple(map(str, classes))
+    if len(set(names)) < max(number, len(names)):
+        raise MMCosegError(
+            f'classes must name each of the {number} classes of the mask once, got {names}'
+        )
+    return names
 
 
 def to_result(sample: CoSegDataSample, classes: Sequence[str] | None = None) -> ImageResult:
@@ -89,79 +91,55 @@ def to_result(sample: CoSegDataSample, classes: Sequence[str] | None = None) -> 
     Raises:
         MMCosegError: naming the image, if it has no prediction or one that cannot be.
     """
-    instances = _instances_of(sample)
-    given = _mask_of(sample)
-    if instances is None and given is None:
+    instances = sample.get('pred_instances')
+    if instances is None and 'pred_sem_seg' not in sample:
         raise MMCosegError(
             f'{sample.identity} has no prediction (pred_sem_seg or pred_instances) to write'
         )
     prob = _prob_of(sample)
-    number = max(
-        len(classes or ()),
-        1 if prob is None else len(prob) - 1,
-        0 if given is None else int(given.max(initial=0)),
-        1,
-    )
-    names = class_names(classes, number)
-    categories = _categories(names, str(sample.get('group')), bool(classes))
-    if instances is None:
-        objects = _objects_of_classes(given, categories, prob, _presence_of(sample))
-        return ImageResult(given, names, categories, objects, None)
-    labels = _painted(instances) if given is None else given
-    if instances.masks.shape[1:] != labels.shape:
-        raise MMCosegError(
-            f'pred_instances of {sample.identity} are {instances.masks.shape[1:]}, pred_sem_seg is '
-            f'{labels.shape}'
-        )
-    if number == 1:
-        instances.labels[:] = 0
-    found = np.unique(instances.labels).tolist()
-    if not set(found) <= set(range(number)):
-        raise MMCosegError(
-            f'{sample.identity} has instances with labels {found}, but its {number} classes are '
-            f'{names}: labels count them from 0'
-        )
-    objects = _objects_of_instances(instances, categories, _presence_of(sample))
-    return ImageResult(labels, names, categories, objects, instances.masks)
-
-
-def _categories(names: tuple[str, ...], group: str, are_given: bool) -> tuple[str, ...]:
+    masks = None if instances is None else to_numpy(instances.masks).astype(bool)
+    if 'pred_sem_seg' in sample:
+        labels = to_numpy(sample.pred_sem_seg.data)[0].astype(np.uint8)
+    else:  # later instances lie above earlier ones, as in overlays
+        labels = np.zeros(masks.shape[1:], np.uint8)
+        for label, mask in zip(instances.labels, masks):
+            labels[mask] = int(label) + 1
+    number = max(len(classes or ()), 0 if prob is None else len(prob) - 1, labels.max(initial=1))
+    names = class_names(classes, int(number))
+    categories = names
     if len(names) == 1:
-        return (group,)
-    return names if are_given else tuple(f'{group} {name}' for name in names)
+        categories = (str(sample.get('group')),)
+    elif not classes:
+        categories = tuple(f'{sample.get("group")} {name}' for name in names)
+    is_instance = instances is not None
+    found = _found_instances(sample, masks, names) if is_instance else _found_classes(labels, prob)
+    objects = []
+    for mask, label, score in found:
+        score = _share(score * _presence_of(sample))
+        objects.append(ObjectMask(mask, label, categories[label - 1], score, is_instance))
+    return ImageResult(labels, names, categories, objects, masks)
 
 
-@dataclass
-class _Instances:
-    """Masks (n, H, W) bool, labels from 0 (n,) int, and scores (n,)."""
-
-    masks: np.ndarray
-    labels: np.ndarray
-    scores: np.ndarray
+def _found_classes(labels: np.ndarray, prob: np.ndarray | None) -> Iterator[_Found]:
+    for label in range(1, int(labels.max(initial=0)) + 1):
+        mask = labels == label
+        if mask.any():
+            yield mask, label, _mean_prob(prob, label, mask)
 
 
-def _instances_of(sample: CoSegDataSample) -> _Instances | None:
-    found = sample.get('pred_instances')
-    if found is None or 'masks' not in found:
-        return None
-    count = len(found.masks)
-    return _Instances(
-        to_numpy(found.masks).astype(bool),
-        np.array(to_numpy(found.get('labels', np.zeros(count))), int),
-        to_numpy(found.get('scores', np.ones(count))),
-    )
-
-
-def _mask_of(sample: CoSegDataSample) -> np.ndarray | None:
-    """The mask of the image, (H, W) uint8."""
-    if 'pred_sem_seg' not in sample:
-        return None
-    labels = to_numpy(sample.pred_sem_seg.data)
-    if labels.ndim != 3 or len(labels) != 1:
+def _found_instances(
+    sample: CoSegDataSample, masks: np.ndarray, names: Sequence[str]
+) -> Iterator[_Found]:
+    instances = sample.pred_instances
+    labels = to_numpy(instances.labels).astype(int) * (len(names) > 1) + 1
+    if not set(labels.tolist()) <= set(range(1, len(names) + 1)):
         raise MMCosegError(
-            f'pred_sem_seg of {sample.identity} must be (1, H, W), got {labels.shape}'
+            f'{sample.identity} has instances with labels {np.unique(labels - 1).tolist()}, but '
+            f'its {len(names)} classes are {names}: labels count them from 0'
         )
-    return labels[0].astype(np.uint8)
+    for mask, label, score in zip(masks, labels.tolist(), to_numpy(instances.scores)):
+        if mask.any():
+            yield mask, label, score
 
 
 def _prob_of(sample: CoSegDataSample) -> np.ndarray | None:
@@ -170,37 +148,6 @@ def _prob_of(sample: CoSegDataSample) -> np.ndarray | None:
 
 def _presence_of(sample: CoSegDataSample) -> float:
     return float(sample.get('presence', 1.0))
-
-
-def _painted(instances: _Instances) -> np.ndarray:
-    """The mask of instances alone; later ones lie above earlier ones, as in overlays."""
-    labels = np.zeros(instances.masks.shape[1:], np.uint8)
-    for label, mask in zip(instances.labels, instances.masks):
-        labels[mask] = label + 1
-    return labels
-
-
-def _objects_of_instances(
-    instances: _Instances, categories: Sequence[str], presence: float
-) -> list[ObjectMask]:
-    objects = []
-    for mask, label, score in zip(instances.masks, instances.labels, instances.scores):
-        if mask.any():
-            score = _share(score * presence)
-            objects.append(ObjectMask(mask, int(label) + 1, categories[label], score, True))
-    return objects
-
-
-def _objects_of_classes(
-    labels: np.ndarray, categories: Sequence[str], prob: np.ndarray | None, presence: float
-) -> list[ObjectMask]:
-    objects = []
-    for label, category in enumerate(categories, start=1):
-        mask = labels == label
-        if mask.any():
-            score = _share(presence * _mean_prob(prob, label, mask))
-            objects.append(ObjectMask(mask, label, category, score, False))
-    return objects
 
 
 def sureness(sample: CoSegDataSample, result: ImageResult) -> float | None:

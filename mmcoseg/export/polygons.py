@@ -10,13 +10,11 @@ No such format knows holes. A hole is joined to the outline by a bridge of no wi
 pixels of the object, so that filling the polygon gives the hole back.
 """
 
-from dataclasses import dataclass, field
+from collections import defaultdict
 
 import cv2
 import numpy as np
 from scipy.spatial import cKDTree
-
-from ..errors import MMCosegError
 
 __all__ = ['TOLERANCE', 'join_parts', 'mask_to_polygons']
 
@@ -27,14 +25,6 @@ TOLERANCE = 1.0
 _RELATIVE_TOLERANCE = 0.05
 #: Below this, moving vertices that lie on pixels gains nothing.
 _LEAST_TOLERANCE = 0.5
-
-
-@dataclass
-class _Part:
-    """A connected part of a mask: its outline and those of its holes, closed (n, 2) int."""
-
-    outline: np.ndarray
-    holes: list[np.ndarray] = field(default_factory=list)
 
 
 def mask_to_polygons(
@@ -55,30 +45,23 @@ def mask_to_polygons(
         Polygons (n, 2), x and y, float64, n >= 3, from top to bottom. Parts are 8-connected. Of
         centers, those of a single pixel or line have vertices more than once.
 
-    Raises:
-        MMCosegError: if the mask has not two dimensions or the tolerance is negative.
-
     Example:
         >>> mask_to_polygons(np.ones((2, 3), bool), edges=True)[0].tolist()
         [[0.0, 0.0], [0.0, 2.0], [3.0, 2.0], [3.0, 0.0]]
         >>> mask_to_polygons(np.ones((2, 3), bool))[0].tolist()
         [[0.0, 0.0], [0.0, 1.0], [2.0, 1.0], [2.0, 0.0]]
     """
-    if np.ndim(mask) != 2:
-        raise MMCosegError(f'a mask must be (H, W), got {np.shape(mask)}')
-    if not tolerance >= 0:
-        raise MMCosegError(f'tolerance must be at least 0 pixels, got {tolerance}')
-    pixels = (np.asarray(mask) != 0).astype(np.uint8)
-    offset = np.zeros(2, int)
-    rows, columns = np.flatnonzero(pixels.any(1)), np.flatnonzero(pixels.any(0))
-    if len(rows):  # only the object's box, which saves much of the time for small objects
-        offset = np.array([columns[0], rows[0]])
-        pixels = np.ascontiguousarray(pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
+    pixels = (mask != 0).astype(np.uint8)
+    # Only the object's box, which saves much of the time for small objects.
+    left, top, width, height = cv2.boundingRect(pixels)
+    if not width:
+        return []
+    pixels = np.ascontiguousarray(pixels[top : top + height, left : left + width])
     if edges:
         pixels = pixels.repeat(2, axis=0).repeat(2, axis=1)
     polygons = []
-    for part in _parts(pixels):
-        outline = _bridge_holes(part, pixels)
+    for loops in _parts(pixels):
+        outline = _bridge_holes(loops, pixels)
         if edges:
             # Of doubled pixels, even numbers lie at left and upper edges, odd ones at the others.
             outline = (outline + 1) // 2
@@ -88,48 +71,46 @@ def mask_to_polygons(
             simple = cv2.approxPolyDP(outline.astype(np.int32)[:, None], allowed, True)[:, 0]
             outline = simple if len(simple) >= 3 else outline
         outline = np.concatenate([outline, *[outline[-1:]] * (3 - len(outline))])
-        polygons.append((outline + offset).astype(np.float64))
+        polygons.append((outline + (left, top)).astype(np.float64))
     return sorted(polygons, key=lambda polygon: polygon[:, ::-1].min(axis=0).tolist())
 
 
 def join_parts(polygons: list[np.ndarray]) -> np.ndarray:
-    """One polygon of several, for formats with one polygon an object.
+    """One polygon of several (at least one), for formats with one polygon an object.
 
     Each is joined to what there is by a bridge of no width between their nearest vertices.
     Rasterizers that draw a polygon's own line also draw the bridge, one pixel wide.
-
-    Raises:
-        MMCosegError: without polygons.
     """
-    if not polygons:
-        raise MMCosegError('there are no polygons to join')
     joined = polygons[0]
     for polygon in polygons[1:]:
         distance, nearest = cKDTree(joined).query(polygon)
-        start = int(distance.argmin())
-        joined = _insert(joined, int(nearest[start]), polygon, start)
+        start = distance.argmin()
+        at, around = nearest[start], np.roll(polygon, -start, axis=0)
+        joined = np.concatenate([joined[: at + 1], around, around[:1], joined[at:]])
     return joined
 
 
-def _parts(pixels: np.ndarray) -> list[_Part]:
+def _parts(pixels: np.ndarray) -> list[list[np.ndarray]]:
+    """Of each connected part its outline, then its holes from left to right: closed (n, 2) int."""
     contours, hierarchy = cv2.findContours(pixels, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    parts = {}
+    outlines, holes = {}, defaultdict(list)
     for number, contour in enumerate(contours):
-        if hierarchy[0][number][3] < 0:
-            parts[number] = _Part(contour[:, 0].astype(int))
-    for number, contour in enumerate(contours):
-        if hierarchy[0][number][3] >= 0:
-            parts[hierarchy[0][number][3]].holes.append(contour[:, 0].astype(int))
-    return list(parts.values())
+        parent, points = int(hierarchy[0, number, 3]), contour[:, 0].astype(int)
+        if parent < 0:
+            outlines[number] = points
+        else:
+            holes[parent].append(points)
+    for some in holes.values():
+        some.sort(key=lambda points: points.min(axis=0).tolist())
+    return [[outline, *holes[number]] for number, outline in outlines.items()]
 
 
-def _bridge_holes(part: _Part, pixels: np.ndarray) -> np.ndarray:
+def _bridge_holes(loops: list[np.ndarray], pixels: np.ndarray) -> np.ndarray:
     """One closed line: the outline, with every hole on a bridge over the object's pixels.
 
     From the leftmost point of a hole, the object's pixels to its left end at the outline or at a
     hole that reaches farther to the left, so that all holes hang on the outline in the end.
     """
-    loops = [part.outline, *sorted(part.holes, key=lambda points: points.min(axis=0).tolist())]
     points = np.concatenate(loops)
     # Nodes of linked lists, since there may be thousands of holes: which node comes after each,
     # and which point it stands at. Bridges need their two ends once more.
@@ -138,12 +119,11 @@ def _bridge_holes(part: _Part, pixels: np.ndarray) -> np.ndarray:
     node_at: dict[tuple[int, int], int] = {}
     for node, (x, y) in enumerate(points.tolist()):
         node_at.setdefault((x, y), node)  # of a loop that reaches farther to the left
-    end = 0
-    for loop in loops:
+    end = len(loops[0])
+    following[end - 1] = 0
+    for loop in loops[1:]:
         begin, end = end, end + len(loop)
         following[end - 1] = begin
-        if loop is part.outline:
-            continue
         start = begin + int(loop[:, 0].argmin())
         x, y = points[start].tolist()
         background = np.flatnonzero(pixels[y, :x] == 0)
@@ -158,12 +138,6 @@ def _bridge_holes(part: _Part, pixels: np.ndarray) -> np.ndarray:
         order.append(standing[node])
         node = following[node]
     return points[order]
-
-
-def _insert(line: np.ndarray, at: int, loop: np.ndarray, start: int) -> np.ndarray:
-    """Go along ``line`` to ``at``, around ``loop`` from and to ``start``, and on from ``at``."""
-    around = np.roll(loop, -start, axis=0)
-    return np.concatenate([line[: at + 1], around, around[:1], line[at:]])
 
 
 def _without_steps(line: np.ndarray) -> np.ndarray:

@@ -1,9 +1,10 @@
 """Records of images and groups with results: plain types that JSON can hold."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ['GroupRecord', 'ImageRecord', 'SkippedFile']
+__all__ = ['GroupRecord', 'ImageRecord', 'SkippedFile', 'images_of']
 
 
 @dataclass
@@ -11,10 +12,8 @@ class ImageRecord:
     """One image.
 
     Args:
-        group: name of its group.
-        stem: its name in the group, which its files go by.
+        group, stem: its name, which its files go by.
         file_name: ``<group>/<name of the image's file>``.
-        height, width: of the image.
         presence: 0 to 1; None where it is not known.
         absent: the object was found not to be in the image.
         area_share: of all objects together, 0 to 1.
@@ -66,9 +65,6 @@ class GroupRecord:
     """One group.
 
     Args:
-        name: of the group.
-        images: records of its images.
-        skipped: its files that were left out.
         class_count: what was estimated of its number of classes: ``num_classes``, ``shares``
             and, in words, ``text``. None where it was not estimated.
         settings: by which it was computed, where they are not those of the run.
@@ -79,3 +75,8 @@ class GroupRecord:
     skipped: list[SkippedFile] = field(default_factory=list)
     class_count: dict[str, Any] | None = None
     settings: dict[str, Any] | None = None
+
+
+def images_of(groups: Sequence[GroupRecord]) -> list[ImageRecord]:
+    """The images of all groups."""
+    return [record for group in groups for record in group.images]

@@ -16,14 +16,13 @@ from PIL import Image
 
 from ..files import display_name, url_of
 from ..visualization import PALETTE
-from .durations import show_time
-from .records import GroupRecord, ImageRecord
+from .records import GroupRecord, ImageRecord, images_of
 
-__all__ = ['THUMBNAIL_SIDE', 'build_report']
+__all__ = ['THUMBNAIL_SIDE', 'build_report', 'show_time']
 
 #: Longer side of the thumbnails that are kept for the report, in pixels.
 THUMBNAIL_SIDE = 480
-#: Longer sides of the pictures in a report; the largest is taken that keeps it small enough.
+#: Longer sides of the pictures in a report: the largest that keeps it small enough.
 _SIDES = (THUMBNAIL_SIDE, 400, 320, 240, 180, 130, 96)
 #: Bytes of all pictures of a report, about.
 _BUDGET = 54e6
@@ -33,17 +32,11 @@ _MAX_PICTURES = 10_000
 _BASE64 = 4 / 3
 _KINDS = ('image', 'mask', 'overlay')
 _FOLDER = Path(__file__).parent
-_LABELS = dict(
-    num_images='images',
-    groups='groups',
-    num_absent='absent',
-    num_empty='empty masks',
-    num_skipped='skipped files',
-    num_warnings='warnings',
-    mean_presence='mean presence',
-    mean_area_share='mean area',
-    seconds='time',
-)
+
+
+def show_time(seconds: float, each: float) -> str:
+    """What a run took, and what each of its images did: the same on the terminal and the page."""
+    return f'{seconds:.1f} s, {each:.2f} s an image'
 
 
 def build_report(
@@ -56,7 +49,6 @@ def build_report(
 
     Pictures are made from the thumbnails of the records, smaller ones the more images there are:
     480 pixels up to some 500 images, about 320 for 1,000, so that the page stays below some 60 MB.
-    The images of a group that the method is least sure of stand first.
 
     Args:
         groups: in order.
@@ -71,9 +63,7 @@ def build_report(
         shown=lambda value: display_name(str(value)), percent=_percent, url=url_of
     )
     template = environment.from_string(_text('report.html.j2'))
-    records: list[ImageRecord] = []
-    for group in groups:
-        records += group.images
+    records = images_of(groups)
     side = _side_of(records, Path(out_dir))
     pictures = _Pictures(Path(out_dir), side, {} if cache is None else cache)
     script, style = (Markup(_text(name)) for name in ('report.js', 'report.css'))
@@ -109,25 +99,33 @@ def _percent(share: float) -> str:
     return f'{100 * share:.0f} %'
 
 
+#: Figures for the head of the page: key in the totals -> what it is, and its text.
+_FIGURES = dict(
+    num_images=('images', str),
+    groups=('groups', str),
+    num_absent=('absent', str),
+    num_empty=('empty masks', str),
+    num_skipped=('skipped files', str),
+    num_warnings=('warnings', str),
+    mean_presence=('mean presence', '{:.2f}'.format),
+    mean_area_share=('mean area', _percent),
+)
+
+
 def _numbers(totals: dict[str, Any]) -> list[tuple[str, str]]:
-    """Figures for the head of the page: what it is, and its text; such as say nothing left out."""
+    """The figures and their texts, without those that say nothing."""
     shown = []
-    for key, label in _LABELS.items():
-        value = totals[key]
-        if value is None or (value == 0 and key not in ('num_images', 'groups')):
-            continue
-        if key == 'mean_area_share':
-            text = _percent(value)
-        elif key == 'seconds':
-            text = show_time(value, totals['seconds_an_image'])
-        else:
-            text = str(value) if isinstance(value, int) else f'{value:.2f}'
-        shown.append((label, text))
+    for key, (label, show) in _FIGURES.items():
+        if totals[key] or key in ('num_images', 'groups'):
+            shown.append((label, show(totals[key])))
+    if totals['seconds']:
+        shown.append(('time', show_time(totals['seconds'], totals['seconds_an_image'])))
     return shown
 
 
 def _group(group: GroupRecord, number: int) -> dict[str, Any]:
-    records = sorted(group.images, key=_least_sure_first)
+    # Unknown sureness comes last, the same goes by name.
+    records = sorted(group.images, key=lambda r: (r.sureness is None, r.sureness, r.file_name))
     return dict(
         id=f'group-{number}',
         name=group.name,
@@ -137,11 +135,6 @@ def _group(group: GroupRecord, number: int) -> dict[str, Any]:
         num_absent=sum(record.absent for record in records),
         num_skipped=len(group.skipped),
     )
-
-
-def _least_sure_first(record: ImageRecord) -> tuple[float, str]:
-    """What images are sorted by: unknown sureness comes last, the same goes by name."""
-    return (math.inf if record.sureness is None else record.sureness), record.file_name
 
 
 def _class_areas(record: ImageRecord) -> list[tuple[str, str, float]]:
@@ -177,15 +170,13 @@ def _left_out(
         for file in group.skipped:
             yield group.name, file.file_name, 'skipped', file.reason
         for record in group.images:
+            reason = 'the common object was not found in it'
+            if record.presence is not None:
+                reason = f'presence {record.presence:.2f}'
+                if threshold is not None:
+                    reason += f', below the threshold {threshold:g}'
             if record.absent:
-                yield group.name, record.name, 'absent', _why_absent(record.presence, threshold)
-
-
-def _why_absent(presence: float | None, threshold: float | None) -> str:
-    if presence is None:
-        return 'the common object was not found in it'
-    below = '' if threshold is None else f', below the threshold {threshold:g}'
-    return f'presence {presence:.2f}{below}'
+                yield group.name, record.name, 'absent', reason
 
 
 def _side_of(records: Sequence[ImageRecord], out_dir: Path) -> int:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from .exporters import (
     export_thumbnails,
 )
 from .objects import ObjectMask, sureness, to_annotation, to_result
-from .polygons import TOLERANCE, mask_to_polygons
+from .polygons import mask_to_polygons
 from .records import GroupRecord, ImageRecord
 from .report import build_report
 
@@ -37,37 +36,13 @@ Exporter = Callable[[Picture, Path], dict[str, str]]
 class ResultWriter:
     """Writes what was found in images to a folder, each file whole or not at all.
 
-    ======================================== ==================================================
-    ``masks/<group>/<stem>.png``             0 and 255, or 0..K with a palette where there are K
-                                             classes; the image's original size
-    ``instances/<group>/<stem>.png``         with ``masks``, where the method gives instances:
-                                             0 and their numbers from 1, where they overlap that
-                                             of the highest score; a palette up to 255 of them,
-                                             16-bit gray above
-    ``overlays/<group>/<stem>.jpg``          the image with its objects tinted and outlined
-    ``cutouts/<group>/<stem>.png``           RGBA, all objects: of the image's size, so that it can
-                                             be laid over it; alpha 255 exactly on the mask, all
-                                             else wholly transparent and black
-    ``annotations.json``                     (``coco``) of all images: see
-                                             :meth:`write_collections`
-    ``labelme/<group>/<stem>.json``          polygons
-    ``yolo/labels/<group>/<stem>.txt``,      polygons, as Ultralytics wants it. In ``yolo/images``
-    ``yolo/data.yaml``                       relative links to the images; copies where links cannot
-                                             be; PNG files of what Ultralytics does not read
-    ``summary.json``, ``report.html``        always: every image's figures; all images to look at
-    ======================================== ==================================================
-
-    Polygons cannot say everything that masks can; see ``mask_to_polygons`` for how close they
-    come. All else gives exactly the mask back.
-
-    Group and image names become file names as they are, wherever that is possible
-    (``files.file_name_of``).
+    docs/segment.md lists the files. ``mask_to_polygons`` says how close polygons come to the mask;
+    all else gives exactly it back. Groups and images become names of files by ``file_name_of``.
 
     Args:
-        out_dir: folder to write to; made when the first file is written.
+        out_dir: folder to write to.
         formats: some of :data:`FORMATS`.
         polygons: polygons instead of RLE in ``annotations.json``.
-        polygon_tolerance: pixels by which the outlines of polygons may be off; 0: not at all.
         copy_images: copies of the images in ``yolo/images``, instead of links.
 
     Raises:
@@ -92,22 +67,20 @@ class ResultWriter:
         out_dir: str | Path,
         formats: Sequence[str] = ('masks', 'overlays', 'coco'),
         polygons: bool = False,
-        polygon_tolerance: float = TOLERANCE,
         copy_images: bool = False,
     ) -> None:
         self.out_dir = Path(out_dir)
         self.formats = chosen_formats(formats)
         self.polygons = polygons
-        self.polygon_tolerance = polygon_tolerance
         self._pictures: dict = {}  # of the report, which is written again and again
         exporters: dict[str, Exporter] = dict(
             masks=export_masks,
             overlays=export_overlay,
             cutouts=export_cutout,
-            labelme=partial(export_labelme, tolerance=polygon_tolerance),
+            labelme=export_labelme,
         )
         if 'yolo' in self.formats:
-            exporters['yolo'] = YoloExporter(self.out_dir, polygon_tolerance, copy_images)
+            exporters['yolo'] = YoloExporter(self.out_dir, copy_images)
         self._exporters = {name: exporters[name] for name in self.formats if name in exporters}
 
     def write_image(
@@ -122,8 +95,7 @@ class ResultWriter:
             sample: with predictions. Its metainfo may have ``absent``, ``warnings``, and a
                 ``file_name`` that goes before the name of ``img_path``.
             image: (H, W, 3) uint8 BGR, upright, at the original size; None: ``image_of`` finds it.
-            classes: names of the K classes of the mask; see ``objects.to_result`` for where they
-                are not known.
+            classes: names of the K classes of the mask, if they are known.
 
         Raises:
             MMCosegError: naming the image, if it has no prediction or one of another size.
@@ -157,9 +129,8 @@ class ResultWriter:
     ) -> ImageRecord:
         result, source = picture.result, picture.source
         height, width = result.labels.shape
-        share = np.count_nonzero(result.labels) / max(1, result.labels.size)
-        path = Path(sample.get('img_path') or '')
-        file_name = sample.get('file_name') or path.name or picture.stem
+        share = np.count_nonzero(result.labels) / result.labels.size
+        file_name = sample.get('file_name') or Path(sample.get('img_path') or picture.stem).name
         record = ImageRecord(
             group=picture.group,
             stem=picture.stem,
@@ -176,7 +147,7 @@ class ResultWriter:
             files=files,
             thumbnails=export_thumbnails(picture, self.out_dir),
             warnings=list(map(str, sample.get('warnings', ()))),
-            source=None if source is None else relative_path(source, self.out_dir),
+            source=source and relative_path(source, self.out_dir),
         )
         if not result.labels.any() and not record.absent:
             record.warnings.append('nothing was found')
@@ -189,21 +160,13 @@ class ResultWriter:
     ) -> None:
         """Write what covers all images: each file anew, from their records.
 
-        ``annotations.json`` is in COCO's form. Image, category and annotation ids count from 1 in
-        the given order. ``file_name`` is ``<group>/<file name>`` and ``source`` where the file is,
-        relative to ``out_dir`` (None for an image in memory); a category is a group, or a class
-        where masks tell classes apart; ``segmentation`` is RLE or polygons; ``score`` as in
-        ``objects.to_result``. Images without objects are listed too. So it serves both as ground
+        ``annotations.json`` is in COCO's form: ids count from 1 in the given order, ``file_name``
+        is ``<group>/<file name>``, ``source`` the file's path from ``out_dir`` (None for an image
+        in memory); a category is a group, or a class where masks tell classes apart; ``score`` as
+        in ``objects.to_result``. Images without objects are listed, too. So it serves as ground
         truth and, its ``annotations`` alone, as results.
 
-        ``summary.json``: ``totals``; ``groups`` with theirs, and each image's presence, sureness,
-        area share, time and warnings; ``skipped`` files with the reason; ``settings`` and
-        ``versions``. An image's time is its share of that of its group.
-
-        Args:
-            groups: in order.
-            settings: of the run, plain types, for the summary and the head of the report.
-                ``method`` is shown first.
+        ``settings`` of the run are plain types, for ``summary.json`` and the head of the report.
         """
         if 'coco' in self.formats:
             self._write_json('annotations.json', coco_document(groups))
@@ -224,6 +187,6 @@ class ResultWriter:
     def _annotation(self, item: ObjectMask) -> dict[str, Any]:
         annotation = to_annotation(item)
         if self.polygons:
-            outlines = mask_to_polygons(item.mask, edges=True, tolerance=self.polygon_tolerance)
+            outlines = mask_to_polygons(item.mask, edges=True)
             annotation['segmentation'] = [outline.ravel().tolist() for outline in outlines]
         return annotation

@@ -123,7 +123,7 @@ def test_results_of_classes_are_scored(done, tmp_path, capsys):
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.uint8((mask > 0) * (number + 1 - mask))).save(file)
     capsys.readouterr()
-    assert main(['evaluate', str(out), str(tmp_path / 'truth'), '--classes', '--json', '-']) == 0
+    assert main(['evaluate', 'classes', str(out), str(tmp_path / 'truth'), '--json', '-']) == 0
     scores = json.loads(capsys.readouterr().out)['classes']
     assert scores['summary'] == dict(P=100, J=100)
     channels = [c['channel'] for c in scores['groups']['toys']['classes'].values()]

@@ -39,31 +39,27 @@ class TinySegmentor(BaseCoSegmentor):
     def loss(self, inputs, data_samples):
         raise ValueError('nothing to train')
 
-    def _forward(self, inputs, data_samples=None, num_classes=1):
-        smooth = torch.cat([self.backbone(image[None]) for image in inputs])
+    def _forward(self, images, data_samples=None, num_classes=1):
+        smooth = self.backbone(images.batch())
         if num_classes > 1:
             above = (smooth - smooth.mean((0, 2, 3), keepdim=True))[:, :num_classes]
             return self.gain * torch.cat([torch.zeros_like(above[:, :1]), above], 1)
         gray = smooth.mean(1, keepdim=True)
         return self.gain * (gray - gray.mean())
 
-    def predict(self, inputs, data_samples):
-        start = 0
-        for group in data_samples:
-            time.sleep(self.delay * len(group))
-            number = self.num_classes
-            if number == 'auto':
-                number = len(group)
-                rest = 0.6 if number == 2 else 0.2
-                shares = [rest / 3] * 4
-                shares[number - 1] = 1 - rest
-                group.set_metainfo(dict(class_count=ClassCount(tuple(shares))))
-            logits = self._forward(inputs[start : start + len(group)], num_classes=number)
-            logits = logits + self.noise * torch.randn_like(logits)
-            probs = logits.softmax(1) if number > 1 else torch.sigmoid(logits)
-            start += len(group)
-            self.add_predictions([group], probs)
-            if self.presence:
-                for sample, prob in zip(group, probs):
-                    sample.presence = float(prob.mean())
-        return data_samples
+    def soft_maps(self, images, group):
+        time.sleep(self.delay * len(group))
+        number = self.num_classes
+        if number == 'auto':
+            number = len(group)
+            rest = 0.6 if number == 2 else 0.2
+            shares = [rest / 3] * 4
+            shares[number - 1] = 1 - rest
+            group.set_metainfo(dict(class_count=ClassCount(tuple(shares))))
+        logits = self._forward(images, num_classes=number)
+        logits = logits + self.noise * torch.randn_like(logits)
+        probs = logits.softmax(1) if number > 1 else torch.sigmoid(logits)
+        if self.presence:
+            for sample, prob in zip(group, probs):
+                sample.presence = float(prob.mean())
+        return probs

@@ -191,8 +191,7 @@ def test_classes_are_scored_where_there_are_some(class_folders, capsys):
         assert main([*arguments, *more]) == 0
         return json.loads(capsys.readouterr().out)
 
-    assert scored() == scored('--classes') == dict(classes=expected.to_dict())
-    assert set(scored('--no-classes')) == {'native'}
+    assert scored() == dict(classes=expected.to_dict())
     as_masks, as_classes = (['evaluate', kind, *arguments[1:]] for kind in ('masks', 'classes'))
     assert main(as_masks) == 0 and set(json.loads(capsys.readouterr().out)) == {'native'}
     assert main(as_classes) == 0 and set(json.loads(capsys.readouterr().out)) == {'classes'}
@@ -207,7 +206,7 @@ def test_classes_are_scored_where_there_are_some(class_folders, capsys):
     for file in (pred / 'masks').rglob('*.png'):
         Image.fromarray((np.asarray(Image.open(file)) > 0).astype(np.uint8)).save(file)
     assert set(scored()) == {'native'}  # the predictions know one object
-    assert set(scored('--classes')) == {'classes'}
+    assert main(as_classes) == 0 and set(json.loads(capsys.readouterr().out)) == {'classes'}
 
 
 def test_true_masks_of_another_suffix_are_named(tmp_path):

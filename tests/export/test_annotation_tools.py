@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+from functools import partial
+from unittest.mock import patch
 
 import cv2
 import numpy as np
@@ -13,19 +15,15 @@ from mmengine.structures import InstanceData, PixelData
 from PIL import Image, ImageDraw
 
 from mmcoseg.datasets.image_io import read_image, read_mask
-from mmcoseg.export import GroupRecord, ResultWriter
+from mmcoseg.export import GroupRecord, ResultWriter, annotation_tools, mask_to_polygons
 from mmcoseg.export.annotation_tools import YoloNames
 from mmcoseg.structures import CoSegDataSample
 
 
 def write(out, results, tolerance=0, folder=None, classes=None, copy=False, **instances):
     """Write images ``<group>/<stem>`` with these masks; with files in ``folder``, or without."""
-    writer = ResultWriter(
-        out,
-        ['labelme', 'yolo'],
-        polygon_tolerance=tolerance,
-        copy_images=copy,
-    )
+    polygons = partial(mask_to_polygons, tolerance=tolerance)
+    writer = ResultWriter(out, ['labelme', 'yolo'], copy_images=copy)
     records = {}
     for (group, stem), mask in results.items():
         sample = CoSegDataSample(metainfo=dict(group=group, stem=stem))
@@ -38,7 +36,8 @@ def write(out, results, tolerance=0, folder=None, classes=None, copy=False, **in
             path = folder / group / f'{stem}.png'
             Image.fromarray(image[..., ::-1]).save(path)
             sample.set_metainfo(dict(img_path=str(path)))
-        records[group, stem] = writer.write_image(sample, image, classes)
+        with patch.object(annotation_tools, 'mask_to_polygons', polygons):
+            records[group, stem] = writer.write_image(sample, image, classes)
     groups = sorted({group for group, _ in results})
     writer.write_collections(
         [GroupRecord(g, [r for r in records.values() if r.group == g]) for g in groups]

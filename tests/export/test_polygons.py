@@ -139,12 +139,3 @@ def test_joined_parts_differ_from_the_mask_by_thin_bridges():
     bridges = (back & ~mask).astype(np.uint8)
     assert 0 < bridges.sum() < 60
     assert not cv2.erode(bridges, np.ones((3, 3))).any()
-
-
-def test_wrong_arguments_are_named():
-    with pytest.raises(ValueError, match=r'\(2, 3, 4\)'):
-        mask_to_polygons(np.zeros((2, 3, 4)))
-    with pytest.raises(ValueError, match='-1'):
-        mask_to_polygons(np.ones((3, 3)), tolerance=-1)
-    with pytest.raises(ValueError, match='polygons'):
-        join_parts([])
