@@ -13,7 +13,7 @@ from mmcoseg.testing import make_group_batch, write_tiny_dataset
 def test_batch_has_the_form_of_group_collate(num_foreground):
     batch = make_group_batch((3, 1), size=(20, 28), num_foreground=num_foreground)
     assert group_sizes_of(batch['data_samples']) == [3, 1]
-    assert GroupDataPreprocessor()(batch)['inputs'].shape == (4, 3, 20, 28)
+    assert GroupDataPreprocessor()(batch)['inputs'].batch().shape == (4, 3, 20, 28)
     for group in batch['data_samples']:
         assert len(group.label_ids) == num_foreground
         for sample in group:
