@@ -186,8 +186,8 @@ def read_inputs(
 
     Raises:
         FileNotFoundError: if there is no such file or folder.
-        MMCosegError: if there is no image in it; for a group without a name, an array that is no
-            image, or anything else than the above.
+        MMCosegError: if there is no image in it, or none of a kind that can be read; for a group
+            without a name, an array that is no image, or anything else than the above.
 
     Example:
         >>> white = np.full((4, 6, 3), 255, np.uint8)
@@ -204,6 +204,7 @@ def read_inputs(
     empty = [name for name, items in found if not items]
     if empty or not found:
         raise MMCosegError(f'groups {empty} without any image; give folders, files or arrays')
+    _require_readable(found)
     names = _distinct([name for name, _ in found])
     return [InputGroup(name, reader.finish(items)) for name, (_, items) in zip(names, found)]
 
@@ -392,6 +393,17 @@ def _is_image(path: Path) -> bool:
 
 def _places_of_readable(items: Sequence[ImageItem]) -> set[tuple[Path | None, str]]:
     return {item.place for item in items if item.suffix in IMAGE_SUFFIXES}
+
+
+def _require_readable(groups: _Groups) -> None:
+    """Refuse an input whose images are all of kinds that cannot be read, with what helps."""
+    items = [item for _, some in groups for item in some]
+    examples: dict[str | None, str] = {}
+    for item in items:
+        examples.setdefault(UNREAD_SUFFIXES.get(item.suffix), item.file_name)
+    if None not in examples:
+        kinds = '; '.join(f'{name} {cure}' for cure, name in examples.items())
+        raise MMCosegError(f'no image of the input can be read ({len(items)} files): {kinds}')
 
 
 def _lines_of(file: Path) -> list[tuple[str, Path]]:

@@ -26,7 +26,6 @@ __all__ = [
     'GroupState',
     'RunState',
     'SkippedImage',
-    'checked_folder',
     'only_run',
     'signature_of',
 ]
@@ -204,24 +203,20 @@ class RunState:
         self._pause_until = end + max(_PAUSE, _PAUSE_FACTOR * (end - start))
 
 
-def checked_folder(out_dir: str | Path) -> Path:
-    """Make the folder of results; an OSError says if it cannot be written to."""
-    out = Path(out_dir).expanduser()
-    if out.exists() and not out.is_dir():
-        raise NotADirectoryError(f'{out} is a file; results need a folder')
+@contextmanager
+def only_run(out: Path) -> Iterator[None]:
+    """Make the folder of results and lock it against a second run, as long as this process lives.
+
+    Raises:
+        OSError: if it cannot be written to, or another run holds the lock.
+    """
+    lock = FileLock(out / _STATE / 'lock')
     try:
-        with write_atomically(out / _STATE / 'writable') as file:
-            file.write(b'')
+        with write_atomically(out / _STATE / 'writable'):
+            pass
         (out / _STATE / 'writable').unlink()
     except OSError as error:
         raise OSError(f'results cannot be written to {out}: {error.strerror or error}') from error
-    return out
-
-
-@contextmanager
-def only_run(out: Path) -> Iterator[None]:
-    """Lock the folder against a second run; the lock ends with the process."""
-    lock = FileLock(out / _STATE / 'lock')
     try:
         lock.acquire(timeout=0)
     except Timeout:

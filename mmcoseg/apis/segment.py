@@ -33,7 +33,6 @@ from .run_state import (
     GroupState,
     RunState,
     SkippedImage,
-    checked_folder,
     only_run,
     signature_of,
 )
@@ -109,7 +108,7 @@ def segment_to_folder(
     notes: list[str] = []
     groups = read_inputs(inputs, options.channel_order, notes)
     settings = _settings(options)
-    out = checked_folder(out_dir)
+    out = Path(out_dir).expanduser()
     with only_run(out), _pillow_takes(limits.max_pixels):
         writer = ResultWriter(
             out, options.formats, options.polygons, copy_images=options.copy_images

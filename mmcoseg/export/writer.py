@@ -130,11 +130,11 @@ class ResultWriter:
         result, source = picture.result, picture.source
         height, width = result.labels.shape
         share = np.count_nonzero(result.labels) / result.labels.size
-        file_name = sample.get('file_name') or Path(sample.get('img_path') or picture.stem).name
+        name = Path(sample.get('img_path') or '').name or picture.stem
         record = ImageRecord(
             group=picture.group,
             stem=picture.stem,
-            file_name=f'{picture.group}/{file_name}',
+            file_name=f'{picture.group}/{sample.get("file_name", name)}',
             height=height,
             width=width,
             presence=round(float(sample.presence), 6) if 'presence' in sample else None,

@@ -292,6 +292,16 @@ def test_archives_and_other_files_are_named(tmp_path):
         read_inputs(tmp_path / 'g' / 'letter.pdf')
 
 
+@pytest.mark.parametrize('form', [str, lambda path: [path / 'x.ARW', path / 'y.jxl']])
+def test_nothing_but_photographs_that_cannot_be_read(tmp_path, form):
+    for name in ('x.ARW', 'y.jxl', 'x.xmp'):
+        (tmp_path / name).write_bytes(b'unreadable')
+    with pytest.raises(ValueError, match=r'2 files.*x\.ARW is a camera.*y\.jxl is a JPEG XL'):
+        read_inputs(form(tmp_path))
+    with pytest.raises(ValueError, match=r'1 files.*x\.ARW is a camera'):
+        read_inputs(tmp_path / 'x.ARW')
+
+
 def test_dict_of_groups(photos):
     image = make_image()
     groups = read_inputs(
