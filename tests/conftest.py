@@ -2,9 +2,13 @@
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from tool_server import ToolServer
 
 REPO = Path(__file__).resolve().parents[1]
 # Tests run on the working copy, installed or not; those that need the installed package say so.
@@ -26,14 +30,21 @@ def coseg_data() -> Path:
     return root
 
 
+def quiet_env() -> dict[str, str]:
+    """Environment of a fresh process that sees this copy of the package, one thread and no GPU."""
+    path = os.pathsep.join(filter(None, [str(REPO), os.environ.get('PYTHONPATH')]))
+    return {**os.environ, 'PYTHONPATH': path, 'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': ''}
+
+
 @pytest.fixture
 def repo_env(tmp_path: Path) -> dict[str, str]:
-    """Environment of a fresh process that sees this copy of the package and two quiet threads."""
-    path = os.pathsep.join(filter(None, [str(REPO), os.environ.get('PYTHONPATH')]))
-    return {
-        **os.environ,
-        'PYTHONPATH': path,
-        'OMP_NUM_THREADS': '1',
-        'CUDA_VISIBLE_DEVICES': '',
-        'TMPDIR': str(tmp_path),
-    }
+    """Environment of a fresh process, with a folder of its own for temporary files."""
+    return {**quiet_env(), 'TMPDIR': str(tmp_path)}
+
+
+@pytest.fixture(scope='session')
+def tool_server() -> Iterator[ToolServer]:
+    """Runs programs in processes that need not import the toolbox first."""
+    server = ToolServer(quiet_env())
+    yield server
+    server.close()

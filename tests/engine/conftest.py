@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tool_server import ToolServer
 
 from mmcoseg.testing import write_tiny_dataset
 
@@ -112,8 +113,8 @@ class TinyGroupNormBackbone(BaseModule):
 class TinySystem:
     """A folder with data, a config and a backbone in a module that nobody installed."""
 
-    def __init__(self, folder: Path, repo: Path, env: dict[str, str]) -> None:
-        self.folder, self.repo = folder, repo
+    def __init__(self, folder: Path, repo: Path, env: dict[str, str], server: ToolServer) -> None:
+        self.folder, self.repo, self.server = folder, repo, server
         self.env = {**env, 'PYTHONPATH': f'{folder}:{env["PYTHONPATH"]}'}
         data = write_tiny_dataset(folder / 'data', dict.fromkeys('abcdef', 4))
         runtime = repo / 'configs' / '_base_' / 'default_runtime.py'
@@ -132,14 +133,13 @@ class TinySystem:
         self, tool: str, *args: object, processes: int = 1, code: int = 0
     ) -> subprocess.CompletedProcess:
         """Run a tool from the system's folder; its exit code must be ``code``."""
-        done = subprocess.run(
-            self.command(tool, *args, processes=processes),
-            cwd=self.folder,
-            env=self.env,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
+        command = self.command(tool, *args, processes=processes)
+        if processes == 1:
+            program = command.index(str(self.repo / 'tools' / f'{tool}.py'))
+            done = self.server.run(command[program:], self.folder, self.env)
+        else:
+            options = dict(capture_output=True, text=True, timeout=300)
+            done = subprocess.run(command, cwd=self.folder, env=self.env, **options)
         assert done.returncode == code, done.stdout[-3000:] + done.stderr[-6000:]
         return done
 
@@ -151,8 +151,10 @@ class TinySystem:
 
 
 @pytest.fixture
-def tiny_system(tmp_path: Path, repo: Path, repo_env: dict[str, str]) -> TinySystem:
-    return TinySystem(tmp_path, repo, repo_env)
+def tiny_system(
+    tmp_path: Path, repo: Path, repo_env: dict[str, str], tool_server: ToolServer
+) -> TinySystem:
+    return TinySystem(tmp_path, repo, repo_env, tool_server)
 
 
 @pytest.fixture
