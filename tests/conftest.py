@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,20 @@ from tool_server import ToolServer
 REPO = Path(__file__).resolve().parents[1]
 # Tests run on the working copy, installed or not; those that need the installed package say so.
 sys.path.insert(0, str(REPO))
+
+
+def pytest_runtest_setup() -> None:
+    """Keep the garbage collector off what imports made, hundreds of thousands of objects.
+
+    mmengine's data sets collect garbage whenever they are built.
+    """
+    if len(sys.modules) > pytest_runtest_setup.frozen + 100:
+        gc.collect()
+        gc.freeze()
+        pytest_runtest_setup.frozen = len(sys.modules)
+
+
+pytest_runtest_setup.frozen = 0
 
 
 @pytest.fixture(scope='session')

@@ -348,8 +348,8 @@ def test_wishes_that_make_no_sense_are_refused(config):
 class Process:
     """The tools in processes of their own."""
 
-    def __init__(self, folder, repo, env):
-        self.folder, self.repo = folder, repo
+    def __init__(self, folder, repo, env, server):
+        self.folder, self.repo, self.server = folder, repo, server
         path = f'{Path(__file__).parent}:{env["PYTHONPATH"]}'
         self.options = dict(cwd=folder, env={**env, 'PYTHONPATH': path})
 
@@ -360,21 +360,21 @@ class Process:
         torchrun = [sys.executable, '-W', 'ignore', '-m', 'torch.distributed.run', '--standalone']
         return [*torchrun, f'--nproc_per_node={processes}', *program, '--launcher', 'pytorch']
 
-    def run(self, *args, code=0, **kwargs):
-        done = subprocess.run(
-            self.command(*args, **kwargs),
-            **self.options,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
+    def run(self, tool, *args, code=0, processes=1):
+        command = self.command(tool, *args, processes=processes)
+        if processes == 1:
+            program = command.index(str(self.repo / 'tools' / f'{tool}.py'))
+            done = self.server.run(command[program:], **self.options)
+        else:
+            captured = dict(capture_output=True, text=True, timeout=300)
+            done = subprocess.run(command, **self.options, **captured)
         assert done.returncode == code, done.stdout[-3000:] + done.stderr[-6000:]
         return done
 
 
 @pytest.fixture
-def process(config, tmp_path, repo, repo_env):
-    return Process(tmp_path, repo, repo_env)
+def process(config, tmp_path, repo, repo_env, tool_server):
+    return Process(tmp_path, repo, repo_env, tool_server)
 
 
 def table(log):
