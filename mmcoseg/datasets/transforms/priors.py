@@ -48,8 +48,9 @@ class ComputeSaliency(BaseTransform):
         if self.cache is None:
             results['saliency_map'] = self._map(image)
         else:
-            arrays = self.cache.get(image, lambda: dict(saliency_map=self._map(image)))
-            results['saliency_map'] = arrays['saliency_map']
+            # The array's name in files that are already there.
+            arrays = self.cache.get(image, lambda: dict(prior_map=self._map(image)))
+            results['saliency_map'] = arrays['prior_map']
         return results
 
     def _map(self, image: np.ndarray) -> np.ndarray:

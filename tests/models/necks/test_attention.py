@@ -95,7 +95,5 @@ def test_half_precision():
 
 
 def test_no_channel_is_left():
-    with pytest.raises(
-        ValueError, match='in_channels of MutualAttention .* at least 2, got 1'
-    ):
+    with pytest.raises(ValueError, match='in_channels of MutualAttention .* at least 2, got 1'):
         MutualAttention(1)
