@@ -109,10 +109,7 @@ class ImageItem:
         return self.folder, Path(self.file_name).stem.casefold()
 
     def check(self, limits: ImageLimits) -> int:
-        """Look at the file's head, without reading all of it.
-
-        Returns:
-            Its number of pixels.
+        """Its number of pixels, from the file's head.
 
         Raises:
             FileNotFoundError, BadImageError: if it is not there, no image, or absurd.
