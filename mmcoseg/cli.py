@@ -11,7 +11,7 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import Field, fields, replace
+from dataclasses import Field, fields
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -429,6 +429,7 @@ def _add_segment(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--max-pixels',
         type=float,
+        default=178.95697,
         metavar='MILLIONS',
         help='skip images of more million pixels (default: 179)',
     )
@@ -479,14 +480,11 @@ def _segment(args: argparse.Namespace) -> int:
     from .compat import keep_freed_memory
 
     keep_freed_memory()
-    limits = ImageLimits()
-    if args.max_pixels is not None:
-        limits = replace(limits, max_pixels=int(args.max_pixels * 1e6))
     result = segment_to_folder(
         args.input[0] if len(args.input) == 1 else args.input,
         args.out,
         options,
-        limits=replace(limits, max_aspect=args.max_aspect),
+        limits=ImageLimits(round(args.max_pixels * 1e6), args.max_aspect),
         progress=RunProgress(quiet=args.quiet),
     )
     if not args.quiet:

@@ -16,18 +16,22 @@ from .compat import quiet_imports
 from .errors import MMCosegError
 from .options import nearest
 
-__all__ = ['CHECKED_KEYS', 'config_problems', 'errors_name_keys', 'require_sound']
+__all__ = [
+    'CHECKED_KEYS',
+    'config_problems',
+    'errors_name_keys',
+    'find_component',
+    'name_of',
+    'require_sound',
+]
 
 
 @dataclass(frozen=True)
 class _Place:
     """What stands below a key of a config.
 
-    Attributes:
-        node: the registry of its types.
-        builders: arguments that the builder adds, or takes before it calls the constructor.
-        complete: whether the config must have all other arguments that have no default. Models
-            may add arguments to the configs of their parts, so those are seen when they are built.
+    The builder adds the arguments ``builders``, or takes them itself. ``complete``: the config must
+    have all others without a default. Models may add arguments to the configs of their parts.
     """
 
     node: Registry
@@ -91,7 +95,7 @@ _NODES = tuple(node for node in vars(nodes).values() if isinstance(node, Registr
 class _Component:
     """A dict with a type in a config, and the class or function of that type, if there is one.
 
-    ``foreign``: it is inside a component of others, where a type need not be a component.
+    ``foreign``: inside a component of others, where a type need not be a component.
     """
 
     key: str
@@ -99,6 +103,11 @@ class _Component:
     place: _Place
     target: Callable | None
     foreign: bool
+
+
+def name_of(cfg: Config) -> str:
+    """What messages call a config: its file, if it has one."""
+    return cfg.filename or 'the config'
 
 
 def require_sound(cfg: Config, keys: tuple[str, ...] = CHECKED_KEYS) -> None:
@@ -110,12 +119,11 @@ def require_sound(cfg: Config, keys: tuple[str, ...] = CHECKED_KEYS) -> None:
     problems = list(config_problems(cfg, keys))
     if problems:
         lines = ''.join(f'\n  {key}: {problem}' for key, problem in problems)
-        raise MMCosegError(f'{cfg.filename or "the config"} cannot be built:{lines}')
+        raise MMCosegError(f'{name_of(cfg)} cannot be built:{lines}')
 
 
 def config_problems(cfg: Config, keys: tuple[str, ...] = CHECKED_KEYS) -> Iterator[tuple[str, str]]:
     """What is wrong with the types and arguments in a config, as (dotted key, message)."""
-    quiet_imports()
     for component in _components(cfg, keys):
         yield from _problems(component)
 
@@ -129,13 +137,12 @@ def errors_name_keys(cfg: Config) -> Iterator[None]:
     try:
         yield
     except (TypeError, KeyError) as error:
-        text = str(error.args[0]) if error.args else ''
+        text = str(*error.args[:1])
         keys = _keys_of_error(cfg, text)
         if not keys:
             raise
-        source = cfg.filename or 'the config'
         raise MMCosegError(
-            f'{source}: {" or ".join(keys)} cannot be built: {text.partition(". Please")[0]}'
+            f'{name_of(cfg)}: {" or ".join(keys)} cannot be built: {text.partition(". Please")[0]}'
         ) from error
 
 
@@ -168,7 +175,7 @@ def _walk(
         parts = node.items()
         scope = node.get('_scope_', scope)
         if 'type' in node:
-            target = _find(node['type'], place.node, scope)
+            target = find_component(node['type'], place.node, scope)
             yield _Component(key, node, place, target, foreign)
             foreign = not getattr(target, '__module__', '').startswith('mmcoseg.')
     for name, part in parts:
@@ -177,40 +184,34 @@ def _walk(
             yield from _walk(part, f'{key}.{name}', below, scope, foreign)
 
 
-def _find(kind: Any, node: Registry, scope: str) -> Callable | None:
+def find_component(kind: Any, node: Registry, scope: str = 'mmcoseg') -> Callable | None:
     """The class or function of a type: of this registry, or else of any other."""
     if not isinstance(kind, str):
         return kind if callable(kind) else None
-    if node is FUNCTIONS:
-        nodes.DATASETS.import_from_location()  # registers ours
+    quiet_imports()
+    nodes.DATASETS.import_from_location()  # registers our functions, too
     name = kind if scope == 'mmcoseg' or '.' in kind else f'{scope}.{kind}'
-    for one in (node, *_NODES):
-        found = one.get(name)
-        if found is not None:
-            return found
-    return None
+    found = (one.get(name) for one in (node, *_NODES))
+    return next(filter(None, found), None)
 
 
 def _problems(component: _Component) -> Iterator[tuple[str, str]]:
     key, cfg, place, target = component.key, component.cfg, component.place, component.target
-    if target is None:
-        if not component.foreign:
-            yield f'{key}.type', _unknown_type(cfg['type'], place.node)
+    if target is None and not component.foreign:
+        yield f'{key}.type', _unknown_type(cfg['type'], place.node)
+    # A constructor decides what the optimizer wrapper gets.
+    if target is None or 'constructor' in cfg:
         return
-    if 'constructor' in cfg:
-        return  # it decides what the optimizer wrapper gets
     names, required, closed = _arguments(target)
-    names, required = names - {*place.builders}, required - {*place.builders}
+    takes = sorted(names - {*place.builders})
     kind = getattr(target, '__name__', target)
+    given = {*cfg}
     if closed:
-        takes = sorted(names)
-        for name in sorted({*cfg} - names - {*place.builders, 'type', '_scope_'}):
-            yield (
-                f'{key}.{name}',
-                f'{kind} has no such argument{nearest(name, takes)}; it takes {takes}',
-            )
+        for name in sorted(given - names - {*place.builders, 'type', '_scope_'}):
+            wrong = f'{kind} has no such argument{nearest(name, takes)}; it takes {takes}'
+            yield f'{key}.{name}', wrong
     if place.complete:
-        for name in sorted(required - {*cfg}):
+        for name in sorted(required - given - {*place.builders}):
             yield f'{key}.{name}', f'is missing; {kind} needs it'
 
 
@@ -228,11 +229,9 @@ def _unknown_type(kind: Any, node: Registry) -> str:
 
 
 def _arguments(target: Callable) -> tuple[set[str], set[str], bool]:
-    """What a class or function can be called with.
+    """Names of its arguments, those of its own without default, and whether it takes no others.
 
-    Returns:
-        Names of its arguments, with those of base classes that it passes ``**kwargs`` on to; those
-        of its own that have no default; and whether it takes no others.
+    The first have those of base classes, too, as far as it passes ``**kwargs`` on to them.
     """
     functions = [target]
     if inspect.isclass(target):
@@ -248,19 +247,13 @@ def _arguments(target: Callable) -> tuple[set[str], set[str], bool]:
 
 def _parameters(function: Callable) -> tuple[set[str], set[str], str | None]:
     """Names of its arguments, those without default, and the name of its ``**kwargs``."""
-    names, required, others = set(), set(), None
     try:
-        parameters = inspect.signature(function).parameters
-    except (TypeError, ValueError):  # of a class in C
-        return names, required, 'any'
-    for name, parameter in parameters.items():
-        if parameter.kind is parameter.VAR_KEYWORD:
-            others = name
-        elif parameter.kind is not parameter.VAR_POSITIONAL and name != 'self':
-            names.add(name)
-            if parameter.default is parameter.empty:
-                required.add(name)
-    return names, required, others
+        spec = inspect.getfullargspec(function)
+    except TypeError:  # of a class in C
+        return set(), set(), 'any'
+    names = {*spec.args, *spec.kwonlyargs} - {'self'}
+    defaults = spec.args[len(spec.args) - len(spec.defaults or ()) :]
+    return names, names - {*defaults, *(spec.kwonlydefaults or ())}, spec.varkw
 
 
 def _only_passes_on(constructor: Callable, name: str) -> bool:

@@ -7,14 +7,13 @@ from typing import Any
 from mmcv.transforms import LoadAnnotations, LoadImageFromFile
 from mmengine.config import Config
 
-from ..compat import quiet_imports
-from ..config_check import require_sound
+from ..config_check import find_component, name_of, require_sound
 from ..config_files import config_of_method
 from ..datasets.transforms import LoadCoSegImage
 from ..engine.run_config import datasets_of, merge_options, read_config
 from ..errors import MMCosegError
 from ..models.postprocessors import CleanMask
-from ..registry import MODELS, TASK_UTILS, TRANSFORMS
+from ..registry import MODELS, TASK_UTILS, TRANSFORMS, Registry
 from ..segment_options import InferenceOptions
 
 __all__ = ['inference_config', 'inference_pipeline']
@@ -33,7 +32,7 @@ def inference_config(options: InferenceOptions) -> Config:
     else:
         cfg = read_config(str(options.config or config_of_method(options.method)))
     merge_options(cfg, options.cfg_options or {})
-    name = cfg.filename or 'the config'
+    name = name_of(cfg)
     if cfg.get('model') is None:
         raise MMCosegError(f'{name} has no model')
     _set_number_of_classes(cfg.model, options.num_classes, name)
@@ -62,7 +61,9 @@ def inference_pipeline(steps: Sequence[dict]) -> list[dict]:
         kind = _class_of(step, TRANSFORMS)
         if getattr(kind, 'needs_annotations', issubclass(kind, LoadAnnotations)):
             continue
-        step = dict(type=LoadCoSegImage) if kind is LoadImageFromFile else copy.deepcopy(step)
+        step = copy.deepcopy(step)
+        if kind is LoadImageFromFile:
+            step = dict(type=LoadCoSegImage)
         if 'cache_dir' in step:
             step['cache_dir'] = None
         if 'transforms' in step:
@@ -72,9 +73,9 @@ def inference_pipeline(steps: Sequence[dict]) -> list[dict]:
 
 
 def _set_number_of_classes(model: dict, number: int | str | None, name: str) -> None:
+    if number is None and model.get('num_classes') == 'data':
+        number = 'auto'  # nothing says it of photographs
     if number is None:
-        if model.get('num_classes') == 'data':
-            model['num_classes'] = 'auto'  # nothing says it of photographs
         return
     if 'num_classes' not in model:
         raise MMCosegError(
@@ -106,15 +107,15 @@ def _set_cleaning(model: dict, min_area: float | None, largest: bool) -> None:
 
 def _without_crf(node: Any) -> Any:
     """A copy of a config; its lists and named collections lose all parts that use the CRF."""
-    if isinstance(node, dict):
-        kept = type(node)()
-        for key, value in node.items():
-            if 'type' in node or not _uses_crf(value):
-                kept[key] = _without_crf(value)
-        return kept
     if isinstance(node, (list, tuple)):
         return type(node)([_without_crf(value) for value in node if not _uses_crf(value)])
-    return node
+    if not isinstance(node, dict):
+        return node
+    kept = type(node)()
+    for key, value in node.items():
+        if 'type' in node or not _uses_crf(value):
+            kept[key] = _without_crf(value)
+    return kept
 
 
 def _uses_crf(node: Any) -> bool:
@@ -124,15 +125,11 @@ def _uses_crf(node: Any) -> bool:
     """
     if not isinstance(node, dict) or 'type' not in node:
         return False
-    kind = _class_of(node, TASK_UTILS, MODELS)
+    kind = _class_of(node, MODELS)
     return getattr(kind, 'uses_crf', False) or any(map(_uses_crf, node.values()))
 
 
-def _class_of(part: dict, *registries: Any) -> type:
-    """The class that a config names in one of these registries; ``object`` if there is none."""
-    kind = part.get('type')
-    if isinstance(kind, str):
-        quiet_imports()
-        found = [registry.get(kind) for registry in registries]
-        kind = next(filter(None, found), None)
+def _class_of(part: dict, node: Registry) -> type:
+    """The class that a config names, in this registry first; ``object`` if there is none."""
+    kind = find_component(part.get('type'), node)
     return kind if isinstance(kind, type) else object

@@ -1,6 +1,7 @@
 """Segmenting groups of images from Python."""
 
 import logging
+import math
 import threading
 import warnings
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from ..compat import (
     return_freed_memory,
     state_of_checkpoint,
 )
+from ..config_check import name_of
 from ..datasets.image_io import BadImageError, image_of, read_image
 from ..datasets.transforms import ForEachImage
 from ..engine.group_optimization import (
@@ -90,7 +92,7 @@ class CoSegInferencer:
         trained = self.cfg.get('train_cfg') is not None and not optimizes_groups(self.cfg)
         if weights is None and trained:
             raise MMCosegError(
-                f'{self.cfg.filename or "the config"} is of a model that is trained: give the '
+                f'{name_of(self.cfg)} is of a model that is trained: give the '
                 'weights (a checkpoint of `mmcoseg train`)'
             )
         self._build(weights, options.trust_weights)
@@ -106,8 +108,7 @@ class CoSegInferencer:
             pretrained = nullcontext([]) if weights is None else deferred_weights()
             with all_seeded(self.seed, self.device), _quiet(), pretrained as noted:
                 self.model = MODELS.build(self.cfg.model)
-                if hasattr(self.model, 'init_weights'):
-                    self.model.init_weights()
+                self.model.init_weights()
             steps = inference_pipeline(self.cfg.test_pipeline)
             self.pipeline = [TRANSFORMS.build(step) for step in steps]
         if weights is not None:
@@ -236,9 +237,8 @@ class CoSegInferencer:
 
     def _load_image(self, item: ImageItem, group: str, kept: '_DecodedImages') -> dict[str, Any]:
         num_pixels = item.check(self.limits)
-        large = num_pixels > _LARGE
         # Pillow images are not safe to be read by two threads, and may stand in a group twice.
-        with self._lock if large or item.path is None else nullcontext():
+        with self._lock if num_pixels > _LARGE or item.path is None else nullcontext():
             image = dict(item.record(), group=group, seg_map_path=None, label_ids=())
             image.update(self.model.data_preprocessor.network_input)
             keep = item.path is not None and kept.reserve(num_pixels)
@@ -255,11 +255,11 @@ class CoSegInferencer:
         """Give the images of a part their pixels, for all that comes after the network."""
 
         def decode(sample: CoSegDataSample) -> None:
-            height, width = sample.metainfo.get('ori_shape', (0, 0))[:2]
+            large = math.prod(sample.ori_shape[:2]) > _LARGE
             image = kept.images.pop(sample.stem, None)
             if image is None:
                 try:
-                    with self._lock if height * width > _LARGE else nullcontext():
+                    with self._lock if large else nullcontext():
                         image = image_of(sample)
                 except (BadImageError, FileNotFoundError):
                     return  # it has changed; who needs it will meet and report that
@@ -301,13 +301,8 @@ def _parts(group: GroupDataSample) -> Iterator[GroupDataSample]:
     """Parts of few images each, taken out of the group: what is done with can be freed."""
     rest = group.samples
     while rest:
-        count = pixels = 0
-        for image in rest[:_PART_IMAGES]:
-            height, width = image.metainfo.get('ori_shape', (0, 0))[:2]
-            pixels += height * width
-            if count and pixels > _PART_PIXELS:
-                break
-            count += 1
+        pixels = np.cumsum([math.prod(image.ori_shape[:2]) for image in rest[:_PART_IMAGES]])
+        count = max(1, np.searchsorted(pixels, _PART_PIXELS, side='right'))
         part = group.new()
         part.samples = rest[:count]
         del rest[:count]

@@ -1,5 +1,6 @@
 """What a user gives us to segment: folders, lists, arrays; and the groups that it means."""
 
+import itertools
 import math
 import os
 import stat
@@ -7,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -20,6 +21,7 @@ from ..datasets.image_io import (
     open_image,
 )
 from ..errors import MMCosegError
+from ..options import one_of
 
 __all__ = ['ImageItem', 'ImageLimits', 'InputGroup', 'read_inputs']
 
@@ -33,6 +35,8 @@ _ARCHIVES = frozenset({'.7z', '.gz', '.rar', '.tar', '.tgz', '.zip'})
 #: How many names a note spells out.
 _MAX_NAMED = 10
 _UNNAMED = 'images'
+#: Images in memory.
+_PICTURE = np.ndarray, Image.Image
 
 
 @dataclass(frozen=True)
@@ -52,18 +56,17 @@ class ImageLimits:
         """Raises:
         BadImageError: if an image of this size is absurd.
         """
-        if width < 1 or height < 1:
-            raise BadImageError(f'{name} is {width} x {height}: it has no pixels')
-        if width * height > self.max_pixels:
-            raise BadImageError(
-                f'{name} is {width} x {height}, more than {self.max_pixels / 1e6:.0f} million '
-                'pixels (--max-pixels raises the limit)'
-            )
-        if max(width, height) > self.max_aspect * min(width, height):
-            raise BadImageError(
-                f'{name} is {width} x {height}, longer than {self.max_aspect:g} times its shorter '
-                'side (--max-aspect raises the limit)'
-            )
+        short, long = sorted((width, height))
+        problems = {
+            'so that it has no pixels': short < 1,
+            f'more than {self.max_pixels / 1e6:.0f} million pixels (--max-pixels raises the '
+            'limit)': short * long > self.max_pixels,
+            f'longer than {self.max_aspect:g} times its shorter side (--max-aspect raises the '
+            'limit)': long > self.max_aspect * short,
+        }
+        for problem, holds in problems.items():
+            if holds:
+                raise BadImageError(f'{name} is {width} x {height}, {problem}')
 
 
 @dataclass(frozen=True)
@@ -106,10 +109,7 @@ class ImageItem:
         return self.folder, Path(self.file_name).stem.casefold()
 
     def check(self, limits: ImageLimits) -> int:
-        """Look at the file's head, without reading all of it.
-
-        Returns:
-            Its number of pixels.
+        """Its number of pixels, from the file's head.
 
         Raises:
             FileNotFoundError, BadImageError: if it is not there, no image, or absurd.
@@ -132,8 +132,10 @@ class ImageItem:
             with open_image(self.path) as image:
                 return image.size
         except FileNotFoundError as error:
-            what = 'is a link to a file that is not there' if self.path.is_symlink() else 'is gone'
-            raise FileNotFoundError(f'{self.path} {what}; remove it or mend it') from error
+            raise FileNotFoundError(
+                f'{self.path} is gone, or is a link to a file that is not there; remove it or '
+                'mend it'
+            ) from error
         except Image.DecompressionBombError as error:
             raise BadImageError(
                 f'{self.path} is absurdly large (--max-pixels raises the limit): {error}'
@@ -194,8 +196,7 @@ def read_inputs(
         >>> [(group.name, len(group)) for group in read_inputs(dict(a=[white, white], b=white))]
         [('a', 2), ('b', 1)]
     """
-    if channel_order not in ('bgr', 'rgb'):
-        raise MMCosegError(f"channel_order must be 'bgr' or 'rgb', got {channel_order!r}")
+    one_of('channel_order', channel_order, Literal['bgr', 'rgb'])
     reader = _Reader(channel_order == 'rgb', [] if notes is None else notes)
     if isinstance(inputs, Mapping):
         found = [reader.named(name, value) for name, value in inputs.items()]
@@ -228,15 +229,12 @@ class _Reader:
         """All images of a value as one group."""
         if not isinstance(name, str) or not name.strip():
             raise MMCosegError(f'names of groups must be texts that are not empty, got {name!r}')
-        items: list[ImageItem] = []
-        for _, some in self.read(value):
-            items += some
-        return name, items
+        return name, _all_items(self.read(value))
 
     def read(self, value: Any) -> _Groups:
         if isinstance(value, (str, os.PathLike)):
             return self.path(Path(value).expanduser())
-        if isinstance(value, (np.ndarray, Image.Image)):
+        if isinstance(value, _PICTURE):
             return self.several([value])
         if isinstance(value, Mapping) or not isinstance(value, Iterable):
             raise _unexpected(value)
@@ -248,7 +246,7 @@ class _Reader:
         seen: set[str] = set()
         twice: list[str] = []
         for number, value in enumerate(values):
-            if isinstance(value, (np.ndarray, Image.Image)):
+            if isinstance(value, _PICTURE):
                 items.append(self.picture(value, number))
                 continue
             if not isinstance(value, (str, os.PathLike)):
@@ -311,13 +309,13 @@ class _Reader:
 
     def images(self, folder: Path) -> list[ImageItem]:
         """Files of one folder that are images by their suffix, sorted."""
-        files = [ImageItem.of_file(path) for path in _entries(folder) if not path.is_dir()]
-        images = [item for item in files if _is_image(item.path)]
+        images, others = [], []
+        for path in itertools.filterfalse(Path.is_dir, _entries(folder)):
+            (images if _is_image(path) else others).append(ImageItem.of_file(path))
         beside = _places_of_readable(images)
         missed = []
-        for item in files:
-            known = _is_image(item.path) or item.suffix in _COMPANIONS
-            if not known and item.place not in beside:
+        for item in others:
+            if item.suffix not in _COMPANIONS and item.place not in beside:
                 missed.append(item.file_name)
         self.note(f'{folder}: no images by their suffix', missed)
         return images
@@ -336,15 +334,13 @@ class _Reader:
         twice = len(listed) - len(entries)
         if twice:
             self.notes.append(f'{file} names {twice} images more than once; each is taken once')
-        named: dict[str, list[ImageItem]] = {}
-        by_folder: dict[Path, list[ImageItem]] = {}
+        groups: dict[str | Path, tuple[str, list[ImageItem]]] = {}
         for (group, _), item in entries.items():
-            items = named if group else by_folder
-            items.setdefault(group or item.folder, []).append(item)
-        if len(by_folder) == 1 and not named:
-            return [(file.stem, *by_folder.values())]
-        groups = [(_group_name(folder), items) for folder, items in by_folder.items()]
-        return [*groups, *named.items()]
+            name = group or _group_name(item.folder)
+            groups.setdefault(group or item.folder, (name, []))[1].append(item)
+        if groups.keys() == {item.folder}:
+            return [(file.stem, [*entries.values()])]
+        return [*groups.values()]
 
     def finish(self, items: Sequence[ImageItem]) -> list[ImageItem]:
         """The images of a group, under names that are all different."""
@@ -356,10 +352,12 @@ class _Reader:
                 renamed.append(f'{item.path or item.file_name} is called {name}')
             stems.append(name if item.is_unread else Path(name).stem)
         self.note('of files of one name', renamed)
-        counts = Counter(stems)
-        whole = [name for name, stem in zip(names, stems) if counts[stem] > 1]
+        counts, whole = Counter(stems), []
+        for number, stem in enumerate(stems):
+            if counts[stem] > 1:
+                stems[number] = names[number]
+                whole.append(names[number])
         self.note('go by their whole names, since their stems are the same', sorted(whole))
-        stems = [name if counts[stem] > 1 else stem for name, stem in zip(names, stems)]
         named = zip(items, names, _distinct(stems))
         return [replace(item, file_name=name, stem=stem) for item, name, stem in named]
 
@@ -373,13 +371,13 @@ class _Reader:
         others: list[str] = []
         raw: list[str] = []
         for item in items:
-            image = item.path is None or _is_image(item.path) or not item.path.is_file()
-            if item.is_unread and item.place in beside:
+            companion = item.place in beside and item.suffix not in IMAGE_SUFFIXES
+            if companion and item.is_unread:
                 raw.append(item.file_name)
-            elif image or not (item.place in beside or item.suffix in _COMPANIONS | _VIDEOS):
-                kept.append(item)
-            elif item.place not in beside:
+            elif item.suffix in _COMPANIONS | _VIDEOS and not companion:
                 others.append(str(item.path))
+            elif not companion:
+                kept.append(item)
         if kept:
             self.note('left out, since they are no images', others)
             self.note('left out, since files of the same name are read', raw)
@@ -397,7 +395,7 @@ def _places_of_readable(items: Sequence[ImageItem]) -> set[tuple[Path | None, st
 
 def _require_readable(groups: _Groups) -> None:
     """Refuse an input whose images are all of kinds that cannot be read, with what helps."""
-    items = [item for _, some in groups for item in some]
+    items = _all_items(groups)
     examples: dict[str | None, str] = {}
     for item in items:
         examples.setdefault(UNREAD_SUFFIXES.get(item.suffix), item.file_name)
@@ -428,6 +426,10 @@ def _lines_of(file: Path) -> list[tuple[str, Path]]:
     if not listed:
         raise MMCosegError(f'{file} names no image; write one path a line')
     return listed
+
+
+def _all_items(groups: _Groups) -> list[ImageItem]:
+    return [item for _, items in groups for item in items]
 
 
 def _group_name(folder: Path | None) -> str:

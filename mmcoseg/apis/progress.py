@@ -20,7 +20,7 @@ from rich.text import Text
 from ..export import SkippedFile, show_time
 from ..files import display_name
 
-__all__ = ['RunProgress', 'quiet_progress']
+__all__ = ['RunProgress']
 
 #: Seconds over which the bar takes its rate: images of a group are done in bursts.
 _RATE_PERIOD = 3600.0
@@ -103,13 +103,6 @@ class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         rate = task.finished_speed or task.speed
         return Text(f'{1 / rate:.2f} s an image' if rate else '')
-
-
-def quiet_progress() -> RunProgress:
-    """One that shows nothing."""
-    progress = RunProgress(quiet=True)
-    progress.console.quiet = True
-    return progress
 
 
 def _images(count: int) -> str:

@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-import os
 import time
 import warnings
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
+from io import StringIO
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from ..workers import map_in_threads
 from .inference_config import inference_config
 from .inferencer import CoSegInferencer
 from .inputs import ImageLimits, InputGroup, read_inputs
-from .progress import RunProgress, quiet_progress
+from .progress import RunProgress
 from .run_state import (
     FinishedImage,
     GroupState,
@@ -94,7 +94,7 @@ def segment_to_folder(
         inputs: as for :func:`~mmcoseg.apis.read_inputs`.
         out_dir: folder of the results; see :class:`~mmcoseg.export.ResultWriter`.
         options: all options.
-        progress: is told how far it is.
+        progress: is told how far it is; without one nothing is shown.
         others: single fields of ``SegmentOptions``, in place of those in ``options``.
 
     Raises:
@@ -103,7 +103,7 @@ def segment_to_folder(
         MMCosegError: if the folder has results of other settings, which it names.
     """
     options = SegmentOptions.of(options, others)
-    progress = progress or quiet_progress()
+    progress = progress or RunProgress(StringIO())
     limits = options.limits or ImageLimits()
     notes: list[str] = []
     groups = read_inputs(inputs, options.channel_order, notes)
@@ -161,19 +161,19 @@ class _Job:
         self.signatures = {item.file_name: signature_of(item) for item in group.items}
         self.stems = {item.file_name: item.stem for item in group.items}
         self.todo = set(self.stems)
-        if not overwrite:
-            done = [image for image in self.old.images if self._has(image, state.out)]
-            done += [image for image in self.old.skipped if image.limits == self.limits]
-            for image in done:
-                if image.signature == self.signatures.get(image.file_name, ''):
-                    self.todo.discard(image.file_name)
+        if overwrite:
+            return
+        done = [image for image in self.old.images if self._has(image, state.out)]
+        done += [image for image in self.old.skipped if image.limits == self.limits]
+        for image in done:
+            if image.signature == self.signatures.get(image.file_name, ''):
+                self.todo.discard(image.file_name)
 
     def _has(self, image: FinishedImage, out: Path) -> bool:
         """Whether the results of an image are there, under its name."""
-        if image.record.stem != self.stems.get(image.file_name):
-            return False
         # Of a link, where it leads to: photographs may have moved.
-        return all(os.path.exists(out / file) for file in image.record.files.values())
+        files = map(out.joinpath, image.record.files.values())
+        return image.record.stem == self.stems.get(image.file_name) and all(map(Path.exists, files))
 
     def skipped(self, file: SkippedFile) -> SkippedImage:
         """The state of a file that this run left out."""
@@ -274,9 +274,6 @@ class _Run:
         try:
             record = self.state.writer.write_image(image)
         except (BadImageError, FileNotFoundError) as error:
-            is_there = os.path.lexists(image.get('img_path') or '')
-            if is_there and isinstance(error, FileNotFoundError):
-                raise  # another file is missing, not the image
             return SkippedFile(image.file_name, f'changed while it was worked on: {error}')
         self.progress.advance(1)
         return record

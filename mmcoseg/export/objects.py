@@ -1,6 +1,6 @@
 """From a data sample to the objects that the formats describe."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from pycocotools import mask as coco_mask
 from ..errors import MMCosegError
 from ..structures import CoSegDataSample, to_numpy
 
-__all__ = ['ImageResult', 'ObjectMask', 'class_names', 'sureness', 'to_annotation', 'to_result']
+__all__ = ['ImageResult', 'ObjectMask', 'sureness', 'to_annotation', 'to_result']
 
 
 @dataclass
@@ -33,10 +33,6 @@ class ObjectMask:
     instance: bool
 
 
-#: Mask (H, W) bool, label from 1, and score.
-_Found = tuple[np.ndarray, int, float]
-
-
 @dataclass
 class ImageResult:
     """What was found in an image.
@@ -50,53 +46,33 @@ class ImageResult:
     """
 
     labels: np.ndarray
-    names: tuple[str, ...]
-    categories: tuple[str, ...]
+    names: list[str]
+    categories: list[str]
     objects: list[ObjectMask]
     instances: np.ndarray | None
 
 
-def class_names(classes: Sequence[str] | None, number: int) -> tuple[str, ...]:
-    """Names of mask values 1..K: those given, or else ``object``, or ``class 1`` to ``class K``.
-
-    Raises:
-        MMCosegError: if fewer names are given than there are classes, or a name comes twice.
-
-    Example:
-        >>> class_names(None, 1), class_names(None, 2), class_names(('cat', 'dog'), 1)
-        (('object',), ('class 1', 'class 2'), ('cat', 'dog'))
-    """
-    if not classes:
-        return ('object',) if number == 1 else tuple(f'class {k}' for k in range(1, number + 1))
-    names = tuple(map(str, classes))
-    if len(set(names)) < max(number, len(names)):
-        raise MMCosegError(
-            f'classes must name each of the {number} classes of the mask once, got {names}'
-        )
-    return names
-
-
-def to_result(sample: CoSegDataSample, classes: Sequence[str] | None = None) -> ImageResult:
+def to_result(sample: CoSegDataSample) -> ImageResult:
     """The objects of an image, from its ``pred_instances`` or else its ``pred_sem_seg``.
 
-    The number of classes K is that of ``classes``, or the channels of ``pred_prob`` but the
-    background's, or the highest value of the mask, whichever is highest. A score is the instance's
-    own, or the mean of ``pred_prob`` over the class' mask; times the image's ``presence``, where
-    the method gives one. What is not known counts as 1.
+    The number of classes K is that of the channels of ``pred_prob`` but the background's, or the
+    highest value of the mask if that is higher. A score is the instance's own, or the mean of
+    ``pred_prob`` over the class' mask; times the image's ``presence``, where the method gives one.
+    What is not known counts as 1.
 
     Where K is 1 the category is the group's name: the group is what its images have in common.
-    Otherwise it is the class' name, for nameless classes with the group's name in front. Labels of
-    instances count the classes from 0 (where K is 1 they do not matter).
+    Otherwise it is the group's name and ``class 1`` to ``class K``. Labels of instances count the
+    classes from 0 (where K is 1 they do not matter).
 
     Raises:
-        MMCosegError: naming the image, if it has no prediction or one that cannot be.
+        MMCosegError: naming the image, if it has no prediction.
     """
     instances = sample.get('pred_instances')
     if instances is None and 'pred_sem_seg' not in sample:
         raise MMCosegError(
             f'{sample.identity} has no prediction (pred_sem_seg or pred_instances) to write'
         )
-    prob = _prob_of(sample)
+    prob, group = _prob_of(sample), str(sample.get('group'))
     masks = None if instances is None else to_numpy(instances.masks).astype(bool)
     if 'pred_sem_seg' in sample:
         labels = to_numpy(sample.pred_sem_seg.data)[0].astype(np.uint8)
@@ -104,46 +80,35 @@ def to_result(sample: CoSegDataSample, classes: Sequence[str] | None = None) -> 
         labels = np.zeros(masks.shape[1:], np.uint8)
         for label, mask in zip(instances.labels, masks):
             labels[mask] = int(label) + 1
-    number = max(len(classes or ()), 0 if prob is None else len(prob) - 1, labels.max(initial=1))
-    names = class_names(classes, int(number))
-    categories = names
-    if len(names) == 1:
-        categories = (str(sample.get('group')),)
-    elif not classes:
-        categories = tuple(f'{sample.get("group")} {name}' for name in names)
-    is_instance = instances is not None
-    found = _found_instances(sample, masks, names) if is_instance else _found_classes(labels, prob)
+    names, categories = ['object'], [group]
+    number = max(len(prob) - 1, int(labels.max(initial=1)))
+    if number > 1:
+        names = [f'class {k}' for k in range(1, number + 1)]
+        categories = [f'{group} {name}' for name in names]
+    if instances is None:
+        found = _found_classes(labels, prob)
+    else:
+        values = to_numpy(instances.labels).astype(int) * (number > 1) + 1
+        found = zip(masks, values.tolist(), to_numpy(instances.scores))
     objects = []
     for mask, label, score in found:
-        score = _share(score * _presence_of(sample))
-        objects.append(ObjectMask(mask, label, categories[label - 1], score, is_instance))
+        if mask.any():
+            score = _share(score * _presence_of(sample))
+            category = categories[label - 1]
+            objects.append(ObjectMask(mask, label, category, score, instances is not None))
     return ImageResult(labels, names, categories, objects, masks)
 
 
-def _found_classes(labels: np.ndarray, prob: np.ndarray | None) -> Iterator[_Found]:
+def _found_classes(labels: np.ndarray, prob: np.ndarray) -> Iterator[tuple[np.ndarray, int, float]]:
+    """Mask, number and score of each class."""
     for label in range(1, int(labels.max(initial=0)) + 1):
         mask = labels == label
         if mask.any():
             yield mask, label, _mean_prob(prob, label, mask)
 
 
-def _found_instances(
-    sample: CoSegDataSample, masks: np.ndarray, names: Sequence[str]
-) -> Iterator[_Found]:
-    instances = sample.pred_instances
-    labels = to_numpy(instances.labels).astype(int) * (len(names) > 1) + 1
-    if not set(labels.tolist()) <= set(range(1, len(names) + 1)):
-        raise MMCosegError(
-            f'{sample.identity} has instances with labels {np.unique(labels - 1).tolist()}, but '
-            f'its {len(names)} classes are {names}: labels count them from 0'
-        )
-    for mask, label, score in zip(masks, labels.tolist(), to_numpy(instances.scores)):
-        if mask.any():
-            yield mask, label, score
-
-
-def _prob_of(sample: CoSegDataSample) -> np.ndarray | None:
-    return to_numpy(sample.pred_prob.data) if 'pred_prob' in sample else None
+def _prob_of(sample: CoSegDataSample) -> np.ndarray:
+    return to_numpy(sample.pred_prob.data) if 'pred_prob' in sample else np.ones((1, 1, 1))
 
 
 def _presence_of(sample: CoSegDataSample) -> float:
@@ -165,9 +130,9 @@ def sureness(sample: CoSegDataSample, result: ImageResult) -> float | None:
         return None
     if not result.objects:
         return 0.0
-    prob = _prob_of(sample)
-    if prob is None and 'presence' not in sample:
+    if 'pred_prob' not in sample and 'presence' not in sample:
         return None
+    prob = _prob_of(sample)
     means = [_mean_prob(prob, item.label, item.mask) for item in result.objects]
     areas = [np.count_nonzero(item.mask) for item in result.objects]
     return _share(np.average(means, weights=areas) * min(1.0, 2 * _presence_of(sample)))
@@ -195,13 +160,10 @@ def _share(value: float) -> float:
     return round(float(np.clip(np.nan_to_num(value), 0, 1)), 6)
 
 
-def _mean_prob(prob: np.ndarray | None, label: int, mask: np.ndarray) -> float:
+def _mean_prob(prob: np.ndarray, label: int, mask: np.ndarray) -> float:
     """Mean of a class' probability over its mask; the map may have any resolution."""
-    if prob is None:
-        return 1.0
-    channel = prob[0 if len(prob) == 1 else label].astype(np.float32)
+    channel = prob[min(label, len(prob) - 1)].astype(np.float32)
     weight = mask.astype(np.float32)
     if channel.shape != mask.shape:
         weight = cv2.resize(weight, channel.shape[::-1], interpolation=cv2.INTER_AREA)
-    total = float(weight.sum())
-    return float((channel * weight).sum()) / total if total else 1.0
+    return float((channel * weight).sum() / weight.sum())

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator, Sequence
 from io import BytesIO
 from itertools import cycle
+from operator import attrgetter
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
@@ -94,8 +94,10 @@ def _hash(text: str) -> str:
 
 
 def _percent(share: float) -> str:
-    if 0 < share < 0.01 or 0.99 < share < 1:
-        return f'{100 * share:.2g} %' if share < 0.5 else '> 99 %'
+    if 0 < share < 0.01:
+        return f'{100 * share:.2g} %'
+    if 0.99 < share < 1:
+        return '> 99 %'
     return f'{100 * share:.0f} %'
 
 
@@ -154,11 +156,14 @@ def _class_areas(record: ImageRecord) -> list[tuple[str, str, float]]:
 def _legend(records: Sequence[ImageRecord]) -> list[tuple[str, str, int, float]]:
     """Name and color of each class of a group, in how many images it was found, and the mean of
     its share of these."""
-    by_image = [_class_areas(record) for record in records]
+    shares: dict[tuple[str, str], list[float]] = {}
+    for record in records:
+        for name, color, share in _class_areas(record):
+            shares.setdefault((name, color), []).append(share)
     legend = []
-    for place, (name, color, _) in enumerate(max(by_image, key=len, default=[])):
-        found = [areas[place][2] for areas in by_image if place < len(areas) and areas[place][2]]
-        legend.append((name, color, len(found), fmean(found) if found else 0.0))
+    for (name, color), found in shares.items():
+        count = sum(map(bool, found))
+        legend.append((name, color, count, sum(found) / max(1, count)))
     return legend
 
 
@@ -169,14 +174,11 @@ def _left_out(
     for group in groups:
         for file in group.skipped:
             yield group.name, file.file_name, 'skipped', file.reason
-        for record in group.images:
+        for record in filter(attrgetter('absent'), group.images):
             reason = 'the common object was not found in it'
-            if record.presence is not None:
-                reason = f'presence {record.presence:.2f}'
-                if threshold is not None:
-                    reason += f', below the threshold {threshold:g}'
-            if record.absent:
-                yield group.name, record.name, 'absent', reason
+            if None not in (record.presence, threshold):
+                reason = f'presence {record.presence:.2f}, below the threshold {threshold:g}'
+            yield group.name, record.name, 'absent', reason
 
 
 def _side_of(records: Sequence[ImageRecord], out_dir: Path) -> int:

@@ -87,7 +87,6 @@ class ResultWriter:
         self,
         sample: CoSegDataSample,
         image: np.ndarray | None = None,
-        classes: Sequence[str] | None = None,
     ) -> ImageRecord:
         """Write the files of one image. May be called by several threads at once.
 
@@ -95,14 +94,13 @@ class ResultWriter:
             sample: with predictions. Its metainfo may have ``absent``, ``warnings``, and a
                 ``file_name`` that goes before the name of ``img_path``.
             image: (H, W, 3) uint8 BGR, upright, at the original size; None: ``image_of`` finds it.
-            classes: names of the K classes of the mask, if they are known.
 
         Raises:
             MMCosegError: naming the image, if it has no prediction or one of another size.
             OSError: if a file cannot be written.
         """
         image = image_of(sample) if image is None else image
-        result = to_result(sample, classes)
+        result = to_result(sample)
         height, width = result.labels.shape
         if image.shape != (height, width, 3) or image.dtype != np.uint8:
             raise MMCosegError(
@@ -141,8 +139,8 @@ class ResultWriter:
             sureness=sureness(sample, result),
             absent=bool(sample.get('absent', False)),
             area_share=round(float(share), 6),
-            classes=list(result.names),
-            categories=list(result.categories),
+            classes=result.names,
+            categories=result.categories,
             annotations=[self._annotation(item) for item in result.objects],
             files=files,
             thumbnails=export_thumbnails(picture, self.out_dir),

@@ -20,7 +20,7 @@ from mmcoseg.export.annotation_tools import YoloNames
 from mmcoseg.structures import CoSegDataSample
 
 
-def write(out, results, tolerance=0, folder=None, classes=None, copy=False, **instances):
+def write(out, results, tolerance=0, folder=None, copy=False, **instances):
     """Write images ``<group>/<stem>`` with these masks; with files in ``folder``, or without."""
     polygons = partial(mask_to_polygons, tolerance=tolerance)
     writer = ResultWriter(out, ['labelme', 'yolo'], copy_images=copy)
@@ -37,7 +37,7 @@ def write(out, results, tolerance=0, folder=None, classes=None, copy=False, **in
             Image.fromarray(image[..., ::-1]).save(path)
             sample.set_metainfo(dict(img_path=str(path)))
         with patch.object(annotation_tools, 'mask_to_polygons', polygons):
-            records[group, stem] = writer.write_image(sample, image, classes)
+            records[group, stem] = writer.write_image(sample, image)
     groups = sorted({group for group, _ in results})
     writer.write_collections(
         [GroupRecord(g, [r for r in records.values() if r.group == g]) for g in groups]

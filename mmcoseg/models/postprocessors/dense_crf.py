@@ -77,8 +77,7 @@ class DenseCRF(EdgeRefiner):
     All DenseCRFs share their processes.
 
     Args:
-        iterations, bilateral, gaussian, clip, logit_shift, reference_side: as in
-            :func:`dense_crf`.
+        iterations, bilateral, gaussian, logit_shift: as in :func:`dense_crf`.
         scale, max_side, threshold: as in :class:`EdgeRefiner`.
         num_workers: number of processes; None for one a core, 0 for none. The result is
             the same bit for bit.
@@ -96,9 +95,7 @@ class DenseCRF(EdgeRefiner):
         iterations: int = 5,
         bilateral: Sequence[float] | None = (60, 8, 5),
         gaussian: Sequence[float] | None = (2, 3),
-        clip: Sequence[float] = (0.03, 0.97),
         logit_shift: float = 0.0,
-        reference_side: float | None = 500,
         scale: float = 1.0,
         max_side: int | None = 1024,
         threshold: float = 0.5,
@@ -109,9 +106,7 @@ class DenseCRF(EdgeRefiner):
             iterations=iterations,
             bilateral=bilateral,
             gaussian=gaussian,
-            clip=clip,
             logit_shift=logit_shift,
-            reference_side=reference_side,
         )
         check_crf_options(**self.options)
         if num_workers is not None:
