@@ -82,18 +82,15 @@ def open_image(path: str | Path, load: bool = False) -> Image.Image:
     """
     if Path(path).suffix.lower() in _RAW_SUFFIXES:  # Pillow takes their previews for images
         raise BadImageError(f'{path} {_RAW_CURE}')
-    cause = None
-    for whole in (True, False):
-        try:
-            image = Image.open(path if whole else _bare_png(path))
-            if load:
-                image.load()
-            return image
-        except (FileNotFoundError, Image.DecompressionBombError):
-            raise
-        # Pillow's readers raise anything on damaged files: struct.error, EOFError, KeyError, ...
-        except Exception as error:
-            cause = cause or error
+    try:
+        return _opened(path, load)
+    except (FileNotFoundError, Image.DecompressionBombError):
+        raise
+    # Pillow's readers raise anything on damaged files: struct.error, EOFError, KeyError, ...
+    except Exception as error:
+        cause = error
+    with suppress(Exception):
+        return _opened(_bare_png(path), load)
     head = b''
     with suppress(OSError), open(path, 'rb') as file:
         head = file.read(12)[4:]
@@ -105,17 +102,24 @@ def open_image(path: str | Path, load: bool = False) -> Image.Image:
     raise BadImageError(f'{path} {cure}') from cause
 
 
+def _opened(file: str | Path | BytesIO, load: bool) -> Image.Image:
+    image = Image.open(file)
+    if load:
+        image.load()
+    return image
+
+
 def _bare_png(path: str | Path) -> BytesIO:
     """A PNG without the chunks that do not concern its pixels; nothing of other files.
 
     Transparency and EXIF data, which may hold a rotation, stay if their checksum is right. What is
     left out is not read, however large it is.
     """
-    parts = []
+    parts = [_PNG_HEAD]
     with open(path, 'rb') as file:
-        if file.read(8) == _PNG_HEAD:
-            parts.append(_PNG_HEAD)
-        while parts and len(head := file.read(8)) == 8:
+        if file.read(8) != _PNG_HEAD:
+            return BytesIO()
+        while len(head := file.read(8)) == 8:
             size, kind = int.from_bytes(head[:4], 'big') + 4, head[4:]
             pixels = kind[:1].isupper()  # so PNG marks chunks that none can do without
             if not pixels and kind not in (b'tRNS', b'eXIf'):
@@ -154,7 +158,7 @@ def from_pil(image: Image.Image) -> np.ndarray:
     """
     with suppress(Exception):  # damaged EXIF data; the pixels are good all the same
         image = ImageOps.exif_transpose(image)
-    if image.mode in ('I', 'F') or image.mode.startswith('I;16'):
+    if image.mode.startswith(('I', 'F')):
         gray = np.rint(_to_255(np.asarray(image))).astype(np.uint8)
         return np.repeat(gray[:, :, None], 3, axis=2)
     if image.mode in ('RGBA', 'LA', 'PA') or 'transparency' in image.info:
@@ -187,7 +191,7 @@ def read_mask(path: str | Path) -> np.ndarray:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        BadImageError: if it is no image, or colored, or has values above 255.
+        BadImageError: if it is no image, or colored, or has values outside of 0..255.
     """
     image = _open(path)
     mode = image.mode
@@ -195,8 +199,7 @@ def read_mask(path: str | Path) -> np.ndarray:
         mask = _mask_in_alpha(np.asarray(image))
         if mask is not None:
             return mask
-    if mode in _MASK_MODES:
-        image = image.convert(_MASK_MODES[mode])
+    image = image.convert(_MASK_MODES.get(mode, mode))
     values = np.atleast_3d(np.asarray(image))
     if (values[:, :, 1:] != values[:, :, :1]).any():
         hint = '; if its transparency is the mask, save that alone' if mode == 'RGBA' else ''
@@ -205,7 +208,7 @@ def read_mask(path: str | Path) -> np.ndarray:
             f'save one value a pixel (0 background, 1 or 255 object, or 1..K object classes){hint}'
         )
     values = values[:, :, 0]
-    if values.min(initial=0) < 0 or values.max(initial=0) > 255:
+    if (values != np.clip(values, 0, 255)).any():
         raise BadImageError(
             f'{path} has mask values from {values.min()} to {values.max()}; masks hold 0..255'
         )

@@ -3,6 +3,7 @@
 import warnings
 from collections import defaultdict
 from collections.abc import Collection
+from operator import itemgetter
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -62,6 +63,7 @@ class InstanceCoSegDataset(CoSegDataset):
     """
 
     BY_CATEGORY = False
+    DATA_PREFIX = dict(img_path='images')
 
     HINT = (
         'It must hold images/<group>/* and instances.json in COCO form, whose file_name is '
@@ -72,15 +74,9 @@ class InstanceCoSegDataset(CoSegDataset):
         self,
         data_root: str | None = '',
         ann_file: str = 'instances.json',
-        data_prefix: dict | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            data_root=data_root,
-            ann_file=ann_file,
-            data_prefix=data_prefix or dict(img_path='images'),
-            **kwargs,
-        )
+        super().__init__(data_root=data_root, ann_file=ann_file, **kwargs)
 
     def load_data_list(self) -> list[dict]:
         """Group records, without the data set itself."""
@@ -99,14 +95,11 @@ class InstanceCoSegDataset(CoSegDataset):
         self, group: str, images: list[tuple[str, dict]], annotations: dict, coco: CocoFile
     ) -> dict:
         """The record of a group, from its files and their image entries."""
-        files = [file for file, _ in images]
-        if len({Path(file).stem for file in files}) < len(files):
-            raise MMCosegError(f'{self.ann_file}: images of the group {group!r} have the same name')
         folder = Path(self.data_prefix['img_path']) / group
-        _require_files(folder, files, self.ann_file)
-        records = []
+        _require_files(folder, dict(images), self.ann_file)
+        records = {}
         present: set[str] = set()
-        for file, image in sorted(images, key=lambda pair: pair[0]):
+        for file, image in sorted(images, key=itemgetter(0)):
             own = annotations[image['id']]
             present.update(coco.names[a['category_id']] for a in own)
             instances = self._instances(own, coco)
@@ -119,12 +112,16 @@ class InstanceCoSegDataset(CoSegDataset):
                 instances=instances,
                 listed_size=listed_size(image),
             )
-            records.append(record | self._published_results(image))
+            records[record['stem']] = record | self._published_results(image)
+        if len(records) < len(images):
+            raise MMCosegError(f'{self.ann_file}: images of the group {group!r} have the same name')
         if group in present:
             present = {group}
         label_ids = tuple(sorted(number for name in present for number in self.label_ids_of(name)))
         category = present.pop() if len(present) == 1 else group
-        return dict(group=group, category=category, label_ids=label_ids, images=records)
+        return dict(
+            group=group, category=category, label_ids=label_ids, images=list(records.values())
+        )
 
     def _instances(self, annotations: list[dict], coco: CocoFile) -> list[dict]:
         """The instances of an image that are of the data set's classes."""
@@ -157,8 +154,7 @@ class InstanceCoSegDataset(CoSegDataset):
 
 
 def _require_files(folder: Path, files: Collection[str], ann_file: str) -> None:
-    there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    missing = sorted(set(files) - there)
+    missing = sorted(set(files).difference(path.name for path in folder.glob('*')))
     if missing:
         raise FileNotFoundError(
             f'{folder} lacks {len(missing)} of the {len(files)} images in {ann_file}, the first '

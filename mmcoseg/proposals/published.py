@@ -32,9 +32,8 @@ def load_proposals_mat(path: str | Path, shape: tuple[int, int] | None = None) -
             the image.
     """
     arrays = read_mat(path, ('masks', 'scores'))
-    masks, scores = arrays['masks'], arrays['scores'].reshape(-1)
-    if masks.ndim == 2:  # MATLAB drops a last dimension of 1
-        masks = masks[:, :, None]
+    # MATLAB drops a last dimension of 1.
+    masks, scores = np.atleast_3d(arrays['masks']), arrays['scores'].reshape(-1)
     if masks.ndim != 3 or masks.shape[2] != len(scores):
         raise MMCosegError(
             f'{path}: masks must be (H, W, n) and scores (n), got {masks.shape} and {scores.shape}'

@@ -11,7 +11,12 @@ from ...options import in_range, whole_number
 from ...registry import TRANSFORMS
 from ..image_io import BadImageError
 
-__all__ = ['ForEachImage', 'MixForeignImages', 'SampleGroup']
+__all__ = ['ForEachImage', 'MixForeignImages', 'SampleGroup', 'build_transforms']
+
+
+def build_transforms(transforms: Sequence[dict | Callable]) -> list[Callable]:
+    """Transforms from their configs, by this toolbox' registry; others stay as they are."""
+    return [TRANSFORMS.build(step) if isinstance(step, dict) else step for step in transforms]
 
 
 @TRANSFORMS.register_module()
@@ -94,7 +99,7 @@ class ForEachImage(BaseTransform):
     """
 
     def __init__(self, transforms: Sequence[dict | Callable]) -> None:
-        self.transforms = [TRANSFORMS.build(t) if isinstance(t, dict) else t for t in transforms]
+        self.transforms = build_transforms(transforms)
         self._reported: set[str] = set()
         self._last_error = ''
 
