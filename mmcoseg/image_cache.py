@@ -35,9 +35,6 @@ class ImageCache:
         kind: what is kept.
         settings: all that the result depends on beside the image; what JSON can hold.
 
-    Raises:
-        MMCosegError: for an unknown kind.
-
     Example:
         >>> import tempfile
         >>> image = np.zeros((2, 3, 3), np.uint8)
@@ -82,11 +79,7 @@ class ImageCache:
             file.write(buffer.getbuffer())
 
     def get(self, image: np.ndarray, compute: Callable[[], Arrays]) -> Arrays:
-        """The image's arrays, from its file if there is one, else computed and kept.
-
-        Raises:
-            OSError: if the folder cannot be written to.
-        """
+        """The image's arrays, from its file if there is one, else computed and kept."""
         if self.folder is None:
             return compute()
         arrays = self.read(image)

@@ -255,7 +255,7 @@ def download_hint(source: str, converter: str) -> str:
 
 def visible_folders(root: Path) -> list[Path]:
     """The folders in a folder, sorted by name, without hidden ones."""
-    return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith('.'))
+    return sorted(filter(Path.is_dir, root.glob('[!.]*')))
 
 
 def is_image_name(path: Path) -> bool:
@@ -268,7 +268,7 @@ def image_files(folder: Path) -> list[Path]:
 
     Raises: MMCosegError: if two of them differ only in their suffix, since masks go by the stem.
     """
-    files = sorted(file for file in folder.iterdir() if is_image_name(file) and file.is_file())
+    files = sorted(filter(Path.is_file, filter(is_image_name, folder.iterdir())))
     by_stem: dict[str, Path] = {}
     for file in files:
         first = by_stem.setdefault(file.stem, file)

@@ -168,8 +168,8 @@ def _check_layout(root: Path, folders: list[Path], report: DataReport) -> None:
         report.add('warning', entry, 'lies beside the groups and is not used')
     if not folders:
         report.add('error', images, 'holds no group')
-    for entry in sorted(masks.glob('*')):
-        if entry.is_dir() and not (images / entry.name).is_dir():
+    for entry in visible_folders(masks):
+        if not (images / entry.name).is_dir():
             report.add('error', entry, 'is a folder of masks without a folder of images')
 
 

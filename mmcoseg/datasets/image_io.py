@@ -76,7 +76,6 @@ def open_image(path: str | Path, load: bool = False) -> Image.Image:
     color profiles) is damaged or absurdly large. ``load`` reads the pixels now.
 
     Raises:
-        FileNotFoundError: if there is no such file.
         BadImageError: if it is no image that can be read.
         Image.DecompressionBombError: if it has more pixels than Pillow reads.
     """
@@ -141,9 +140,7 @@ def _open(path: str | Path) -> Image.Image:
 def read_image(path: str | Path) -> np.ndarray:
     """Read an image of any kind as (H, W, 3) uint8 BGR, upright, as :func:`from_pil` says.
 
-    Raises:
-        FileNotFoundError: if there is no such file.
-        BadImageError: if it is no image, truncated, or absurdly large.
+    Raises: BadImageError: if it is no image, truncated, or absurdly large.
     """
     return from_pil(_open(path))
 
@@ -189,9 +186,7 @@ def read_mask(path: str | Path) -> np.ndarray:
     color: they are the object then, with that color's value if it is gray and not black and 255
     otherwise, and transparent pixels are 0.
 
-    Raises:
-        FileNotFoundError: if there is no such file.
-        BadImageError: if it is no image, or colored, or has values outside of 0..255.
+    Raises: BadImageError: if it is no image, or colored, or has values outside of 0..255.
     """
     image = _open(path)
     mode = image.mode

@@ -26,7 +26,6 @@ def load_proposals_mat(path: str | Path, shape: tuple[int, int] | None = None) -
         highest score first.
 
     Raises:
-        FileNotFoundError: if there is no such file.
         ImportError: if it is HDF5 and h5py is missing.
         MMCosegError: if it is damaged, lacks an array, or its masks have other proportions than
             the image.

@@ -33,10 +33,6 @@ def num_classes_of(
         max_classes: K may not be more; None for no limit.
         what: the option's name in messages.
 
-    Raises:
-        MMCosegError: naming the group, if the data set says no positive number, or one beyond the
-            limit.
-
     Example:
         >>> num_classes_of(GroupDataSample([], metainfo=dict(group='a+b', num_classes=2)), 'data')
         2

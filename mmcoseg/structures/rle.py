@@ -93,8 +93,7 @@ def polygons_with_area(parts: Sequence[Any]) -> tuple[list[list[float]], int]:
     Args:
         parts: lists x, y, x, y, ... of coordinates in pixels.
 
-    Raises:
-        MMCosegError: if a part is something else than a list of numbers.
+    Raises: MMCosegError: if a part is something else than a list of numbers.
 
     Example:
         >>> polygons_with_area([[1, 1, 5, 5], [0, 0, 4, 0, 4, 4]])
@@ -224,11 +223,7 @@ def areas_of(rles: Sequence[dict]) -> np.ndarray:
 
 
 def decode_rles(rles: Sequence[dict], height: int, width: int) -> np.ndarray:
-    """The masks (n, H, W) bool of RLEs.
-
-    Raises:
-        MMCosegError: as :func:`as_rle`.
-    """
+    """The masks (n, H, W) bool of RLEs."""
     masks = np.zeros((len(rles), height, width), bool)
     for mask, rle in zip(masks, rles):
         mask[:] = coco_mask.decode(as_rle(rle, height, width))

@@ -12,7 +12,7 @@ import numpy as np
 from rich.progress import track
 
 from ...errors import MMCosegError
-from ..base import image_files
+from ..base import image_files, visible_folders
 from ..image_io import IMAGE_SUFFIXES, BadImageError, read_image, read_mask
 from .common import converter_parser, print_counts, run_command, write_pair
 
@@ -62,7 +62,7 @@ def convert(
         Number of images of each group.
     """
     source, target = Path(source), Path(target)
-    below = sorted(path for path in source.rglob('*') if path.is_dir())
+    below = sorted(filter(Path.is_dir, source.rglob('*')))
     found = _find_groups(source, below, layout, rename or {})
     missing = sorted(set(layout.groups) - set(found))
     if missing:
@@ -147,8 +147,8 @@ def _mask_folders(folder: Path, source: Path) -> list[Path]:
     inner = Path()
     levels = [folder, *folder.parents]
     for above in levels[: levels.index(source) + 1]:
-        for path in sorted(above.iterdir()):
-            if path.is_dir() and path.name.lower() in _MASK_FOLDERS:
+        for path in visible_folders(above):
+            if path.name.lower() in _MASK_FOLDERS:
                 places += [path / inner, path]
         if above.name.lower() not in _IMAGE_FOLDERS:
             inner = Path(above.name) / inner

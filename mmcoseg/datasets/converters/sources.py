@@ -249,7 +249,7 @@ def read_soc(root: str | Path) -> Iterator[SourceImage]:
     does not matter.
     """
     root = Path(root)
-    sets = sorted({path.parent for path in root.rglob('*') if _is_folder(path, 'instance gt')})
+    sets = sorted({path.parent for path in root.rglob('*') if path.name.lower() == 'instance gt'})
     if not sets:
         raise FileNotFoundError(
             f'there is no folder "Instance gt" in {root}; give the folder that holds TrainSet/ and '
@@ -270,13 +270,9 @@ def read_soc(root: str | Path) -> Iterator[SourceImage]:
             yield SourceImage(images[file.stem], categories, count, load)
 
 
-def _is_folder(path: Path, name: str) -> bool:
-    return path.name.lower() == name and path.is_dir()
-
-
 def _child(folder: Path, name: str) -> Path:
-    for path in sorted(folder.iterdir()):
-        if _is_folder(path, name):
+    for path in visible_folders(folder):
+        if path.name.lower() == name:
             return path
     raise FileNotFoundError(f'there is no folder "{name}" in {folder}')
 

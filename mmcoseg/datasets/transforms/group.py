@@ -94,8 +94,7 @@ class ForEachImage(BaseTransform):
     Args:
         transforms: their configs; they see image records.
 
-    Raises:
-        BadImageError: if no image of the group is left, with what was wrong with the last.
+    Raises: BadImageError: if no image of the group is left, with what was wrong with the last.
     """
 
     def __init__(self, transforms: Sequence[dict | Callable]) -> None:
@@ -121,8 +120,7 @@ class ForEachImage(BaseTransform):
     def apply(self, image: dict, label_ids: Sequence[int] = ()) -> dict:
         """The transforms on one image record of a group with these co-categories.
 
-        Raises:
-            BadImageError, FileNotFoundError: if it cannot be read.
+        Raises: BadImageError, FileNotFoundError: if it cannot be read.
         """
         image = dict(image, co_label_ids=label_ids)
         for transform in self.transforms:
