@@ -95,9 +95,11 @@ class InstanceCoSegDataset(CoSegDataset):
         self, group: str, images: list[tuple[str, dict]], annotations: dict, coco: CocoFile
     ) -> dict:
         """The record of a group, from its files and their image entries."""
+        if len({Path(file).stem for file, _ in images}) < len(images):
+            raise MMCosegError(f'{self.ann_file}: images of the group {group!r} have the same name')
         folder = Path(self.data_prefix['img_path']) / group
         _require_files(folder, dict(images), self.ann_file)
-        records = {}
+        records = []
         present: set[str] = set()
         for file, image in sorted(images, key=itemgetter(0)):
             own = annotations[image['id']]
@@ -112,16 +114,12 @@ class InstanceCoSegDataset(CoSegDataset):
                 instances=instances,
                 listed_size=listed_size(image),
             )
-            records[record['stem']] = record | self._published_results(image)
-        if len(records) < len(images):
-            raise MMCosegError(f'{self.ann_file}: images of the group {group!r} have the same name')
+            records.append(record | self._published_results(image))
         if group in present:
             present = {group}
         label_ids = tuple(sorted(number for name in present for number in self.label_ids_of(name)))
         category = present.pop() if len(present) == 1 else group
-        return dict(
-            group=group, category=category, label_ids=label_ids, images=list(records.values())
-        )
+        return dict(group=group, category=category, label_ids=label_ids, images=records)
 
     def _instances(self, annotations: list[dict], coco: CocoFile) -> list[dict]:
         """The instances of an image that are of the data set's classes."""
