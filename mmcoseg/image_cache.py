@@ -31,12 +31,9 @@ class ImageCache:
     processes may share the folder. A damaged file is computed again.
 
     Args:
-        folder: made where needed.
+        folder: made where needed; None keeps nothing.
         kind: what is kept.
         settings: all that the result depends on beside the image; what JSON can hold.
-
-    Raises:
-        MMCosegError: for an unknown kind.
 
     Example:
         >>> import tempfile
@@ -49,9 +46,9 @@ class ImageCache:
         0.0
     """
 
-    def __init__(self, folder: str | Path, kind: Kind, settings: Mapping[str, Any]) -> None:
+    def __init__(self, folder: str | Path | None, kind: Kind, settings: Mapping[str, Any]) -> None:
         one_of('kind', kind, Kind)
-        self.folder = Path(folder) / kind
+        self.folder = None if folder is None else Path(folder) / kind
         head = dict(kind=kind, version=VERSIONS[kind], settings=dict(settings))
         self._head = json.dumps(head, sort_keys=True).encode()
 
@@ -68,8 +65,6 @@ class ImageCache:
         try:
             with np.load(self.path_of(image), allow_pickle=False) as file:
                 return dict(file)
-        except FileNotFoundError:
-            return None
         except PermissionError:
             raise
         # Of a damaged archive numpy and zipfile raise ValueError, BadZipFile, zlib.error, ...
@@ -84,11 +79,9 @@ class ImageCache:
             file.write(buffer.getbuffer())
 
     def get(self, image: np.ndarray, compute: Callable[[], Arrays]) -> Arrays:
-        """The image's arrays, from its file if there is one, else computed and kept.
-
-        Raises:
-            OSError: if the folder cannot be written to.
-        """
+        """The image's arrays, from its file if there is one, else computed and kept."""
+        if self.folder is None:
+            return compute()
         arrays = self.read(image)
         if arrays is None:
             arrays = compute()

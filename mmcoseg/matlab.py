@@ -15,7 +15,6 @@ def read_mat(path: str | Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     """Arrays of a MATLAB file of any version, with MATLAB's order of dimensions.
 
     Raises:
-        FileNotFoundError: if there is no such file.
         ImportError: if it is of version 7.3 (HDF5) and h5py is missing.
         MMCosegError: if it is damaged or lacks one of the arrays.
     """

@@ -1,6 +1,7 @@
 """Data sets of groups in the canonical layout."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -10,10 +11,11 @@ from mmengine.dataset import BaseDataset
 
 from ..errors import MMCosegError
 from ..options import one_of
-from ..registry import DATASETS, TRANSFORMS
+from ..registry import DATASETS
 from ..seeding import random_state
 from .image_io import IMAGE_SUFFIXES
 from .records import check_records
+from .transforms.group import build_transforms
 
 __all__ = [
     'CoSegDataset',
@@ -66,6 +68,9 @@ class CoSegDataset(BaseDataset):
 
     METAINFO: dict = dict()
 
+    #: The default of ``data_prefix``.
+    DATA_PREFIX: dict = dict(img_path='images', seg_map_path='masks')
+
     #: Whether a group is of the one category that it is called by, and all categories are groups.
     BY_CATEGORY = True
 
@@ -95,17 +100,16 @@ class CoSegDataset(BaseDataset):
         if metainfo and 'classes' in metainfo:
             group_names("metainfo['classes']", metainfo['classes'])
         self.missing_masks = missing_masks
-        self.fold = None if fold is None else _checked_fold(fold)
+        self.fold = _checked_fold(fold or (0, 1))
         self.seed = seed
         #: Maps (h, w) uint8 by `group/stem` (``GroupMapHook``): ``group_map`` of image records.
         self.group_maps: dict[str, np.ndarray] = {}
         self.network_input = dict(network_input or {})
-        # Built from our registry here, whatever the default scope is.
-        pipeline = [TRANSFORMS.build(step) if isinstance(step, dict) else step for step in pipeline]
         super().__init__(
             data_root=data_root,
-            data_prefix=data_prefix or dict(img_path='images', seg_map_path='masks'),
-            pipeline=pipeline,
+            data_prefix=data_prefix or self.DATA_PREFIX,
+            # Built from our registry here, whatever the default scope is.
+            pipeline=build_transforms(pipeline),
             metainfo=metainfo,
             **kwargs,
         )
@@ -185,8 +189,6 @@ class CoSegDataset(BaseDataset):
     def filter_data(self) -> list[dict]:
         """The group records, checked by :func:`check_records`, with the images of the fold only."""
         check_records(self.data_list, type(self).__name__)
-        if self.fold is None:
-            return self.data_list
         index, count = self.fold
         for record in self.data_list:
             if len(record['images']) <= index:
@@ -253,7 +255,7 @@ def download_hint(source: str, converter: str) -> str:
 
 def visible_folders(root: Path) -> list[Path]:
     """The folders in a folder, sorted by name, without hidden ones."""
-    return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith('.'))
+    return sorted(filter(Path.is_dir, root.glob('[!.]*')))
 
 
 def is_image_name(path: Path) -> bool:
@@ -266,7 +268,7 @@ def image_files(folder: Path) -> list[Path]:
 
     Raises: MMCosegError: if two of them differ only in their suffix, since masks go by the stem.
     """
-    files = sorted(file for file in folder.iterdir() if is_image_name(file) and file.is_file())
+    files = sorted(filter(Path.is_file, filter(is_image_name, folder.iterdir())))
     by_stem: dict[str, Path] = {}
     for file in files:
         first = by_stem.setdefault(file.stem, file)
@@ -290,7 +292,7 @@ def group_names(option: str, names: Sequence[str], chosen: bool = True) -> list[
         return list(names)
     if not names:
         raise MMCosegError(f'{option} is empty, which leaves no group; None stands for all groups')
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted(Counter(names) - Counter(set(names)))
     if twice:
         raise MMCosegError(f'{option} has {twice} more than once; name each group once')
     return list(names)

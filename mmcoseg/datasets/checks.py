@@ -79,12 +79,14 @@ class DataReport:
         self.problems.append(Problem(severity, str(path), message))
 
     @contextmanager
-    def collect(self, path: Path, before: str = 'cannot be used: ') -> Iterator[None]:
+    def collect(
+        self, path: Path, before: str = 'cannot be used: ', severity: str = 'error'
+    ) -> Iterator[None]:
         """Take down an error in a user's file instead of raising it."""
         try:
             yield
         except (ValueError, OSError) as error:
-            self.add('error', path, f'{before}{error}')
+            self.add(severity, path, f'{before}{error}')
 
 
 def check_data(root: str | Path, progress: bool = True) -> DataReport:
@@ -109,7 +111,11 @@ def check_data(root: str | Path, progress: bool = True) -> DataReport:
     for rule in (_check_pairs, _check_copies, _check_conventions):
         rule(root, pairs, report)
     _check_classes(root, report)
-    _check_instances(root, {pair.image: pair.size for pair in pairs if pair.size}, report)
+    file = root / 'instances.json'
+    if file.is_file():
+        with report.collect(file):
+            coco = read_coco(file, report=lambda kind, message: report.add(kind, file, message))
+            _check_instances(file, coco, pairs, report)
     report.problems.sort()
     return report
 
@@ -162,14 +168,9 @@ def _check_layout(root: Path, folders: list[Path], report: DataReport) -> None:
         report.add('warning', entry, 'lies beside the groups and is not used')
     if not folders:
         report.add('error', images, 'holds no group')
-    for entry in _entries(masks):
-        if entry.is_dir() and not (images / entry.name).is_dir():
+    for entry in visible_folders(masks):
+        if not (images / entry.name).is_dir():
             report.add('error', entry, 'is a folder of masks without a folder of images')
-
-
-def _entries(folder: Path) -> list[Path]:
-    """What is in a folder, sorted by name; nothing if there is no such folder."""
-    return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
 def _read_group(
@@ -183,7 +184,7 @@ def _read_group(
     if len(images) == 1:
         report.add('warning', folder, 'has one image: nothing is common to a group of one')
     pairs = [_Pair(image, mask_folder / f'{stem}.png') for stem, image in images.items()]
-    for file in sorted(set(_entries(mask_folder)).difference(pair.mask for pair in pairs)):
+    for file in sorted(set(mask_folder.glob('*')).difference(pair.mask for pair in pairs)):
         report.add('error', file, 'is the mask of no image (masks are <stem>.png)')
     list(pool.map(partial(_read_pair, report=report), pairs))
     return pairs
@@ -246,7 +247,7 @@ def _check_pairs(root: Path, pairs: list[_Pair], report: DataReport) -> None:
             report.add('error', pair.mask, f'is missing: {pair.image.name} has no mask')
         if pair.doubt:
             report.add('error', pair.mask, f'{pair.doubt}, in LoadCoSegMask')
-        if pair.size and pair.mask_size and pair.size != pair.mask_size:
+        if None not in (pair.size, pair.mask_size) and pair.size != pair.mask_size:
             message = (
                 f'is {pair.mask_size} (height, width), its image {pair.image.name} {pair.size}'
             )
@@ -257,8 +258,8 @@ def _check_copies(root: Path, pairs: list[_Pair], report: DataReport) -> None:
     """Whether two images have the same content."""
     by_digest: dict[str, list[Path]] = defaultdict(list)
     for pair in pairs:
-        if pair.digest:
-            by_digest[pair.digest].append(pair.image)
+        by_digest[pair.digest].append(pair.image)
+    by_digest.pop('', None)  # images that cannot be read
     for first, *others in by_digest.values():
         if others:
             names = ', '.join(map(str, others))
@@ -288,21 +289,23 @@ def _check_classes(root: Path, report: DataReport) -> None:
         report.add('warning', file, f'names the classes of {group!r}, which is no group')
     for group, facts in report.groups.items():
         folder = root / 'masks' / group
-        if not facts.class_images:
-            continue
-        try:
-            names = listed.get(group) or classes_in_name(group)
-        except ValueError as error:
-            report.add('warning', folder, f'tells classes apart, but {error}')
-            continue
-        highest = max(facts.class_images)
-        if highest > len(names):
-            message = f'has mask values up to {highest}, but names of {len(names)}: '
-            advice = f'rename the group to a+b, or name them in {CLASSES_FILE}'
-            report.add('warning', folder, f'{message}{", ".join(names)}; {advice}')
-        for value, name in enumerate(names, 1):
-            if not facts.class_images.get(value):
-                report.add('warning', folder, f'has no mask with {value}, {name!r}')
+        if facts.class_images:
+            with report.collect(folder, 'tells classes apart, but ', 'warning'):
+                names = listed.get(group) or classes_in_name(group)
+                _check_named(folder, facts.class_images, names, report)
+
+
+def _check_named(
+    folder: Path, class_images: dict[int, int], names: tuple[str, ...], report: DataReport
+) -> None:
+    highest = max(class_images)
+    if highest > len(names):
+        message = f'has mask values up to {highest}, but names of {len(names)}: '
+        advice = f'rename the group to a+b, or name them in {CLASSES_FILE}'
+        report.add('warning', folder, f'{message}{", ".join(names)}; {advice}')
+    for value, name in enumerate(names, 1):
+        if not class_images.get(value):
+            report.add('warning', folder, f'has no mask with {value}, {name!r}')
 
 
 @dataclass
@@ -316,31 +319,25 @@ class _ListedImage:
     categories: set[str] = field(default_factory=set)
 
 
-def _check_instances(root: Path, sizes: dict[Path, tuple[int, int]], report: DataReport) -> None:
-    """Look at every entry of ``instances.json``; ``sizes`` are those of readable images."""
-    file = root / 'instances.json'
-    coco = None
-    if file.is_file():
-        with report.collect(file):
-            coco = read_coco(file, report=lambda kind, message: report.add(kind, file, message))
-    if coco is None:
-        return
+def _check_instances(file: Path, coco: CocoFile, pairs: list[_Pair], report: DataReport) -> None:
+    """Look at every entry of ``instances.json``, beside the images of ``pairs``."""
+    images = file.parent / 'images'
+    sizes = {pair.image: pair.size for pair in pairs}
     stems: dict[tuple[str, str], str] = {}
     listed: dict[object, _ListedImage] = {}
     for entry in coco.images:
         with report.collect(file, f'image {entry["id"]}: '):
             image = listed[entry['id']] = _listed_image(entry, file, stems)
-            _check_file(root / 'images' / image.name, image.size, sizes, file, report)
+            _check_file(images / image.name, image.size, sizes, file, report)
     _check_annotations(coco, listed, file, report)
     by_group: dict[str, list[_ListedImage]] = defaultdict(list)
     for image in listed.values():
         by_group[image.group].append(image)
-    for group in sorted(set(by_group) & set(report.groups)):  # others lack all of their images
+    for group in sorted(by_group.keys() & report.groups.keys()):  # others lack all their images
         _check_instance_group(group, by_group[group], file, report)
-    for group in report.groups:
-        for path in sorted((root / 'images' / group).iterdir()):
-            if is_image_name(path) and (group, path.stem) not in stems:
-                report.add('warning', path, f'is not in {file.name} and not used')
+    for path in sizes:
+        if (path.parent.name, path.stem) not in stems:
+            report.add('warning', path, f'is not in {file.name} and not used')
 
 
 def _listed_image(entry: dict, file: Path, stems: dict[tuple[str, str], str]) -> _ListedImage:
@@ -358,7 +355,7 @@ def _check_file(
     """Whether the file of an image entry is there, and of the size that is listed."""
     if not os.path.isfile(path):  # also where its name is too long
         report.add('error', path, f'is missing, but in {file.name}')
-    if sizes.get(path, size) != size:
+    if sizes.get(path) not in (None, size):
         report.add('error', path, f'is {sizes[path]} (height, width), in {file.name} {size}')
 
 
@@ -440,17 +437,20 @@ def format_report(report: DataReport, width: int = 120) -> str:
     return console.file.getvalue()
 
 
+#: Columns that are left out where they say nothing.
+_OPTIONAL = ('images of class 1, 2, ...', 'instances')
+
+
 def _table_of(report: DataReport) -> Table:
     table = Table('group', title=report.root)
     rows = list(map(_row, report.groups.values()))
-    columns = []
+    columns = [report.groups]
     for title in _row(GroupFacts()):
         cells = [row[title] for row in rows]
-        optional = title in ('images of class 1, 2, ...', 'instances')
-        if not optional or not set(cells) <= {'-', '0'}:
+        if title not in _OPTIONAL or not set(cells) <= {'-', '0'}:
             table.add_column(title, justify='right')
             columns.append(cells)
-    for cells in zip(report.groups, *columns):
+    for cells in zip(*columns):
         table.add_row(*cells)
     return table
 

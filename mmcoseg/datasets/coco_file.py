@@ -33,7 +33,6 @@ Report = Callable[[str, str], None]
 _MAX_DIGITS = 30
 #: In pixels, far beyond any image.
 _MAX_AREA = 1e15
-_GZIP_HEAD = b'\x1f\x8b'
 
 
 class CocoFile(NamedTuple):
@@ -65,11 +64,9 @@ def read_coco(
     """The content of a file of COCO instances.
 
     Args:
-        file: its path.
         who, hint: before and after the message if it is not there.
         report: is told all that is wrong with single entries, which are left out then; by default
             the first error is raised, and warnings are given.
-
     """
     return parse_coco(read_json(file, who, hint), file, report)
 
@@ -80,14 +77,12 @@ def read_json(file: str | Path, who: str = '', hint: str = '') -> Any:
         content = Path(file).read_bytes()
     except FileNotFoundError:
         raise FileNotFoundError(f'{who}there is no file {file}.{hint}') from None
-    if content.startswith(_GZIP_HEAD):
-        raise MMCosegError(f'{file} is compressed: unpack it with gunzip first')
     try:
         # Of bytes, json finds out the encoding, and passes over a mark of byte order.
         return json.loads(content)
     except (ValueError, RecursionError) as error:
         raise MMCosegError(
-            f'{file} is not valid json ({error}); write or download it once more'
+            f'{file} is not valid json ({error}); unpack, write or download it once more'
         ) from error
 
 
@@ -202,8 +197,7 @@ def refuse_moved_polygons(
         listed: height and width of the image that they are of; None where they are not known.
         size: height and width of the image that they are to be drawn on.
     """
-    moved = listed is not None and listed != size
-    if moved and any(isinstance(shape, list) for shape in shapes):
+    if listed not in (None, size) and list in map(type, shapes):
         raise MMCosegError(
             f'its polygons are of an image of {listed[0]} x {listed[1]}, it is {size[0]} x '
             f'{size[1]} (height x width, upright)'
@@ -228,16 +222,11 @@ def rle_of(annotation: dict, size: tuple[int, int]) -> dict:
 
 
 class StrictReport:
-    """Raises the first error.
+    """Raises the first error; ``warn`` is given the warnings."""
 
-    Args:
-        file: that is read.
-        notes: is given the warnings; by default they are given to the user.
-    """
-
-    def __init__(self, file: str | Path, notes: list[str] | None = None) -> None:
+    def __init__(self, file: str | Path, warn: Callable[[str], Any] = warnings.warn) -> None:
         self.file = file
-        self.notes = notes
+        self.warn = warn
 
     def __call__(self, severity: str, message: str) -> None:
         if severity == 'error':
@@ -245,10 +234,7 @@ class StrictReport:
                 f'{self.file}: {message}; correct or remove it (`mmcoseg check-data` lists all '
                 'that is wrong with a data set)'
             )
-        if self.notes is None:
-            warnings.warn(f'{self.file}: {message}', stacklevel=2)
-        else:
-            self.notes.append(message)
+        self.warn(f'{self.file}: {message}')
 
 
 def _entries(content: dict, key: str, report: Report) -> list[dict]:
@@ -256,7 +242,7 @@ def _entries(content: dict, key: str, report: Report) -> list[dict]:
     entries = content[key]
     if not isinstance(entries, list):
         report('error', f'{key} is {_KINDS[type(entries)]}, not a list')
-        return []
+        entries = []
     sound = []
     for place, entry in enumerate(entries):
         if not isinstance(entry, dict):
@@ -320,7 +306,7 @@ def _is_sound(annotation: dict, finders: dict[str, IdFinder], report: Report) ->
             return False
         annotation[key] = found
     crowd = annotation.get('iscrowd')
-    if crowd is not None and crowd not in (0, 1):
+    if crowd not in (None, 0, 1):
         report('error', f'{name}: its iscrowd is {crowd!r}, neither 0 nor 1')
         return False
     return True

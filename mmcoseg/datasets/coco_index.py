@@ -1,5 +1,6 @@
 """COCO's annotations as arrays in files, which any number of processes map into their memory."""
 
+import glob
 import hashlib
 import json
 import os
@@ -24,6 +25,8 @@ __all__ = ['CocoIndex', 'IndexedAnnotation', 'open_index']
 _VERSION = 2
 #: Folder of the indices, beside the annotations.
 _FOLDER = '.mmcoseg_index'
+#: Of the names of its indices' folders.
+_DIGITS = 16
 #: The arrays of an index, each a file, and which other one says where the pieces of one end.
 _ENDS = dict(files='file_ends', shapes='shape_ends', categories='annotation_ends')
 _ARRAYS = (*_ENDS, *_ENDS.values(), 'areas', 'crowds', 'sizes')
@@ -169,7 +172,7 @@ def _places(file: Path) -> list[Path]:
 
 
 def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:16]
+    return hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:_DIGITS]
 
 
 def _lock(place: Path, file: Path) -> BaseFileLock:
@@ -187,7 +190,7 @@ def _lock(place: Path, file: Path) -> BaseFileLock:
 def _read(file: Path) -> tuple[dict[str, np.ndarray], list[str], list[str]]:
     """The arrays of an index, the names of its categories, and what is to be said of the file."""
     notes: list[str] = []
-    coco = parse_coco(read_json(file), file, StrictReport(file, notes))
+    coco = parse_coco(read_json(file), file, StrictReport(file, notes.append))
     images = sorted(coco.images, key=lambda image: (isinstance(image['id'], str), image['id']))
     position_of = {image['id']: position for position, image in enumerate(images)}
     names = list(dict.fromkeys(coco.names.values()))
@@ -207,7 +210,7 @@ def _read(file: Path) -> tuple[dict[str, np.ndarray], list[str], list[str]]:
     files = [image['file_name'].encode('utf-8', 'surrogatepass') for image in images]
     arrays = dict(
         files=np.frombuffer(b''.join(files), np.uint8),
-        file_ends=np.cumsum([len(name) for name in files], dtype=np.int64),
+        file_ends=np.cumsum(list(map(len, files)), dtype=np.int64),
         shapes=np.frombuffer(shapes, np.uint8),
         shape_ends=np.array(shape_ends, np.int64),
         categories=np.array(categories, np.int32),
@@ -236,16 +239,15 @@ def _write(
     folder: Path, file: Path, arrays: dict[str, np.ndarray], names: list[str], notes: list[str]
 ) -> None:
     """Put an index into a folder, whole or not at all, in place of older ones of the file."""
-    for path in folder.parent.iterdir():
-        kind = path.name.removeprefix(f'{file.name}.')
-        if path.is_dir() and kind != path.name and '.' not in kind:
-            shutil.rmtree(path, ignore_errors=True)
     unfinished = folder.with_name(f'{file.name}.unfinished')
+    older = folder.parent.glob(f'{glob.escape(file.name)}.{"[0-9a-f]" * _DIGITS}')
+    for path in (unfinished, *older):
+        shutil.rmtree(path, ignore_errors=True)
     try:
         unfinished.mkdir()
         for name, array in arrays.items():
             np.save(unfinished / f'{name}.npy', array)
-        about = json.dumps(dict(names=names, notes=[f'{file}: {note}' for note in notes]))
+        about = json.dumps(dict(names=names, notes=notes))
         (unfinished / 'about.json').write_text(about)
         os.replace(unfinished, folder)
     except BaseException:

@@ -35,6 +35,7 @@ class COCOSEGDataset(CoSegDataset):
         min_images: least number of images of a category.
     """
 
+    DATA_PREFIX = dict(img_path='train2017')
     HINT = (
         'Download the images and instance annotations of COCO 2017 from https://cocodataset.org '
         'and set data_root to the folder that holds annotations/ and train2017/'
@@ -44,19 +45,13 @@ class COCOSEGDataset(CoSegDataset):
         self,
         data_root: str | None = 'data/coco',
         ann_file: str = 'annotations/instances_train2017.json',
-        data_prefix: dict | None = None,
         min_area: float = 4000,
         min_images: int = 100,
         **kwargs: Any,
     ) -> None:
         self.min_area = min_area
         self.min_images = min_images
-        super().__init__(
-            data_root=data_root,
-            ann_file=ann_file,
-            data_prefix=data_prefix or dict(img_path='train2017'),
-            **kwargs,
-        )
+        super().__init__(data_root=data_root, ann_file=ann_file, **kwargs)
 
     def load_data_list(self) -> list[dict]:
         """One record a category; its ``images`` are positions in the index."""
@@ -124,7 +119,5 @@ class _ImageRecords(Sequence):
     def __len__(self) -> int:
         return len(self.positions)
 
-    def __getitem__(self, index: int | slice) -> dict | list[dict]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
+    def __getitem__(self, index: int) -> dict:
         return self.dataset.image_record(self.group, int(self.positions[index]))

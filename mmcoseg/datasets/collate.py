@@ -14,12 +14,10 @@ def group_collate(batch: list[dict]) -> dict:
     Items ``dict(inputs=list[Tensor (3, H, W)], data_samples=GroupDataSample)`` become
     ``dict(inputs=list[list[Tensor]], data_samples=list[GroupDataSample])``.
     """
-    keys = ('inputs', 'data_samples')
-    for item in batch:
-        if not isinstance(item, dict) or not set(keys) <= set(item):
-            what = sorted(item) if isinstance(item, dict) else type(item).__name__
-            raise MMCosegError(
-                'group_collate takes items with the keys inputs and data_samples, got '
-                f"{what}: does the data set's pipeline end with PackGroupInputs?"
-            )
-    return {key: [item[key] for item in batch] for key in keys}
+    try:
+        return {key: [item[key] for item in batch] for key in ('inputs', 'data_samples')}
+    except (KeyError, IndexError, TypeError) as error:
+        raise MMCosegError(
+            'group_collate takes items with the keys inputs and data_samples: does the data '
+            f"set's pipeline end with PackGroupInputs? ({error!r})"
+        ) from error

@@ -43,7 +43,7 @@ class ConcatCoSegDataset(ConcatDataset):
                     'ConcatCoSegDataset joins data sets of groups (CoSegDataset and those derived '
                     f'from it) or their configs, got {type(dataset).__name__}'
                 )
-            parts += dataset.datasets if isinstance(dataset, ConcatCoSegDataset) else [dataset]
+            parts += getattr(dataset, 'datasets', [dataset])
         if not parts:
             raise MMCosegError('ConcatCoSegDataset needs at least one data set, got none')
         for part in parts:

@@ -76,24 +76,20 @@ def open_image(path: str | Path, load: bool = False) -> Image.Image:
     color profiles) is damaged or absurdly large. ``load`` reads the pixels now.
 
     Raises:
-        FileNotFoundError: if there is no such file.
         BadImageError: if it is no image that can be read.
         Image.DecompressionBombError: if it has more pixels than Pillow reads.
     """
     if Path(path).suffix.lower() in _RAW_SUFFIXES:  # Pillow takes their previews for images
         raise BadImageError(f'{path} {_RAW_CURE}')
-    cause = None
-    for whole in (True, False):
-        try:
-            image = Image.open(path if whole else _bare_png(path))
-            if load:
-                image.load()
-            return image
-        except (FileNotFoundError, Image.DecompressionBombError):
-            raise
-        # Pillow's readers raise anything on damaged files: struct.error, EOFError, KeyError, ...
-        except Exception as error:
-            cause = cause or error
+    try:
+        return _opened(path, load)
+    except (FileNotFoundError, Image.DecompressionBombError):
+        raise
+    # Pillow's readers raise anything on damaged files: struct.error, EOFError, KeyError, ...
+    except Exception as error:
+        cause = error
+    with suppress(Exception):
+        return _opened(_bare_png(path), load)
     head = b''
     with suppress(OSError), open(path, 'rb') as file:
         head = file.read(12)[4:]
@@ -105,17 +101,24 @@ def open_image(path: str | Path, load: bool = False) -> Image.Image:
     raise BadImageError(f'{path} {cure}') from cause
 
 
+def _opened(file: str | Path | BytesIO, load: bool) -> Image.Image:
+    image = Image.open(file)
+    if load:
+        image.load()
+    return image
+
+
 def _bare_png(path: str | Path) -> BytesIO:
     """A PNG without the chunks that do not concern its pixels; nothing of other files.
 
     Transparency and EXIF data, which may hold a rotation, stay if their checksum is right. What is
     left out is not read, however large it is.
     """
-    parts = []
+    parts = [_PNG_HEAD]
     with open(path, 'rb') as file:
-        if file.read(8) == _PNG_HEAD:
-            parts.append(_PNG_HEAD)
-        while parts and len(head := file.read(8)) == 8:
+        if file.read(8) != _PNG_HEAD:
+            return BytesIO()
+        while len(head := file.read(8)) == 8:
             size, kind = int.from_bytes(head[:4], 'big') + 4, head[4:]
             pixels = kind[:1].isupper()  # so PNG marks chunks that none can do without
             if not pixels and kind not in (b'tRNS', b'eXIf'):
@@ -137,9 +140,7 @@ def _open(path: str | Path) -> Image.Image:
 def read_image(path: str | Path) -> np.ndarray:
     """Read an image of any kind as (H, W, 3) uint8 BGR, upright, as :func:`from_pil` says.
 
-    Raises:
-        FileNotFoundError: if there is no such file.
-        BadImageError: if it is no image, truncated, or absurdly large.
+    Raises: BadImageError: if it is no image, truncated, or absurdly large.
     """
     return from_pil(_open(path))
 
@@ -154,7 +155,7 @@ def from_pil(image: Image.Image) -> np.ndarray:
     """
     with suppress(Exception):  # damaged EXIF data; the pixels are good all the same
         image = ImageOps.exif_transpose(image)
-    if image.mode in ('I', 'F') or image.mode.startswith('I;16'):
+    if image.mode.startswith(('I', 'F')):
         gray = np.rint(_to_255(np.asarray(image))).astype(np.uint8)
         return np.repeat(gray[:, :, None], 3, axis=2)
     if image.mode in ('RGBA', 'LA', 'PA') or 'transparency' in image.info:
@@ -185,9 +186,7 @@ def read_mask(path: str | Path) -> np.ndarray:
     color: they are the object then, with that color's value if it is gray and not black and 255
     otherwise, and transparent pixels are 0.
 
-    Raises:
-        FileNotFoundError: if there is no such file.
-        BadImageError: if it is no image, or colored, or has values above 255.
+    Raises: BadImageError: if it is no image, or colored, or has values outside of 0..255.
     """
     image = _open(path)
     mode = image.mode
@@ -195,8 +194,7 @@ def read_mask(path: str | Path) -> np.ndarray:
         mask = _mask_in_alpha(np.asarray(image))
         if mask is not None:
             return mask
-    if mode in _MASK_MODES:
-        image = image.convert(_MASK_MODES[mode])
+    image = image.convert(_MASK_MODES.get(mode, mode))
     values = np.atleast_3d(np.asarray(image))
     if (values[:, :, 1:] != values[:, :, :1]).any():
         hint = '; if its transparency is the mask, save that alone' if mode == 'RGBA' else ''
@@ -205,7 +203,7 @@ def read_mask(path: str | Path) -> np.ndarray:
             f'save one value a pixel (0 background, 1 or 255 object, or 1..K object classes){hint}'
         )
     values = values[:, :, 0]
-    if values.min(initial=0) < 0 or values.max(initial=0) > 255:
+    if (values != np.clip(values, 0, 255)).any():
         raise BadImageError(
             f'{path} has mask values from {values.min()} to {values.max()}; masks hold 0..255'
         )

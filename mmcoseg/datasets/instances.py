@@ -3,6 +3,7 @@
 import warnings
 from collections import defaultdict
 from collections.abc import Collection
+from operator import itemgetter
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -62,6 +63,7 @@ class InstanceCoSegDataset(CoSegDataset):
     """
 
     BY_CATEGORY = False
+    DATA_PREFIX = dict(img_path='images')
 
     HINT = (
         'It must hold images/<group>/* and instances.json in COCO form, whose file_name is '
@@ -72,15 +74,9 @@ class InstanceCoSegDataset(CoSegDataset):
         self,
         data_root: str | None = '',
         ann_file: str = 'instances.json',
-        data_prefix: dict | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            data_root=data_root,
-            ann_file=ann_file,
-            data_prefix=data_prefix or dict(img_path='images'),
-            **kwargs,
-        )
+        super().__init__(data_root=data_root, ann_file=ann_file, **kwargs)
 
     def load_data_list(self) -> list[dict]:
         """Group records, without the data set itself."""
@@ -99,14 +95,13 @@ class InstanceCoSegDataset(CoSegDataset):
         self, group: str, images: list[tuple[str, dict]], annotations: dict, coco: CocoFile
     ) -> dict:
         """The record of a group, from its files and their image entries."""
-        files = [file for file, _ in images]
-        if len({Path(file).stem for file in files}) < len(files):
+        if len({Path(file).stem for file, _ in images}) < len(images):
             raise MMCosegError(f'{self.ann_file}: images of the group {group!r} have the same name')
         folder = Path(self.data_prefix['img_path']) / group
-        _require_files(folder, files, self.ann_file)
+        _require_files(folder, dict(images), self.ann_file)
         records = []
         present: set[str] = set()
-        for file, image in sorted(images, key=lambda pair: pair[0]):
+        for file, image in sorted(images, key=itemgetter(0)):
             own = annotations[image['id']]
             present.update(coco.names[a['category_id']] for a in own)
             instances = self._instances(own, coco)
@@ -157,8 +152,7 @@ class InstanceCoSegDataset(CoSegDataset):
 
 
 def _require_files(folder: Path, files: Collection[str], ann_file: str) -> None:
-    there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    missing = sorted(set(files) - there)
+    missing = sorted(set(files).difference(path.name for path in folder.glob('*')))
     if missing:
         raise FileNotFoundError(
             f'{folder} lacks {len(missing)} of the {len(files)} images in {ann_file}, the first '

@@ -42,11 +42,12 @@ def _check_images(images: Sequence[dict], where: str) -> None:
 def _require(record: Any, keys: Sequence[str], where: str) -> None:
     if not isinstance(record, dict):
         raise MMCosegError(f'{where} must be a dict, got {record!r}')
-    for key in keys:
-        if key not in record:
-            raise MMCosegError(
-                f'{where} has no {key}; docs/architecture.md says what group and image records hold'
-            )
+    missing = sorted(set(keys).difference(record))
+    if missing:
+        raise MMCosegError(
+            f'{where} has no {missing[0]}; docs/architecture.md says what group and image records '
+            'hold'
+        )
     if not isinstance(record['label_ids'], (tuple, list)):
         raise MMCosegError(
             f'{where}: label_ids must be a tuple of category numbers, got {record["label_ids"]!r}'

@@ -65,8 +65,7 @@ def combinatorial_grouping(
         at the image's size, the same for the same image. Where there is nothing to be told apart,
         the whole image is the only one.
 
-    Raises:
-        MMCosegError: for another kind of image, an empty one, an unknown tree or no proposals.
+    Raises: MMCosegError: for another kind of image, an empty one, an unknown tree or no proposals.
     """
     unknown = set(trees) - set(TREES)
     if unknown or not trees:

@@ -26,15 +26,13 @@ def load_proposals_mat(path: str | Path, shape: tuple[int, int] | None = None) -
         highest score first.
 
     Raises:
-        FileNotFoundError: if there is no such file.
         ImportError: if it is HDF5 and h5py is missing.
         MMCosegError: if it is damaged, lacks an array, or its masks have other proportions than
             the image.
     """
     arrays = read_mat(path, ('masks', 'scores'))
-    masks, scores = arrays['masks'], arrays['scores'].reshape(-1)
-    if masks.ndim == 2:  # MATLAB drops a last dimension of 1
-        masks = masks[:, :, None]
+    # MATLAB drops a last dimension of 1.
+    masks, scores = np.atleast_3d(arrays['masks']), arrays['scores'].reshape(-1)
     if masks.ndim != 3 or masks.shape[2] != len(scores):
         raise MMCosegError(
             f'{path}: masks must be (H, W, n) and scores (n), got {masks.shape} and {scores.shape}'

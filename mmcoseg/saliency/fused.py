@@ -21,9 +21,7 @@ def fused_saliency(image: np.ndarray) -> np.ndarray:
     Returns:
         (H, W) float32 in [0, 1].
 
-    Raises:
-        MMCosegError: if ``image`` is no uint8 array.
-        MMCosegError: for a wrong shape or an empty image.
+    Raises: MMCosegError: for another array than a uint8 image, or an empty one.
 
     Example:
         >>> image = np.full((60, 80, 3), 200, np.uint8)

@@ -17,10 +17,10 @@ def working_lab(image: np.ndarray, long_side: int) -> np.ndarray:
         raise MMCosegError(
             f'image must be a uint8 array, got {getattr(image, "dtype", type(image).__name__)}'
         )
-    if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3) or not image.size:
-        raise MMCosegError(f'image must be (H, W, 3) or (H, W) and not empty, got {image.shape}')
     if image.ndim == 2:
         image = np.repeat(image[..., None], 3, 2)
+    if image.shape[2:] != (3,) or not image.size:
+        raise MMCosegError(f'image must be (H, W, 3) or (H, W) and not empty, got {image.shape}')
     scale = long_side / max(image.shape[:2])
     if scale < 1:
         size = [max(1, round(side * scale)) for side in image.shape[1::-1]]

@@ -4,6 +4,8 @@ J. Zhang, S. Sclaroff, Z. Lin, X. Shen, B. Price and R. Mech, Minimum barrier sa
 detection at 80 FPS, ICCV 2015.
 """
 
+from itertools import pairwise
+
 import numpy as np
 
 from ..errors import MMCosegError
@@ -38,8 +40,7 @@ def minimum_barrier(
         (H, W) float32 in [0, 1].
 
     Raises:
-        MMCosegError: if ``image`` is no uint8 array.
-        MMCosegError: for a wrong shape, an empty image, or fewer than 2 passes.
+        MMCosegError: for another array than a uint8 image, an empty one, or fewer than 2 passes.
     """
     lab = working_lab(image, long_side)
     height, width = lab.shape[:2]
@@ -76,8 +77,7 @@ def minimum_barrier_distance(values: np.ndarray, seeds: np.ndarray, passes: int 
     Returns:
         float32 of the shape of ``values``, 0 at the seeds.
 
-    Raises:
-        MMCosegError: if the shapes do not fit, there is no seed, or fewer than 2 passes.
+    Raises: MMCosegError: if the shapes do not fit, there is no seed, or fewer than 2 passes.
     """
     if values.ndim not in (2, 3) or seeds.shape != values.shape[:2]:
         raise MMCosegError(
@@ -111,8 +111,6 @@ def minimum_barrier_distance(values: np.ndarray, seeds: np.ndarray, passes: int 
         """Lengthen the ways of one diagonal to the pixels ``offset`` further on another."""
         begin = max(start[target], start[source] + offset)
         end = min(stop[target], stop[source] + offset)
-        if begin >= end:
-            return
         here, there = slice(begin, end), slice(begin - offset, end - offset)
         highest = np.maximum(high[source, there], level[target, here])
         lowest = np.minimum(low[source, there], level[target, here])
@@ -122,15 +120,13 @@ def minimum_barrier_distance(values: np.ndarray, seeds: np.ndarray, passes: int 
         np.copyto(high[target, here], highest, where=better)
         np.copyto(low[target, here], lowest, where=better)
 
+    forward = range(diagonals)
+    ways = (forward, channels), (forward[::-1], -channels)
     for index in range(passes):
-        if index % 2 == 0:
-            for target in range(1, diagonals):
-                carry(target - 1, target, channels)
-                carry(target - 1, target, 0)
-        else:
-            for target in range(diagonals - 2, -1, -1):
-                carry(target + 1, target, -channels)
-                carry(target + 1, target, 0)
+        order, offset = ways[index % 2]
+        for source, target in pairwise(order):
+            carry(source, target, offset)
+            carry(source, target, 0)
     return cost.reshape(diagonals, height, channels)[y + x, y].reshape(values.shape)
 
 

@@ -16,8 +16,7 @@ def load_saliency_mat(path: str | Path) -> np.ndarray:
     Returns:
         (H, W) float32 in [0, 1].
 
-    Raises:
-        FileNotFoundError, ImportError, MMCosegError: as :func:`load_proposals_mat`.
+    Raises: FileNotFoundError, ImportError, MMCosegError: as :func:`load_proposals_mat`.
     """
     values = read_mat(path, ('SalMap',))['SalMap']
     if values.ndim != 2 or not np.isfinite(values).all():

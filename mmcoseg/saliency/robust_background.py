@@ -60,8 +60,7 @@ def robust_background_detection(
         (H, W) float32 in [0, 1].
 
     Raises:
-        MMCosegError: if ``image`` is no uint8 array.
-        MMCosegError: for a wrong shape, an empty image, or a number of superpixels below 1.
+        MMCosegError: for another array than a uint8 image, or an empty one; superpixels below 1.
     """
     lab = working_lab(image, long_side)
     energy = texture_energy(lab) * np.float32(texture)
@@ -94,9 +93,6 @@ def superpixel_labels(
 
     Returns:
         (H, W) int64 labels, 0 to n - 1, none missing.
-
-    Raises:
-        MMCosegError: if ``superpixels`` is below 1.
     """
     if superpixels < 1:
         raise MMCosegError(f'superpixels must be at least 1, got {superpixels}')

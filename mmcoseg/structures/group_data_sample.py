@@ -111,11 +111,7 @@ def group_sizes_of(data_samples: GroupSampleList) -> list[int]:
 
 
 def split_groups(batch: torch.Tensor, group_sizes: list[int]) -> tuple[torch.Tensor, ...]:
-    """Cut a tensor over the flattened batch, (sum N, ...), into one tensor (N, ...) a group.
-
-    Raises:
-        MMCosegError: if the sizes do not add up to the batch.
-    """
+    """Cut a tensor over the flattened batch, (sum N, ...), into one tensor (N, ...) a group."""
     if sum(group_sizes) != len(batch):
         raise MMCosegError(
             f'group sizes {group_sizes} add up to {sum(group_sizes)}, but the batch has '

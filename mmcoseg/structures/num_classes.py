@@ -3,6 +3,7 @@
 from typing import Literal, get_args
 
 from ..errors import MMCosegError
+from ..options import whole_number
 from .group_data_sample import GroupDataSample
 
 __all__ = ['NumClasses', 'NumberSource', 'check_num_classes', 'num_classes_of']
@@ -13,22 +14,9 @@ NumClasses = int | NumberSource
 
 
 def check_num_classes(num_classes: NumClasses, what: str = 'num_classes') -> None:
-    """Refuse what does not say how many classes groups have.
-
-    Args:
-        num_classes: a positive number, ``'data'`` or ``'auto'``.
-        what: its name in messages.
-
-    Raises:
-        MMCosegError: if it is anything else.
-    """
-    if num_classes in get_args(NumberSource):
-        return
-    if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 1:
-        raise MMCosegError(
-            f"{what} must be a positive whole number, 'data' (what the data set says of each "
-            f"group) or 'auto' (estimated), got {num_classes!r}"
-        )
+    """Refuse what is no positive number, ``'data'`` or ``'auto'``; ``what`` is for messages."""
+    if num_classes not in get_args(NumberSource):
+        whole_number(f"{what}, if not 'data' or 'auto',", num_classes)
 
 
 def num_classes_of(
@@ -45,10 +33,6 @@ def num_classes_of(
         max_classes: K may not be more; None for no limit.
         what: the option's name in messages.
 
-    Raises:
-        MMCosegError: naming the group, if the data set says no positive number, or one beyond the
-            limit.
-
     Example:
         >>> num_classes_of(GroupDataSample([], metainfo=dict(group='a+b', num_classes=2)), 'data')
         2
@@ -57,7 +41,7 @@ def num_classes_of(
     number = num_classes
     if num_classes == 'data':
         number = group.get('num_classes')
-        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+        if type(number) is not int or number < 1:
             raise MMCosegError(
                 f"{what}='data', but the data set does not say how many classes the group {name!r} "
                 f'has (its num_classes is {number!r}): use MultiClassCoSegDataset, in which names '

@@ -46,7 +46,7 @@ class Proposals:
 
     def __post_init__(self) -> None:
         superpixels, membership, scores = self.superpixels, self.membership, self.scores
-        if superpixels.ndim != 2 or membership.ndim != 2 or len(scores) != len(membership):
+        if (superpixels.ndim, membership.ndim, len(scores)) != (2, 2, len(membership)):
             raise MMCosegError(
                 'superpixels must be (h, w), membership (n, a) and scores (n,), got '
                 f'{superpixels.shape}, {membership.shape} and {scores.shape}'
@@ -168,7 +168,7 @@ class Proposals:
     def _checked(self, maps: np.ndarray) -> np.ndarray:
         """(k, h w), of maps at the superpixels' resolution."""
         maps = np.asarray(maps)
-        if maps.ndim != 3 or maps.shape[1:] != self.superpixels.shape:
+        if maps.shape[1:] != self.superpixels.shape:
             height, width = self.superpixels.shape
             raise MMCosegError(f'maps must be (k, {height}, {width}), got {maps.shape}')
         return maps.reshape(len(maps), self.superpixels.size)

@@ -6,6 +6,7 @@ nothing else is ever handed on.
 """
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,6 @@ from pycocotools import mask as coco_mask
 from ..errors import MMCosegError
 
 __all__ = ['areas_of', 'as_rle', 'decode_rles', 'encode_masks', 'is_number', 'polygons_with_area']
-
-#: pycocotools 2.0.11 counts those of a call in 8 bits, where numpy is 2.
-_AREAS_A_CALL = 255
-
-#: Runs are 32 bits wide in pycocotools.
-_MAX_RUN = 2**32 - 1
 
 #: Of an image: more than of any that Pillow reads, less than would fill the memory.
 _MAX_PIXELS = 2**28
@@ -98,8 +93,7 @@ def polygons_with_area(parts: Sequence[Any]) -> tuple[list[list[float]], int]:
     Args:
         parts: lists x, y, x, y, ... of coordinates in pixels.
 
-    Raises:
-        MMCosegError: if a part is something else than a list of numbers.
+    Raises: MMCosegError: if a part is something else than a list of numbers.
 
     Example:
         >>> polygons_with_area([[1, 1, 5, 5], [0, 0, 4, 0, 4, 4]])
@@ -111,7 +105,7 @@ def polygons_with_area(parts: Sequence[Any]) -> tuple[list[list[float]], int]:
             values = np.array(part)
         except ValueError:  # lists of different lengths
             values = np.array(None)
-        if values.ndim != 1 or (values.size and values.dtype.kind not in 'iuf'):
+        if values.ndim != 1 or values.dtype.kind not in 'iuf':
             raise MMCosegError(
                 f'polygons cannot be read: part {number} is {str(part)[:40]}, not a list of the '
                 'numbers x, y, x, y, ...'
@@ -137,7 +131,7 @@ def _draw(polygons: list[list[float]], height: int, width: int) -> dict:
     if not polygons:
         return _compress([height * width], height, width)
     reach = _MAX_REACH * max(height, width)
-    farthest = max(max(map(abs, polygon)) for polygon in polygons)
+    farthest = max(map(abs, chain.from_iterable(polygons)))
     if farthest > reach:
         raise MMCosegError(
             f'polygons cannot be read: a coordinate is {farthest:g}, its image {height} x {width} '
@@ -180,7 +174,7 @@ def _decompress(counts: str | bytes) -> list[int]:
     if not len(codes):
         return []
     ends = np.flatnonzero((codes & _MORE) == 0)
-    if not len(ends) or ends[-1] != len(codes) - 1:
+    if codes[-1] & _MORE:
         raise MMCosegError(f'the counts of its RLE are cut off after {len(codes)} characters')
     starts = np.append(0, ends[:-1] + 1)
     lengths = ends + 1 - starts
@@ -199,30 +193,20 @@ def _check_runs(runs: list[int], pixels: int) -> None:
     if min(runs, default=0) < 0:
         raise MMCosegError(f'its RLE has a negative run, {min(runs)}')
     total = sum(runs)
-    if total > _MAX_RUN:
-        raise MMCosegError(f'its RLE has more than {_MAX_RUN:,} of {pixels:,} pixels')
+    if total > _MAX_PIXELS:  # too many digits to print
+        raise MMCosegError(f'its RLE has more than {_MAX_PIXELS:,} of {pixels:,} pixels')
     if total != pixels:
         raise MMCosegError(f'its RLE has {total:,} of {pixels:,} pixels')
 
 
 def _compress(runs: list[int], height: int, width: int) -> dict:
+    """The RLE of runs that fill the image; of its own, only the first, of background, is empty."""
     # Where two RLEs have an empty run at one place, pycocotools' walk along both ends.
-    if 0 in runs[1:]:
-        runs = _without_empty_runs(runs)
-    return coco_mask.frPyObjects(dict(size=[height, width], counts=runs), height, width)
-
-
-def _without_empty_runs(runs: list[int]) -> list[int]:
-    """The same pixels in runs of which none but the first, of background, is empty."""
-    merged = [0]
-    for number, run in enumerate(runs):
-        if run == 0:
-            continue
-        is_object, object_is_last = number % 2 == 1, len(merged) % 2 == 0
-        if is_object != object_is_last:
-            merged.append(0)
-        merged[-1] += run
-    return merged
+    filled = np.flatnonzero(runs)
+    starts = np.flatnonzero(np.diff(filled % 2, prepend=-1))
+    merged = np.add.reduceat(np.take(runs, filled), starts).tolist()
+    counts = [0] * int(filled[0] % 2) + merged
+    return coco_mask.frPyObjects(dict(size=[height, width], counts=counts), height, width)
 
 
 def encode_masks(masks: np.ndarray) -> list[dict]:
@@ -230,26 +214,16 @@ def encode_masks(masks: np.ndarray) -> list[dict]:
     masks = np.asarray(masks)
     if masks.ndim != 3:
         raise MMCosegError(f'masks must be (n, H, W), got {masks.shape}')
-    if not len(masks):
-        return []
     return coco_mask.encode(np.asfortranarray((masks != 0).transpose(1, 2, 0), dtype=np.uint8))
 
 
 def areas_of(rles: Sequence[dict]) -> np.ndarray:
     """Pixels of each of any number of RLEs of :func:`as_rle`, (n,) float64."""
-    parts = [
-        coco_mask.area(list(rles[start : start + _AREAS_A_CALL]))
-        for start in range(0, len(rles), _AREAS_A_CALL)
-    ]
-    return np.concatenate(parts or [[]]).astype(np.float64)
+    return np.array([coco_mask.area(rle) for rle in rles], np.float64)
 
 
 def decode_rles(rles: Sequence[dict], height: int, width: int) -> np.ndarray:
-    """The masks (n, H, W) bool of RLEs.
-
-    Raises:
-        MMCosegError: as :func:`as_rle`.
-    """
+    """The masks (n, H, W) bool of RLEs."""
     masks = np.zeros((len(rles), height, width), bool)
     for mask, rle in zip(masks, rles):
         mask[:] = coco_mask.decode(as_rle(rle, height, width))

@@ -106,7 +106,7 @@ def test_published_layout_that_lacks_something_is_named(tmp_path):
     assert all(not image.extras for image in read_published(tmp_path))
     (tmp_path / 'Mask' / 'cow' / '0_InstID_1.png').rename(tmp_path / 'Mask/cow/9_InstID_1.png')
     with pytest.raises(
-        ValueError, match=r"without masks \['0.jpg'\], masks without images \['9'\]"
+        ValueError, match=r"without masks \['0'\], masks without images \['9'\]"
     ):
         list(read_published(tmp_path))
     (tmp_path / 'Mask' / 'cow' / '9_InstID_1.png').rename(tmp_path / 'Mask/cow/9.png')

@@ -33,7 +33,7 @@ def text() -> str:
         ([100, 50, 1000], 'its RLE has 1,150 of 187,500 pixels'),
         ([100, 50, H * W], 'its RLE has 187,650 of 187,500 pixels'),
         ([], 'has 0 of 187,500 pixels'),
-        ([2**33], 'has more than 4,294,967,295 of 187,500'),
+        ([2**33], 'has more than 268,435,456 of 187,500'),
         ([2**32, H * W], 'has more than'),  # fills the image in 32 bits
         ([10**400], 'has more than'),
         ([100, -50, H * W - 50], 'a negative run, -50'),

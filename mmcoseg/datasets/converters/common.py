@@ -72,8 +72,6 @@ def print_counts(lines: list[tuple[str, int, str]], total: int, where: str) -> N
 
 def folder_with(root: Path, name: str, what: str) -> Path:
     """The folder at or below ``root`` that holds a folder ``name``; an error asks for ``what``."""
-    if (root / name).is_dir():
-        return root
     found = sorted(path.parent for path in root.rglob(name) if path.is_dir())
     if not found:
         raise FileNotFoundError(f'there is no folder {name} in {root}; give {what}')

@@ -12,7 +12,7 @@ import numpy as np
 from rich.progress import track
 
 from ...errors import MMCosegError
-from ..base import image_files
+from ..base import image_files, visible_folders
 from ..image_io import IMAGE_SUFFIXES, BadImageError, read_image, read_mask
 from .common import converter_parser, print_counts, run_command, write_pair
 
@@ -62,7 +62,7 @@ def convert(
         Number of images of each group.
     """
     source, target = Path(source), Path(target)
-    below = sorted(path for path in source.rglob('*') if path.is_dir())
+    below = sorted(filter(Path.is_dir, source.rglob('*')))
     found = _find_groups(source, below, layout, rename or {})
     missing = sorted(set(layout.groups) - set(found))
     if missing:
@@ -99,8 +99,8 @@ def _find_groups(
 
 
 def _holds_images(folder: Path, source: Path) -> bool:
-    parts = {part.lower() for part in folder.relative_to(source).parts}
-    if parts.intersection(_MASK_FOLDERS):
+    parts = Path(str(folder.relative_to(source)).lower()).parts
+    if set(parts).intersection(_MASK_FOLDERS):
         return False
     return any(file.suffix.lower() in IMAGE_SUFFIXES for file in folder.iterdir())
 
@@ -116,7 +116,7 @@ def _renamed(source: Path, folders: list[Path], rename: dict[str, str]) -> dict[
     if absent:
         raise MMCosegError(
             f'--rename: {source} has no folder of images called {absent}; it has '
-            f'{[folder.name for folder in folders[:40]]}'
+            f'{sorted(by_name)[:40]}'
         )
     return {group: by_name[name] for name, group in rename.items()}
 
@@ -145,12 +145,11 @@ def _mask_folders(folder: Path, source: Path) -> list[Path]:
     """Where the ground truth of a group's images may be, from its own folder up to the source."""
     places = []
     inner = Path()
-    for above in (folder, *folder.parents):
-        for path in sorted(above.iterdir()):
-            if path.is_dir() and path.name.lower() in _MASK_FOLDERS:
+    levels = [folder, *folder.parents]
+    for above in levels[: levels.index(source) + 1]:
+        for path in visible_folders(above):
+            if path.name.lower() in _MASK_FOLDERS:
                 places += [path / inner, path]
-        if above == source:
-            break
         if above.name.lower() not in _IMAGE_FOLDERS:
             inner = Path(above.name) / inner
     return places

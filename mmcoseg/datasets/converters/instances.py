@@ -15,7 +15,7 @@ from pycocotools import mask as coco_mask
 from rich.progress import track
 
 from ...errors import MMCosegError
-from ...files import relative_path, write_atomically
+from ...files import file_name_of, relative_path, write_atomically
 from ..image_io import BadImageError, read_image
 from ..instances import PublishedCounts
 from .common import converter_parser, copy_file, run_command
@@ -72,7 +72,7 @@ def write_instances(
         Number of images and of instances of each group.
     """
     for name in groups:
-        if name in ('', '.', '..') or '/' in name or '\0' in name:
+        if file_name_of(name) != name:
             raise MMCosegError(f'the category {name!r} cannot be the name of a folder; rename it')
     target = Path(target)
     categories, images, annotations, counts = [], [], [], {}
@@ -98,7 +98,7 @@ def write_instances(
                 )
                 entry['segmentation'] = dict(size=list(rle['size']), counts=rle['counts'].decode())
                 entry['area'] = int(coco_mask.area(rle))
-                entry['bbox'] = [float(side) for side in coco_mask.toBbox(rle)]
+                entry['bbox'] = coco_mask.toBbox(rle).tolist()
                 annotations.append(entry)
         counts[name] = (len(members), found)
     content = dict(images=images, annotations=annotations, categories=categories)

@@ -3,7 +3,7 @@
 import re
 import xml.etree.ElementTree as ElementTree
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -35,6 +35,8 @@ _SOC_COLORS = 255 * np.array(
 _INSTANCE_FILE = re.compile(r'^(?P<stem>.+)_InstID_?(?P<number>\d+)$')
 #: Folders of published results, by the key of their paths in image entries.
 _RESULT_FOLDERS = dict(saliency_file='SalRes_ZhangICCV17', proposals_file='MCG_fast')
+#: Background and borders in VOC's masks of objects.
+_NO_OBJECT = (0, 255)
 _COCO_SPLITS = ('train2017', 'val2017')
 
 #: RLEs of the instances of an image, and of crowds or other void.
@@ -74,20 +76,19 @@ def read_published(root: str | Path) -> Iterator[SourceImage]:
     root = Path(root)
     for folder in visible_folders(root / 'Image'):
         masks = _published_masks(root / 'Mask' / folder.name)
-        images = image_files(folder)
-        stems = {image.stem for image in images}
-        without = [image.name for image in images if image.stem not in masks]
-        orphans = sorted(set(masks) - stems)
-        if without or orphans:
+        images = _by_stem(folder)
+        without = sorted(images.keys() - masks.keys())
+        orphans = sorted(masks.keys() - images.keys())
+        if [*without, *orphans]:
             raise MMCosegError(
                 f'{folder}: images without masks {without[:5]}, masks without images {orphans[:5]} '
                 f'({len(without)} and {len(orphans)} in all)'
             )
-        for image in images:
-            files = masks[image.stem]
+        for stem, image in images.items():
+            files = masks[stem]
             extras = {}
             for kind, name in _RESULT_FOLDERS.items():
-                result = root / name / folder.name / f'{image.stem}.mat'
+                result = root / name / folder.name / f'{stem}.mat'
                 if result.is_file():
                     extras[kind] = result
             categories = (folder.name,) * len(files)
@@ -115,21 +116,21 @@ def read_coco_images(root: str | Path) -> Iterator[SourceImage]:
     Crowds count among an image's categories, not among its instances.
     """
     root = Path(root)
-    files = {split: root / 'annotations' / f'instances_{split}.json' for split in _COCO_SPLITS}
-    if not any(file.is_file() for file in files.values()):
+    files = [root / 'annotations' / f'instances_{split}.json' for split in _COCO_SPLITS]
+    present = list(filter(Path.is_file, files))
+    if not present:
         raise FileNotFoundError(
-            f'there is none of {", ".join(map(str, files.values()))}; give the folder that holds '
+            f'there is none of {", ".join(map(str, files))}; give the folder that holds '
             "COCO's annotations/"
         )
-    for split, file in files.items():
-        if not file.is_file():
-            continue
+    for file in present:
+        images = root / file.stem.removeprefix('instances_')
         coco = read_coco(file)
         annotations = coco.annotations_by_image()
         for image in sorted(coco.images, key=lambda image: image['file_name']):
             own = annotations[image['id']]
             yield SourceImage(
-                root / split / image['file_name'],
+                images / image['file_name'],
                 tuple(coco.names[a['category_id']] for a in own),
                 sum(not a.get('iscrowd') for a in own),
                 partial(_coco_masks, own, image, file),
@@ -197,7 +198,7 @@ def _voc_classes(file: Path, objects: np.ndarray) -> list[str]:
             f'{file} is {labels.shape}, SegmentationObject {objects.shape} (height, width)'
         )
     classes = []
-    for number in _numbers_in(objects):
+    for number in np.setdiff1d(objects, _NO_OBJECT):
         counts = np.bincount(labels[objects == number], minlength=256)
         pixels_of_classes = counts[1 : 1 + len(VOC_CLASSES)]
         if not pixels_of_classes.any():
@@ -210,11 +211,6 @@ def _voc_classes(file: Path, objects: np.ndarray) -> list[str]:
     return classes
 
 
-def _numbers_in(labels: np.ndarray) -> list[int]:
-    """The numbers of objects, without background and void."""
-    return sorted(set(np.unique(labels).tolist()) - {0, 255})
-
-
 def _voc_annotated(voc: Path, stem: str) -> list[str]:
     """Names of the annotated objects; none where there is no such file."""
     file = voc / 'Annotations' / f'{stem}.xml'
@@ -225,8 +221,8 @@ def _voc_annotated(voc: Path, stem: str) -> list[str]:
 
 def _voc_masks(file: Path) -> Masks:
     objects = read_mask(file)
-    border = [255] if (objects == 255).any() else []
-    return _masks_of(objects, _numbers_in(objects)), _masks_of(objects, border)
+    numbers, border = np.setdiff1d(objects, _NO_OBJECT), np.intersect1d(objects, [255])
+    return _masks_of(objects, numbers), _masks_of(objects, border)
 
 
 def _sbd_annotation(file: Path) -> Any:
@@ -237,10 +233,10 @@ def _sbd_annotation(file: Path) -> Any:
 
 def _sbd_masks(file: Path) -> Masks:
     objects = _sbd_annotation(file)['Segmentation']
-    return _masks_of(objects, [number for number in np.unique(objects) if number]), []
+    return _masks_of(objects, np.setdiff1d(objects, [0])), []
 
 
-def _masks_of(objects: np.ndarray, numbers: list[int]) -> list[dict]:
+def _masks_of(objects: np.ndarray, numbers: Sequence[int]) -> list[dict]:
     return encode_masks(objects == np.reshape(numbers, (-1, 1, 1)))
 
 
@@ -253,7 +249,7 @@ def read_soc(root: str | Path) -> Iterator[SourceImage]:
     does not matter.
     """
     root = Path(root)
-    sets = sorted({path.parent for path in root.rglob('*') if _is_folder(path, 'instance gt')})
+    sets = sorted({path.parent for path in root.rglob('*') if path.name.lower() == 'instance gt'})
     if not sets:
         raise FileNotFoundError(
             f'there is no folder "Instance gt" in {root}; give the folder that holds TrainSet/ and '
@@ -267,20 +263,16 @@ def read_soc(root: str | Path) -> Iterator[SourceImage]:
             categories = _soc_categories(file)
             if not categories:
                 continue  # nothing salient
-            if file.stem not in images or file.stem not in masks:
+            if file.stem not in images.keys() & masks.keys():
                 raise MMCosegError(f'{file} has no image in Imgs or no mask in Instance gt/gt')
             count = len(categories)
             load = partial(_soc_masks, masks[file.stem], count)
             yield SourceImage(images[file.stem], categories, count, load)
 
 
-def _is_folder(path: Path, name: str) -> bool:
-    return path.name.lower() == name and path.is_dir()
-
-
 def _child(folder: Path, name: str) -> Path:
-    for path in sorted(folder.iterdir()):
-        if _is_folder(path, name):
+    for path in visible_folders(folder):
+        if path.name.lower() == name:
             return path
     raise FileNotFoundError(f'there is no folder "{name}" in {folder}')
 

@@ -42,12 +42,12 @@ def voc_values(group: str) -> tuple[int, ...]:
         ((18, 12), (1, 15))
     """
     names = classes_in_name(group)
-    unknown = [name for name in names if name not in _VALUES]
+    unknown = sorted(set(names).difference(_VALUES))
     if unknown:
         raise MMCosegError(
             f'VOC has no class {unknown} of the group {group!r}; it has {", ".join(VOC_CLASSES)}'
         )
-    values = tuple(_VALUES[name] for name in names)
+    values = tuple(map(_VALUES.get, names))
     if len(set(values)) < len(values):
         raise MMCosegError(f'the group {group!r} names one class of VOC twice')
     return values
@@ -111,8 +111,8 @@ def _members(
     for file in track(files, 'reading masks'):
         shown = _classes_shown(file)
         for name, wanted in values.items():
-            further = shown.difference(wanted)
-            if shown.issuperset(wanted) and not (further and others == 'leave-out'):
+            allowed = wanted if others == 'leave-out' else _NUMBERS
+            if set(wanted) <= shown <= set(allowed):
                 members[name].append(file)
     return members
 
@@ -162,7 +162,7 @@ def run_voc_converter(description: str, argv: Sequence[str] | None = None) -> in
         for name, count in convert_voc_groups(**vars(arguments)).items():
             written = count >= arguments.min_images
             lines.append((name, count, '' if written else '  (too few, not written)'))
-            total += count if written else 0
+            total += count * written
         print_counts(lines, total, arguments.target)
 
     return run_command(parser, arguments, work)

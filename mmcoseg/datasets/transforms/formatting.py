@@ -31,8 +31,7 @@ class PackGroupInputs(BaseTransform):
     Gives ``dict(inputs=list[Tensor (3, h, w) uint8], data_samples=GroupDataSample)``, one tensor
     and one ``CoSegDataSample`` an image.
 
-    Raises:
-        MMCosegError: if instances were loaded, and a transform after that left them behind.
+    Raises: MMCosegError: if instances were loaded, and a transform after that left them behind.
     """
 
     def transform(self, results: dict) -> dict:

@@ -11,7 +11,12 @@ from ...options import in_range, whole_number
 from ...registry import TRANSFORMS
 from ..image_io import BadImageError
 
-__all__ = ['ForEachImage', 'MixForeignImages', 'SampleGroup']
+__all__ = ['ForEachImage', 'MixForeignImages', 'SampleGroup', 'build_transforms']
+
+
+def build_transforms(transforms: Sequence[dict | Callable]) -> list[Callable]:
+    """Transforms from their configs, by this toolbox' registry; others stay as they are."""
+    return [TRANSFORMS.build(step) if isinstance(step, dict) else step for step in transforms]
 
 
 @TRANSFORMS.register_module()
@@ -89,12 +94,11 @@ class ForEachImage(BaseTransform):
     Args:
         transforms: their configs; they see image records.
 
-    Raises:
-        BadImageError: if no image of the group is left, with what was wrong with the last.
+    Raises: BadImageError: if no image of the group is left, with what was wrong with the last.
     """
 
     def __init__(self, transforms: Sequence[dict | Callable]) -> None:
-        self.transforms = [TRANSFORMS.build(t) if isinstance(t, dict) else t for t in transforms]
+        self.transforms = build_transforms(transforms)
         self._reported: set[str] = set()
         self._last_error = ''
 
@@ -116,8 +120,7 @@ class ForEachImage(BaseTransform):
     def apply(self, image: dict, label_ids: Sequence[int] = ()) -> dict:
         """The transforms on one image record of a group with these co-categories.
 
-        Raises:
-            BadImageError, FileNotFoundError: if it cannot be read.
+        Raises: BadImageError, FileNotFoundError: if it cannot be read.
         """
         image = dict(image, co_label_ids=label_ids)
         for transform in self.transforms:

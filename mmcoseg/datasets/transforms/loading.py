@@ -219,13 +219,10 @@ def mask_doubt(present: Collection[int], void: int = VOID) -> str | None:
     smoothed edges or the band of a trimap. A mask of very many values was saved lossily.
     """
     between = sorted(set(present) - {0, 255, void})
-    smoothed = 255 in present and bool(between) and between[-1] > MAX_CLASS_BESIDE_255
+    smoothed = 255 in present and max(between, default=0) > MAX_CLASS_BESIDE_255
     if len(present) <= 64 and not smoothed:
         return None
-    found = ''
-    if smoothed:
-        values = ', '.join(map(str, between[:6])) + (', ...' if len(between) > 6 else '')
-        found = f' beside 255 ({values})'
+    found = f' beside 255 ({between[0]} to {between[-1]})' if smoothed else ''
     return (
         f'has {len(present)} different values{found}: if it was smoothed or saved lossily, set '
         "values='threshold' (128 and above is the object); if they are classes and 255 is void, "
@@ -240,6 +237,5 @@ def decode_instances(instances: list[dict], height: int, width: int) -> np.ndarr
         try:
             rles.append(as_rle(instance['mask'], height, width))
         except ValueError as error:
-            name = f'{instance["name"]}: ' if 'name' in instance else ''
-            raise MMCosegError(f'{name}{error}') from error
+            raise MMCosegError(f'{instance["name"]}: {error}') from error
     return decode_rles(rles, height, width)

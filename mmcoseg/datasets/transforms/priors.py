@@ -36,7 +36,7 @@ class ComputeSaliency(BaseTransform):
     def __init__(self, size: tuple[int, int] = (65, 65), cache_dir: str | Path | None = None):
         self.size = tuple(size)
         settings = dict(method='fused_saliency', size=self.size)
-        self.cache = None if cache_dir is None else ImageCache(cache_dir, 'saliency', settings)
+        self.cache = ImageCache(cache_dir, 'saliency', settings)
 
     def transform(self, results: dict) -> dict:
         image = results['img']
@@ -45,12 +45,9 @@ class ComputeSaliency(BaseTransform):
         scale = min(1.0, max(image.shape[:2]) / max(height, width))
         size = max(1, round(scale * width)), max(1, round(scale * height))
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        if self.cache is None:
-            results['saliency_map'] = self._map(image)
-        else:
-            # The array's name in files that are already there.
-            arrays = self.cache.get(image, lambda: dict(prior_map=self._map(image)))
-            results['saliency_map'] = arrays['prior_map']
+        # The array's name in files that are already there.
+        arrays = self.cache.get(image, lambda: dict(prior_map=self._map(image)))
+        results['saliency_map'] = arrays['prior_map']
         return results
 
     def _map(self, image: np.ndarray) -> np.ndarray:
@@ -82,13 +79,12 @@ class ComputeProposals(BaseTransform):
         max_side: int | None = None,
         max_proposals: int | None = None,
     ) -> None:
-        for name, value in dict(max_side=max_side, max_proposals=max_proposals).items():
-            if value is not None:
-                whole_number(name, value)
+        if max_side is not None:
+            whole_number('max_side', max_side)
         self.max_side = max_side
         self.settings = {} if max_proposals is None else dict(max_proposals=max_proposals)
         named = dict(method='combinatorial_grouping', **self.settings)
-        self.cache = None if cache_dir is None else ImageCache(cache_dir, 'proposals', named)
+        self.cache = ImageCache(cache_dir, 'proposals', named)
 
     def transform(self, results: dict) -> dict:
         image = results['img']
@@ -103,16 +99,11 @@ class ComputeProposals(BaseTransform):
         if scale < 1:
             size = [max(1, round(scale * side)) for side in shape]
             image = cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA)
-        if self.cache is None:
-            proposals = self._compute(image)
-        else:
-            arrays = self.cache.get(image, lambda: self._compute(image).to_arrays())
-            proposals = Proposals.from_arrays(arrays)
-        results['proposals'] = replace(proposals, size=shape)
+        arrays = self.cache.get(
+            image, lambda: combinatorial_grouping(image, **self.settings).to_arrays()
+        )
+        results['proposals'] = replace(Proposals.from_arrays(arrays), size=shape)
         return results
-
-    def _compute(self, image: np.ndarray) -> Proposals:
-        return combinatorial_grouping(image, **self.settings)
 
 
 def _published(results: dict, key: str) -> str:
