@@ -43,8 +43,7 @@ def overlap(found, mask):
 def test_masks_take_on_the_edges(kind):
     scenes = [scene(seed) for seed in range(3)]
     group = group_of(scenes)
-    # Widths in pixels: the images are small.
-    refiner = TASK_UTILS.build(dict(type=kind, reference_side=None))
+    refiner = TASK_UTILS.build(dict(type=kind, reference_side=80))  # the images' longer side
     refiner(group)
     for sample, (_, mask, prob) in zip(group, scenes, strict=True):
         before = cv2.resize(prob[0], (80, 60), interpolation=cv2.INTER_LINEAR) >= 0.5
