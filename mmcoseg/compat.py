@@ -4,7 +4,7 @@ import ctypes
 import logging
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 from pickle import UnpicklingError
@@ -135,8 +135,6 @@ def keep_freed_memory() -> bool:
     the time of a network on the CPU. It holds for the whole process.
     """
     mallopt = _of_libc('mallopt')
-    if mallopt is None:
-        return False
     trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of malloc.h
     mebibytes = 2**20
     # What is larger than a layer's output is still given back at once.
@@ -147,14 +145,12 @@ def keep_freed_memory() -> bool:
 
 def return_freed_memory() -> None:
     """Give freed memory back to the system at once, the holes between what is in use too."""
-    malloc_trim = _of_libc('malloc_trim')
-    if malloc_trim is not None:
-        malloc_trim(0)
+    _of_libc('malloc_trim')(0)
 
 
-def _of_libc(name: str) -> Any:
-    """A function of the C library; None where it has none of that name."""
+def _of_libc(name: str) -> Callable[..., int]:
+    """A function of the C library; where it has none of that name, one that does nothing."""
     try:
         return getattr(ctypes.CDLL(None), name)
     except (AttributeError, OSError, TypeError):
-        return None
+        return lambda *_: 0

@@ -5,10 +5,10 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from mmengine.config import Config, ConfigDict
@@ -20,6 +20,7 @@ from ..compat import state_of_checkpoint, use_safe_checkpoints
 from ..config_check import errors_name_keys
 from ..errors import MMCosegError
 from ..models.backbones.weights import deferred_weights, load_unless_stored
+from ..options import one_of
 from ..registry import DATASETS
 from .hooks.best_score_hook import BestScoreHook
 from .hooks.plain_checkpoint_hook import PlainCheckpointHook
@@ -52,25 +53,18 @@ def build_runner(
         _prepare_processes(cfg)
     use_safe_checkpoints(trust_checkpoint)
     hooks = cfg.get('default_hooks') or {}
-    if 'visualization' in hooks and hooks['visualization'] is None:
-        # mmengine only leaves out its own.
-        del hooks['visualization']
-    if from_checkpoint and cfg.get('load_from') is not None:
-        with deferred_weights() as noted:
-            runner = _build(cfg)
+    if hooks.get('visualization', hooks) is None:
+        del hooks['visualization']  # mmengine only leaves out its own
+    stored = from_checkpoint and cfg.get('load_from') is not None
+    with deferred_weights() if stored else nullcontext() as noted, errors_name_keys(cfg):
+        runner = QuietRunner.from_cfg(cfg)
+    if stored:
         content = CheckpointLoader.load_checkpoint(cfg.load_from, map_location='cpu')
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         load_unless_stored(model, noted, state_of_checkpoint(content), cfg.load_from)
-    else:
-        runner = _build(cfg)
     runner.register_hook(PlainCheckpointHook())
     runner.register_hook(BestScoreHook())
     return runner
-
-
-def _build(cfg: Config) -> Runner:
-    with errors_name_keys(cfg):
-        return QuietRunner.from_cfg(cfg)
 
 
 def _set_work_dir(cfg: Config, work_dir: str | None) -> None:
@@ -143,7 +137,7 @@ def _name_process(launcher: str) -> None:
     if missing:
         raise MMCosegError(
             f'--launcher {launcher} needs the variables {missing}, which are not set: start the '
-            f'processes by {"srun" if launcher == "slurm" else "mpirun"}'
+            'processes by srun (slurm) or mpirun (mpi)'
         )
     for ours, name in theirs.items():
         os.environ[ours] = os.environ[name]
@@ -181,12 +175,13 @@ def run_training(
     on_groups = optimizes_groups(cfg)
     if amp:
         _use_amp(cfg.test_cfg.optim_wrapper if on_groups else cfg.optim_wrapper)
-    if on_groups:
-        if auto_scale_lr:
+    if auto_scale_lr:
+        cfg.merge_from_dict({'auto_scale_lr.enable': True})
+        if not on_groups and 'base_batch_size' not in cfg.auto_scale_lr:
             raise MMCosegError(
-                'auto_scale_lr has no meaning where each group is optimized by itself: set '
-                'test_cfg.optim_wrapper.optimizer.lr'
+                f'--auto-scale-lr needs auto_scale_lr.base_batch_size in {cfg.filename}'
             )
+    if on_groups:
         if resume not in (None, 'auto'):
             raise MMCosegError(
                 f'--resume {resume}: what is kept are finished groups, in the work folder; give '
@@ -194,22 +189,21 @@ def run_training(
             )
         run_test(cfg, work_dir=work_dir, resume=resume is not None, **runner_options)
         return
-    if auto_scale_lr:
-        if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
-            raise MMCosegError(
-                f'--auto-scale-lr needs auto_scale_lr.base_batch_size in {cfg.filename}'
-            )
-        cfg.auto_scale_lr.enable = True
     _set_work_dir(cfg, work_dir)
     if resume is not None:
         cfg.resume = True
         cfg.load_from = last_checkpoint(cfg.work_dir) if resume == 'auto' else _there(resume)
     _leave_out_missing_validation(cfg)
-    with _no_trace_of_failure(cfg.work_dir):
-        runner = build_runner(cfg, from_checkpoint=bool(cfg.get('resume')), **runner_options)
-        with errors_name_keys(cfg):
-            _ = runner.train_loop
-    runner.train()
+    from_checkpoint = bool(cfg.get('resume'))
+    _ready_runner(cfg, 'train_loop', from_checkpoint=from_checkpoint, **runner_options).train()
+
+
+def _ready_runner(cfg: Config, loop: str, **options: Any) -> Runner:
+    """The runner of a config, its loop built."""
+    with _no_trace_of_failure(cfg.work_dir), errors_name_keys(cfg):
+        runner = build_runner(cfg, **options)
+        getattr(runner, loop)
+    return runner
 
 
 @contextmanager
@@ -241,12 +235,8 @@ class GroupsFailedError(MMCosegError):
 
 
 def _use_amp(wrapper: ConfigDict) -> None:
-    kind = wrapper.get('type', 'OptimWrapper')
-    if kind not in ('OptimWrapper', 'AmpOptimWrapper', 'BFloat16OptimWrapper'):
-        raise MMCosegError(
-            f'--amp replaces the type of the optim_wrapper, but the config has its own: {kind}; '
-            'set mixed precision there'
-        )
+    kinds = Literal['OptimWrapper', 'AmpOptimWrapper', 'BFloat16OptimWrapper']
+    one_of('--amp replaces optim_wrapper.type, which', wrapper.get('type', 'OptimWrapper'), kinds)
     if torch.cuda.is_available():
         wrapper.type = 'AmpOptimWrapper'
         wrapper.setdefault('loss_scale', 'dynamic')
@@ -281,6 +271,30 @@ def run_test(
             that is not optimized on each group.
         GroupsFailedError: in the end, if groups could not be optimized.
     """
+    _set_start(cfg, checkpoint, resume)
+    if out is not None:
+        masks = dict(type='SaveMasksHook', out_dir=out)
+        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), masks]
+    if show_dir is not None:
+        sheets = dict(type='GroupVisualizationHook', draw=True, out_dir=show_dir)
+        cfg.default_hooks = {**(cfg.get('default_hooks') or {}), 'visualization': sheets}
+    _set_work_dir(cfg, work_dir)
+    runner = _ready_runner(cfg, 'test_loop', from_checkpoint=True, **runner_options)
+    metrics = runner.test()
+    failed = getattr(runner.test_loop, 'failed', {})
+    # Only in one process: launchers end the others when the first one fails.
+    if failed and runner.rank == 0:
+        reasons = '\n'.join(map(failed.get, sorted(failed)))
+        raise GroupsFailedError(
+            f'{len(failed)} groups could not be optimized, and are scored by the initial weights; '
+            'a smaller learning rate, clipping (test_cfg.optim_wrapper.clip_grad) or no --amp may '
+            f'help\n{reasons}'
+        )
+    return metrics
+
+
+def _set_start(cfg: Config, checkpoint: str | None, resume: bool) -> None:
+    """Set the weights that a test starts from, and whether it keeps finished groups."""
     name = cfg.filename or 'the config'
     on_groups = optimizes_groups(cfg)
     if on_groups:
@@ -297,28 +311,6 @@ def run_test(
         if cfg.get('train_cfg') is not None:
             raise MMCosegError(f'{name} is of a model that is trained: give the checkpoint to test')
         cfg.load_from = None
-    if out is not None:
-        masks = dict(type='SaveMasksHook', out_dir=out)
-        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), masks]
-    if show_dir is not None:
-        sheets = dict(type='GroupVisualizationHook', draw=True, out_dir=show_dir)
-        cfg.default_hooks = {**(cfg.get('default_hooks') or {}), 'visualization': sheets}
-    _set_work_dir(cfg, work_dir)
-    with _no_trace_of_failure(cfg.work_dir):
-        runner = build_runner(cfg, from_checkpoint=True, **runner_options)
-        with errors_name_keys(cfg):
-            _ = runner.test_loop
-    metrics = runner.test()
-    failed = runner.test_loop.failed if on_groups else {}
-    # Only in one process: launchers end the others when the first one fails.
-    if failed and runner.rank == 0:
-        reasons = '\n'.join(failed[name] for name in sorted(failed))
-        raise GroupsFailedError(
-            f'{len(failed)} groups could not be optimized, and are scored by the initial weights; '
-            'a smaller learning rate, clipping (test_cfg.optim_wrapper.clip_grad) or no --amp may '
-            f'help\n{reasons}'
-        )
-    return metrics
 
 
 def _there(checkpoint: str) -> str:

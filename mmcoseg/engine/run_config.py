@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from inspect import signature
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ _SPLITS = ('train', 'val', 'test')
 def optimizes_groups(cfg: Config) -> bool:
     """Whether a config's model is optimized on each group that it is tested on."""
     kind = _class_of(cfg.get('test_cfg') or {}, LOOPS)
-    return isinstance(kind, type) and issubclass(kind, GroupOptimizationLoop)
+    return GroupOptimizationLoop in getattr(kind, '__mro__', ())
 
 
 def _class_of(cfg: ConfigDict, node: Registry) -> Any:
@@ -144,15 +145,15 @@ def _make_way(cfg: Config, key: str) -> None:
 
 
 def _import_custom(cfg: Config, source: str) -> None:
-    wanted = cfg.get('custom_imports') or {}
-    if not isinstance(wanted, dict) or not set(wanted) <= {'imports', 'allow_failed_imports'}:
+    wanted = cfg.get('custom_imports') or {'imports': None}
+    try:
+        call = signature(import_modules_from_strings).bind(**wanted)
+    except TypeError as error:
         raise MMCosegError(
             f'custom_imports of {source} must be dict(imports=[<modules>]), got {wanted!r}'
-        )
+        ) from error
     try:
-        import_modules_from_strings(
-            wanted.get('imports'), wanted.get('allow_failed_imports', False)
-        )
+        import_modules_from_strings(*call.args, **call.kwargs)
     except (ImportError, TypeError) as error:
         raise ImportError(
             f'custom_imports of {source}: {error.__context__ or error}; name modules that Python '
@@ -189,15 +190,12 @@ def select_data(
     """
     train = list(datasets_of(cfg.get('train_dataloader')))
     test = [*datasets_of(cfg.get('val_dataloader')), *datasets_of(cfg.get('test_dataloader'))]
-    if optimizes_groups(cfg):
-        if train_groups is not None:
-            raise MMCosegError(
-                f'{cfg.filename or "the config"} is of a method that is optimized on the very '
-                'groups it is tested on: choose them by --test-groups alone'
-            )
-        train, test = [], [*train, *test]
-    if 'MMCOSEG_DATA' in os.environ:
-        _move(cfg, 'data', os.environ['MMCOSEG_DATA'])
+    if train_groups is not None and optimizes_groups(cfg):
+        raise MMCosegError(
+            f'{cfg.filename or "the config"} is of a method that is optimized on the very groups '
+            'it is tested on: choose them by --test-groups alone'
+        )
+    _move(cfg, 'data', os.environ.get('MMCOSEG_DATA', 'data'))
     if data_root is not None:
         _set_data_root(cfg, data_root)
     _choose_groups(cfg, '--train-groups', train_groups, train)
@@ -223,8 +221,9 @@ def _choose_groups(
 
 def _refuse_seen(train: Sequence[ConfigDict], test: Sequence[ConfigDict]) -> None:
     # After the wishes were applied: the other side's groups may be those that the config names.
-    names = [{g for dataset in part for g in dataset.get('groups') or ()} for part in (train, test)]
-    both = sorted(names[0] & names[1])
+    trained = chain.from_iterable(dataset.get('groups') or () for dataset in train)
+    tested = chain.from_iterable(dataset.get('groups') or () for dataset in test)
+    both = sorted(set(trained).intersection(tested))
     if both:
         raise MMCosegError(
             f'the groups {both} would be trained on and tested on; results on categories seen in '
@@ -306,17 +305,15 @@ def keyed_datasets(cfg: Config, *splits: str) -> Iterator[tuple[str, ConfigDict]
         yield from _keyed(cfg.get(f'{split}_dataloader'), f'{split}_dataloader')
 
 
-def _keyed(node: Any, key: str, is_dataset: bool = False) -> Iterator[tuple[str, ConfigDict]]:
-    parts = []
+def _keyed(node: Any, key: str) -> Iterator[tuple[str, ConfigDict]]:
     if isinstance(node, (list, tuple)):
-        parts = enumerate(node)
-    elif isinstance(node, dict):
-        wrapped = [(name, node[name]) for name in ('dataset', 'datasets') if name in node]
-        if wrapped:
-            parts, is_dataset = wrapped, True
-        elif is_dataset:
-            yield key, node
-        elif 'type' not in node:  # MultiTestLoop's name -> dataloader
-            parts = node.items()
-    for name, part in parts:
-        yield from _keyed(part, f'{key}.{name}', is_dataset)
+        node = dict(enumerate(node))
+    if not isinstance(node, dict):
+        return
+    wrapped = node.keys() & {'dataset', 'datasets'}
+    if '.dataset' in key and not wrapped:
+        yield key, node
+        return
+    # Other names are those of MultiTestLoop's dataloaders.
+    for name in wrapped or node:
+        yield from _keyed(node[name], f'{key}.{name}')

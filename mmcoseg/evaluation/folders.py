@@ -223,7 +223,7 @@ def _hint_of_skipped(pred_root: Path, absent: Sequence[Path]) -> str:
                 skipped.add((group['name'], Path(file['file_name']).stem))
     except (OSError, ValueError, KeyError, TypeError):
         return ''
-    count = len(skipped & {(file.parent.name, file.stem) for file in absent})
+    count = len(skipped.intersection((file.parent.name, file.stem) for file in absent))
     return f' ({count} of these were skipped by `mmcoseg segment`, see {summary})' if count else ''
 
 

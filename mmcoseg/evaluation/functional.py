@@ -62,7 +62,7 @@ def image_scores(pred: np.ndarray, gt: np.ndarray) -> tuple[float, float]:
     check_one_shape(pred, gt)
     p, g = pred != 0, gt != 0
     count = gt.size
-    if gt.dtype != bool and (gt == VOID).any():
+    if gt.dtype != bool:
         valid = gt != VOID
         p, g = p & valid, g & valid
         count = int(np.count_nonzero(valid))
@@ -107,8 +107,6 @@ def foreground_probability(prob: np.ndarray) -> np.ndarray:
 def resize_map(prob: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resize a soft map (h, w) to ``size`` = (H, W), bilinear; float32."""
     prob = prob.astype(np.float32, copy=False)
-    if prob.shape == tuple(size):
-        return prob
     return cv2.resize(prob, size[::-1], interpolation=cv2.INTER_LINEAR)
 
 

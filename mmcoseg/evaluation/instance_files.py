@@ -207,7 +207,7 @@ def _score(image: _TrueImage, predicted: _Predicted, gt: Path, pred: Path) -> Im
         for annotation in image.annotations:
             kind = crowds if annotation.get('iscrowd') else true
             kind.append(rle_of(annotation, size))
-        void = decode_rles(crowds, *size).any(axis=0) if crowds else None
+        void = decode_rles(crowds, *size).any(axis=0)
     with _naming(pred, image):
         shapes = [a.get('segmentation') for a in predicted.annotations]
         refuse_moved_polygons(shapes, predicted.size, size)

@@ -31,6 +31,8 @@ VOID_COLOR = (150, 150, 150)
 #: Share of the color inside objects and inside void, and brightness of the background.
 _TINT, _VOID_TINT, _DIM = 0.4, 0.5, 0.45
 
+#: Fields of an entry, from top to bottom.
+_LINES = ('image', 'truth', 'prediction')
 _WHITE, _INK, _GRAY = (255, 255, 255), (30, 30, 30), (120, 120, 120)
 _UNKNOWN = 235  # gray of a cell without a mask: a blank cell, not a black one
 # In pixels.
@@ -94,7 +96,7 @@ def overlay(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     # In whole numbers by OpenCV, for an image of 12 megapixels six times as fast as in floats.
     gray = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     out = cv2.addWeighted(image, 0.5 * _DIM, gray, 0.5 * _DIM, 0)
-    if void is not None:
+    if void.any():
         cv2.copyTo(_tinted(image, VOID_COLOR, _VOID_TINT), void, out)
     for color, layer in layers:
         # With many instances, each covers little of the image.
@@ -116,27 +118,24 @@ def _tinted(image: np.ndarray, color: tuple[int, int, int], share: float) -> np.
 
 
 #: Color and mask (H, W) uint8 of every class or instance, and that of void.
-_Layers = tuple[list[tuple[tuple[int, int, int], np.ndarray]], np.ndarray | None]
+_Layers = tuple[list[tuple[tuple[int, int, int], np.ndarray]], np.ndarray]
 
 
 def _instance_layers(masks: np.ndarray, size: tuple[int, int]) -> _Layers:
     layers = []
     for number, mask in enumerate(masks):
         layers.append((color_of(number), _resized((mask != 0).view(np.uint8), size)))
-    return layers, None
+    return layers, np.zeros(size, np.uint8)
 
 
 def _class_layers(mask: np.ndarray, size: tuple[int, int]) -> _Layers:
     labels = _resized(mask.astype(np.uint8), size)
     counts = cv2.calcHist([labels], [0], None, [256], [0, 256]).ravel()
-    layers, void = [], None
+    counts[[0, VOID]] = 0
+    layers = []
     for value in np.flatnonzero(counts).tolist():
-        layer = (labels == value).view(np.uint8)
-        if value == VOID:
-            void = layer
-        elif value:
-            layers.append((color_of(value - 1), layer))
-    return layers, void
+        layers.append((color_of(value - 1), (labels == value).view(np.uint8)))
+    return layers, (labels == VOID).view(np.uint8)
 
 
 def _resized(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -171,23 +170,23 @@ def contact_sheet(
     """
     if not entries:
         raise MMCosegError('a contact sheet needs at least one image')
-    lines = ['image']
-    for line in ('truth', 'prediction'):
-        if any(getattr(entry, line) is not None for entry in entries):
-            lines.append(line)
+    known = {line for entry in entries for line in _LINES if getattr(entry, line) is not None}
+    lines = [line for line in _LINES if line in known]
     left = _MARGIN + max(map(_text_width, lines)) + 10
     strips = []
     if title or legend:
         strips.append(_heading(_shorten(title, _WIDTH - 2 * _MARGIN, _TITLE_SIZE), legend))
     for blocks in _wrap([_block(entry, lines) for entry in entries], _WIDTH - left - _MARGIN):
         strips.append(_row(blocks, lines, left))
+    return _one_above_another(strips)
+
+
+def _one_above_another(strips: list[Image.Image]) -> np.ndarray:
     width = min(_WIDTH, max(strip.width for strip in strips))
-    height = _MARGIN + sum(strip.height for strip in strips)
-    sheet = Image.new('RGB', (width, height), _WHITE)
-    y = _MARGIN
-    for strip in strips:
+    ys = np.cumsum([_MARGIN, *(strip.height for strip in strips)]).tolist()
+    sheet = Image.new('RGB', (width, ys.pop()), _WHITE)
+    for strip, y in zip(strips, ys):
         sheet.paste(strip, (0, y))
-        y += strip.height
     return np.asarray(sheet)
 
 
@@ -229,18 +228,15 @@ def _block(entry: SheetEntry, lines: list[str]) -> Image.Image:
     image = _scaled(entry.image)
     height, width = image.shape[:2]
     block_width = max(width, _LEAST_WIDTH)
-    captions = entry.caption.split('\n') if entry.caption else []
+    captions = entry.caption.splitlines()
     y = len(lines) * _STEP - _GAP + 4
     block = Image.new('RGB', (block_width, y + len(captions) * _LINE_HEIGHT), _WHITE)
     left, top = (block_width - width) // 2, (_CELL_HEIGHT - height) // 2
     for line in lines:
         mask = getattr(entry, line)
-        if line == 'image':
-            cell = image
-        elif mask is None:
-            cell = np.full_like(image, _UNKNOWN)
-        else:
-            cell = overlay(image, mask)
+        cell = image
+        if line != 'image':
+            cell = np.full_like(image, _UNKNOWN) if mask is None else overlay(image, mask)
         block.paste(Image.fromarray(cell), (left, top))
         top += _STEP
     draw = ImageDraw.Draw(block)

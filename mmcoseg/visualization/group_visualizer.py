@@ -52,9 +52,8 @@ class GroupVisualizer(Visualizer):
         group = data_sample.group
         entries = []
         for image, sample in zip(images, data_sample, strict=True):
-            entries.append(
-                SheetEntry(image, _mask(sample, 'gt'), _mask(sample, 'pred'), sample.stem)
-            )
+            truth, prediction = _mask(sample, 'gt'), _mask(sample, 'pred')
+            entries.append(SheetEntry(image, truth, prediction, sample.stem))
         _compare(entries, data_sample)
         legend = self._class_names(data_sample, entries)
         pages = math.ceil(len(entries) / _IMAGES_A_SHEET)
@@ -94,21 +93,23 @@ class GroupVisualizer(Visualizer):
         self, group: GroupDataSample, entries: Sequence[SheetEntry]
     ) -> tuple[str, ...]:
         """Names of mask values 1..K, if the masks tell classes apart."""
-        highest = max(_highest(entry.truth) for entry in entries)
-        if highest > 1:
+        true = max(_highest(entry.truth) for entry in entries)
+        found = max(_highest(entry.prediction) for entry in entries)
+        if true > 1:
             known = (self.dataset_meta or {}).get('classes', ())
-            ids = group.get('label_ids') or ()
-            return class_names_of(group.group, highest, ids, known)
+            return class_names_of(group.group, true, group.get('label_ids', ()), known)
         # Without a truth, no one knows which class is which.
-        highest = max(_highest(entry.prediction) for entry in entries)
-        return class_names_of('', highest) if highest > 1 else ()
+        return class_names_of('', found) if found > 1 else ()
 
 
 def _mask(sample: CoSegDataSample, kind: str) -> np.ndarray | None:
     """What to show of an image: instances (n, H, W), or else its mask (H, W), or None."""
-    instances = sample.get(f'{kind}_instances')
-    if instances is not None and 'masks' in instances:
-        return to_numpy(instances.masks)
+    if 'masks' in sample.get(f'{kind}_instances', ()):
+        return to_numpy(sample.get(f'{kind}_instances').masks)
+    return _labels(sample, kind)
+
+
+def _labels(sample: CoSegDataSample, kind: str) -> np.ndarray | None:
     pixels = sample.get(f'{kind}_sem_seg')
     return None if pixels is None else to_numpy(pixels.data)[0]
 
@@ -124,9 +125,10 @@ def _compare(entries: Sequence[SheetEntry], group: GroupDataSample) -> None:
     """Add scores to the entries of images whose predicted and true masks have one size."""
     pairs = {}
     for number, sample in enumerate(group):
-        pred, gt = sample.get('pred_sem_seg'), sample.get('gt_sem_seg')
-        if pred is not None and gt is not None and pred.data.shape == gt.data.shape:
-            pairs[number] = to_numpy(pred.data)[0], to_numpy(gt.data)[0]
+        masks = _labels(sample, 'pred'), _labels(sample, 'gt')
+        # The shape of a mask that is not there is empty.
+        if np.shape(masks[0]) == np.shape(masks[1]) != ():
+            pairs[number] = masks
     if any(_highest(gt) > 1 for _, gt in pairs.values()):
         _compare_classes(entries, pairs)
         return

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...errors import MMCosegError
+from ...options import in_range
 
 __all__ = ['Backbone', 'StagedBackbone']
 
@@ -48,10 +49,9 @@ class Backbone(BaseModule):
         super().train(mode)
         for part in self.frozen:
             part.eval()
-        if self.norm_eval:
-            for module in self.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
+        for module in self.modules():
+            if self.norm_eval and isinstance(module, _BatchNorm):
+                module.eval()
         return self
 
 
@@ -64,14 +64,13 @@ class StagedBackbone(Backbone):
     def __init__(self, init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
         self.stages = nn.ModuleDict()
-        self._channels: dict[str, int] = {}
-        self._strides: dict[str, int] = {}
+        #: Channels and stride of each stage.
+        self._outputs: dict[str, tuple[int, int]] = {}
 
     def add_stage(self, name: str, stage: nn.Module, channels: int, stride: int) -> None:
         """Add the next stage; ``stride`` is that of its output in pixels of the input."""
         self.stages[name] = stage
-        self._channels[name] = channels
-        self._strides[name] = stride
+        self._outputs[name] = channels, stride
 
     def finish(self, out_stages: Sequence[str], frozen_stages: int, norm_eval: bool) -> None:
         """Check and keep the common options, and drop the stages after the last output.
@@ -84,15 +83,11 @@ class StagedBackbone(Backbone):
         names = list(self.stages)
         if not out_stages or not set(out_stages) <= set(names):
             raise MMCosegError(f'out_stages must be some of {names}, got {list(out_stages)}')
-        if frozen_stages > len(names):
-            raise MMCosegError(
-                f'frozen_stages must be at most {len(names)} ({names}), got {frozen_stages}'
-            )
+        in_range('frozen_stages', frozen_stages, -1, len(names))
         self.out_stages = tuple(out_stages)
-        self.out_channels = [self._channels[stage] for stage in out_stages]
-        self.strides = [self._strides[stage] for stage in out_stages]
-        last = max(names.index(stage) for stage in out_stages)
-        for name in names[last + 1 :]:
+        channels, strides = zip(*map(self._outputs.get, out_stages))
+        self.out_channels, self.strides = list(channels), list(strides)
+        for name in names[1 + max(map(names.index, out_stages)) :]:
             del self.stages[name]
         self.rest(list(self.stages.values())[: max(frozen_stages, 0)], norm_eval)
 
@@ -113,7 +108,7 @@ class StagedBackbone(Backbone):
     def early_stages(self) -> list[str]:
         """Names of the stages that :meth:`forward` may start with: none is after an output."""
         names = list(self.stages)
-        return names[: 1 + min(names.index(stage) for stage in self.out_stages)]
+        return names[: 1 + min(map(names.index, self.out_stages))]
 
     def input_of(self, x: Tensor, stage: str) -> Tensor:
         """What one of the :attr:`early_stages` gets of images (n, 3, H, W)."""

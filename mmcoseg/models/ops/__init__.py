@@ -2,7 +2,7 @@
 
 from .affinity import pairwise_affinity
 from .attention import mutual_attention, self_attention
-from .class_clustering import ClassDiscriminants, class_discriminants, cluster_classes
+from .class_clustering import class_discriminants, cluster_classes
 from .class_count import ClassCount, count_classes
 from .clustering import border_ring, consensus_foreground, principal_components
 from .co_attention import co_attention_distances
@@ -20,7 +20,6 @@ from .spectral import orient_by_border, spatial_clustering_loss, spectral_bipart
 
 __all__ = [
     'ClassCount',
-    'ClassDiscriminants',
     'PeakPropagation',
     'border_ring',
     'channel_covariance',

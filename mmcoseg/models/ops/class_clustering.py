@@ -8,15 +8,16 @@ import torch
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import squareform
+from scipy.stats import rankdata
 from torch import Tensor
 
 from ...errors import MMCosegError
-from .clustering import FIT_LOCATIONS, border_ring, fit_kmeans, principal_components
+from ...options import one_of
+from .clustering import COMPONENTS, FIT_LOCATIONS, border_ring, fit_kmeans, principal_components
 from .masks import mask_iou
 from .precision import without_autocast
 
 __all__ = [
-    'ClassDiscriminants',
     'ClassMethod',
     'border_contrast',
     'class_discriminants',
@@ -63,7 +64,6 @@ def cluster_classes(
     method: ClassMethod = 'objects',
     num_clusters: int = 8,
     num_seeds: int = 64,
-    num_components: int = 64,
     seed: int = 0,
 ) -> Tensor:
     """K classes of a group's locations and the rest, by k-means.
@@ -89,22 +89,22 @@ def cluster_classes(
         method: see above.
         num_clusters: of a clustering of ``'objects'``, at least K + 1.
         num_seeds: clusterings of ``'objects'``.
-        num_components: dimensions kept by PCA.
         seed: the first of the seeds.
 
     Returns:
         (N, K + 1, h, w) float32, each location's sum 1, background first.
 
     Raises:
-        MMCosegError: for a number of classes or clusters that is too small, or an unknown method.
+        MMCosegError: for too few classes or clusters, or an unknown method.
     """
+    one_of('method', method, ClassMethod)
     if num_classes < 1 or num_clusters <= num_classes:
         raise MMCosegError(
             f'num_classes must be at least 1 and num_clusters more than that, got {num_classes} '
             f'and {num_clusters}'
         )
     n, d, height, width = features.shape
-    x = principal_components(features.permute(0, 2, 3, 1).reshape(-1, d), num_components)
+    x = principal_components(features.permute(0, 2, 3, 1).reshape(-1, d), COMPONENTS)
     # Sorted, so that the result does not depend on the order of the images.
     order = x[:, 0].argsort(stable=True)
     points = x[order].float().cpu()
@@ -122,15 +122,14 @@ def cluster_classes(
         if inside.any():
             labels[inside] = 1 + _kmeans(points[inside], num_classes, seed)
         shares = torch.nn.functional.one_hot(labels, num_classes + 1).float()
-    elif method == 'all':
+    else:
         labels = _kmeans(points, num_classes + 1, seed)
         members = torch.bincount(labels, minlength=num_classes + 1).float()
         at_border = torch.bincount(labels[on_border], minlength=num_classes + 1)
         background = int((at_border / members.clamp(min=1)).argmax())
-        names = torch.tensor([c for c in range(num_classes + 1) if c != background])
-        shares = (labels[:, None] == torch.cat([torch.tensor([background]), names])).float()
-    else:
-        raise MMCosegError(f'method must be objects, foreground or all, got {method!r}')
+        # The background's number is now 0, and those below it move up.
+        labels = torch.where(labels == background, 0, labels + (labels < background).long())
+        shares = torch.nn.functional.one_hot(labels, num_classes + 1).float()
     result = torch.empty_like(shares)
     result[order] = shares
     result = result.view(n, height, width, -1).permute(0, 3, 1, 2)
@@ -146,9 +145,8 @@ def _kmeans(points: Tensor, k: int, seed: int) -> Tensor:
 
 def _ranks(values: Tensor) -> Tensor:
     """Ranks from 0 to 1; equal values have one rank, their mean."""
-    _, inverse, counts = values.unique(return_inverse=True, return_counts=True)
-    ends = counts.cumsum(0).double()
-    return (((ends - (counts + 1) / 2) / max(1, len(values) - 1))[inverse]).float()
+    ranks = rankdata(values.numpy()) - 1
+    return torch.from_numpy(ranks / max(1, len(ranks) - 1)).float()
 
 
 def _agreed_classes(
@@ -198,15 +196,7 @@ def _parts_of(
     num_clusterings: int,
     num_classes: int,
 ) -> list[np.ndarray]:
-    """The candidates of each part that may be of a class, the best part first.
-
-    Args:
-        chosen: numbers of the candidates that are looked at.
-        scores: of all candidates.
-        distances: one minus the IoU of all candidates, (n, n).
-        num_clusterings: that the chosen ones come from.
-        num_classes: K.
-    """
+    """The candidates of each part that may be of a class, the best part first."""
     names = np.ones(1, int)
     if len(chosen) > 1:
         among = squareform(distances[np.ix_(chosen, chosen)], checks=False)
@@ -218,11 +208,10 @@ def _parts_of(
         found.append((-np.mean([scores[i] for i in part]) * support**0.5, int(part[0]), part))
     found.sort(key=lambda one: one[:2])
     enough = PART_SCORE * found[0][0]
-    return [
-        part
-        for number, (score, _, part) in enumerate(found[: num_classes + EXTRA_PARTS])
-        if number < num_classes or score <= enough
-    ]
+    extra = found[num_classes : num_classes + EXTRA_PARTS]
+    # Scores are negative.
+    found = found[:num_classes] + [one for one in extra if one[0] <= enough]
+    return [part for _, _, part in found]
 
 
 def _most_agreed(found: list[Tensor]) -> Tensor:
@@ -263,86 +252,39 @@ def _joined(points: Tensor, parts: list[Tensor], number: int) -> list[Tensor]:
     return parts
 
 
-class ClassDiscriminants:
-    """Linear discriminant analysis of locations with soft labels, from as many parts as they have.
-
-    Classes are Gaussians with one covariance, ``S_w + ridge * mean(diag S_w) I`` of what is within
-    the classes, and the shares' own frequencies as prior. The logits of their posteriors are linear
-    in the features.
-
-    Example:
-        >>> found = ClassDiscriminants()
-        >>> features = torch.tensor([[-1.0], [-2.0], [1.0], [2.0]]).view(1, 1, 4, 1)
-        >>> shares = torch.tensor([[1.0, 1, 0, 0], [0, 0, 1, 1]]).view(1, 2, 4, 1)
-        >>> found.add(features, shares)
-        >>> directions, offsets = found.solve(ridge=0.0)
-        >>> (directions[0] - directions[0].mean()).tolist()  # by the mean over the variance
-        [-6.0, 6.0]
-    """
-
-    def __init__(self) -> None:
-        self._total = self._sums = self._scatter = 0.0
-
-    @torch.no_grad()
-    def add(self, features: Tensor, shares: Tensor) -> None:
-        """Take locations into account.
-
-        Args:
-            features: (n, d, h, w).
-            shares: of C classes, (n, C, h, w), from 0, each location's sum 1.
-        """
-        rows = features.permute(0, 2, 3, 1).flatten(0, 2)
-        weights = shares.permute(0, 2, 3, 1).flatten(0, 2).to(rows.device)
-        self._total = self._total + weights.sum(dim=0).double()
-        for start in range(0, len(rows), LOCATIONS_AT_ONCE):
-            part = rows[start : start + LOCATIONS_AT_ONCE].float()
-            weight = weights[start : start + LOCATIONS_AT_ONCE].float()
-            weighted = part * weight.sum(dim=1, keepdim=True)
-            with without_autocast(part):
-                self._sums = self._sums + (weight.t() @ part).double()
-                self._scatter = self._scatter + (weighted.t() @ part).double()
-
-    @torch.no_grad()
-    def solve(self, ridge: float = 0.1) -> tuple[Tensor, Tensor]:
-        """What features are multiplied with, (d, C), and what is added, (C,), both float64.
-
-        Raises:
-            MMCosegError: if nothing was added.
-        """
-        if isinstance(self._total, float):
-            raise MMCosegError('ClassDiscriminants has seen no locations; call add before solve')
-        total = self._total.clamp(min=1e-6)
-        means = self._sums / total[:, None]
-        within = (self._scatter - means.t() @ (means * total[:, None])) / total.sum()
-        scale = ridge * within.diagonal().mean().clamp(min=1e-12)
-        within = within + scale * torch.eye(len(within)).to(within)
-        directions = torch.linalg.solve(within, means.t())
-        offsets = (total / total.sum()).log() - (means.t() * directions).sum(dim=0) / 2
-        return directions, offsets
-
-
 @torch.no_grad()
 def class_discriminants(features: Tensor, shares: Tensor, ridge: float = 0.1) -> Tensor:
-    """What :class:`ClassDiscriminants` of a group's locations say of the same locations.
+    """Linear discriminant analysis of locations with soft labels, applied to the same locations.
+
+    Classes are Gaussians with one covariance, ``S_w + ridge * mean(diag S_w) I`` of what is within
+    the classes, and the shares' own frequencies as prior.
 
     Args:
         features: (N, d, h, w).
         shares: of K + 1 classes, (N, K + 1, h, w), from 0, each location's sum 1.
-        ridge: see there.
+        ridge: see above.
 
     Returns:
         The posterior of the classes, (N, K + 1, h, w) float32, each location's sum 1.
     """
-    found = ClassDiscriminants()
-    found.add(features, shares)
-    directions, offsets = found.solve(ridge)
     n, d, height, width = features.shape
     rows = features.permute(0, 2, 3, 1).reshape(-1, d)
-    with without_autocast(features):
-        logits = torch.cat(
-            [
-                part.float() @ directions.float() + offsets.float()
-                for part in rows.split(LOCATIONS_AT_ONCE)
-            ]
-        )
+    weights = shares.permute(0, 2, 3, 1).flatten(0, 2).float().to(rows.device)
+    sums = scatter = 0.0
+    parts = rows.split(LOCATIONS_AT_ONCE)
+    with without_autocast(rows):
+        for part, weight in zip(parts, weights.split(LOCATIONS_AT_ONCE)):
+            part = part.float()
+            weighted = part * weight.sum(dim=1, keepdim=True)
+            sums = sums + (weight.t() @ part).double()
+            scatter = scatter + (weighted.t() @ part).double()
+        total = weights.sum(dim=0, dtype=torch.float64).clamp(min=1e-6)
+        means = sums / total[:, None]
+        within = (scatter - means.t() @ (means * total[:, None])) / total.sum()
+        scale = ridge * within.diagonal().mean().clamp(min=1e-12)
+        within = within + scale * torch.eye(d).to(within)
+        directions = torch.linalg.solve(within, means.t())
+        offsets = (total / total.sum()).log() - (means.t() * directions).sum(dim=0) / 2
+        directions, offsets = directions.float(), offsets.float()
+        logits = torch.cat([part.float() @ directions + offsets for part in parts])
     return logits.softmax(dim=1).view(n, height, width, -1).permute(0, 3, 1, 2).contiguous()

@@ -4,11 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.special import softmax
 from sklearn.metrics import silhouette_samples
 from torch import Tensor
 
 from ...errors import MMCosegError
-from .clustering import fit_kmeans, principal_components
+from ...options import whole_number
+from .clustering import COMPONENTS, fit_kmeans, principal_components
 from .precision import without_autocast
 
 __all__ = ['MOST_CLASSES', 'ClassCount', 'class_evidence', 'count_classes']
@@ -72,7 +74,6 @@ def count_classes(
     features: Tensor,
     foreground: Tensor,
     max_classes: int = MOST_CLASSES,
-    num_components: int = 64,
 ) -> ClassCount:
     """Estimate how many classes recur in a group.
 
@@ -90,7 +91,6 @@ def count_classes(
         foreground: probability of being the object that the images have in common, (N, h, w) in
             [0, 1], as something has found it that looks for one object.
         max_classes: the largest K; beyond ``MOST_CLASSES`` nothing is estimated.
-        num_components: dimensions kept by PCA.
 
     Returns:
         Shares of K = 1 to ``min(max_classes, MOST_CLASSES)``; 0 for more classes than there are
@@ -110,28 +110,20 @@ def count_classes(
         )
     if not len(features):
         raise MMCosegError('a group without images has no classes to count')
-    if max_classes < 1:
-        raise MMCosegError(f'max_classes must be at least 1, got {max_classes!r}')
-    missed, silhouettes, different = class_evidence(features, foreground, num_components)
-    numbers = range(1, min(max_classes, MOST_CLASSES) + 1)
-    logits = [
-        BIASES[k - 1] + MISSED_WEIGHT * (k - 2.5) * missed + SILHOUETTE_WEIGHT * silhouettes[k - 1]
-        if k <= different
-        else -np.inf
-        for k in numbers
-    ]
-    odds = np.exp(np.array(logits) - max(logits))
-    return ClassCount(tuple((odds / odds.sum()).tolist()))
+    whole_number('max_classes', max_classes)
+    missed, silhouettes, different = class_evidence(features, foreground)
+    k = np.arange(1, MOST_CLASSES + 1)
+    logits = BIASES + MISSED_WEIGHT * (k - 2.5) * missed + SILHOUETTE_WEIGHT * np.array(silhouettes)
+    logits = np.where(k <= different, logits, -np.inf)[:max_classes]
+    return ClassCount(tuple(softmax(logits).tolist()))
 
 
 @torch.no_grad()
-def class_evidence(
-    features: Tensor, foreground: Tensor, num_components: int = 64
-) -> tuple[float, tuple[float, ...], int]:
+def class_evidence(features: Tensor, foreground: Tensor) -> tuple[float, tuple[float, ...], int]:
     """What :func:`count_classes` judges by.
 
     Args:
-        features, foreground, num_components: see there.
+        features, foreground: see there.
 
     Returns:
         M, the mean over the images of ``log(1.02 - f)``, where f is the image's largest
@@ -149,7 +141,7 @@ def class_evidence(
     largest = probability.amax(dim=1, keepdim=True)
     missed = (1 + LEAST_MISSED - largest).log().mean().item()
 
-    rows = principal_components(features.permute(0, 2, 3, 1).reshape(-1, d), num_components)
+    rows = principal_components(features.permute(0, 2, 3, 1).reshape(-1, d), COMPONENTS)
     rows = rows.reshape(n, height * width, -1).float().cpu()
     weights = probability * (probability >= CORE * largest)
     weights = torch.where(largest > 0, weights, 1.0)

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 import torch
@@ -14,6 +15,8 @@ from .spectral import CHUNK, row_chunks, second_moments
 
 __all__ = ['border_ring', 'consensus_foreground', 'principal_components']
 
+#: Dimensions kept by PCA.
+COMPONENTS = 64
 #: Locations on which k-means is fitted; the others are assigned afterwards.
 FIT_LOCATIONS = 12_000
 #: Clusters that cover less of the group than this are no objects.
@@ -66,7 +69,6 @@ def consensus_foreground(
     features: Tensor,
     num_clusters: Sequence[int] = (4, 5, 6, 8),
     num_seeds: int = 4,
-    num_components: int = 64,
     seed: int = 0,
     saliency: Tensor | None = None,
     saliency_exponent: float = 1.0,
@@ -88,7 +90,6 @@ def consensus_foreground(
         features: of the group's N images, (N, d, h, w).
         num_clusters: the values of K.
         num_seeds: clusterings for each K.
-        num_components: dimensions kept by PCA.
         seed: the first of the seeds.
         saliency: where objects may be, (N, h, w) of values from 0, or None.
         saliency_exponent: how much the saliency counts in the choice of clusters; 0 for not at all.
@@ -98,7 +99,7 @@ def consensus_foreground(
     """
     n, d, height, width = features.shape
     rows = features.permute(0, 2, 3, 1).reshape(-1, d)
-    x = principal_components(rows, num_components, normalize=True)
+    x = principal_components(rows, COMPONENTS, normalize=True)
     order = x[:, 0].argsort(stable=True)
     for column in x.unbind(dim=1):  # by columns, since a second copy of all may be too much
         column.copy_(column[order])
@@ -106,24 +107,21 @@ def consensus_foreground(
     del rows, x
     order = order.cpu()
     on_border = border_ring(height, width).repeat(n, 1, 1).reshape(-1)[order]
-    if saliency is not None:
-        saliency = saliency.reshape(-1).float().cpu()[order]
-        # One of zeros favors no cluster.
-        saliency = saliency / saliency.mean() if saliency.mean() > 1e-6 else None
+    if saliency is None or saliency.mean() <= 1e-6:
+        saliency = torch.ones(n, height, width)  # favors no cluster
+    saliency = saliency.reshape(-1).float().cpu()[order]
+    saliency = saliency / saliency.mean()
     # A fixed stride through the sorted points takes all of the distribution.
     step = -(-len(points) // FIT_LOCATIONS)
 
     votes = torch.zeros(len(points))
-    clusterings = 0
-    for k in num_clusters:
-        for run in range(num_seeds):
-            model = fit_kmeans(points[::step], k, max_iter=15, random_state=seed + run)
-            labels = torch.from_numpy(model.predict(points)).long()
-            favor = None if saliency is None else (saliency, saliency_exponent)
-            votes += _least_at_border(labels, on_border, k, favor)[labels]
-            clusterings += 1
+    clusterings = list(product(num_clusters, range(seed, seed + num_seeds)))
+    for k, number in clusterings:
+        model = fit_kmeans(points[::step], k, max_iter=15, random_state=number)
+        labels = torch.from_numpy(model.predict(points)).long()
+        votes += _least_at_border(labels, on_border, k, saliency, saliency_exponent)[labels]
     result = torch.empty_like(votes)
-    result[order] = votes / clusterings
+    result[order] = votes / len(clusterings)
     return result.view(n, height, width).to(features.device)
 
 
@@ -137,20 +135,15 @@ def fit_kmeans(points: np.ndarray, k: int, **options) -> KMeans:
 
 
 def _least_at_border(
-    labels: Tensor, on_border: Tensor, k: int, favor: tuple[Tensor, float] | None = None
+    labels: Tensor, on_border: Tensor, k: int, saliency: Tensor, exponent: float
 ) -> Tensor:
-    """1 for the clusters that are object, 0 for the others: (k,) float.
-
-    ``favor``: a saliency whose mean is 1, and the power to which its mean on a cluster counts.
-    """
+    """1 for the clusters that are object, 0 for the others, (k,) float; saliency of mean 1."""
     members = torch.bincount(labels, minlength=k).float()
     at_border = torch.bincount(labels[on_border], minlength=k).float()
     border_share = (at_border / on_border.sum()).clamp(min=LEAST_BORDER)
     score = border_share / (members / len(labels)).clamp(min=1e-6)
-    if favor is not None:
-        saliency, exponent = favor
-        on_cluster = torch.zeros(k).scatter_add_(0, labels, saliency) / members.clamp(min=1)
-        score = score / on_cluster.clamp(min=0.1) ** exponent
+    on_cluster = torch.bincount(labels, saliency, minlength=k) / members.clamp(min=1)
+    score = score / on_cluster.clamp(min=0.1) ** exponent
     score[members < LEAST_SHARE * len(labels)] = float('inf')
     ranked = score.argsort()
     chosen = torch.zeros(k)

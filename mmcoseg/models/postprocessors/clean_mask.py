@@ -5,7 +5,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...errors import MMCosegError
+from ...options import in_range
 from ...registry import TASK_UTILS
 from ...structures import GroupDataSample
 
@@ -50,16 +50,9 @@ class CleanMask:
         min_area: float = 0.0,
         largest: bool = False,
     ) -> None:
-        if not (0 <= min_share <= 1 and 0 <= hole_share <= 1):
-            raise MMCosegError(
-                f'min_share and hole_share must be from 0 to 1, got {min_share!r} and '
-                f'{hole_share!r}'
-            )
-        if not 0 <= min_area < float('inf'):
-            raise MMCosegError(
-                f'min_area must be a share of the image (below 1) or a number of pixels, got '
-                f'{min_area!r}'
-            )
+        in_range('min_share', min_share, 0, 1)
+        in_range('hole_share', hole_share, 0, 1)
+        in_range('min_area', min_area, 0)
         self.options = dict(
             min_share=min_share, hole_share=hole_share, min_area=min_area, largest=largest
         )

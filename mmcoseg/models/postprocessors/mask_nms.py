@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from ...errors import MMCosegError
+from ...options import in_range
 from ...registry import TASK_UTILS
 from ..ops.masks import mask_overlaps
 
@@ -30,12 +31,11 @@ class MaskNMS:
     """
 
     def __init__(self, iou: float = 0.4, containment: float | None = None) -> None:
-        if not 0 <= iou <= 1:
-            raise MMCosegError(f'iou must be from 0 to 1, got {iou!r}')
-        if containment is not None and not 0 <= containment <= 1:
-            raise MMCosegError(f'containment must be from 0 to 1, or None, got {containment!r}')
+        in_range('iou', iou, 0, 1)
+        # No share of a mask is above 1.
+        self.containment = 1.0 if containment is None else containment
+        in_range('containment', self.containment, 0, 1)
         self.iou = iou
-        self.containment = containment
 
     def __call__(self, masks: Tensor, scores: Tensor) -> Tensor:
         """Which masks stay.
@@ -56,8 +56,7 @@ class MaskNMS:
         shared = mask_overlaps(masks)
         areas = shared.diagonal()
         overlaps = shared / (areas[:, None] + areas - shared).clamp(min=1) > self.iou
-        if self.containment is not None:
-            overlaps |= shared / areas[:, None].clamp(min=1) > self.containment
+        overlaps |= shared / areas[:, None].clamp(min=1) > self.containment
         overlaps = overlaps[order][:, order].cpu().numpy()
         kept: list[int] = []
         for place in range(len(order)):

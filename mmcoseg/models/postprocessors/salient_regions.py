@@ -4,7 +4,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from ...errors import MMCosegError
+from ...options import in_range, whole_number
 from ...registry import TASK_UTILS
 
 __all__ = ['SalientRegions']
@@ -37,10 +37,8 @@ class SalientRegions:
     """
 
     def __init__(self, min_share: float = 0.1, max_regions: int = 32) -> None:
-        if not 0 <= min_share <= 1:
-            raise MMCosegError(f'min_share must be from 0 to 1, got {min_share!r}')
-        if not isinstance(max_regions, int) or max_regions < 1:
-            raise MMCosegError(f'max_regions must be a positive integer, got {max_regions!r}')
+        in_range('min_share', min_share, 0, 1)
+        whole_number('max_regions', max_regions)
         self.min_share = min_share
         self.max_regions = max_regions
 

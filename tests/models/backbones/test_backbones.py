@@ -199,7 +199,7 @@ def test_options_are_checked():
         EfficientNetLite('lite9')
     with pytest.raises(ValueError, match=r"out_stages must be some of .*\['stage9'\]"):
         EfficientNetLite('lite0', out_stages=['stage9'], weights=None)
-    with pytest.raises(ValueError, match='frozen_stages must be at most 5'):
+    with pytest.raises(ValueError, match='frozen_stages must be a number from -1 to 5'):
         VGG16(weights=None, frozen_stages=6)
     with pytest.raises(ValueError, match="timm has no model 'hrnet_w19'; similar ones"):
         TimmModel('hrnet_w19')

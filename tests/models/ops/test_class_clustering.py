@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from mmcoseg.models.ops import ClassDiscriminants, class_discriminants, cluster_classes
+from mmcoseg.models.ops import class_discriminants, cluster_classes
 from mmcoseg.models.ops.class_clustering import _most_agreed
 
 #: Where the two classes and a third thing, at the border, are in images of 20 x 20.
@@ -82,11 +82,6 @@ def test_the_typical_classes_are_what_most_draws_say():
     expected[8, 1] = 0.5
     assert torch.equal(found, expected) or torch.equal(found, expected.flip(1))
     assert torch.equal(_most_agreed([alone]), alone)
-
-
-def test_discriminants_of_nothing():
-    with pytest.raises(ValueError, match='call add before solve'):
-        ClassDiscriminants().solve()
 
 
 def test_inside_the_foreground():

@@ -136,7 +136,7 @@ def test_wrong_input():
         count_classes(features, foreground[:1])
     with pytest.raises(ValueError, match='without images'):
         count_classes(features[:0], foreground[:0])
-    with pytest.raises(ValueError, match='max_classes must be at least 1, got 0'):
+    with pytest.raises(ValueError, match='max_classes must be a whole number, at least 1, got 0'):
         count_classes(features, foreground, max_classes=0)
 
 

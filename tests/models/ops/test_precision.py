@@ -5,7 +5,6 @@ import torch
 from torch.nn import functional as F
 
 from mmcoseg.models.ops import (
-    ClassDiscriminants,
     channel_covariance,
     class_discriminants,
     cluster_classes,
@@ -41,17 +40,10 @@ def rows() -> torch.Tensor:
     return features().permute(0, 2, 3, 1).flatten(0, 2)
 
 
-def discriminants() -> torch.Tensor:
-    found = ClassDiscriminants()
-    found.add(features(), torch.stack([1 - foreground(), foreground()], dim=1))
-    return found.solve()[0]
-
-
 OPS = {
     'class_discriminants': lambda: class_discriminants(
         features(), torch.stack([1 - foreground(), foreground()], dim=1)
     ),
-    'ClassDiscriminants': discriminants,
     'cluster_classes': lambda: cluster_classes(features(), foreground(), 2, num_seeds=8),
     'consensus_foreground': lambda: consensus_foreground(features(), num_seeds=1),
     'count_classes': lambda: torch.tensor(count_classes(features(), foreground()).shares),

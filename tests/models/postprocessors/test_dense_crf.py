@@ -43,7 +43,7 @@ def overlap(found, mask):
     'cfg',
     [
         dict(type='DenseCRF', bilateral=(375, 8, 5), gaussian=(12.5, 3)),
-        dict(type='GuidedFilter', reference_side=None),
+        dict(type='GuidedFilter', reference_side=80),
     ],
 )
 def test_masks_take_on_the_edges(cfg):

@@ -139,5 +139,5 @@ def test_options():
     assert TASK_UTILS.build(dict(type='InstancesFromMask')).shape == 'mask'
     with pytest.raises(ValueError, match=r"shape must be one of \('mask', 'box'\), got 'ring'"):
         InstancesFromMask(shape='ring')
-    with pytest.raises(ValueError, match='min_share must be from 0 to 1, got 2'):
+    with pytest.raises(ValueError, match='min_share must be a number from 0 to 1, got 2'):
         InstancesFromMask(min_share=2)

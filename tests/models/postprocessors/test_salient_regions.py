@@ -139,8 +139,8 @@ def test_on_a_gpu():
 def test_options():
     assert TASK_UTILS.build(dict(type='SalientRegions', max_regions=3)).max_regions == 3
     for share in (-0.1, 1.1, float('nan')):
-        with pytest.raises(ValueError, match='min_share must be from 0 to 1, got'):
+        with pytest.raises(ValueError, match='min_share must be a number from 0 to 1, got'):
             SalientRegions(share)
     for most in (0, -1, 2.0, None):
-        with pytest.raises(ValueError, match='max_regions must be a positive integer, got'):
+        with pytest.raises(ValueError, match='max_regions must be a whole number, at least 1, got'):
             SalientRegions(max_regions=most)
