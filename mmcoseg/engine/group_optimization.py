@@ -177,11 +177,7 @@ def _optimize(
         means = Counter()
         for number, indices in enumerate(batches):
             seed_torch(entropy_of(seed, name, epoch, number))
-            with wrapper.optim_context(model):
-                losses = model(images.select(indices), [group.select(indices)], mode='loss')
-            total, logged = model.parse_losses(losses)
-            wrapper.update_params(total)
-            values = {key: value.item() for key, value in logged.items()}
+            values = _take_step(model, wrapper, images.select(indices), group.select(indices))
             if not math.isfinite(values['loss']):
                 raise NonFiniteLossError(
                     f'group {name!r}: the loss is {values.pop("loss")} in epoch {epoch + 1}, '
@@ -199,6 +195,17 @@ def _optimize(
             raise NonFiniteLossError(
                 f'group {name!r}: the last step left {key} with values that are not finite'
             )
+
+
+def _take_step(
+    model: nn.Module, wrapper: OptimWrapper, images: GroupImages, group: GroupDataSample
+) -> dict[str, float]:
+    """Update the model by the losses of a mini-batch, and return them."""
+    with wrapper.optim_context(model):
+        losses = model(images, [group], mode='loss')
+    total, logged = model.parse_losses(losses)
+    wrapper.update_params(total)
+    return {key: value.item() for key, value in logged.items()}
 
 
 def _step(schedulers: Sequence[Any], by_epoch: bool) -> None:

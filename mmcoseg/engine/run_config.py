@@ -175,18 +175,17 @@ def select_data(
     configs of the toolbox call ``data``.
 
     Args:
-        data_root: stands for the folder that all data sets of the config lie in or, where they lie
-            in several, for the config's top-level ``data_root``. The data sets in or below that
-            folder move; others stay, which a message says.
-        train_groups: names of the groups to train on. Where a category is a group, no other
-            category counts, and the modulators classify as many.
+        data_root: replaces the folder of all data sets or, where they lie in several, the config's
+            top-level ``data_root``. Data sets outside of it stay, which a message says.
+        train_groups: names of the groups to train on. Where a category is a group, the modulators
+            classify exactly these.
         test_groups: names of the groups to validate and test on.
-        training: the config is going to be trained, so that ``test_groups`` must not be among the
-            groups it trains on. A finished model may be tested on any.
+        training: refuse ``test_groups`` that the config trains on. A finished model may be tested
+            on any.
 
     Raises:
-        MMCosegError: if groups are not a list of different names, a wish fits no data set or
-            several, or a group would be used both in training and in testing.
+        MMCosegError: for groups that are not different names, a wish that fits no data set or
+            several, and a group used both in training and in testing.
     """
     train = list(datasets_of(cfg.get('train_dataloader')))
     test = [*datasets_of(cfg.get('val_dataloader')), *datasets_of(cfg.get('test_dataloader'))]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Literal
 
 import numpy as np
@@ -255,8 +256,8 @@ class ClassReport(Report):
         """``P`` and ``J``: means over groups; NaN without any."""
         scores = self.group_scores().values()
         return dict(
-            P=known_mean(score.precision for score in scores),
-            J=known_mean(score.jaccard for score in scores),
+            P=known_mean(map(attrgetter('precision'), scores)),
+            J=known_mean(map(attrgetter('jaccard'), scores)),
         )
 
     def _cells(self) -> Cells:

@@ -2,9 +2,11 @@
 
 import json
 import warnings
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -169,10 +171,12 @@ def _find_pairs(
     truths = sorted(gt_root.glob('*/*.png'))
     if not truths:
         raise FileNotFoundError(f'{gt_root} holds no masks <group>/<stem>.png to score against')
-    available = sorted({truth.parent.name for truth in truths})
-    chosen = select_groups(available, groups, (), str(gt_root))
-    pairs = [_Pair(pred_root / truth.relative_to(gt_root), truth) for truth in truths]
-    return [pair for pair in pairs if pair.group in chosen]
+    by_group = defaultdict(list)
+    for truth in truths:
+        pair = _Pair(pred_root / truth.relative_to(gt_root), truth)
+        by_group[pair.group].append(pair)
+    chosen = select_groups(sorted(by_group), groups, (), str(gt_root))
+    return list(chain.from_iterable(map(by_group.get, sorted(chosen))))
 
 
 def _checked_pairs(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -81,9 +82,11 @@ class InstanceReport(Report):
         one_of('matching', matching, Matching)
         self.corloc = corloc
         self.matching = matching
-        limits = [limit for limit in (*thresholds, corloc) if limit is not None]
-        if not all(0 < limit <= 1 for limit in limits):
-            raise MMCosegError(f'thresholds of IoU must be above 0 and at most 1, got {limits}')
+        limits = np.array([*thresholds, 1 if corloc is None else corloc])
+        if not np.logical_and(0 < limits, limits <= 1).all():
+            raise MMCosegError(
+                f'thresholds of IoU must be above 0 and at most 1, got {limits.tolist()}'
+            )
         #: Names of the APs and their thresholds: ``dict(AP_25=0.25)``.
         self.thresholds = {f'AP_{100 * limit:g}': limit for limit in thresholds}
 
@@ -123,9 +126,9 @@ class InstanceReport(Report):
         classes = self.class_scores()
         result = {}
         for name in self.thresholds:
-            result[f'm{name}'] = known_mean(scores[name] for scores in classes.values())
+            result[f'm{name}'] = known_mean(map(itemgetter(name), classes.values()))
         if self.corloc is not None:
-            result['CorLoc'] = known_mean(scores['CorLoc'] for scores in classes.values())
+            result['CorLoc'] = known_mean(map(itemgetter('CorLoc'), classes.values()))
             result['CorLoc_image'] = self._corloc(dict(self.images()).values())
         return result
 

@@ -170,8 +170,7 @@ def contact_sheet(
     """
     if not entries:
         raise MMCosegError('a contact sheet needs at least one image')
-    known = {line for entry in entries for line in _LINES if getattr(entry, line) is not None}
-    lines = [line for line in _LINES if line in known]
+    lines = [line for line in _LINES if any(getattr(e, line) is not None for e in entries)]
     left = _MARGIN + max(map(_text_width, lines)) + 10
     strips = []
     if title or legend:

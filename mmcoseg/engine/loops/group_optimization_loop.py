@@ -47,9 +47,9 @@ class GroupOptimizationLoop(TestLoop):
         )
         test_evaluator = ...
 
-    There is nothing else to train: ``mmcoseg train`` and ``mmcoseg test`` both run this loop.
-    Mini-batches are made of the images as the test pipeline gives them. Before the first step a
-    model that has ``prepare_group`` sees the whole group.
+    ``mmcoseg train`` and ``mmcoseg test`` both run this loop. Mini-batches hold images as the test
+    pipeline gives them. Before the first step ``prepare_group``, if there is one, sees the whole
+    group.
 
     A group's result is a function of the initial weights (those after ``init_weights`` and
     ``load_from``), its images, the config and the seed, but not of the other groups nor of the
@@ -230,15 +230,18 @@ def fingerprint_of(cfg: Config) -> str:
     # Those that only look at results may come and go.
     hooks = [hook for hook in cfg.get('custom_hooks') or [] if hook['type'] != 'SaveMasksHook']
     content.update(custom_hooks=_plain(hooks), version=__version__)
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    text = json.dumps(content, sort_keys=True, default=_type_name)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _plain(value: Any) -> Any:
-    """Types that json knows; classes and functions by name."""
+    """The value without keys that have no effect; json would refuse keys that are no text."""
     if isinstance(value, dict):
         return {str(k): _plain(v) for k, v in value.items() if k not in _WITHOUT_EFFECT}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
-    if value is None or isinstance(value, (str, int, float)):
-        return value
-    return getattr(value, '__qualname__', None) or type(value).__qualname__
+    return value
+
+
+def _type_name(value: Any) -> str:
+    return getattr(value, '__qualname__', type(value).__qualname__)

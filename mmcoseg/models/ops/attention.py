@@ -1,5 +1,6 @@
 """Attention within an image and between the images of a group, block by block."""
 
+from itertools import permutations
 from typing import Any
 
 import torch
@@ -16,9 +17,9 @@ def self_attention(q: Tensor, k: Tensor, v: Tensor, chunk_size: int | None = Non
     """Attention of each image's locations to all locations of the same image.
 
     ``SA_n = softmax(q_n k_n^T) v_n`` with M = h w rows (Zhang et al., "Self-Attention Generative
-    Adversarial Networks", ICML 2019), exactly. The scores are taken in at least float32, a block of
-    rows of one image at a time, and computed again for the derivative: what is alive of M x M
-    numbers, temporary results included, is at most one block of M x M, whatever the batch.
+    Adversarial Networks", ICML 2019), exactly. Scores are computed in at least float32, a block of
+    rows of one image at a time, and again for the derivative: at most M x M of them are alive,
+    temporary results included, whatever the batch.
 
     Args:
         q, k: queries and keys, (N, c, h, w).
@@ -58,11 +59,8 @@ def mutual_attention(
         v_ij = sum over the rows p of softmax(q_j k_i^T)_p,    a_ij = sigmoid(scale v_ij):
 
     each location of j is softly matched to those of i, and v_ij counts the matches. The result is
-    the mean of a_ij over all j != i. What follows in the network is linear in a_ij, so that the
-    mean is all that it needs. The scores are taken in at least float32, a block of rows of one pair
-    at a time, and computed again for the derivative: at most one block of M x M numbers (M = h w),
-    temporary results included, is alive; what is kept for the derivative beside the inputs is v,
-    N numbers a location.
+    the mean of a_ij over all j != i. Types and memory are as in :func:`self_attention`; beside the
+    inputs, v is kept for the derivative, N numbers a location.
 
     Args:
         q, k: queries and keys of the images of one group, (N, c, h, w).
@@ -137,19 +135,14 @@ class _MutualAttention(torch.autograd.Function):
     def forward(ctx: Any, q: Tensor, k: Tensor, scale: float, rows: int) -> Tensor:
         images, _, locations = q.shape
         matches = q.new_zeros(images, images, locations)
-        for i in range(images):
-            for j in range(images):
-                if j != i:
-                    for some in _row_slices(q, rows):
-                        matches[i, j] += _softmax_block(q[j, :, some], k[i]).sum(dim=0)
+        for i, j in permutations(range(images), 2):
+            for some in _row_slices(q, rows):
+                matches[i, j] += _softmax_block(q[j, :, some], k[i]).sum(dim=0)
         ctx.save_for_backward(q, k, matches)
         ctx.scale, ctx.rows = scale, rows
-        weights = q.new_zeros(images, locations)
-        for i in range(images):
-            others = [j for j in range(images) if j != i]
-            if others:
-                weights[i] = torch.sigmoid(scale * matches[i, others]).mean(dim=0)
-        return weights
+        others = torch.sigmoid(scale * matches)
+        others.diagonal().zero_()
+        return others.sum(dim=1) / max(1, images - 1)
 
     @staticmethod
     @once_differentiable
@@ -158,19 +151,16 @@ class _MutualAttention(torch.autograd.Function):
         grad_q, grad_k = torch.zeros_like(q), torch.zeros_like(k)
         with without_autocast(q):
             images = len(q)
-            for i in range(images):
-                for j in range(images):
-                    if j == i:
-                        continue
-                    weights = torch.sigmoid(ctx.scale * matches[i, j])
-                    # Of each match, the same in all rows.
-                    g = grad[i] * weights * (1 - weights) * (ctx.scale / (images - 1))
-                    for some in _row_slices(q, ctx.rows):
-                        prob = _softmax_block(q[j, :, some], k[i])
-                        grad_scores = prob.mul_(g - (prob @ g)[:, None])
-                        grad_q[j, :, some] += k[i] @ grad_scores.t()
-                        grad_k[i].addmm_(q[j, :, some], grad_scores)
-                        del prob, grad_scores
+            for i, j in permutations(range(images), 2):
+                weights = torch.sigmoid(ctx.scale * matches[i, j])
+                # Of each match, the same in all rows.
+                g = grad[i] * weights * (1 - weights) * (ctx.scale / (images - 1))
+                for some in _row_slices(q, ctx.rows):
+                    prob = _softmax_block(q[j, :, some], k[i])
+                    grad_scores = prob.mul_(g - (prob @ g)[:, None])
+                    grad_q[j, :, some] += k[i] @ grad_scores.t()
+                    grad_k[i].addmm_(q[j, :, some], grad_scores)
+                    del prob, grad_scores
         return grad_q, grad_k, None, None
 
 

@@ -84,7 +84,7 @@ def count_classes(
     foreground of ``ConsensusModulator`` and ``SelfTraining`` and features of ``EfficientNetLite``.
     So the shares hold for such groups; they know nothing of what a user is likely to have.
 
-    Neither sees classes that come together in every image: two that always do are most often one.
+    Two classes that come together in every image are most often counted as one.
 
     Args:
         features: of the group's N images, (N, d, h, w); reduced by PCA, not normalized.

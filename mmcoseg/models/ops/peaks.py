@@ -136,18 +136,15 @@ def _one_hot(peaks: Tensor, response: Tensor) -> Tensor:
 class PeakPropagation(TorchFunctionMode):
     """Within this context, what is computed has the derivatives of peak back-propagation.
 
-    Values stay as they are. Three rules replace derivatives:
+    Values stay as they are. Three rules replace derivatives; all other functions keep theirs:
 
     - a convolution: see :class:`_RandomWalk`;
-    - a batch normalization with stored statistics right behind a convolution: folded into the
-      convolution's weights, which get the convolution's rule;
+    - a batch normalization with stored statistics right behind a convolution: folded into its
+      weights;
     - such a batch normalization elsewhere: passes gradients of channels that it does not turn
       over, and stops the others.
 
-    All other functions keep their derivatives: rectifiers and pooling select, sums pass on to each
-    summand. Functions are caught when they are called (`torch.overrides.TorchFunctionMode`),
-    whichever module calls them. So no module is changed, an error leaves nothing behind, and other
-    threads are not affected.
+    No module is changed, an error leaves nothing behind, and other threads are not affected.
 
     Example:
         >>> x, w = torch.tensor([[[[1.0, 3.0]]]], requires_grad=True), torch.ones(1, 1, 1, 2)

@@ -133,13 +133,11 @@ def spatial_clustering_loss(x: Tensor, s: Tensor, center: bool = False) -> Tenso
 def orient_by_border(maps: Tensor) -> Tensor:
     """Choose the sign of a group's maps so that objects, not surroundings, are positive.
 
-    An eigenvector's sign is arbitrary. The positive side is the one that touches the image border
-    less: the mean over the outermost ring of all maps is at most the mean over their inside. Maps
-    without an inside (a side of 1 or 2), and ties, have fewer positive than negative entries;
-    where that is a tie too, the center of the negative part comes first in reading order. All maps
-    get one sign, which does not depend on their order, nor on the sign they came with. (Only maps
-    whose mean over the group is zero everywhere, in which case swapping images is changing the
-    sign, are left as they are.)
+    The positive side touches the image border less: the mean over the outermost ring of all maps
+    is at most the mean over their inside. Maps without an inside (a side of 1 or 2), and ties, have
+    fewer positive than negative entries; where that is a tie too, the center of the negative part
+    comes first in reading order. All maps get one sign, which depends neither on their order nor on
+    the sign they came with. Maps whose mean over the group is zero everywhere stay as they are.
 
     Args:
         maps: (N, h, w).

@@ -16,9 +16,8 @@ __all__ = ['CleanMask', 'clean_labels']
 class CleanMask:
     """Post-processor: takes specks off masks and fills pinholes, by image and by class.
 
-    What follows the edges of an image leaves parts of a few pixels, and whoever takes connected
-    parts for objects finds dozens where there is one. Changes ``pred_sem_seg`` and the masks of
-    ``pred_instances``; an instance of which nothing is left goes. ``pred_prob`` stays. Put it
+    Refiners that follow the edges of an image leave parts of a few pixels. Changes ``pred_sem_seg``
+    and the masks of ``pred_instances``, and removes empty instances; ``pred_prob`` stays. Put it
     behind the post-processors that draw the mask.
 
     The defaults are chosen on the ten classes of photographs in docs/accuracy.md, where they leave
