@@ -119,5 +119,7 @@ class _ImageRecords(Sequence):
     def __len__(self) -> int:
         return len(self.positions)
 
-    def __getitem__(self, index: int) -> dict:
+    def __getitem__(self, index: int | slice) -> dict | list[dict]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
         return self.dataset.image_record(self.group, int(self.positions[index]))
