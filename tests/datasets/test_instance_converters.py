@@ -105,9 +105,7 @@ def test_published_layout_that_lacks_something_is_named(tmp_path):
     write_published(tmp_path, mats=False)
     assert all(not image.extras for image in read_published(tmp_path))
     (tmp_path / 'Mask' / 'cow' / '0_InstID_1.png').rename(tmp_path / 'Mask/cow/9_InstID_1.png')
-    with pytest.raises(
-        ValueError, match=r"without masks \['0'\], masks without images \['9'\]"
-    ):
+    with pytest.raises(ValueError, match=r"without masks \['0'\], masks without images \['9'\]"):
         list(read_published(tmp_path))
     (tmp_path / 'Mask' / 'cow' / '9_InstID_1.png').rename(tmp_path / 'Mask/cow/9.png')
     with pytest.raises(ValueError, match='_InstID_<number>'):
