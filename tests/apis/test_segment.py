@@ -692,6 +692,7 @@ def test_photographs(coseg_data, tmp_path, capsys):
     assert scores['J'] > 60 and scores['P'] > 90  # an ellipse in the middle: 29 and 80
 
 
+@pytest.mark.slow
 def test_photographs_hold_a_few_objects_each(coseg_data, tmp_path):
     """Eight cats, of which every tool counts about eight, not specks."""
     pytest.importorskip(

@@ -138,6 +138,7 @@ def test_a_group_outside_the_classes_has_no_number(root):
     assert [dataset.get_data_info(i)['label_ids'] for i in range(3)] == [(), (0,), ()]
 
 
+@pytest.mark.slow
 def test_draws_depend_on_seed_and_number_alone(root):
     def draw(seed, number):
         item = CoSegDataset(str(root), pipeline=PIPELINE, seed=seed)[1, number]

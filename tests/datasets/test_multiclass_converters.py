@@ -155,6 +155,7 @@ def test_what_is_wrong_is_named(voc, tmp_path):
         convert_voc_groups(copy, tmp_path / 'out', **options)
 
 
+@pytest.mark.slow
 def test_command(voc, tmp_path, repo, repo_env):
     program = str(repo / 'tools/dataset_converters/voc_multiclass.py')
     command = [sys.executable, program, str(voc.parents[1]), str(tmp_path / 'out')]

@@ -348,6 +348,7 @@ def evaluate_in_process(rank, world_size, port, file):
     torch.distributed.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_two_processes_score_as_one(tmp_path):
     file = tmp_path / 'metrics.json'
     mp.spawn(evaluate_in_process, args=(2, free_port(), file), nprocs=2)
