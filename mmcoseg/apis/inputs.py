@@ -204,7 +204,8 @@ def read_inputs(
         found = reader.read(inputs)
     empty = [name for name, items in found if not items]
     if empty or not found:
-        raise MMCosegError(f'groups {empty} without any image; give folders, files or arrays')
+        what = f'the groups {empty} are' if empty else 'the input is'
+        raise MMCosegError(f'{what} without any image; give folders, files or arrays')
     _require_readable(found)
     names = _distinct([name for name, _ in found])
     return [InputGroup(name, reader.finish(items)) for name, (_, items) in zip(names, found)]

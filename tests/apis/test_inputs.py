@@ -320,7 +320,7 @@ def test_dict_of_groups(photos):
         (dict(a=dict(b=1)), MMCosegError, 'got dict'),
         ([], ValueError, 'without any image'),
         ({}, ValueError, 'without any image'),
-        (dict(a=[]), ValueError, r"\['a'\] without any image"),
+        (dict(a=[]), ValueError, r"the groups \['a'\] are without any image"),
         ({'': make_image()}, ValueError, "not empty, got ''"),
         ({1: make_image()}, ValueError, 'not empty, got 1'),
         (make_image() / 255, ValueError, r'\(20, 30, 3\) of float64'),
