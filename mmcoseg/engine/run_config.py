@@ -306,7 +306,8 @@ def keyed_datasets(cfg: Config, *splits: str) -> Iterator[tuple[str, ConfigDict]
 
 def _keyed(node: Any, key: str) -> Iterator[tuple[str, ConfigDict]]:
     if isinstance(node, (list, tuple)):
-        node = dict(enumerate(node))
+        for number, part in enumerate(node):
+            yield from _keyed(part, f'{key}.{number}')
     if not isinstance(node, dict):
         return
     wrapped = node.keys() & {'dataset', 'datasets'}
