@@ -184,8 +184,8 @@ def run_training(
     if on_groups:
         if resume not in (None, 'auto'):
             raise MMCosegError(
-                f'--resume {resume}: what is kept are finished groups, in the work folder; give '
-                '--resume alone'
+                f'--resume {resume}: such a method keeps finished groups, in the work folder; '
+                'give --resume alone'
             )
         run_test(cfg, work_dir=work_dir, resume=resume is not None, **runner_options)
         return
