@@ -14,6 +14,8 @@ from mmcoseg.engine.inspection import without_weights
 from mmcoseg.registry import MODELS
 from mmcoseg.testing import make_group_batch
 
+pytestmark = pytest.mark.slow
+
 
 def _config(name: str) -> Config:
     return Config.fromfile(str(find_config(name)))

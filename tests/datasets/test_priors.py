@@ -95,6 +95,7 @@ def test_is_the_saliency_of_samples(tmp_path):
         np.testing.assert_allclose(saliency[0], expected / 255, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_photographs(coseg_data):
     """More of it on the objects than elsewhere, in most photographs."""
     steps = [

@@ -239,6 +239,7 @@ def coco(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('groups', [['cat'], ['dog', 'bird'], ['dog', 'cat', 'bird'], None])
 def test_some_categories_of_coco_train_a_classifier_of_as_many(coco, groups):
     cfg = load_config(

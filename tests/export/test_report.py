@@ -307,6 +307,7 @@ def browser(tmp_path_factory):
     browser.close()
 
 
+@pytest.mark.slow
 def test_browser_shows_everything_without_complaint(browser, page):
     browser.log()
     browser.open(page)
@@ -322,6 +323,7 @@ def test_browser_shows_everything_without_complaint(browser, page):
     assert browser.log() == []
 
 
+@pytest.mark.slow
 def test_browser_sorts(browser, page):
     browser.open(page)
     for sort, expected in {
@@ -338,6 +340,7 @@ def test_browser_sorts(browser, page):
     assert browser.visible()[-1] == 'dog/d2'  # of unknown presence
 
 
+@pytest.mark.slow
 def test_browser_filters(browser, page):
     browser.open(page)
     browser.choose('group', 'group-3')
@@ -359,6 +362,7 @@ def test_browser_filters(browser, page):
     assert browser.visible() == ['cat/b2', 'cat/b10']
 
 
+@pytest.mark.slow
 def test_browser_takes_choices_from_the_address(browser, page):
     browser.open(page, '#sort=area&show=present')
     assert browser.visible()[:3] == ['cat/c', 'cat/b2', 'cat/b10']
@@ -369,6 +373,7 @@ def test_browser_takes_choices_from_the_address(browser, page):
     assert browser.run('return scrollY') > 0
 
 
+@pytest.mark.slow
 def test_browser_enlarges_and_leafs(browser, page):
     browser.open(page)
     browser.log()
@@ -399,6 +404,7 @@ def test_browser_enlarges_and_leafs(browser, page):
     assert browser.log() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'close',
     [
@@ -419,6 +425,7 @@ def test_browser_goes_on_at_once_where_one_was(browser, page, close):
     assert browser.run(where) == 'cat/c'
 
 
+@pytest.mark.slow
 def test_browser_survives_a_viewer_closed_by_a_gesture(browser, page):
     browser.open(page)
     browser.click('.card .pictures')
@@ -435,6 +442,7 @@ def test_browser_survives_a_viewer_closed_by_a_gesture(browser, page):
     assert browser.text('#viewer-name').startswith('cat/b10')
 
 
+@pytest.mark.slow
 def test_browser_prints_all_cards_and_no_tools(browser, page):
     browser.open(page)
     browser.develop('Emulation.setEmulatedMedia', media='print')
@@ -448,6 +456,7 @@ def test_browser_prints_all_cards_and_no_tools(browser, page):
         browser.develop('Emulation.setEmulatedMedia', media='')
 
 
+@pytest.mark.slow
 def test_browser_without_scripts_shows_all_cards(browser, page):
     disable = 'Emulation.setScriptExecutionDisabled'
     browser.develop(disable, value=True)
@@ -459,6 +468,7 @@ def test_browser_without_scripts_shows_all_cards(browser, page):
     assert not browser.run('return document.getElementById("tools").checkVisibility()')
 
 
+@pytest.mark.slow
 def test_browser_shows_a_single_image(browser, tmp_path):
     browser.open(write_report(tmp_path, {'cat': CAT[:1]}))
     assert browser.visible() == ['cat/b2']
@@ -472,6 +482,7 @@ LONG = 'IMG_20240817_183045_' + 'a_long_name_' * 8
 SIZES = [(320, 568), (390, 844), (667, 375), (768, 1024)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('size', SIZES, ids=lambda size: f'{size[0]}x{size[1]}')
 def test_browser_on_a_phone_has_room_for_all_of_the_viewer(browser, tmp_path, size):
     page = write_report(tmp_path, {'cat': [(LONG, 0.1, 20), ('c', 0.9, 4)]}, shape=(400, 400))
@@ -497,6 +508,7 @@ def test_browser_on_a_phone_has_room_for_all_of_the_viewer(browser, tmp_path, si
         assert not browser.run('return document.getElementById("viewer").open')
 
 
+@pytest.mark.slow
 def test_browser_leafs_by_swipes(browser, page):
     def shown():
         return browser.text('#viewer-name').split(' · ')[0], browser.text('#viewer-place')
@@ -515,6 +527,7 @@ def test_browser_leafs_by_swipes(browser, page):
             assert shown() == ('dog/d2', '9 of 9'), end
 
 
+@pytest.mark.slow
 def test_browser_zooms_by_two_fingers_and_does_not_leaf_then(browser, page):
     with browser.phone(390, 844):
         browser.open(page)
@@ -528,6 +541,7 @@ def test_browser_zooms_by_two_fingers_and_does_not_leaf_then(browser, page):
         assert browser.run('return visualViewport.pageLeft') > left  # the picture moved instead
 
 
+@pytest.mark.slow
 def test_browser_speaks_of_keys_where_there_is_no_touch_screen(browser, page):
     browser.open(page)
     browser.click('.card .pictures')

@@ -228,6 +228,7 @@ def test_rejects_settings_without_meaning():
         combinatorial_grouping(image, max_proposals=0)
 
 
+@pytest.mark.slow
 def test_recall_on_photographs(coseg_data):
     best = []
     for file in sorted((coseg_data / 'pascal_coseg' / 'images').glob('*/*.jpg'))[5::58]:

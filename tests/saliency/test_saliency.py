@@ -380,6 +380,7 @@ def test_texture_alone_makes_an_object_stand_out():
     assert margin(5) > margin(0) + 0.1
 
 
+@pytest.mark.slow
 def test_maps_of_photographs_find_objects(coseg_data):
     """Measured on every 10th of 582: J at Otsu's threshold .41, of a centered Gaussian .25."""
     files = sorted((coseg_data / 'pascal_coseg' / 'images').glob('*/*.jpg'))[::24]

@@ -262,6 +262,7 @@ def test_stages_to_start_at_are_not_behind_a_tap(stage):
             backbone(torch.zeros(1, 3, 64, 64), stage)
 
 
+@pytest.mark.slow
 def test_vgg_fc6_is_the_classifiers_first_layer():
     torch.manual_seed(0)
     published = VGG16(batch_norm=False, out_stages=['pool5'], weights=None).eval()

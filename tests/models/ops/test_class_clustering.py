@@ -107,6 +107,7 @@ def test_one_class():
     assert ((shares[:, 1] > 0.5) == (labels == 1)).float().mean() > 0.97
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('method', ['objects', 'foreground', 'all'])
 def test_order_of_images_and_rotations_of_features_do_not_matter(method):
     features, labels = group()

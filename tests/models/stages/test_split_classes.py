@@ -30,6 +30,7 @@ def split(stage, prob, descriptors, group=None):
     return stage(GroupContext(images, group, described, prob=prob))
 
 
+@pytest.mark.slow
 def test_rounds_of_discriminants_average_with_the_clusters():
     descriptors = descriptors_of()
     prob = torch.rand(4, 1, 9, 9, generator=torch.Generator().manual_seed(1))
