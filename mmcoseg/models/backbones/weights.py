@@ -10,7 +10,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ...errors import MMCosegError
 from .base import Backbone
@@ -72,23 +72,20 @@ def load_unless_stored(
         name = names.get(id(module))
         if name is None:  # built, and then not used
             continue
-        own = {f'{name}.{key}': value for key, value in module.state_dict().items()}
+        own = module.state_dict(prefix=f'{name}.')
         if not set(own) & set(state):
             load()
             continue
-        _require_whole(own, state, f'{source} has only a part of model.{name}')
-
-
-def _require_whole(own: Mapping[str, Tensor], state: Mapping[str, Any], problem: str) -> None:
-    missing = []
-    for key, value in own.items():
-        if getattr(state.get(key), 'shape', None) != value.shape and not key.endswith(_COUNT):
-            missing.append(key)
-    if missing:
-        raise MMCosegError(
-            f'{problem}: {len(missing)} of {len(own)} tensors are missing or of another shape, '
-            f'such as {missing[0]}, and would be random; give a checkpoint of this model'
-        )
+        missing = []
+        for key, value in own.items():
+            if getattr(state.get(key), 'shape', None) != value.shape and not key.endswith(_COUNT):
+                missing.append(key)
+        if missing:
+            raise MMCosegError(
+                f'{source} has only a part of model.{name}: {len(missing)} of {len(own)} tensors '
+                f'are missing or of another shape, such as {missing[0]}, and would be random; give '
+                'a checkpoint of this model'
+            )
 
 
 def load_pretrained(backbone: Backbone, weights: str | None) -> None:
@@ -100,10 +97,6 @@ def load_pretrained(backbone: Backbone, weights: str | None) -> None:
         backbone: the weights must have all of its parameters.
         weights: ``'imagenet'``, None for the random initialization, or the path of a file in the
             published names or the backbone's own.
-
-    Raises:
-        MissingWeightsError: if the weights cannot be had.
-        MMCosegError: if a file does not fit the backbone.
     """
     noted = _deferred.get()
     load = partial(_load, backbone, weights)

@@ -20,10 +20,8 @@ Upsampling = Literal['learned', 'fixed']
 class BilinearDeconvolution(nn.ConvTranspose2d):
     """Learned upsampling by 2 that begins as bilinear interpolation, of each map by itself.
 
-    Args:
-        align_corners: as of ``F.interpolate``: n locations become 2 n - 1 and the outermost stay
-            where they are; otherwise 2 n.
-        maps: number of maps.
+    With ``align_corners``, n locations become 2 n - 1 and the outermost stay where they are;
+    otherwise 2 n.
     """
 
     def __init__(self, align_corners: bool = False, maps: int = 1) -> None:
@@ -52,12 +50,9 @@ class BilinearDeconvolution(nn.ConvTranspose2d):
 
 
 class FixedBilinearDeconvolution(nn.Module):
-    """Bilinear upsampling of one map by a factor, with zeros beyond its border.
+    """Bilinear upsampling of one map by an even factor, with zeros beyond its border.
 
-    What DeepCO3's published code has: a transposed convolution that is not trained.
-
-    Args:
-        factor: an even number.
+    It is in DeepCO3's published code: a transposed convolution that is not trained.
     """
 
     def __init__(self, factor: int) -> None:
@@ -160,7 +155,7 @@ class CoSaliencyHead(BaseModule):
                 nn.init.zeros_(conv.bias)
 
     def _upsampling(self, kind: Upsampling, lateral: bool) -> nn.ModuleList:
-        """What raises the coarse logits to the image's size, one step after the other."""
+        """What raises the coarse logits to the image's size, step by step."""
         one_of('upsampling', kind, Upsampling)
         stride = self.strides[-1]
         if kind == 'learned':
@@ -187,12 +182,7 @@ class CoSaliencyHead(BaseModule):
         return self.conv(self.coarse_features(feats))
 
     def forward(self, feats: tuple[Tensor, ...], coarse: Tensor) -> Tensor:
-        """Logits at about the image's size, (n, k, H', W').
-
-        Args:
-            feats: levels, fine to coarse.
-            coarse: their :meth:`coarse_logits`.
-        """
+        """Logits at about the image's size, (n, k, H', W'), of levels and their coarse logits."""
         logits, stride = coarse, self.strides[-1]
         for upsample in self.upsample:
             logits, stride = upsample(logits), stride // 2

@@ -78,14 +78,9 @@ class CueHead(BaseModule):
         )
 
     def forward(self, levels: tuple[Tensor, ...], cues: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits at the finest level and at the coarsest.
+        """Logits at the finest level, (n, 1, h_1, w_1), and at the coarsest, (n, 1, h, w).
 
-        Args:
-            levels: fine to coarse, (n, C_l, h_l, w_l).
-            cues: maps at the coarsest level's size, (n, num_cues, h, w).
-
-        Returns:
-            (n, 1, h_1, w_1) and (n, 1, h, w).
+        ``cues`` are maps at the coarsest level's size, (n, num_cues, h, w).
         """
         *fine, deep = levels
         if self.bottleneck is not None:

@@ -55,8 +55,8 @@ class MultiClassHead(CoSaliencyHead):
 
         Args:
             feats: levels, fine to coarse.
-            coarse: their ``coarse_logits``, where these are known.
-            num_classes: k, at most K: those of the first classes only; None for all.
+            coarse: their ``coarse_logits``, if these are known.
+            num_classes: k, at most K: only of the first classes; None for all.
         """
         coarse = self.coarse_logits(feats) if coarse is None else coarse
         if num_classes is not None:

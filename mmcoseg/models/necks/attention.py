@@ -1,5 +1,7 @@
 """Attention within images and between the images of a group (multi-class co-segmentation, 3.2)."""
 
+from collections.abc import Mapping
+
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -10,11 +12,6 @@ from ...structures import split_groups
 from ..ops import mutual_attention, self_attention
 
 __all__ = ['GatedAttention', 'MutualAttention', 'SelfAttention']
-
-
-#: What ``GatedAttention`` is made of, unless told otherwise.
-SELF_ATTENTION = dict(type='SelfAttention')
-MUTUAL_ATTENTION = dict(type='MutualAttention')
 
 
 @MODELS.register_module()
@@ -91,9 +88,9 @@ class GatedAttention(BaseModule):
 
     Args:
         in_channels: C, channels of the features.
-        self_attention, mutual_attention: configs of modules that are called with (features, group
-            sizes) and give as many channels; they get ``in_channels``. None removes one (the
-            ablations); without either the features stay as they are.
+        self_attention, mutual_attention: configs of modules that get ``in_channels``, are called
+            with (features, group sizes) and give as many channels. None removes one (the
+            ablations).
 
     Example:
         >>> attention = GatedAttention(8, mutual_attention=None)
@@ -105,26 +102,21 @@ class GatedAttention(BaseModule):
     def __init__(
         self,
         in_channels: int,
-        self_attention: dict | None = SELF_ATTENTION,
-        mutual_attention: dict | None = MUTUAL_ATTENTION,
+        self_attention: Mapping | None = dict(type='SelfAttention'),
+        mutual_attention: Mapping | None = dict(type='MutualAttention'),
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        default = dict(in_channels=in_channels)
-        self.parts = nn.ModuleDict(
-            {
-                name: MODELS.build(cfg, default_args=default)
-                for name, cfg in dict(self=self_attention, mutual=mutual_attention).items()
-                if cfg
-            }
-        )
+        self.parts = nn.ModuleDict()
+        for name, cfg in dict(self=self_attention, mutual=mutual_attention).items():
+            if cfg:
+                self.parts[name] = MODELS.build({'in_channels': in_channels, **cfg})
         if self.parts:
             self.gamma = nn.Parameter(torch.zeros(1))
 
     def forward(self, features: Tensor, group_sizes: list[int]) -> Tensor:
-        """(sum N, C, h, w), of features (sum N, C, h, w) and the groups' numbers of images."""
+        """(sum N, C, h, w), of features (sum N, C, h, w)."""
         if not self.parts:
             return features
-        return features + self.gamma * sum(
-            part(features, group_sizes) for part in self.parts.values()
-        )
+        found = sum(part(features, group_sizes) for part in self.parts.values())
+        return features + self.gamma * found

@@ -85,10 +85,8 @@ class FeatureWhitening(BaseModule):
         moments = []
         for level in fine:
             points = level.double()
-            total, squares = points.sum(dim=(0, 2, 3)), points.square().sum(dim=(0, 2, 3))
-            moments.append(
-                torch.stack([torch.full_like(total, level[:, 0].numel()), total, squares])
-            )
+            sums = [x.sum(dim=(0, 2, 3)) for x in (torch.ones_like(points), points, points**2)]
+            moments.append(torch.stack(sums))
         points = deep[:, :, 1::stride, 1::stride].permute(0, 2, 3, 1).flatten(0, 2)
         return [*moments, points.float()]
 

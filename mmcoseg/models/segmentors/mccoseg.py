@@ -119,9 +119,9 @@ class MultiClassCoSeg(OptimizedOnGroup):
         )
         self.num_classes = num_classes
         self.max_classes = max_classes
-        self.extractor = MODELS.build(extractor) if extractor else None
-        if self.extractor is not None:
-            self.extractor.requires_grad_(False)
+        self.extractor = None
+        if extractor:
+            self.extractor = MODELS.build(extractor).requires_grad_(False)
         if extractor_size is not None:
             whole_number('model.extractor_size', extractor_size)
         self.extractor_size = extractor_size

@@ -40,7 +40,6 @@ def build(modulators=('spatial', 'semantic'), **kwargs):
             channels=16,
             reduced_channels=4,
             num_classes=3,
-            group_centered=False,
         ),
     )
     return SSNM(
