@@ -107,6 +107,8 @@ def foreground_probability(prob: np.ndarray) -> np.ndarray:
 def resize_map(prob: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resize a soft map (h, w) to ``size`` = (H, W), bilinear; float32."""
     prob = prob.astype(np.float32, copy=False)
+    if prob.shape == size:
+        return prob
     return cv2.resize(prob, size[::-1], interpolation=cv2.INTER_LINEAR)
 
 

@@ -187,6 +187,10 @@ def test_choice_of_clusters_is_the_literal_one(exponent, k, seed):
     expected = [0.0] * k
     expected[best] = 1.0
     expected[second] = float(k >= 6 and scores[second] < 0.8)
-    favor = None if exponent is None else (torch.from_numpy(saliency).float(), exponent)
-    chosen = _least_at_border(torch.from_numpy(labels), torch.from_numpy(on_border), k, favor)
+    weights = torch.from_numpy(saliency).float()
+    labels, on_border = torch.from_numpy(labels), torch.from_numpy(on_border)
+    if exponent is None:
+        chosen = _least_at_border(labels, on_border, k, torch.ones(400), 1.0)
+    else:
+        chosen = _least_at_border(labels, on_border, k, weights, exponent)
     assert chosen.tolist() == expected

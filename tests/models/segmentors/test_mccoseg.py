@@ -474,9 +474,9 @@ def test_features_of_a_frozen_backbone_are_computed_once():
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(num_classes=0), 'model.num_classes must be a whole number, at least 1, got 0'),
+        (dict(num_classes=0), "model.num_classes, if not 'data' or 'auto', must be .*, got 0"),
         (dict(losses=dict(initial=None)), r"losses has no loss .* got \{'initial': None\}"),
-        (dict(num_classes='many'), "model.num_classes must be .* 'data' .* or 'auto' .*'many'"),
+        (dict(num_classes='many'), "model.num_classes, if not 'data' or 'auto', must be .*'many'"),
         (dict(num_classes='data'), "model.num_classes='data' needs model.max_classes"),
         (dict(max_classes=1), 'model.num_classes=2 is more than model.max_classes=1'),
         (dict(max_classes=0), 'model.max_classes must be a whole number, at least 1, got 0'),
