@@ -18,6 +18,12 @@ from mmcoseg.errors import MMCosegError
 from mmcoseg.registry import DATASETS, MODELS
 
 
+@pytest.fixture(autouse=True)
+def without_data_folder(monkeypatch):
+    """The variable by which tests find photographs also tells runs where data are."""
+    monkeypatch.delenv('MMCOSEG_DATA', raising=False)
+
+
 def config() -> Config:
     files = dict(type='CoSegDataset', data_root='old')
     drawn = dict(type='SyntheticCoSegDataset')
