@@ -3,6 +3,10 @@
 import subprocess
 import sys
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 
 def test_freed_memory_is_kept_where_there_is_glibc(repo_env):
     program = (

@@ -84,6 +84,7 @@ def test_the_published_network_begins_undecided():
     assert logits.shape == (1, 1, 64, 64) and not logits.any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('network', 'side'), [('vgg16', 448), ('efficientnet-lite2', 513)])
 def test_pipeline_on_photographs(network, side, coseg_data, tmp_path, monkeypatch):
     init_default_scope('mmcoseg')

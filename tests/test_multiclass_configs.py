@@ -119,6 +119,7 @@ def test_the_network_fits_together():
     assert model.extract_vectors(torch.rand(2, 3, 96, 64), maps).shape == (2, 4, 2048)
 
 
+@pytest.mark.slow
 def test_pipeline_on_photographs(coseg_data):
     cfg = config()
     options = dict(data_root=str(coseg_data / 'voc_multiclass'), groups=['chair+tvmonitor'])
@@ -133,6 +134,7 @@ def test_pipeline_on_photographs(coseg_data):
     assert {0, 1, 2} <= values <= {0, 1, 2, 255}
 
 
+@pytest.mark.slow
 def test_a_group_is_optimized_predicted_and_scored(tmp_path):
     """Groups of two and of three classes, in one run and one table."""
     root = tmp_path / 'data'

@@ -102,6 +102,7 @@ def test_only_a_few_calls_wait_in_memory(work_of):
     results.close()
 
 
+@pytest.mark.slow
 @posix
 @pytest.mark.parametrize('idle', [True, False])
 def test_killed_processes_are_replaced(work_of, idle):
@@ -128,6 +129,7 @@ def _in_child(queue, work):
     end_processes()
 
 
+@pytest.mark.slow
 @posix
 @pytest.mark.parametrize('daemon', [True, False])
 def test_forked_processes(work_of, daemon):
@@ -159,6 +161,7 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.slow
 @posix
 @pytest.mark.parametrize('how', [signal.SIGINT, signal.SIGKILL])
 def test_no_process_outlives_a_program_without_main_guard(tmp_path, repo_env, how):

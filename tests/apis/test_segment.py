@@ -338,6 +338,7 @@ def test_python_arrays_too(tmp_path, tiny_config):
     ]
 
 
+@pytest.mark.slow
 def test_masks_of_large_photographs_are_never_all_in_memory(tmp_path, tiny_config, monkeypatch):
     monkeypatch.setattr(inferencer, '_PART_IMAGES', 2)
     living = weakref.WeakSet()

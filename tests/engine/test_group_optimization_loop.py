@@ -286,6 +286,7 @@ def test_the_commands_end_with_an_error_that_names_failed_groups(config):
         run_test(config('failed', **fails), resume=True)
 
 
+@pytest.mark.slow
 def test_resuming_keeps_what_holds(config, monkeypatch):
     _, first = run(config())
     store = Path(config().work_dir) / 'optimized_groups'
@@ -318,6 +319,7 @@ def test_resuming_keeps_what_holds(config, monkeypatch):
     assert not steps
 
 
+@pytest.mark.slow
 def test_the_commands_resume(config):
     first = run_test(config())
     finished = Path(config().work_dir) / 'optimized_groups'

@@ -303,6 +303,7 @@ def iou(a, b):
     return (a & b).sum() / max(1, (a | b).sum())
 
 
+@pytest.mark.slow
 def test_simplified_polygons_of_photographs_keep_98_per_cent(tmp_path, photographs):
     for key, record in write(tmp_path, photographs, tolerance=1).items():
         document = json.loads((tmp_path / record.files['labelme']).read_text())

@@ -108,6 +108,7 @@ def test_ablations_train_and_predict(modulators, losses):
     assert len(probabilities(model.eval(), batch())) == 2
 
 
+@pytest.mark.slow
 def test_overfits_two_groups():
     model = build(test_cfg=dict(grouping='whole'))
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
