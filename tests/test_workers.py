@@ -149,8 +149,10 @@ def test_forked_processes(work_of, daemon):
 SCRIPT = """
 import sys
 sys.path.insert(0, sys.argv[1])
+from mmcoseg import workers
 from mmcoseg.workers import map_in_processes
 from work_of_test import work
+workers._IDLE = 3  # seconds, so that the test need not wait for a minute
 found = list(map_in_processes(work, [((i,), dict(pause=.02)) for i in range(50)], 2))
 print(*{pid for _, pid in found}, flush=True)
 try:
