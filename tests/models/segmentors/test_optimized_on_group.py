@@ -249,6 +249,25 @@ def test_what_no_loss_asks_for_is_not_made(build, monkeypatch):
     assert 'loss_noting' in model(**prepared(model), mode='loss')
 
 
+@pytest.mark.parametrize(
+    ('build', 'kind', 'initial'),
+    [
+        (deepco3, 'OptimizedTestEverything', INITIAL),
+        (multi_class, 'OptimizedTestVectors', dict(INITIAL, num_classes=2)),
+    ],
+)
+def test_no_ground_truth_reaches_a_loss(build, kind, initial):
+    model = build(dict(all=dict(type=kind)), initial_segmentor=initial).eval()
+    data = prepared(model, saliency=True)
+    expected = model(**data, mode='loss')
+    for sample in data['data_samples'][0]:
+        del sample.gt_sem_seg
+    again = model(**data, mode='loss')
+    torch.testing.assert_close(again, expected, rtol=0, atol=0)
+    first, second = model.losses['all'].seen
+    assert first.keys() == second.keys() and not any('gt' in name for name in first)
+
+
 def test_losses_of_one_name_are_summed():
     one = deepco3().eval()
     two = deepco3(dict(CONTRAST, again=dict(CONTRAST['contrast'], loss_weight=3.0))).eval()
