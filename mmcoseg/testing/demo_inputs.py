@@ -44,7 +44,7 @@ def make_group_batch(
         ``gt_instances``.
 
     Raises:
-        MMCosegError: for an empty group, images that are too small, or a wrong number of classes.
+        MMCosegError: for a wrong number of classes.
 
     Example:
         >>> batch = make_group_batch(group_sizes=(2, 1), size=(16, 24))
@@ -53,10 +53,6 @@ def make_group_batch(
         >>> batch['data_samples'][0][1].identity
         'g0/1'
     """
-    if any(count < 1 for count in group_sizes):
-        raise MMCosegError(f'every group needs at least one image, got {tuple(group_sizes)}')
-    if min(size) < 8:
-        raise MMCosegError(f'size must be at least (8, 8), got {tuple(size)}')
     if not 1 <= num_foreground <= min(3, num_classes):
         raise MMCosegError(
             f'num_foreground must be from 1 to {min(3, num_classes)} with num_classes='
