@@ -8,7 +8,6 @@ import argparse
 import json
 import os
 import re
-import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import Field, fields
@@ -47,9 +46,6 @@ def main(
     if command is None:
         prog = prog or 'mmcoseg'
         parser = _parser(prog)
-        if argv and argv[0] not in _COMMANDS and Path(argv[0]).exists():
-            given = shlex.join(argv)
-            parser.error(f'{argv[0]} is no command; to segment it: {prog} segment {given}')
     else:
         prog = prog or f'mmcoseg {command}'
         parser = argparse.ArgumentParser(prog, description=_COMMANDS[command].summary)

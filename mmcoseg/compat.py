@@ -14,6 +14,7 @@ import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.runner.checkpoint import CheckpointLoader, get_torch_safe_globals
+from PIL import Image
 
 from .config_files import find_base
 from .errors import MMCosegError
@@ -69,11 +70,7 @@ def pillow_reads_heif() -> bool:
 
 def pillow_reads_avif() -> bool:
     """Whether Pillow reads AVIF files: from 11.3 on, unless it was built without."""
-    try:
-        from PIL import AvifImagePlugin
-    except ImportError:
-        return False
-    return AvifImagePlugin.SUPPORTED
+    return '.avif' in Image.registered_extensions()
 
 
 def load_checkpoint_file(

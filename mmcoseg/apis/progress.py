@@ -53,8 +53,8 @@ class RunProgress:
         self.task = self.bar.add_task('preparing', total=total)
         self.bar.start()
 
-    def begin(self, group: str, count: int) -> None:
-        """A group of so many images is begun."""
+    def begin(self, group: str) -> None:
+        """A group is begun."""
         self.bar.update(self.task, description=display_name(group))
 
     def advance(self, count: int) -> None:
@@ -106,4 +106,4 @@ class _Rate(ProgressColumn):
 
 
 def _images(count: int) -> str:
-    return f'{count} image' + ('' if count == 1 else 's')
+    return '1 image' if count == 1 else f'{count} images'

@@ -10,7 +10,6 @@ from mmengine.registry import Registry, init_default_scope
 
 from .. import registry
 from ..config_check import CHECKED_KEYS, config_problems, errors_name_keys
-from ..errors import MMCosegError
 from ..registry import DATASETS, MODELS
 from .run_config import datasets_of
 
@@ -69,16 +68,8 @@ def _build_problem(cfg: Config, key: str, data: bool) -> str | None:
                 for one in cfg[key].values() if named else [cfg[key]]:
                     Evaluator(one)
             elif key.endswith('_dataloader') and data:
-                _open_datasets(cfg[key])
+                for dataset in datasets_of(cfg[key]):
+                    DATASETS.build(dataset)[0]
     except Exception as error:  # whatever is wrong is what the caller asked for
         return f'{type(error).__name__}: {error}'
     return None
-
-
-def _open_datasets(cfg: Any) -> None:
-    for number, dataset in enumerate(datasets_of(cfg)):
-        if DATASETS.build(dataset)[0] is None:
-            raise MMCosegError(
-                f'the pipeline gives nothing for the first item of data set {number}, '
-                f'{dataset.get("type")}'
-            )

@@ -2,9 +2,7 @@
 
 import logging
 import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,13 +13,12 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import CheckpointLoader, Runner
 
 from ..compat import state_of_checkpoint, use_safe_checkpoints
-from ..config_check import errors_name_keys
+from ..config_check import errors_name_keys, name_of
 from ..errors import MMCosegError
 from ..models.backbones.weights import deferred_weights, load_unless_stored
 from ..options import one_of
 from ..registry import DATASETS
-from .hooks.best_score_hook import BestScoreHook
-from .hooks.plain_checkpoint_hook import PlainCheckpointHook
+from .hooks.checkpoint_hooks import BestScoreHook, PlainCheckpointHook
 from .quiet_runner import QuietRunner
 from .run_config import datasets_of, optimizes_groups
 
@@ -84,12 +81,12 @@ def last_checkpoint(work_dir: str | Path) -> str | None:
     if '://' in named or Path(named).is_file():
         return named
     here = pointer.with_name(Path(named).name)
-    if not here.is_file():
-        raise FileNotFoundError(
-            f'{pointer} names {named}, which is neither there nor in {work_dir}; give a checkpoint '
-            '(--resume CHECKPOINT), or start anew in another work folder'
-        )
-    return str(here)
+    if here.is_file():
+        return str(here)
+    raise FileNotFoundError(
+        f'{pointer} names {named}, which is neither there nor in {work_dir}; give a checkpoint '
+        '(--resume CHECKPOINT), or start anew in another work folder'
+    )
 
 
 #: What launchers call the number of a process.
@@ -173,23 +170,10 @@ def run_training(
 
 def _ready_runner(cfg: Config, loop: str, **options: Any) -> Runner:
     """The runner of a config, its loop built."""
-    with _no_trace_of_failure(cfg.work_dir), errors_name_keys(cfg):
-        runner = build_runner(cfg, **options)
+    runner = build_runner(cfg, **options)
+    with errors_name_keys(cfg):
         getattr(runner, loop)
     return runner
-
-
-@contextmanager
-def _no_trace_of_failure(work_dir: str) -> Iterator[None]:
-    """Meanwhile an error takes the work folder away again, unless it was there before."""
-    folder = Path(work_dir)
-    was_there = folder.exists()
-    try:
-        yield
-    except BaseException:
-        if not was_there:
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
 
 
 def _leave_out_missing_validation(cfg: Config) -> None:
@@ -268,7 +252,7 @@ def run_test(
 
 def _set_start(cfg: Config, checkpoint: str | None, resume: bool) -> None:
     """Set the weights that a test starts from, and whether it keeps finished groups."""
-    name = cfg.filename or 'the config'
+    name = name_of(cfg)
     on_groups = optimizes_groups(cfg)
     if on_groups:
         cfg.test_cfg.resume = resume

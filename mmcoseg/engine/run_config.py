@@ -13,12 +13,12 @@ from mmengine.runner import Runner
 from mmengine.utils import import_modules_from_strings
 
 from ..compat import our_configs_as_bases
-from ..config_check import require_sound
+from ..config_check import class_of, name_of, require_sound
 from ..config_files import find_config
 from ..datasets.base import group_names
 from ..errors import MMCosegError
 from ..options import nearest
-from ..registry import DATASETS, LOOPS, Registry
+from ..registry import DATASETS, LOOPS
 from .loops.group_optimization_loop import GroupOptimizationLoop
 
 __all__ = [
@@ -48,13 +48,7 @@ _SPLITS = ('train', 'val', 'test')
 
 def optimizes_groups(cfg: Config) -> bool:
     """Whether a config's model is optimized on each group that it is tested on."""
-    kind = _class_of(cfg.get('test_cfg') or {}, LOOPS)
-    return GroupOptimizationLoop in getattr(kind, '__mro__', ())
-
-
-def _class_of(cfg: ConfigDict, node: Registry) -> Any:
-    kind = cfg.get('type')
-    return node.get(kind) if isinstance(kind, str) else kind
+    return issubclass(class_of(cfg.get('test_cfg') or {}, LOOPS), GroupOptimizationLoop)
 
 
 def load_config(
@@ -100,7 +94,7 @@ def merge_options(cfg: Config, options: dict[str, Any]) -> None:
 
     Keys that are not there are made, but not at the top, where nothing would ask for them.
     """
-    name = cfg.filename or 'the config'
+    name = name_of(cfg)
     known = {*cfg.keys(), *signature(Runner).parameters, *_TOP_KEYS}
     for key, value in options.items():
         first = key.partition('.')[0]
@@ -147,17 +141,12 @@ def _make_way(cfg: Config, key: str) -> None:
 def _import_custom(cfg: Config, source: str) -> None:
     wanted = cfg.get('custom_imports') or {'imports': None}
     try:
-        call = signature(import_modules_from_strings).bind(**wanted)
-    except TypeError as error:
-        raise MMCosegError(
-            f'custom_imports of {source} must be dict(imports=[<modules>]), got {wanted!r}'
-        ) from error
-    try:
-        import_modules_from_strings(*call.args, **call.kwargs)
+        import_modules_from_strings(**wanted)
     except (ImportError, TypeError) as error:
         raise ImportError(
-            f'custom_imports of {source}: {error.__context__ or error}; name modules that Python '
-            'finds (their folder on PYTHONPATH, or installed)'
+            f'custom_imports of {source}: {error.__context__ or error}; it must be '
+            'dict(imports=[<modules>]), of modules that Python finds (their folder on PYTHONPATH, '
+            'or installed)'
         ) from error
 
 
@@ -191,7 +180,7 @@ def select_data(
     test = [*datasets_of(cfg.get('val_dataloader')), *datasets_of(cfg.get('test_dataloader'))]
     if train_groups is not None and optimizes_groups(cfg):
         raise MMCosegError(
-            f'{cfg.filename or "the config"} is of a method that is optimized on the very groups '
+            f'{name_of(cfg)} is of a method that is optimized on the very groups '
             'it is tested on: choose them by --test-groups alone'
         )
     _move(cfg, 'data', os.environ.get('MMCOSEG_DATA', 'data'))
@@ -233,7 +222,7 @@ def _refuse_seen(train: Sequence[ConfigDict], test: Sequence[ConfigDict]) -> Non
 
 def _fit_classifiers(cfg: Config, dataset: ConfigDict) -> None:
     """Where a category is a group, give the modulators that classify one output for each."""
-    if not getattr(_class_of(dataset, DATASETS), 'BY_CATEGORY', False):
+    if not getattr(class_of(dataset, DATASETS), 'BY_CATEGORY', False):
         return
     for modulator in (cfg.model.get('modulators') or {}).values():
         if modulator and modulator.get('num_classes'):

@@ -93,7 +93,7 @@ def to_result(sample: CoSegDataSample) -> ImageResult:
     objects = []
     for mask, label, score in found:
         if mask.any():
-            score = _share(score * _presence_of(sample))
+            score = _share(score * float(sample.get('presence', 1.0)))
             category = categories[label - 1]
             objects.append(ObjectMask(mask, label, category, score, instances is not None))
     return ImageResult(labels, names, categories, objects, masks)
@@ -109,10 +109,6 @@ def _found_classes(labels: np.ndarray, prob: np.ndarray) -> Iterator[tuple[np.nd
 
 def _prob_of(sample: CoSegDataSample) -> np.ndarray:
     return to_numpy(sample.pred_prob.data) if 'pred_prob' in sample else np.ones((1, 1, 1))
-
-
-def _presence_of(sample: CoSegDataSample) -> float:
-    return float(sample.get('presence', 1.0))
 
 
 def sureness(sample: CoSegDataSample, result: ImageResult) -> float | None:
@@ -135,7 +131,8 @@ def sureness(sample: CoSegDataSample, result: ImageResult) -> float | None:
     prob = _prob_of(sample)
     means = [_mean_prob(prob, item.label, item.mask) for item in result.objects]
     areas = [np.count_nonzero(item.mask) for item in result.objects]
-    return _share(np.average(means, weights=areas) * min(1.0, 2 * _presence_of(sample)))
+    presence = float(sample.get('presence', 1.0))
+    return _share(np.average(means, weights=areas) * min(1.0, 2 * presence))
 
 
 def to_annotation(item: ObjectMask) -> dict[str, Any]:
