@@ -31,7 +31,7 @@ def inference_config(options: InferenceOptions) -> Config:
         cfg = copy.deepcopy(options.config)
     else:
         cfg = read_config(str(options.config or config_of_method(options.method)))
-    merge_options(cfg, options.cfg_options or {})
+    merge_options(cfg, options.cfg_options)
     name = name_of(cfg)
     if cfg.get('model') is None:
         raise MMCosegError(f'{name} has no model')

@@ -368,12 +368,12 @@ class _Reader:
         beside = _places_of_readable(items)
         kept, others, raw = [], [], []
         for item in items:
-            companion = item.place in beside and item.suffix not in IMAGE_SUFFIXES
-            if companion and item.suffix in UNREAD_SUFFIXES:
-                raw.append(item.file_name)
-            elif item.suffix in _COMPANIONS | _VIDEOS and not companion:
+            if item.place in beside and item.suffix not in IMAGE_SUFFIXES:
+                if item.suffix in UNREAD_SUFFIXES:
+                    raw.append(item.file_name)
+            elif item.suffix in _COMPANIONS | _VIDEOS:
                 others.append(str(item.path))
-            elif not companion:
+            else:
                 kept.append(item)
         if kept:
             self.note('left out, since they are no images', others)

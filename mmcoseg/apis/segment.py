@@ -159,15 +159,14 @@ class _Job:
         self, group: InputGroup, state: RunState, limits: ImageLimits, overwrite: bool
     ) -> None:
         self.group = group
-        self.overwrite = overwrite
         self.limits = [limits.max_pixels, limits.max_aspect]
-        self.old = state.groups.get(group.name, GroupState(group.name, state.settings))
+        self.old = GroupState(group.name, state.settings)
+        if not overwrite:
+            self.old = state.groups.get(group.name, self.old)
         # Taken before anything is read, so that later changes of a file are noticed.
         self.signatures = {item.file_name: signature_of(item) for item in group.items}
         self.stems = {item.file_name: item.stem for item in group.items}
         self.todo = set(self.stems)
-        if overwrite:
-            return
         done = [image for image in self.old.images if self._has(image, state.out)]
         done += [image for image in self.old.skipped if image.limits == self.limits]
         for image in done:
@@ -187,7 +186,7 @@ class _Job:
         names = {*skipped, *(image.file_name for image in images)}
         stems = {image.record.stem for image in images}
         images = list(images)
-        for image in [] if self.overwrite else self.old.images:
+        for image in self.old.images:
             if image.file_name not in names and image.record.stem not in stems:
                 images.append(image)
         return sorted(images, key=attrgetter('file_name'))
@@ -225,7 +224,7 @@ class _Run:
         skipped: dict[str, SkippedImage] = {}
         # Part by part: masks of a thousand photographs would not fit into memory together.
         for part in inferencer.segment_group(group, parts=True):
-            if job.overwrite and job.old.images:
+            if self.options.overwrite and group.name in self.state.groups:
                 self.state.withdraw(group.name)
             count = _described(part.get('class_count'))
             for result in (*part.skipped, *self._write_part(part, job)):

@@ -12,7 +12,6 @@ import torch
 from mmengine.optim import OptimWrapper, build_optim_wrapper
 from torch import nn
 
-from ..errors import MMCosegError
 from ..options import build_options, whole_number
 from ..registry import PARAM_SCHEDULERS
 from ..seeding import entropy_of, seed_torch
@@ -155,8 +154,6 @@ def _optimize(
 ) -> None:
     """Take all steps; refuses losses, and weights in the end, that are not finite."""
     name, seed = group.group, settings.seed
-    if not len(group):
-        raise MMCosegError(f'the group {name!r} has no image')
     model.eval()
     seed_torch(entropy_of(seed, name))
     if hasattr(model, 'prepare_group'):

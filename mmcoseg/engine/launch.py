@@ -9,10 +9,9 @@ from typing import Any, Literal
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 from mmengine.runner import CheckpointLoader, Runner
 
-from ..compat import state_of_checkpoint, use_safe_checkpoints
+from ..compat import state_of_checkpoint, unwrapped, use_safe_checkpoints
 from ..config_check import errors_name_keys, name_of
 from ..errors import MMCosegError
 from ..models.backbones.weights import deferred_weights, load_unless_stored
@@ -27,7 +26,6 @@ __all__ = ['GroupsFailedError', 'build_runner', 'last_checkpoint', 'run_test', '
 
 def build_runner(
     cfg: Config,
-    work_dir: str | None = None,
     launcher: str = 'none',
     trust_checkpoint: bool = False,
     from_checkpoint: bool = False,
@@ -35,14 +33,12 @@ def build_runner(
     """The runner of a config, with what depends on this machine filled in, in place.
 
     Args:
-        work_dir: folder for checkpoints and logs; by default the config's, or
-            ``work_dirs/<name of the config>``.
         launcher: ``'none'``, ``'pytorch'`` (torchrun), ``'slurm'`` or ``'mpi'``.
         trust_checkpoint: see :func:`mmcoseg.compat.load_checkpoint_file`.
         from_checkpoint: the model is that of the checkpoint ``load_from``, so that no pretrained
             weights are asked for, but of backbones that the checkpoint leaves out.
     """
-    _set_work_dir(cfg, work_dir)
+    _set_work_dir(cfg, None)
     cfg.launcher = launcher
     if launcher != 'none':
         _prepare_processes(cfg)
@@ -55,8 +51,9 @@ def build_runner(
         runner = QuietRunner.from_cfg(cfg)
     if stored:
         content = CheckpointLoader.load_checkpoint(cfg.load_from, map_location='cpu')
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        load_unless_stored(model, noted, state_of_checkpoint(content), cfg.load_from)
+        load_unless_stored(
+            unwrapped(runner.model), noted, state_of_checkpoint(content), cfg.load_from
+        )
     runner.register_hook(PlainCheckpointHook())
     runner.register_hook(BestScoreHook())
     return runner
@@ -137,7 +134,9 @@ def run_training(
         amp: mixed precision: float16 with loss scaling on a GPU, bfloat16 elsewhere.
         auto_scale_lr: scale the learning rate by the global batch size over the config's
             ``auto_scale_lr.base_batch_size``.
-        work_dir, runner_options: see :func:`build_runner`.
+        work_dir: folder for checkpoints and logs; by default the config's, or
+            ``work_dirs/<name of the config>``.
+        runner_options: see :func:`build_runner`.
 
     Raises:
         GroupsFailedError: in the end, if groups could not be optimized.
@@ -221,7 +220,8 @@ def run_test(
         show_dir: folder for one contact sheet a group.
         resume: of a method that is optimized on each group, keep the groups that are finished in
             the work folder.
-        work_dir, runner_options: see :func:`build_runner`.
+        work_dir: see :func:`run_training`.
+        runner_options: see :func:`build_runner`.
 
     Raises:
         MMCosegError: without a checkpoint of a model that is trained; to resume the test of a model

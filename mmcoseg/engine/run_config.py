@@ -70,7 +70,7 @@ def load_config(
     """
     cfg = read_config(name)
     select_data(cfg, data_root, train_groups, test_groups, training)
-    merge_options(cfg, cfg_options or {})
+    merge_options(cfg, cfg_options)
     hand_over_input_size(cfg)
     if check:
         require_sound(cfg)
@@ -89,14 +89,14 @@ def read_config(name: str) -> Config:
     return cfg
 
 
-def merge_options(cfg: Config, options: dict[str, Any]) -> None:
+def merge_options(cfg: Config, options: dict[str, Any] | None) -> None:
     """Set single keys (dotted key -> value) of a config, in place.
 
     Keys that are not there are made, but not at the top, where nothing would ask for them.
     """
     name = name_of(cfg)
     known = {*cfg.keys(), *signature(Runner).parameters, *_TOP_KEYS}
-    for key, value in options.items():
+    for key, value in (options or {}).items():
         first = key.partition('.')[0]
         if first not in known:
             raise MMCosegError(

@@ -20,7 +20,7 @@ from mmcoseg.engine.loops.group_optimization_loop import fingerprint_of, share_o
 from mmcoseg.engine.prediction_store import PredictionStore
 from mmcoseg.errors import MMCosegError
 from mmcoseg.seeding import entropy_of
-from mmcoseg.structures import CoSegDataSample, GroupDataSample, GroupImages
+from mmcoseg.structures import CoSegDataSample, GroupDataSample
 from mmcoseg.testing import write_tiny_dataset
 
 PIPELINE = [
@@ -164,14 +164,6 @@ def test_a_group_that_fails_is_segmented_by_the_initial_weights(dataset):
     _, problem = optimized(model, dataset, 0, OptimizationSettings(explode, max_epochs=1))
     assert problem.startswith("group 'a': the last step left value with values that are not fin")
     assert model.value.item() == 5.0
-
-
-def test_a_group_without_images_is_refused():
-    model = ConstantSegmentor()
-    group = GroupDataSample([], metainfo=dict(group='cat'))
-    images = GroupImages([], (8, 8), None)
-    with pytest.raises(MMCosegError, match="the group 'cat' has no image"):
-        optimize_and_segment(model, images, group, InitialState(model), OptimizationSettings(SGD))
 
 
 def test_settings_are_checked():

@@ -13,9 +13,10 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.dist import all_gather_object, get_dist_info
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper, revert_sync_batchnorm
+from mmengine.model import revert_sync_batchnorm
 from mmengine.runner import TestLoop
 
+from ...compat import unwrapped
 from ...errors import MMCosegError
 from ...registry import LOOPS
 from ...seeding import entropy_of, random_state
@@ -97,8 +98,7 @@ class GroupOptimizationLoop(TestLoop):
             )
         self.resume = resume
         # Each process works for itself.
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        self.model = revert_sync_batchnorm(model)
+        self.model = revert_sync_batchnorm(unwrapped(runner.model))
         # Before weights are loaded, as at the start of a training.
         self.model.init_weights()
         self.failed: dict[str, str] = {}
