@@ -42,7 +42,6 @@ def main(
     # Tables and names of files may have characters that a terminal's encoding has not.
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors='backslashreplace')
-    argv = list(sys.argv[1:] if argv is None else argv)
     if command is None:
         prog = prog or 'mmcoseg'
         parser = _parser(prog)

@@ -73,10 +73,10 @@ def inference_pipeline(steps: Sequence[dict]) -> list[dict]:
 
 
 def _set_number_of_classes(model: dict, number: int | str | None, name: str) -> None:
-    if number is None and model.get('num_classes') == 'data':
-        number = 'auto'  # nothing says it of photographs
     if number is None:
-        return
+        if model.get('num_classes') != 'data':
+            return
+        number = 'auto'  # nothing says it of photographs
     if 'num_classes' not in model:
         raise MMCosegError(
             f'{name} is of a model that does not tell classes apart (it has no '

@@ -89,15 +89,15 @@ class CoSegInferencer:
         self.limits = options.limits or ImageLimits()
         self.device = _device(options.device)
         weights = self.cfg.get('load_from') if options.weights is None else options.weights
-        trained = self.cfg.get('train_cfg') is not None and not optimizes_groups(self.cfg)
-        if weights is None and trained:
+        on_groups = optimizes_groups(self.cfg)
+        if weights is None and self.cfg.get('train_cfg') is not None and not on_groups:
             raise MMCosegError(
                 f'{name_of(self.cfg)} is of a model that is trained: give the '
                 'weights (a checkpoint of `mmcoseg train`)'
             )
         self._build(weights, options.trust_weights)
         self.optimization, self._initial = None, None
-        if optimizes_groups(self.cfg):
+        if on_groups:
             self.optimization = OptimizationSettings.from_test_cfg(self.cfg.test_cfg, self.seed)
             self._initial = InitialState(self.model)
         self._lock = threading.Lock()

@@ -71,7 +71,14 @@ def make_group_batch(
                 ori_shape=tuple(ori_shape or size),
                 img_shape=tuple(size),
             )
-            samples.append(_sample(mask, metainfo, num_foreground, number, num_classes))
+            sample = CoSegDataSample(metainfo=metainfo)
+            sample.gt_sem_seg = PixelData(data=torch.from_numpy(mask.astype(np.int64))[None])
+            values = np.arange(1, num_foreground + 1)
+            sample.gt_instances = InstanceData(
+                masks=torch.from_numpy(mask[None] == values[:, None, None]),
+                labels=torch.from_numpy((number + values - 1) % num_classes),
+            )
+            samples.append(sample)
         labels = sorted((number + k) % num_classes for k in range(num_foreground))
         metainfo = dict(group=f'g{number}', category=f'g{number}', label_ids=tuple(labels))
         inputs.append(images)
@@ -141,16 +148,3 @@ def _image(
         mask[top : top + h, left : left + w] = k + 1
         image[top : top + h, left : left + w, (shift + k) % 3] += 130
     return image, mask
-
-
-def _sample(
-    mask: np.ndarray, metainfo: dict, num_foreground: int, number: int, num_classes: int
-) -> CoSegDataSample:
-    sample = CoSegDataSample(metainfo=metainfo)
-    sample.gt_sem_seg = PixelData(data=torch.from_numpy(mask.astype(np.int64))[None])
-    values = np.arange(1, num_foreground + 1)
-    sample.gt_instances = InstanceData(
-        masks=torch.from_numpy(mask[None] == values[:, None, None]),
-        labels=torch.from_numpy((number + values - 1) % num_classes),
-    )
-    return sample
