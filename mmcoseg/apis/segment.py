@@ -306,8 +306,6 @@ def _fingerprint(cfg: Config) -> str:
 def _described_file(weights: str | Path) -> str:
     """Name and hash of a checkpoint."""
     path = Path(weights).expanduser()
-    if not path.is_file():
-        raise FileNotFoundError(f'there is no checkpoint {path}')
     return f'{path.name} ({hashlib.sha1(path.read_bytes()).hexdigest()[:10]})'
 
 

@@ -59,10 +59,10 @@ def _build_problem(cfg: Config, key: str, data: bool) -> str | None:
     """What goes wrong in building what stands below a key of a config."""
     try:
         with errors_name_keys(cfg):
-            if key in ('model', 'optim_wrapper'):
-                model = MODELS.build(without_weights(cfg.model))
-                if key == 'optim_wrapper':
-                    build_optim_wrapper(model, cfg.optim_wrapper)
+            if key == 'model':
+                MODELS.build(without_weights(cfg.model))
+            elif key == 'optim_wrapper':
+                build_optim_wrapper(MODELS.build(without_weights(cfg.model)), cfg.optim_wrapper)
             elif key.endswith('_evaluator'):
                 named = isinstance(cfg[key], dict) and 'type' not in cfg[key]
                 for one in cfg[key].values() if named else [cfg[key]]:

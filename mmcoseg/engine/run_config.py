@@ -43,7 +43,6 @@ _TOP_KEYS = (
     'sync_bn',
     'test_pipeline',
 )
-_SPLITS = ('train', 'val', 'test')
 
 
 def optimizes_groups(cfg: Config) -> bool:
@@ -123,7 +122,7 @@ def hand_over_input_size(cfg: Config) -> None:
         input_size=tuple(preprocessor.size),
         interpolation=preprocessor.get('interpolation', 'area'),
     )
-    for _, dataset in keyed_datasets(cfg, *_SPLITS):
+    for _, dataset in keyed_datasets(cfg):
         dataset.setdefault('network_input', network_input)
 
 
@@ -264,7 +263,7 @@ def _listed(roots: dict[str, str]) -> str:
 def _roots(cfg: Config) -> dict[str, str]:
     """The folders of the data sets that lie in files, by their dotted keys."""
     roots = {}
-    for key, dataset in keyed_datasets(cfg, *_SPLITS):
+    for key, dataset in keyed_datasets(cfg):
         if dataset.get('data_root') is not None:
             roots[f'{key}.data_root'] = dataset.data_root
     return roots
@@ -273,7 +272,7 @@ def _roots(cfg: Config) -> dict[str, str]:
 def _move(cfg: Config, old: str | Path, new: str) -> dict[str, str]:
     """Put ``new`` in place of the folder ``old`` in all paths; returns those outside of it."""
     kept = _roots(cfg)
-    for key, node in [('', cfg), *keyed_datasets(cfg, *_SPLITS)]:
+    for key, node in [('', cfg), *keyed_datasets(cfg)]:
         root = node.get('data_root')
         if root is not None and Path(root).is_relative_to(old):
             node.data_root = str(Path(new) / Path(root).relative_to(old))
@@ -287,9 +286,9 @@ def datasets_of(node: Any) -> Iterator[ConfigDict]:
         yield dataset
 
 
-def keyed_datasets(cfg: Config, *splits: str) -> Iterator[tuple[str, ConfigDict]]:
-    """The data sets of splits, ``'train'``, ``'val'``, ``'test'``, with their dotted keys."""
-    for split in splits:
+def keyed_datasets(cfg: Config) -> Iterator[tuple[str, ConfigDict]]:
+    """All data sets of a config with their dotted keys."""
+    for split in ('train', 'val', 'test'):
         yield from _keyed(cfg.get(f'{split}_dataloader'), f'{split}_dataloader')
 
 

@@ -125,8 +125,12 @@ def test_a_variable_names_the_folder_of_all_data_sets(monkeypatch):
 
 
 def test_the_keys_of_data_sets_are_found_in_wrappers():
-    found = [key for key, _ in keyed_datasets(config(), 'val')]
-    assert found == [f'val_dataloader.dataset.datasets.{i}' for i in (0, 1)]
+    assert [key for key, _ in keyed_datasets(config())] == [
+        'train_dataloader.dataset',
+        'val_dataloader.dataset.datasets.0',
+        'val_dataloader.dataset.datasets.1',
+        'test_dataloader.first.dataset',
+    ]
 
 
 @pytest.mark.parametrize(
