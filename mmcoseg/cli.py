@@ -394,8 +394,6 @@ def _add_segment(parser: argparse.ArgumentParser) -> None:
         flag, argument = option.metadata['flag'], dict(option.metadata['argument'])
         if flag == '--cfg-options':
             argument['action'] = _KeyValues
-        if 'type' in argument:
-            argument['type'] = _checked(option)
         place = model if flag in ('--method', '--config') else parser
         place.add_argument(flag, dest=option.name, default=option.default, **argument)
     parser.add_argument('--cutouts', action='store_true', help='also cut the objects out (RGBA)')
@@ -419,24 +417,6 @@ def _add_segment(parser: argparse.ArgumentParser) -> None:
 def _flagged() -> list[Field]:
     """The options that have a flag."""
     return [option for option in fields(SegmentOptions) if option.metadata['flag']]
-
-
-def _checked(option: Field) -> Callable[[str], Any]:
-    """From the text of an option to its value."""
-    convert, check = option.metadata['argument']['type'], option.metadata['check']
-
-    def value_of(text: str) -> Any:
-        try:
-            value = convert(text)
-        except ValueError:
-            value = text
-        try:
-            check(option.metadata['argument'].get('metavar', 'it'), value)
-        except MMCosegError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-        return value
-
-    return value_of
 
 
 def _segment(args: argparse.Namespace) -> int:

@@ -495,9 +495,11 @@ def test_specks_can_be_kept_or_removed_otherwise(tmp_path, segment, capsys):
     assert shapes('--largest') == 1
     assert segment(tmp_path / 'g', '--format', 'labelme', 'yolo') == 1
     assert 'largest is False now, but was True' in capsys.readouterr().err
-    for wrong in ('-1', 'nan', 'much'):
-        with pytest.raises(SystemExit):
-            segment(tmp_path / 'g', '--min-area', wrong)
+    for wrong in ('-1', 'nan'):
+        assert segment(tmp_path / 'g', '--min-area', wrong) == 1
+        assert 'min_area must be a number from 0' in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        segment(tmp_path / 'g', '--min-area', 'much')
 
 
 def test_results_of_an_earlier_version_stay(photos, tmp_path, segment):
