@@ -161,7 +161,7 @@ def run_training(
     _set_work_dir(cfg, work_dir)
     if resume is not None:
         cfg.resume = True
-        cfg.load_from = last_checkpoint(cfg.work_dir) if resume == 'auto' else _there(resume)
+        cfg.load_from = last_checkpoint(cfg.work_dir) if resume == 'auto' else resume
     _leave_out_missing_validation(cfg)
     from_checkpoint = bool(cfg.get('resume'))
     _ready_runner(cfg, 'train_loop', from_checkpoint=from_checkpoint, **runner_options).train()
@@ -263,15 +263,8 @@ def _set_start(cfg: Config, checkpoint: str | None, resume: bool) -> None:
         )
     cfg.resume = False
     if checkpoint not in (None, 'none'):
-        cfg.load_from = _there(checkpoint)
+        cfg.load_from = checkpoint
     elif not on_groups:
         if cfg.get('train_cfg') is not None:
             raise MMCosegError(f'{name} is of a model that is trained: give the checkpoint to test')
         cfg.load_from = None
-
-
-def _there(checkpoint: str) -> str:
-    """The path, if there is such a file or it is a URL."""
-    if '://' not in checkpoint and not Path(checkpoint).expanduser().is_file():
-        raise FileNotFoundError(f'there is no checkpoint {checkpoint}')
-    return checkpoint
