@@ -233,10 +233,8 @@ class _Reader:
     def read(self, value: Any) -> _Groups:
         if isinstance(value, (str, os.PathLike)):
             return self.path(Path(value).expanduser())
-        if isinstance(value, _PICTURE):
-            return self.several([value])
-        if isinstance(value, Mapping) or not isinstance(value, Iterable):
-            raise _unexpected(value)
+        if isinstance(value, (*_PICTURE, Mapping)) or not isinstance(value, Iterable):
+            value = [value]
         return self.several(list(value))
 
     def several(self, values: Sequence[Any]) -> _Groups:
@@ -247,7 +245,11 @@ class _Reader:
                 items.append(self.picture(value, number))
                 continue
             if not isinstance(value, (str, os.PathLike)):
-                raise _unexpected(value)
+                raise MMCosegError(
+                    'images are given as the path of a folder, image or text file, as an array, a '
+                    'Pillow image, a list of these or a dict of groups; got '
+                    f'{type(value).__name__}'
+                )
             path = Path(value).expanduser()
             key = os.path.realpath(path) if path.is_dir() else os.path.abspath(path)
             if key in seen:
@@ -480,10 +482,3 @@ def _distinct(names: Sequence[str], with_suffix: bool = False) -> list[str]:
 def _named(names: Sequence[str]) -> str:
     more = len(names) - _MAX_NAMED
     return ', '.join(names[:_MAX_NAMED]) + (f' and {more} more' if more > 0 else '')
-
-
-def _unexpected(value: Any) -> MMCosegError:
-    return MMCosegError(
-        'images are given as the path of a folder, image or text file, as an array, a Pillow '
-        f'image, a list of these or a dict of groups; got {type(value).__name__}'
-    )
