@@ -8,7 +8,6 @@ import argparse
 import json
 import os
 import re
-import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import Field, fields
@@ -43,13 +42,9 @@ def main(
     # Tables and names of files may have characters that a terminal's encoding has not.
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors='backslashreplace')
-    argv = list(sys.argv[1:] if argv is None else argv)
     if command is None:
         prog = prog or 'mmcoseg'
         parser = _parser(prog)
-        if argv and argv[0] not in _COMMANDS and Path(argv[0]).exists():
-            given = shlex.join(argv)
-            parser.error(f'{argv[0]} is no command; to segment it: {prog} segment {given}')
     else:
         prog = prog or f'mmcoseg {command}'
         parser = argparse.ArgumentParser(prog, description=_COMMANDS[command].summary)
@@ -169,12 +164,13 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _run_options(args: argparse.Namespace) -> dict[str, Any]:
-    return dict(
-        work_dir=args.work_dir,
-        launcher=args.launcher,
-        trust_checkpoint=args.trust_checkpoint,
-    )
+def _given(args: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """These arguments, for a function that takes them by the same names."""
+    return {name: getattr(args, name) for name in names}
+
+
+#: What ``run_training`` and ``run_test`` both take.
+_RUN_OPTIONS = 'work_dir', 'launcher', 'trust_checkpoint', 'resume'
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
@@ -201,21 +197,9 @@ def _train(args: argparse.Namespace) -> int:
     from .engine.launch import run_training
     from .engine.run_config import load_config
 
-    cfg = load_config(
-        args.config,
-        args.cfg_options,
-        args.data_root,
-        args.train_groups,
-        args.test_groups,
-        training=True,
-    )
-    run_training(
-        cfg,
-        resume=args.resume,
-        amp=args.amp,
-        auto_scale_lr=args.auto_scale_lr,
-        **_run_options(args),
-    )
+    wishes = _given(args, 'cfg_options', 'data_root', 'train_groups', 'test_groups')
+    cfg = load_config(args.config, **wishes, training=True)
+    run_training(cfg, **_given(args, *_RUN_OPTIONS, 'amp', 'auto_scale_lr'))
     return 0
 
 
@@ -243,15 +227,8 @@ def _test(args: argparse.Namespace) -> int:
     from .engine.launch import run_test
     from .engine.run_config import load_config
 
-    cfg = load_config(args.config, args.cfg_options, args.data_root, test_groups=args.test_groups)
-    run_test(
-        cfg,
-        args.checkpoint,
-        out=args.out,
-        show_dir=args.show_dir,
-        resume=args.resume,
-        **_run_options(args),
-    )
+    cfg = load_config(args.config, **_given(args, 'cfg_options', 'data_root', 'test_groups'))
+    run_test(cfg, **_given(args, *_RUN_OPTIONS, 'checkpoint', 'out', 'show_dir'))
     return 0
 
 
@@ -371,19 +348,15 @@ def _evaluate(args: argparse.Namespace) -> int:
     from .evaluation import evaluate_classes, evaluate_instances, evaluate_masks
     from .evaluation.report import write_json
 
-    files = args.predictions, args.ground_truth
-    options = dict(groups=args.groups, missing=args.missing)
-    kind = args.kind or _kind_of(args)
-    if kind == 'instances':
-        key = title = 'instances'
-        report = evaluate_instances(*files, matching=args.matching, **options)
-    elif kind == 'classes':
-        key, title = 'classes', f'classes, matched over each group, by {args.over}'
-        options.update(values=args.values, over=args.over, absent=args.absent)
-        report = evaluate_classes(*files, **options)
-    else:
-        key, title = 'native', 'protocol native'
-        report = evaluate_masks(*files, values=args.values, **options)
+    # The function, the name of its scores in json, the title of its table, and its own options.
+    by_class = f'classes, matched over each group, by {args.over}'
+    evaluate, key, title, options = dict(
+        instances=(evaluate_instances, 'instances', 'instances', ['matching']),
+        classes=(evaluate_classes, 'classes', by_class, ['values', 'over', 'absent']),
+        masks=(evaluate_masks, 'native', 'protocol native', ['values']),
+    )[args.kind or _kind_of(args)]
+    options = _given(args, 'groups', 'missing', *options)
+    report = evaluate(args.predictions, args.ground_truth, **options)
     content = {key: report.to_dict()}
     if args.json == '-':
         print(json.dumps(content, indent=1))
@@ -421,8 +394,6 @@ def _add_segment(parser: argparse.ArgumentParser) -> None:
         flag, argument = option.metadata['flag'], dict(option.metadata['argument'])
         if flag == '--cfg-options':
             argument['action'] = _KeyValues
-        if 'type' in argument:
-            argument['type'] = _checked(option)
         place = model if flag in ('--method', '--config') else parser
         place.add_argument(flag, dest=option.name, default=option.default, **argument)
     parser.add_argument('--cutouts', action='store_true', help='also cut the objects out (RGBA)')
@@ -446,24 +417,6 @@ def _add_segment(parser: argparse.ArgumentParser) -> None:
 def _flagged() -> list[Field]:
     """The options that have a flag."""
     return [option for option in fields(SegmentOptions) if option.metadata['flag']]
-
-
-def _checked(option: Field) -> Callable[[str], Any]:
-    """From the text of an option to its value."""
-    convert, check = option.metadata['argument']['type'], option.metadata['check']
-
-    def value_of(text: str) -> Any:
-        try:
-            value = convert(text)
-        except ValueError:
-            value = text
-        try:
-            check(option.metadata['argument'].get('metavar', 'it'), value)
-        except MMCosegError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-        return value
-
-    return value_of
 
 
 def _segment(args: argparse.Namespace) -> int:
@@ -498,7 +451,7 @@ def _segment(args: argparse.Namespace) -> int:
 
 
 def _segment_options(args: argparse.Namespace) -> SegmentOptions:
-    chosen = {option.name: getattr(args, option.name) for option in _flagged()}
+    chosen = _given(args, *(option.name for option in _flagged()))
     if args.cutouts:
         chosen['formats'] = [*args.formats, 'cutouts']
     return SegmentOptions(**chosen)

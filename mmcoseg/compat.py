@@ -13,7 +13,10 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
 from mmengine.runner.checkpoint import CheckpointLoader, get_torch_safe_globals
+from PIL import Image
+from torch import nn
 
 from .config_files import find_base
 from .errors import MMCosegError
@@ -25,6 +28,7 @@ __all__ = [
     'pillow_reads_heif',
     'quiet_imports',
     'state_of_checkpoint',
+    'unwrapped',
     'use_safe_checkpoints',
 ]
 
@@ -69,11 +73,7 @@ def pillow_reads_heif() -> bool:
 
 def pillow_reads_avif() -> bool:
     """Whether Pillow reads AVIF files: from 11.3 on, unless it was built without."""
-    try:
-        from PIL import AvifImagePlugin
-    except ImportError:
-        return False
-    return AvifImagePlugin.SUPPORTED
+    return '.avif' in Image.registered_extensions()
 
 
 def load_checkpoint_file(
@@ -95,20 +95,22 @@ def load_checkpoint_file(
             return torch.load(filename, map_location=map_location, weights_only=True)
     except FileNotFoundError:
         raise FileNotFoundError(f'there is no checkpoint {filename}') from None
-    except UnpicklingError as error:
-        if trust:
-            raise MMCosegError(f'{filename} cannot be read as a checkpoint: {error}') from error
-        found = re.search(r'GLOBAL (\S+)', str(error))
-        reason = f'it asks for {found[1]}' if found else 'torch refuses to read it'
-        raise MMCosegError(
-            f'{filename} holds more than tensors and plain data, and reading it could run a '
-            f'program hidden in it ({reason}). If you trust where it comes from, pass '
-            '--trust-checkpoint'
-        ) from error
-    except (RuntimeError, EOFError) as error:
-        raise MMCosegError(
-            f'{filename} cannot be read as a checkpoint, it seems damaged or incomplete: {error}'
-        ) from error
+    except (UnpicklingError, RuntimeError, EOFError) as error:
+        code = re.search(r'GLOBAL (\S+)', str(error))
+        if code is None:
+            problem = f'cannot be read as a checkpoint, it seems damaged or incomplete: {error}'
+        else:
+            problem = (
+                'holds more than tensors and plain data, and reading it could run a program hidden '
+                f'in it (it asks for {code[1]}). If you trust where it comes from, pass '
+                '--trust-checkpoint'
+            )
+        raise MMCosegError(f'{filename} {problem}') from error
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model inside the wrapper of a distributed run, if there is one."""
+    return model.module if is_model_wrapper(model) else model
 
 
 def state_of_checkpoint(content: Any) -> dict[str, Any]:

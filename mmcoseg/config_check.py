@@ -18,6 +18,7 @@ from .options import nearest
 
 __all__ = [
     'CHECKED_KEYS',
+    'class_of',
     'config_problems',
     'errors_name_keys',
     'find_component',
@@ -193,6 +194,12 @@ def find_component(kind: Any, node: Registry, scope: str = 'mmcoseg') -> Callabl
     name = kind if scope == 'mmcoseg' or '.' in kind else f'{scope}.{kind}'
     found = (one.get(name) for one in (node, *_NODES))
     return next(filter(None, found), None)
+
+
+def class_of(cfg: dict, node: Registry) -> type:
+    """The class that a part of a config names, in this registry first; ``object`` for none."""
+    kind = find_component(cfg.get('type'), node)
+    return kind if isinstance(kind, type) else object
 
 
 def _problems(component: _Component) -> Iterator[tuple[str, str]]:

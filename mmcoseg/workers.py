@@ -101,27 +101,23 @@ def map_in_processes(
 
 
 def _first_result(function: Callable[..., Any], waiting: deque, num_workers: int) -> Any:
-    try:
-        return _result(waiting)
-    except BrokenProcessPool:
-        again = [(call, _submit(function, call, num_workers)) for call, _ in waiting]
-        waiting.clear()
-        waiting.extend(again)
-    try:
-        return _result(waiting)
-    except BrokenProcessPool as error:
-        _forget(num_workers)
-        raise MMCosegError(
-            f'a process of {function.__name__} died twice over the same call ({error}). If memory '
-            'is short, set a smaller num_workers or max_side; num_workers=0 works without processes'
-        ) from error
-
-
-def _result(waiting: deque) -> Any:
     """Of the first call, which waits no longer then."""
-    result = waiting[0][1].result()
-    waiting.popleft()
-    return result
+    for last in (False, True):
+        try:
+            result = waiting[0][1].result()
+            waiting.popleft()
+            return result
+        except BrokenProcessPool as error:
+            if last:
+                _forget(num_workers)
+                raise MMCosegError(
+                    f'a process of {function.__name__} died twice over the same call ({error}). If '
+                    'memory is short, set a smaller num_workers or max_side; num_workers=0 works '
+                    'without processes'
+                ) from error
+            again = [(call, _submit(function, call, num_workers)) for call, _ in waiting]
+            waiting.clear()
+            waiting.extend(again)
 
 
 def _submit(function: Callable[..., Any], call: tuple[tuple, dict], num_workers: int) -> Any:

@@ -7,13 +7,13 @@ from typing import Any
 from mmcv.transforms import LoadAnnotations, LoadImageFromFile
 from mmengine.config import Config
 
-from ..config_check import find_component, name_of, require_sound
+from ..config_check import class_of, name_of, require_sound
 from ..config_files import config_of_method
 from ..datasets.transforms import LoadCoSegImage
 from ..engine.run_config import datasets_of, merge_options, read_config
 from ..errors import MMCosegError
 from ..models.postprocessors import CleanMask
-from ..registry import MODELS, TASK_UTILS, TRANSFORMS, Registry
+from ..registry import MODELS, TASK_UTILS, TRANSFORMS
 from ..segment_options import InferenceOptions
 
 __all__ = ['inference_config', 'inference_pipeline']
@@ -31,7 +31,7 @@ def inference_config(options: InferenceOptions) -> Config:
         cfg = copy.deepcopy(options.config)
     else:
         cfg = read_config(str(options.config or config_of_method(options.method)))
-    merge_options(cfg, options.cfg_options or {})
+    merge_options(cfg, options.cfg_options)
     name = name_of(cfg)
     if cfg.get('model') is None:
         raise MMCosegError(f'{name} has no model')
@@ -58,7 +58,7 @@ def inference_pipeline(steps: Sequence[dict]) -> list[dict]:
     """
     pipeline = []
     for step in steps:
-        kind = _class_of(step, TRANSFORMS)
+        kind = class_of(step, TRANSFORMS)
         if getattr(kind, 'needs_annotations', issubclass(kind, LoadAnnotations)):
             continue
         step = copy.deepcopy(step)
@@ -73,10 +73,10 @@ def inference_pipeline(steps: Sequence[dict]) -> list[dict]:
 
 
 def _set_number_of_classes(model: dict, number: int | str | None, name: str) -> None:
-    if number is None and model.get('num_classes') == 'data':
-        number = 'auto'  # nothing says it of photographs
     if number is None:
-        return
+        if model.get('num_classes') != 'data':
+            return
+        number = 'auto'  # nothing says it of photographs
     if 'num_classes' not in model:
         raise MMCosegError(
             f'{name} is of a model that does not tell classes apart (it has no '
@@ -96,7 +96,7 @@ def _set_cleaning(model: dict, min_area: float | None, largest: bool) -> None:
     if min_area is not None:
         rules.update(min_share=0.0, hole_share=0.0, min_area=min_area)
     steps = list(model.get('postprocessors') or [])
-    cleaning = [step for step in steps if issubclass(_class_of(step, TASK_UTILS), CleanMask)]
+    cleaning = [step for step in steps if issubclass(class_of(step, TASK_UTILS), CleanMask)]
     if not cleaning:
         cleaning = [dict(type='CleanMask')]
         steps += cleaning
@@ -125,11 +125,5 @@ def _uses_crf(node: Any) -> bool:
     """
     if not isinstance(node, dict) or 'type' not in node:
         return False
-    kind = _class_of(node, MODELS)
+    kind = class_of(node, MODELS)
     return getattr(kind, 'uses_crf', False) or any(map(_uses_crf, node.values()))
-
-
-def _class_of(part: dict, node: Registry) -> type:
-    """The class that a config names, in this registry first; ``object`` if there is none."""
-    kind = find_component(part.get('type'), node)
-    return kind if isinstance(kind, type) else object

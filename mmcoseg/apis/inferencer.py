@@ -89,15 +89,15 @@ class CoSegInferencer:
         self.limits = options.limits or ImageLimits()
         self.device = _device(options.device)
         weights = self.cfg.get('load_from') if options.weights is None else options.weights
-        trained = self.cfg.get('train_cfg') is not None and not optimizes_groups(self.cfg)
-        if weights is None and trained:
+        on_groups = optimizes_groups(self.cfg)
+        if weights is None and self.cfg.get('train_cfg') is not None and not on_groups:
             raise MMCosegError(
                 f'{name_of(self.cfg)} is of a model that is trained: give the '
                 'weights (a checkpoint of `mmcoseg train`)'
             )
         self._build(weights, options.trust_weights)
         self.optimization, self._initial = None, None
-        if optimizes_groups(self.cfg):
+        if on_groups:
             self.optimization = OptimizationSettings.from_test_cfg(self.cfg.test_cfg, self.seed)
             self._initial = InitialState(self.model)
         self._lock = threading.Lock()
@@ -120,16 +120,12 @@ class CoSegInferencer:
         return list(self.stream(inputs, channel_order))
 
     def stream(
-        self,
-        inputs: Any,
-        channel_order: str = 'bgr',
-        parts: bool = False,
+        self, inputs: Any, channel_order: str = 'bgr', parts: bool = False
     ) -> Iterator[GroupDataSample]:
         """Segment group by group.
 
         Args:
-            inputs: see :func:`~mmcoseg.apis.read_inputs`; or a list of its ``InputGroup``.
-            channel_order: of arrays, ``'bgr'`` or ``'rgb'``.
+            inputs, channel_order: see :func:`~mmcoseg.apis.read_inputs`.
             parts: yield each group in parts. It is segmented as a whole all the same, but each
                 part's masks are made in their turn (unless a post-processor must see the whole
                 group), so that those of a thousand photographs need not fit into memory together.
@@ -143,18 +139,16 @@ class CoSegInferencer:
             :class:`SkippedFile` for the images that cannot be read, and ``class_count``
             (:class:`~mmcoseg.models.ops.ClassCount`) where the number of classes was estimated.
         """
-        groups = inputs
-        if not (isinstance(inputs, list) and inputs and isinstance(inputs[0], InputGroup)):
-            notes: list[str] = []
-            groups = read_inputs(inputs, channel_order, notes)
-            for note in notes:
-                warnings.warn(note, stacklevel=2)
+        notes: list[str] = []
+        groups = read_inputs(inputs, channel_order, notes)
+        for note in notes:
+            warnings.warn(note, stacklevel=2)
         for group in groups:
-            yield from self._segment(group, parts)
+            yield from self.segment_group(group, parts)
 
-    def _segment(self, group: InputGroup, parts: bool) -> Iterator[GroupDataSample]:
-        kept = _DecodedImages(_KEPT_PIXELS if parts else 0)
-        record, skipped = self._load(group, kept)
+    def segment_group(self, group: InputGroup, parts: bool = False) -> Iterator[GroupDataSample]:
+        """Segment one of the groups that :func:`~mmcoseg.apis.read_inputs` gives."""
+        record, skipped, kept = self._load(group, _KEPT_PIXELS if parts else 0)
         if not record['images']:
             yield GroupDataSample([], metainfo=dict(group=group.name, skipped=skipped))
             return
@@ -215,16 +209,31 @@ class CoSegInferencer:
         return group
 
     def _load(
-        self, group: InputGroup, kept: '_DecodedImages'
-    ) -> tuple[dict[str, Any], list[SkippedFile]]:
+        self, group: InputGroup, room: int
+    ) -> tuple[dict[str, Any], list[SkippedFile], dict[str, np.ndarray]]:
         """The group's record with its images at the network's size, and what cannot be read.
 
-        Images of files are kept at their own size, too, as far as there is room.
+        Moreover, the decoded images of files, by their stems, as far as there is room for so many
+        pixels.
         """
+        kept: dict[str, np.ndarray] = {}
+        lock = threading.Lock()
+
+        def take_room(num_pixels: int) -> bool:
+            nonlocal room
+            with lock:
+                fits = num_pixels <= room
+                room -= num_pixels * fits
+            return fits
 
         def load(item: ImageItem) -> dict | SkippedFile:
             try:
-                return self._load_image(item, group.name, kept)
+                num_pixels = item.check(self.limits)
+                keep = item.path is not None and take_room(num_pixels)
+                image = self._load_image(item, group.name, num_pixels, keep)
+                if keep:  # not in the record, whose packing would copy it
+                    kept[item.stem] = image.pop('ori_img')
+                return image
             except (BadImageError, FileNotFoundError, MemoryError) as error:
                 reason = str(error) or f'{item.file_name} needs more memory than there is'
                 return SkippedFile(item.file_name, reason)
@@ -233,30 +242,28 @@ class CoSegInferencer:
         for loaded in map_in_threads(load, group.items, self.num_workers):
             (skipped if isinstance(loaded, SkippedFile) else images).append(loaded)
         record = dict(group=group.name, category=group.name, label_ids=(), images=images)
-        return record, skipped
+        return record, skipped, kept
 
-    def _load_image(self, item: ImageItem, group: str, kept: '_DecodedImages') -> dict[str, Any]:
-        num_pixels = item.check(self.limits)
+    def _load_image(
+        self, item: ImageItem, group: str, num_pixels: int, keep: bool
+    ) -> dict[str, Any]:
         # Pillow images are not safe to be read by two threads, and may stand in a group twice.
         with self._lock if num_pixels > _LARGE or item.path is None else nullcontext():
             image = dict(item.record(), group=group, seg_map_path=None, label_ids=())
             image.update(self.model.data_preprocessor.network_input)
-            keep = item.path is not None and kept.reserve(num_pixels)
             if keep:
                 image['ori_img'] = read_image(item.path)
             for step in self.pipeline:
                 if isinstance(step, ForEachImage):
                     image = step.apply(image)
-        if keep:  # not in the record, whose packing would copy it
-            kept.images[item.stem] = image.pop('ori_img')
         return image
 
-    def _decode(self, part: GroupDataSample, kept: '_DecodedImages') -> None:
+    def _decode(self, part: GroupDataSample, kept: dict[str, np.ndarray]) -> None:
         """Give the images of a part their pixels, for all that comes after the network."""
 
         def decode(sample: CoSegDataSample) -> None:
             large = math.prod(sample.ori_shape[:2]) > _LARGE
-            image = kept.images.pop(sample.stem, None)
+            image = kept.pop(sample.stem, None)
             if image is None:
                 try:
                     with self._lock if large else nullcontext():
@@ -278,23 +285,6 @@ class CoSegInferencer:
                 sample.pred_sem_seg.data = torch.zeros_like(sample.pred_sem_seg.data)
                 if 'pred_instances' in sample:
                     sample.pred_instances = sample.pred_instances[:0]
-
-
-class _DecodedImages:
-    """Images of a group, stem -> (H, W, 3) uint8 BGR, of so many pixels together at most."""
-
-    def __init__(self, num_pixels: int) -> None:
-        self.images: dict[str, np.ndarray] = {}
-        self._room = num_pixels
-        self._lock = threading.Lock()
-
-    def reserve(self, num_pixels: int) -> bool:
-        """Whether there is room for an image, which is then taken."""
-        with self._lock:
-            if num_pixels > self._room:
-                return False
-            self._room -= num_pixels
-            return True
 
 
 def _parts(group: GroupDataSample) -> Iterator[GroupDataSample]:
@@ -326,18 +316,19 @@ def _load_weights(model: torch.nn.Module, noted: WeightsToLoad, path: str, trust
     content = load_checkpoint_file(str(Path(path).expanduser()), 'cpu', trust)
     state = state_of_checkpoint(content)
     own = model.state_dict()
-    fitting = {}
-    for key in own.keys() & state.keys():
-        if getattr(state[key], 'shape', None) == own[key].shape:
-            fitting[key] = state[key]
-    missing = sorted(set(own) - set(fitting))
-    if len(fitting) < 0.9 * len(own):
+    missing = []
+    for key, value in own.items():
+        if getattr(state.get(key), 'shape', None) != value.shape:
+            missing.append(key)
+    if len(missing) > 0.1 * len(own):
         raise MMCosegError(
             f'{path} holds weights of another model: {len(missing)} of the {len(own)} tensors are '
             f'missing or of another shape, such as {", ".join(missing[:3])}'
         )
     load_unless_stored(model, noted, state, path)
-    model.load_state_dict(fitting, strict=False)
+    for key in missing:
+        state.pop(key, None)
+    model.load_state_dict(state, strict=False)
     if missing:
         warnings.warn(f'{path} has no fitting weights for {", ".join(missing)}', stacklevel=3)
 

@@ -4,7 +4,7 @@ import itertools
 import math
 import os
 import stat
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,7 +31,6 @@ _COMPANIONS = frozenset(
     '.rst .tar .toml .tsv .txt .url .xml .xmp .yaml .yml .zip'.split()
 )
 _VIDEOS = frozenset('.3gp .avi .lrv .m4v .mkv .mov .mp4 .mpg .mts .thm .webm .wmv'.split())
-_ARCHIVES = frozenset({'.7z', '.gz', '.rar', '.tar', '.tgz', '.zip'})
 #: How many names a note spells out.
 _MAX_NAMED = 10
 _UNNAMED = 'images'
@@ -94,11 +93,6 @@ class ImageItem:
         return '' if self.path is None else self.path.suffix.lower()
 
     @property
-    def is_unread(self) -> bool:
-        """Whether it is a photograph of a kind that cannot be read here."""
-        return self.suffix in UNREAD_SUFFIXES
-
-    @property
     def folder(self) -> Path | None:
         """Where its file is; not where the file is that it may be a link to."""
         return self.path and Path(os.path.abspath(self.path)).parent
@@ -114,15 +108,16 @@ class ImageItem:
         Raises:
             FileNotFoundError, BadImageError: if it is not there, no image, or absurd.
         """
-        if self.path is None:
-            array = isinstance(self.image, np.ndarray)
-            size = self.image.shape[1::-1] if array else self.image.size
+        if self.path is not None:
+            size = self._size_in_file()
+        elif isinstance(self.image, np.ndarray):
+            size = self.image.shape[1::-1]
         else:
-            size = self._size()
+            size = self.image.size
         limits.check(*size, str(self.path or self.file_name))
         return math.prod(size)
 
-    def _size(self) -> tuple[int, int]:
+    def _size_in_file(self) -> tuple[int, int]:
         try:
             status = os.stat(self.path)
             if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for without end
@@ -149,15 +144,15 @@ class ImageItem:
         Raises:
             BadImageError: if a Pillow image cannot be read.
         """
-        record = dict(img_path=self.path and str(self.path), stem=self.stem)
-        if self.image is not None:
-            record['ori_img'] = self.image
-        if isinstance(self.image, Image.Image):
+        if self.path is not None:
+            return dict(img_path=str(self.path), stem=self.stem)
+        image = self.image
+        if isinstance(image, Image.Image):
             try:
-                record['ori_img'] = from_pil(self.image)
+                image = from_pil(image)
             except Exception as error:
                 raise BadImageError(f'{self.file_name} cannot be read: {error}') from error
-        return record
+        return dict(img_path=None, stem=self.stem, ori_img=image)
 
 
 @dataclass
@@ -198,14 +193,9 @@ def read_inputs(
     """
     one_of('channel_order', channel_order, Literal['bgr', 'rgb'])
     reader = _Reader(channel_order == 'rgb', [] if notes is None else notes)
-    if isinstance(inputs, Mapping):
-        found = [reader.named(name, value) for name, value in inputs.items()]
-    else:
-        found = reader.read(inputs)
-    empty = [name for name, items in found if not items]
-    if empty or not found:
-        what = f'the groups {empty} are' if empty else 'the input is'
-        raise MMCosegError(f'{what} without any image; give folders, files or arrays')
+    found = reader.named(inputs) if isinstance(inputs, Mapping) else reader.read(inputs)
+    if not found:
+        raise MMCosegError('the input is without any image; give folders, files or arrays')
     _require_readable(found)
     names = _distinct([name for name, _ in found])
     return [InputGroup(name, reader.finish(items)) for name, (_, items) in zip(names, found)]
@@ -226,32 +216,40 @@ class _Reader:
         if names:
             self.notes.append(f'{text}: {_named(names)}{more}')
 
-    def named(self, name: Any, value: Any) -> tuple[str, list[ImageItem]]:
-        """All images of a value as one group."""
-        if not isinstance(name, str) or not name.strip():
-            raise MMCosegError(f'names of groups must be texts that are not empty, got {name!r}')
-        return name, _all_items(self.read(value))
+    def named(self, values: Mapping[Any, Any]) -> _Groups:
+        """All images of each value as one group."""
+        groups = []
+        for name, value in values.items():
+            if not isinstance(name, str) or not name.strip():
+                raise MMCosegError(f'names of groups must be texts, not empty, got {name!r}')
+            items = _all_items(self.read(value))
+            if not items:
+                raise MMCosegError(
+                    f'the group {name!r} is without any image; give folders, files or arrays'
+                )
+            groups.append((name, items))
+        return groups
 
     def read(self, value: Any) -> _Groups:
         if isinstance(value, (str, os.PathLike)):
             return self.path(Path(value).expanduser())
-        if isinstance(value, _PICTURE):
-            return self.several([value])
-        if isinstance(value, Mapping) or not isinstance(value, Iterable):
-            raise _unexpected(value)
+        if isinstance(value, (*_PICTURE, Mapping)) or not isinstance(value, Iterable):
+            value = [value]
         return self.several(list(value))
 
     def several(self, values: Sequence[Any]) -> _Groups:
         groups: _Groups = []
-        items: list[ImageItem] = []
-        seen: set[str] = set()
-        twice: list[str] = []
+        items, seen, twice = [], set(), []
         for number, value in enumerate(values):
             if isinstance(value, _PICTURE):
                 items.append(self.picture(value, number))
                 continue
             if not isinstance(value, (str, os.PathLike)):
-                raise _unexpected(value)
+                raise MMCosegError(
+                    'images are given as the path of a folder, image or text file, as an array, a '
+                    'Pillow image, a list of these or a dict of groups; got '
+                    f'{type(value).__name__}'
+                )
             path = Path(value).expanduser()
             key = os.path.realpath(path) if path.is_dir() else os.path.abspath(path)
             if key in seen:
@@ -335,13 +333,15 @@ class _Reader:
         twice = len(listed) - len(entries)
         if twice:
             self.notes.append(f'{file} names {twice} images more than once; each is taken once')
-        groups: dict[str | Path, tuple[str, list[ImageItem]]] = {}
+        groups = defaultdict(list)
         for (group, _), item in entries.items():
-            name = group or _group_name(item.folder)
-            groups.setdefault(group or item.folder, (name, []))[1].append(item)
+            groups[group or item.folder].append(item)
         if groups.keys() == {item.folder}:
-            return [(file.stem, [*entries.values()])]
-        return [*groups.values()]
+            return [(file.stem, groups[item.folder])]
+        found = []
+        for group, items in groups.items():
+            found.append((group if isinstance(group, str) else _group_name(group), items))
+        return found
 
     def finish(self, items: Sequence[ImageItem]) -> list[ImageItem]:
         """The images of a group, under names that are all different."""
@@ -351,7 +351,7 @@ class _Reader:
         for item, name in zip(items, names):
             if name != item.file_name:
                 renamed.append(f'{item.path or item.file_name} is called {name}')
-            stems.append(name if item.is_unread else Path(name).stem)
+            stems.append(name if item.suffix in UNREAD_SUFFIXES else Path(name).stem)
         self.note('of files of one name', renamed)
         counts, whole = Counter(stems), []
         for number, stem in enumerate(stems):
@@ -368,16 +368,14 @@ class _Reader:
         All of it, where nothing would be left: then somebody means these files.
         """
         beside = _places_of_readable(items)
-        kept: list[ImageItem] = []
-        others: list[str] = []
-        raw: list[str] = []
+        kept, others, raw = [], [], []
         for item in items:
-            companion = item.place in beside and item.suffix not in IMAGE_SUFFIXES
-            if companion and item.is_unread:
-                raw.append(item.file_name)
-            elif item.suffix in _COMPANIONS | _VIDEOS and not companion:
+            if item.place in beside and item.suffix not in IMAGE_SUFFIXES:
+                if item.suffix in UNREAD_SUFFIXES:
+                    raw.append(item.file_name)
+            elif item.suffix in _COMPANIONS | _VIDEOS:
                 others.append(str(item.path))
-            elif not companion:
+            else:
                 kept.append(item)
         if kept:
             self.note('left out, since they are no images', others)
@@ -407,12 +405,11 @@ def _require_readable(groups: _Groups) -> None:
 
 def _lines_of(file: Path) -> list[tuple[str, Path]]:
     """Group, which may be empty, and path of each line of a text file."""
-    if file.suffix.lower() in _ARCHIVES:
-        raise MMCosegError(f'{file} is an archive; unpack it and give the folder')
     content = file.read_bytes()
     if b'\0' in content[:4096]:
         raise MMCosegError(
-            f'{file} is neither an image ({", ".join(IMAGE_SUFFIXES)}) nor a text file of paths'
+            f'{file} is neither an image ({", ".join(IMAGE_SUFFIXES)}) nor a text file of paths; '
+            'unpack archives, and give the folder'
         )
     listed = []
     # Bytes, since names of files need not be UTF-8.
@@ -455,14 +452,12 @@ def _deeper(folder: Path) -> list[Path]:
 def _no_image(root: Path, deep: Sequence[Path]) -> MMCosegError:
     """The error for a folder without images, with what helps."""
     message = f'{root} holds no image ({", ".join(IMAGE_SUFFIXES)}), nor does a folder in it'
-    files = [entry for entry in _entries(root) if not entry.is_dir()]
+    files = [file.name for file in itertools.filterfalse(Path.is_dir, _entries(root))]
     if files:
-        message += f'; it holds {_named([file.name for file in files])}'
-    if any(file.suffix.lower() in _ARCHIVES for file in files):
-        message += ' (unpack archives first)'
+        message += f'; it holds {_named(files)} (unpack archives first)'
     if deep:
-        parents = list(dict.fromkeys(str(path.parent) for path in deep))
-        message += f'; there are some further down: give {" or ".join(parents[:4])}'
+        parents = {str(path.parent): None for path in deep}
+        message += f'; there are some further down: give {" or ".join([*parents][:4])}'
     return MMCosegError(message)
 
 
@@ -487,10 +482,3 @@ def _distinct(names: Sequence[str], with_suffix: bool = False) -> list[str]:
 def _named(names: Sequence[str]) -> str:
     more = len(names) - _MAX_NAMED
     return ', '.join(names[:_MAX_NAMED]) + (f' and {more} more' if more > 0 else '')
-
-
-def _unexpected(value: Any) -> MMCosegError:
-    return MMCosegError(
-        'images are given as the path of a folder, image or text file, as an array, a Pillow '
-        f'image, a list of these or a dict of groups; got {type(value).__name__}'
-    )

@@ -9,21 +9,15 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
-    ProgressColumn,
     SpinnerColumn,
-    Task,
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.text import Text
 
 from ..export import SkippedFile, show_time
 from ..files import display_name
 
 __all__ = ['RunProgress']
-
-#: Seconds over which the bar takes its rate: images of a group are done in bursts.
-_RATE_PERIOD = 3600.0
 
 
 class RunProgress:
@@ -43,18 +37,17 @@ class RunProgress:
             TextColumn('{task.description}', markup=False),
             BarColumn(),
             MofNCompleteColumn(separator='/'),
-            _Rate(),
             TimeRemainingColumn(),
             console=self.console,
             transient=True,
-            speed_estimate_period=_RATE_PERIOD,
+            speed_estimate_period=3600,  # images of a group are done in bursts
             disable=self.quiet or not self.console.is_terminal or not total,
         )
         self.task = self.bar.add_task('preparing', total=total)
         self.bar.start()
 
-    def begin(self, group: str, count: int) -> None:
-        """A group of so many images is begun."""
+    def begin(self, group: str) -> None:
+        """A group is begun."""
         self.bar.update(self.task, description=display_name(group))
 
     def advance(self, count: int) -> None:
@@ -97,13 +90,5 @@ class RunProgress:
         self.console.print(text, markup=False)
 
 
-class _Rate(ProgressColumn):
-    """What an image takes, on average."""
-
-    def render(self, task: Task) -> Text:
-        rate = task.finished_speed or task.speed
-        return Text(f'{1 / rate:.2f} s an image' if rate else '')
-
-
 def _images(count: int) -> str:
-    return f'{count} image' + ('' if count == 1 else 's')
+    return '1 image' if count == 1 else f'{count} images'

@@ -123,7 +123,12 @@ def segment_to_folder(
         progress.start(sum(len(job.group) for job in jobs if job.todo))
         with _complete_at_the_end(state, progress):
             for job in jobs:
-                run.do(job)
+                if job.todo:
+                    run.do(job)
+                else:
+                    name, skipped = job.group.name, job.old.skipped_among(job.stems)
+                    state.forget_skipped(name, job.stems)
+                    progress.kept(name, len(job.group), skipped)
     result = SegmentResult(out, run.num_written, -run.num_written, seconds=run.seconds)
     for job in jobs:
         job.count(state.groups[job.group.name], result)
@@ -154,15 +159,14 @@ class _Job:
         self, group: InputGroup, state: RunState, limits: ImageLimits, overwrite: bool
     ) -> None:
         self.group = group
-        self.overwrite = overwrite
         self.limits = [limits.max_pixels, limits.max_aspect]
-        self.old = state.groups.get(group.name, GroupState(group.name, state.settings))
+        self.old = GroupState(group.name, state.settings)
+        if not overwrite:
+            self.old = state.groups.get(group.name, self.old)
         # Taken before anything is read, so that later changes of a file are noticed.
         self.signatures = {item.file_name: signature_of(item) for item in group.items}
         self.stems = {item.file_name: item.stem for item in group.items}
         self.todo = set(self.stems)
-        if overwrite:
-            return
         done = [image for image in self.old.images if self._has(image, state.out)]
         done += [image for image in self.old.skipped if image.limits == self.limits]
         for image in done:
@@ -175,11 +179,6 @@ class _Job:
         files = map(out.joinpath, image.record.files.values())
         return image.record.stem == self.stems.get(image.file_name) and all(map(Path.exists, files))
 
-    def skipped(self, file: SkippedFile) -> SkippedImage:
-        """The state of a file that this run left out."""
-        signature = self.signatures[file.file_name]
-        return SkippedImage(file.file_name, display_name(file.reason), signature, self.limits)
-
     def new_images(
         self, images: Sequence[FinishedImage], skipped: Collection[str]
     ) -> list[FinishedImage]:
@@ -187,7 +186,7 @@ class _Job:
         names = {*skipped, *(image.file_name for image in images)}
         stems = {image.record.stem for image in images}
         images = list(images)
-        for image in [] if self.overwrite else self.old.images:
+        for image in self.old.images:
             if image.file_name not in names and image.record.stem not in stems:
                 images.append(image)
         return sorted(images, key=attrgetter('file_name'))
@@ -218,27 +217,20 @@ class _Run:
         return CoSegInferencer(options=self.options)
 
     def do(self, job: _Job) -> None:
-        name = job.group.name
-        if job.todo:
-            self._segment(job)
-        else:
-            self.state.forget_skipped(name, job.stems)
-            self.progress.kept(name, len(job.group), job.old.skipped_among(job.stems))
-
-    def _segment(self, job: _Job) -> None:
         inferencer, group = self.inferencer, job.group
         start = time.perf_counter()
-        self.progress.begin(group.name, len(group))
+        self.progress.begin(group.name)
         images: list[FinishedImage] = []
         skipped: dict[str, SkippedImage] = {}
         # Part by part: masks of a thousand photographs would not fit into memory together.
-        for part in inferencer.stream([group], parts=True):
-            if job.overwrite and job.old.images:
+        for part in inferencer.segment_group(group, parts=True):
+            if self.options.overwrite and group.name in self.state.groups:
                 self.state.withdraw(group.name)
             count = _described(part.get('class_count'))
             for result in (*part.skipped, *self._write_part(part, job)):
                 if isinstance(result, SkippedFile):
-                    skipped[result.file_name] = job.skipped(result)
+                    name, reason = result.file_name, display_name(result.reason)
+                    skipped[name] = SkippedImage(name, reason, job.signatures[name], job.limits)
                 else:
                     signature = job.signatures[result.name]
                     images.append(FinishedImage(result.name, signature, result))
@@ -314,8 +306,6 @@ def _fingerprint(cfg: Config) -> str:
 def _described_file(weights: str | Path) -> str:
     """Name and hash of a checkpoint."""
     path = Path(weights).expanduser()
-    if not path.is_file():
-        raise FileNotFoundError(f'there is no checkpoint {path}')
     return f'{path.name} ({hashlib.sha1(path.read_bytes()).hexdigest()[:10]})'
 
 

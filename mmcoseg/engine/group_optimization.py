@@ -12,7 +12,6 @@ import torch
 from mmengine.optim import OptimWrapper, build_optim_wrapper
 from torch import nn
 
-from ..errors import MMCosegError
 from ..options import build_options, whole_number
 from ..registry import PARAM_SCHEDULERS
 from ..seeding import entropy_of, seed_torch
@@ -54,11 +53,6 @@ class OptimizationSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.optim_wrapper, dict):
-            raise MMCosegError(
-                'test_cfg.optim_wrapper must be a config, since each group needs a new one, got '
-                f'{type(self.optim_wrapper).__name__}'
-            )
         whole_number('test_cfg.max_epochs', self.max_epochs, 0)
         whole_number('test_cfg.batch_size', self.batch_size)
 
@@ -160,8 +154,6 @@ def _optimize(
 ) -> None:
     """Take all steps; refuses losses, and weights in the end, that are not finite."""
     name, seed = group.group, settings.seed
-    if not len(group):
-        raise MMCosegError(f'the group {name!r} has no image')
     model.eval()
     seed_torch(entropy_of(seed, name))
     if hasattr(model, 'prepare_group'):
@@ -219,11 +211,6 @@ def _schedulers(
 ) -> Iterator[Any]:
     configs = settings.param_scheduler or []
     for cfg in [configs] if isinstance(configs, dict) else configs:
-        if not isinstance(cfg, dict):
-            raise MMCosegError(
-                'test_cfg.param_scheduler must be configs, since each group needs new ones, got '
-                f'{type(cfg).__name__}'
-            )
         end = settings.max_epochs * (1 if cfg.get('by_epoch', True) else epoch_length)
         cfg = {'end': max(end, cfg.get('begin', 0) + 1), **copy.deepcopy(cfg)}
         default = dict(optimizer=wrapper, epoch_length=epoch_length)

@@ -10,7 +10,6 @@ from mmengine.registry import Registry, init_default_scope
 
 from .. import registry
 from ..config_check import CHECKED_KEYS, config_problems, errors_name_keys
-from ..errors import MMCosegError
 from ..registry import DATASETS, MODELS
 from .run_config import datasets_of
 
@@ -60,25 +59,17 @@ def _build_problem(cfg: Config, key: str, data: bool) -> str | None:
     """What goes wrong in building what stands below a key of a config."""
     try:
         with errors_name_keys(cfg):
-            if key in ('model', 'optim_wrapper'):
-                model = MODELS.build(without_weights(cfg.model))
-                if key == 'optim_wrapper':
-                    build_optim_wrapper(model, cfg.optim_wrapper)
+            if key == 'model':
+                MODELS.build(without_weights(cfg.model))
+            elif key == 'optim_wrapper':
+                build_optim_wrapper(MODELS.build(without_weights(cfg.model)), cfg.optim_wrapper)
             elif key.endswith('_evaluator'):
                 named = isinstance(cfg[key], dict) and 'type' not in cfg[key]
                 for one in cfg[key].values() if named else [cfg[key]]:
                     Evaluator(one)
             elif key.endswith('_dataloader') and data:
-                _open_datasets(cfg[key])
+                for dataset in datasets_of(cfg[key]):
+                    DATASETS.build(dataset)[0]
     except Exception as error:  # whatever is wrong is what the caller asked for
         return f'{type(error).__name__}: {error}'
     return None
-
-
-def _open_datasets(cfg: Any) -> None:
-    for number, dataset in enumerate(datasets_of(cfg)):
-        if DATASETS.build(dataset)[0] is None:
-            raise MMCosegError(
-                f'the pipeline gives nothing for the first item of data set {number}, '
-                f'{dataset.get("type")}'
-            )

@@ -2,28 +2,22 @@
 
 import logging
 import os
-import shutil
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from datetime import timedelta
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 from mmengine.runner import CheckpointLoader, Runner
 
-from ..compat import state_of_checkpoint, use_safe_checkpoints
-from ..config_check import errors_name_keys
+from ..compat import state_of_checkpoint, unwrapped, use_safe_checkpoints
+from ..config_check import errors_name_keys, name_of
 from ..errors import MMCosegError
 from ..models.backbones.weights import deferred_weights, load_unless_stored
 from ..options import one_of
 from ..registry import DATASETS
-from .hooks.best_score_hook import BestScoreHook
-from .hooks.plain_checkpoint_hook import PlainCheckpointHook
+from .hooks.checkpoint_hooks import BestScoreHook, PlainCheckpointHook
 from .quiet_runner import QuietRunner
 from .run_config import datasets_of, optimizes_groups
 
@@ -32,7 +26,6 @@ __all__ = ['GroupsFailedError', 'build_runner', 'last_checkpoint', 'run_test', '
 
 def build_runner(
     cfg: Config,
-    work_dir: str | None = None,
     launcher: str = 'none',
     trust_checkpoint: bool = False,
     from_checkpoint: bool = False,
@@ -40,14 +33,12 @@ def build_runner(
     """The runner of a config, with what depends on this machine filled in, in place.
 
     Args:
-        work_dir: folder for checkpoints and logs; by default the config's, or
-            ``work_dirs/<name of the config>``.
         launcher: ``'none'``, ``'pytorch'`` (torchrun), ``'slurm'`` or ``'mpi'``.
         trust_checkpoint: see :func:`mmcoseg.compat.load_checkpoint_file`.
         from_checkpoint: the model is that of the checkpoint ``load_from``, so that no pretrained
             weights are asked for, but of backbones that the checkpoint leaves out.
     """
-    _set_work_dir(cfg, work_dir)
+    _set_work_dir(cfg, None)
     cfg.launcher = launcher
     if launcher != 'none':
         _prepare_processes(cfg)
@@ -60,8 +51,9 @@ def build_runner(
         runner = QuietRunner.from_cfg(cfg)
     if stored:
         content = CheckpointLoader.load_checkpoint(cfg.load_from, map_location='cpu')
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        load_unless_stored(model, noted, state_of_checkpoint(content), cfg.load_from)
+        load_unless_stored(
+            unwrapped(runner.model), noted, state_of_checkpoint(content), cfg.load_from
+        )
     runner.register_hook(PlainCheckpointHook())
     runner.register_hook(BestScoreHook())
     return runner
@@ -86,16 +78,25 @@ def last_checkpoint(work_dir: str | Path) -> str | None:
     if '://' in named or Path(named).is_file():
         return named
     here = pointer.with_name(Path(named).name)
-    if not here.is_file():
-        raise FileNotFoundError(
-            f'{pointer} names {named}, which is neither there nor in {work_dir}; give a checkpoint '
-            '(--resume CHECKPOINT), or start anew in another work folder'
-        )
-    return str(here)
+    if here.is_file():
+        return str(here)
+    raise FileNotFoundError(
+        f'{pointer} names {named}, which is neither there nor in {work_dir}; give a checkpoint '
+        '(--resume CHECKPOINT), or start anew in another work folder'
+    )
+
+
+#: What launchers call the number of a process.
+_RANKS = dict(pytorch='RANK', slurm='SLURM_PROCID', mpi='OMPI_COMM_WORLD_RANK')
 
 
 def _prepare_processes(cfg: Config) -> None:
     """Make several processes work without a GPU, where mmengine only knows GPUs."""
+    if _RANKS[cfg.launcher] not in os.environ:
+        raise MMCosegError(
+            f'--launcher {cfg.launcher} needs the variable {_RANKS[cfg.launcher]}, which is not '
+            'set: start the processes by torchrun (pytorch), srun (slurm) or mpirun (mpi)'
+        )
     options = cfg.get('env_cfg', {}).get('dist_cfg', {})
     if optimizes_groups(cfg):
         # A process that is done with its groups waits for the slowest, for hours perhaps.
@@ -112,42 +113,8 @@ def _prepare_processes(cfg: Config) -> None:
         broadcast_buffers=False,
     )
     cfg.model_wrapper_cfg = {**wrapper, **(cfg.get('model_wrapper_cfg') or {})}
-    if not torch.distributed.is_initialized():
-        _name_process(cfg.launcher)
-        timeout = timedelta(seconds=options.get('timeout', 1800))
-        torch.distributed.init_process_group('gloo', timeout=timeout)
-
-
-#: What launchers call the variables by which torch names a process; torchrun sets torch's own.
-_PROCESS_VARIABLES = {
-    'slurm': dict(RANK='SLURM_PROCID', LOCAL_RANK='SLURM_LOCALID', WORLD_SIZE='SLURM_NTASKS'),
-    'mpi': dict(
-        RANK='OMPI_COMM_WORLD_RANK',
-        LOCAL_RANK='OMPI_COMM_WORLD_LOCAL_RANK',
-        WORLD_SIZE='OMPI_COMM_WORLD_SIZE',
-    ),
-    'pytorch': {},
-}
-
-
-def _name_process(launcher: str) -> None:
-    """Tell torch by its own variables what slurm or MPI says of the process."""
-    theirs = _PROCESS_VARIABLES[launcher]
-    missing = [name for name in theirs.values() if name not in os.environ]
-    if missing:
-        raise MMCosegError(
-            f'--launcher {launcher} needs the variables {missing}, which are not set: start the '
-            'processes by srun (slurm) or mpirun (mpi)'
-        )
-    for ours, name in theirs.items():
-        os.environ[ours] = os.environ[name]
-    os.environ.setdefault('MASTER_PORT', '29500')
-    if launcher == 'slurm' and 'MASTER_ADDR' not in os.environ:
-        nodes = os.environ['SLURM_NODELIST']
-        if '[' in nodes or ',' in nodes:
-            command = ['scontrol', 'show', 'hostnames', nodes]
-            nodes = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        os.environ['MASTER_ADDR'] = nodes.split()[0]
+    # mmengine gives each process a GPU, also where there is none.
+    torch.cuda.set_device = lambda device: None
 
 
 def run_training(
@@ -167,7 +134,9 @@ def run_training(
         amp: mixed precision: float16 with loss scaling on a GPU, bfloat16 elsewhere.
         auto_scale_lr: scale the learning rate by the global batch size over the config's
             ``auto_scale_lr.base_batch_size``.
-        work_dir, runner_options: see :func:`build_runner`.
+        work_dir: folder for checkpoints and logs; by default the config's, or
+            ``work_dirs/<name of the config>``.
+        runner_options: see :func:`build_runner`.
 
     Raises:
         GroupsFailedError: in the end, if groups could not be optimized.
@@ -192,7 +161,7 @@ def run_training(
     _set_work_dir(cfg, work_dir)
     if resume is not None:
         cfg.resume = True
-        cfg.load_from = last_checkpoint(cfg.work_dir) if resume == 'auto' else _there(resume)
+        cfg.load_from = last_checkpoint(cfg.work_dir) if resume == 'auto' else resume
     _leave_out_missing_validation(cfg)
     from_checkpoint = bool(cfg.get('resume'))
     _ready_runner(cfg, 'train_loop', from_checkpoint=from_checkpoint, **runner_options).train()
@@ -200,23 +169,10 @@ def run_training(
 
 def _ready_runner(cfg: Config, loop: str, **options: Any) -> Runner:
     """The runner of a config, its loop built."""
-    with _no_trace_of_failure(cfg.work_dir), errors_name_keys(cfg):
-        runner = build_runner(cfg, **options)
+    runner = build_runner(cfg, **options)
+    with errors_name_keys(cfg):
         getattr(runner, loop)
     return runner
-
-
-@contextmanager
-def _no_trace_of_failure(work_dir: str) -> Iterator[None]:
-    """Meanwhile an error takes the work folder away again, unless it was there before."""
-    folder = Path(work_dir)
-    was_there = folder.exists()
-    try:
-        yield
-    except BaseException:
-        if not was_there:
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
 
 
 def _leave_out_missing_validation(cfg: Config) -> None:
@@ -264,7 +220,8 @@ def run_test(
         show_dir: folder for one contact sheet a group.
         resume: of a method that is optimized on each group, keep the groups that are finished in
             the work folder.
-        work_dir, runner_options: see :func:`build_runner`.
+        work_dir: see :func:`run_training`.
+        runner_options: see :func:`build_runner`.
 
     Raises:
         MMCosegError: without a checkpoint of a model that is trained; to resume the test of a model
@@ -295,7 +252,7 @@ def run_test(
 
 def _set_start(cfg: Config, checkpoint: str | None, resume: bool) -> None:
     """Set the weights that a test starts from, and whether it keeps finished groups."""
-    name = cfg.filename or 'the config'
+    name = name_of(cfg)
     on_groups = optimizes_groups(cfg)
     if on_groups:
         cfg.test_cfg.resume = resume
@@ -306,15 +263,8 @@ def _set_start(cfg: Config, checkpoint: str | None, resume: bool) -> None:
         )
     cfg.resume = False
     if checkpoint not in (None, 'none'):
-        cfg.load_from = _there(checkpoint)
+        cfg.load_from = checkpoint
     elif not on_groups:
         if cfg.get('train_cfg') is not None:
             raise MMCosegError(f'{name} is of a model that is trained: give the checkpoint to test')
         cfg.load_from = None
-
-
-def _there(checkpoint: str) -> str:
-    """The path, if there is such a file or it is a URL."""
-    if '://' not in checkpoint and not Path(checkpoint).expanduser().is_file():
-        raise FileNotFoundError(f'there is no checkpoint {checkpoint}')
-    return checkpoint

@@ -13,12 +13,12 @@ from mmengine.runner import Runner
 from mmengine.utils import import_modules_from_strings
 
 from ..compat import our_configs_as_bases
-from ..config_check import require_sound
+from ..config_check import class_of, name_of, require_sound
 from ..config_files import find_config
 from ..datasets.base import group_names
 from ..errors import MMCosegError
 from ..options import nearest
-from ..registry import DATASETS, LOOPS, Registry
+from ..registry import DATASETS, LOOPS
 from .loops.group_optimization_loop import GroupOptimizationLoop
 
 __all__ = [
@@ -43,18 +43,11 @@ _TOP_KEYS = (
     'sync_bn',
     'test_pipeline',
 )
-_SPLITS = ('train', 'val', 'test')
 
 
 def optimizes_groups(cfg: Config) -> bool:
     """Whether a config's model is optimized on each group that it is tested on."""
-    kind = _class_of(cfg.get('test_cfg') or {}, LOOPS)
-    return GroupOptimizationLoop in getattr(kind, '__mro__', ())
-
-
-def _class_of(cfg: ConfigDict, node: Registry) -> Any:
-    kind = cfg.get('type')
-    return node.get(kind) if isinstance(kind, str) else kind
+    return issubclass(class_of(cfg.get('test_cfg') or {}, LOOPS), GroupOptimizationLoop)
 
 
 def load_config(
@@ -76,7 +69,7 @@ def load_config(
     """
     cfg = read_config(name)
     select_data(cfg, data_root, train_groups, test_groups, training)
-    merge_options(cfg, cfg_options or {})
+    merge_options(cfg, cfg_options)
     hand_over_input_size(cfg)
     if check:
         require_sound(cfg)
@@ -95,14 +88,14 @@ def read_config(name: str) -> Config:
     return cfg
 
 
-def merge_options(cfg: Config, options: dict[str, Any]) -> None:
+def merge_options(cfg: Config, options: dict[str, Any] | None) -> None:
     """Set single keys (dotted key -> value) of a config, in place.
 
     Keys that are not there are made, but not at the top, where nothing would ask for them.
     """
-    name = cfg.filename or 'the config'
+    name = name_of(cfg)
     known = {*cfg.keys(), *signature(Runner).parameters, *_TOP_KEYS}
-    for key, value in options.items():
+    for key, value in (options or {}).items():
         first = key.partition('.')[0]
         if first not in known:
             raise MMCosegError(
@@ -129,7 +122,7 @@ def hand_over_input_size(cfg: Config) -> None:
         input_size=tuple(preprocessor.size),
         interpolation=preprocessor.get('interpolation', 'area'),
     )
-    for _, dataset in keyed_datasets(cfg, *_SPLITS):
+    for _, dataset in keyed_datasets(cfg):
         dataset.setdefault('network_input', network_input)
 
 
@@ -147,17 +140,12 @@ def _make_way(cfg: Config, key: str) -> None:
 def _import_custom(cfg: Config, source: str) -> None:
     wanted = cfg.get('custom_imports') or {'imports': None}
     try:
-        call = signature(import_modules_from_strings).bind(**wanted)
-    except TypeError as error:
-        raise MMCosegError(
-            f'custom_imports of {source} must be dict(imports=[<modules>]), got {wanted!r}'
-        ) from error
-    try:
-        import_modules_from_strings(*call.args, **call.kwargs)
+        import_modules_from_strings(**wanted)
     except (ImportError, TypeError) as error:
         raise ImportError(
-            f'custom_imports of {source}: {error.__context__ or error}; name modules that Python '
-            'finds (their folder on PYTHONPATH, or installed)'
+            f'custom_imports of {source}: {error.__context__ or error}; it must be '
+            'dict(imports=[<modules>]), of modules that Python finds (their folder on PYTHONPATH, '
+            'or installed)'
         ) from error
 
 
@@ -191,7 +179,7 @@ def select_data(
     test = [*datasets_of(cfg.get('val_dataloader')), *datasets_of(cfg.get('test_dataloader'))]
     if train_groups is not None and optimizes_groups(cfg):
         raise MMCosegError(
-            f'{cfg.filename or "the config"} is of a method that is optimized on the very groups '
+            f'{name_of(cfg)} is of a method that is optimized on the very groups '
             'it is tested on: choose them by --test-groups alone'
         )
     _move(cfg, 'data', os.environ.get('MMCOSEG_DATA', 'data'))
@@ -233,7 +221,7 @@ def _refuse_seen(train: Sequence[ConfigDict], test: Sequence[ConfigDict]) -> Non
 
 def _fit_classifiers(cfg: Config, dataset: ConfigDict) -> None:
     """Where a category is a group, give the modulators that classify one output for each."""
-    if not getattr(_class_of(dataset, DATASETS), 'BY_CATEGORY', False):
+    if not getattr(class_of(dataset, DATASETS), 'BY_CATEGORY', False):
         return
     for modulator in (cfg.model.get('modulators') or {}).values():
         if modulator and modulator.get('num_classes'):
@@ -275,7 +263,7 @@ def _listed(roots: dict[str, str]) -> str:
 def _roots(cfg: Config) -> dict[str, str]:
     """The folders of the data sets that lie in files, by their dotted keys."""
     roots = {}
-    for key, dataset in keyed_datasets(cfg, *_SPLITS):
+    for key, dataset in keyed_datasets(cfg):
         if dataset.get('data_root') is not None:
             roots[f'{key}.data_root'] = dataset.data_root
     return roots
@@ -284,7 +272,7 @@ def _roots(cfg: Config) -> dict[str, str]:
 def _move(cfg: Config, old: str | Path, new: str) -> dict[str, str]:
     """Put ``new`` in place of the folder ``old`` in all paths; returns those outside of it."""
     kept = _roots(cfg)
-    for key, node in [('', cfg), *keyed_datasets(cfg, *_SPLITS)]:
+    for key, node in [('', cfg), *keyed_datasets(cfg)]:
         root = node.get('data_root')
         if root is not None and Path(root).is_relative_to(old):
             node.data_root = str(Path(new) / Path(root).relative_to(old))
@@ -298,9 +286,9 @@ def datasets_of(node: Any) -> Iterator[ConfigDict]:
         yield dataset
 
 
-def keyed_datasets(cfg: Config, *splits: str) -> Iterator[tuple[str, ConfigDict]]:
-    """The data sets of splits, ``'train'``, ``'val'``, ``'test'``, with their dotted keys."""
-    for split in splits:
+def keyed_datasets(cfg: Config) -> Iterator[tuple[str, ConfigDict]]:
+    """All data sets of a config with their dotted keys."""
+    for split in ('train', 'val', 'test'):
         yield from _keyed(cfg.get(f'{split}_dataloader'), f'{split}_dataloader')
 
 

@@ -117,17 +117,15 @@ class YoloNames:
             'val: images\n'
         )
         self._indices: dict[str, int] = {}
-        if file.is_file():
-            self._read()
-
-    def _read(self) -> None:
-        text = self.file.read_text(encoding='utf-8')
+        if not file.is_file():
+            return
+        text = file.read_text(encoding='utf-8')
         try:
             names = yaml.safe_load(text)['names'] or {}
             self._indices = {names[number]: number for number in range(len(names.keys()))}
         except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
             raise MMCosegError(
-                f'{self.file} is not as mmcoseg writes it, so that the numbers of the categories '
+                f'{file} is not as mmcoseg writes it, so that the numbers of the categories '
                 'of earlier results are lost; delete or move the folder it is in'
             ) from error
         self._head = text.partition('names:\n')[0]

@@ -53,7 +53,7 @@ class ImageResult:
 
 
 def to_result(sample: CoSegDataSample) -> ImageResult:
-    """The objects of an image, from its ``pred_instances`` or else its ``pred_sem_seg``.
+    """The objects of an image: its ``pred_instances``, or else the classes of ``pred_sem_seg``.
 
     The number of classes K is that of the channels of ``pred_prob`` but the background's, or the
     highest value of the mask if that is higher. A score is the instance's own, or the mean of
@@ -65,35 +65,28 @@ def to_result(sample: CoSegDataSample) -> ImageResult:
     classes from 0 (where K is 1 they do not matter).
 
     Raises:
-        MMCosegError: naming the image, if it has no prediction.
+        MMCosegError: naming the image, if it has no mask.
     """
+    if 'pred_sem_seg' not in sample:
+        raise MMCosegError(f'{sample.identity} has no prediction (pred_sem_seg) to write')
     instances = sample.get('pred_instances')
-    if instances is None and 'pred_sem_seg' not in sample:
-        raise MMCosegError(
-            f'{sample.identity} has no prediction (pred_sem_seg or pred_instances) to write'
-        )
     prob, group = _prob_of(sample), str(sample.get('group'))
-    masks = None if instances is None else to_numpy(instances.masks).astype(bool)
-    if 'pred_sem_seg' in sample:
-        labels = to_numpy(sample.pred_sem_seg.data)[0].astype(np.uint8)
-    else:  # later instances lie above earlier ones, as in overlays
-        labels = np.zeros(masks.shape[1:], np.uint8)
-        for label, mask in zip(instances.labels, masks):
-            labels[mask] = int(label) + 1
+    labels = to_numpy(sample.pred_sem_seg.data)[0].astype(np.uint8)
     names, categories = ['object'], [group]
     number = max(len(prob) - 1, int(labels.max(initial=1)))
     if number > 1:
         names = [f'class {k}' for k in range(1, number + 1)]
         categories = [f'{group} {name}' for name in names]
     if instances is None:
-        found = _found_classes(labels, prob)
+        masks, found = None, _found_classes(labels, prob)
     else:
+        masks = to_numpy(instances.masks).astype(bool)
         values = to_numpy(instances.labels).astype(int) * (number > 1) + 1
         found = zip(masks, values.tolist(), to_numpy(instances.scores))
     objects = []
     for mask, label, score in found:
         if mask.any():
-            score = _share(score * _presence_of(sample))
+            score = _share(score * float(sample.get('presence', 1.0)))
             category = categories[label - 1]
             objects.append(ObjectMask(mask, label, category, score, instances is not None))
     return ImageResult(labels, names, categories, objects, masks)
@@ -101,18 +94,13 @@ def to_result(sample: CoSegDataSample) -> ImageResult:
 
 def _found_classes(labels: np.ndarray, prob: np.ndarray) -> Iterator[tuple[np.ndarray, int, float]]:
     """Mask, number and score of each class."""
-    for label in range(1, int(labels.max(initial=0)) + 1):
+    for label in np.unique(labels[labels > 0]).tolist():
         mask = labels == label
-        if mask.any():
-            yield mask, label, _mean_prob(prob, label, mask)
+        yield mask, label, _mean_prob(prob, label, mask)
 
 
 def _prob_of(sample: CoSegDataSample) -> np.ndarray:
     return to_numpy(sample.pred_prob.data) if 'pred_prob' in sample else np.ones((1, 1, 1))
-
-
-def _presence_of(sample: CoSegDataSample) -> float:
-    return float(sample.get('presence', 1.0))
 
 
 def sureness(sample: CoSegDataSample, result: ImageResult) -> float | None:
@@ -135,7 +123,8 @@ def sureness(sample: CoSegDataSample, result: ImageResult) -> float | None:
     prob = _prob_of(sample)
     means = [_mean_prob(prob, item.label, item.mask) for item in result.objects]
     areas = [np.count_nonzero(item.mask) for item in result.objects]
-    return _share(np.average(means, weights=areas) * min(1.0, 2 * _presence_of(sample)))
+    presence = float(sample.get('presence', 1.0))
+    return _share(np.average(means, weights=areas) * min(1.0, 2 * presence))
 
 
 def to_annotation(item: ObjectMask) -> dict[str, Any]:

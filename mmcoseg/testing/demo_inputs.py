@@ -44,7 +44,7 @@ def make_group_batch(
         ``gt_instances``.
 
     Raises:
-        MMCosegError: for an empty group, images that are too small, or a wrong number of classes.
+        MMCosegError: for a wrong number of classes.
 
     Example:
         >>> batch = make_group_batch(group_sizes=(2, 1), size=(16, 24))
@@ -53,10 +53,6 @@ def make_group_batch(
         >>> batch['data_samples'][0][1].identity
         'g0/1'
     """
-    if any(count < 1 for count in group_sizes):
-        raise MMCosegError(f'every group needs at least one image, got {tuple(group_sizes)}')
-    if min(size) < 8:
-        raise MMCosegError(f'size must be at least (8, 8), got {tuple(size)}')
     if not 1 <= num_foreground <= min(3, num_classes):
         raise MMCosegError(
             f'num_foreground must be from 1 to {min(3, num_classes)} with num_classes='
@@ -75,7 +71,14 @@ def make_group_batch(
                 ori_shape=tuple(ori_shape or size),
                 img_shape=tuple(size),
             )
-            samples.append(_sample(mask, metainfo, num_foreground, number, num_classes))
+            sample = CoSegDataSample(metainfo=metainfo)
+            sample.gt_sem_seg = PixelData(data=torch.from_numpy(mask.astype(np.int64))[None])
+            values = np.arange(1, num_foreground + 1)
+            sample.gt_instances = InstanceData(
+                masks=torch.from_numpy(mask[None] == values[:, None, None]),
+                labels=torch.from_numpy((number + values - 1) % num_classes),
+            )
+            samples.append(sample)
         labels = sorted((number + k) % num_classes for k in range(num_foreground))
         metainfo = dict(group=f'g{number}', category=f'g{number}', label_ids=tuple(labels))
         inputs.append(images)
@@ -145,16 +148,3 @@ def _image(
         mask[top : top + h, left : left + w] = k + 1
         image[top : top + h, left : left + w, (shift + k) % 3] += 130
     return image, mask
-
-
-def _sample(
-    mask: np.ndarray, metainfo: dict, num_foreground: int, number: int, num_classes: int
-) -> CoSegDataSample:
-    sample = CoSegDataSample(metainfo=metainfo)
-    sample.gt_sem_seg = PixelData(data=torch.from_numpy(mask.astype(np.int64))[None])
-    values = np.arange(1, num_foreground + 1)
-    sample.gt_instances = InstanceData(
-        masks=torch.from_numpy(mask[None] == values[:, None, None]),
-        labels=torch.from_numpy((number + values - 1) % num_classes),
-    )
-    return sample

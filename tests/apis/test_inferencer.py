@@ -13,7 +13,7 @@ from mmengine.config import Config
 from PIL import Image
 from scipy import ndimage
 
-from mmcoseg.apis import CoSegInferencer, InferenceOptions, read_inputs
+from mmcoseg.apis import CoSegInferencer, InferenceOptions
 from mmcoseg.apis import inferencer as inferencer_module
 from mmcoseg.apis.inference_config import inference_config
 from mmcoseg.config_files import METHODS, find_config
@@ -100,7 +100,7 @@ def test_the_result_depends_on_the_seed_only(photos, tiny_config):
 
 
 def test_streams_group_by_group(photos, tiny_config):
-    stream = CoSegInferencer(config=tiny_config).stream(read_inputs(photos))
+    stream = CoSegInferencer(config=tiny_config).stream(photos)
     assert next(stream).group == 'cat'
     shutil.rmtree(photos / 'dog')
     (file, _) = next(stream).skipped

@@ -287,7 +287,8 @@ def test_archives_and_other_files_are_named(tmp_path):
     (tmp_path / 'g' / 'photos.zip').write_bytes(b'PK')
     with pytest.raises(ValueError, match=r'holds no image .*; it holds photos\.zip \(unpack'):
         read_inputs(tmp_path / 'g')
-    with pytest.raises(ValueError, match=r'photos\.zip is an archive; unpack it'):
+    (tmp_path / 'g' / 'photos.zip').write_bytes(b'PK\3\4\n\0')
+    with pytest.raises(ValueError, match=r'photos\.zip is neither an image .*; unpack archives'):
         read_inputs(tmp_path / 'g' / 'photos.zip')
     (tmp_path / 'g' / 'letter.pdf').write_bytes(b'%PDF-1.4\nDear photographs\n')
     with pytest.raises(ValueError, match=r'letter\.pdf .* none of the 2 .* first is .*%PDF-1\.4'):
@@ -320,7 +321,7 @@ def test_dict_of_groups(photos):
         (dict(a=dict(b=1)), MMCosegError, 'got dict'),
         ([], ValueError, 'without any image'),
         ({}, ValueError, 'without any image'),
-        (dict(a=[]), ValueError, r"the groups \['a'\] are without any image"),
+        (dict(a=[]), ValueError, "the group 'a' is without any image"),
         ({'': make_image()}, ValueError, "not empty, got ''"),
         ({1: make_image()}, ValueError, 'not empty, got 1'),
         (make_image() / 255, ValueError, r'\(20, 30, 3\) of float64'),

@@ -93,8 +93,8 @@ def test_values_with_brackets_of_their_own_are_taken(monkeypatch):
         ('test_dataloader.dataset.pipeline.7.type=x', 'pipeline.7.type cannot be set'),
         ('test_dataloader.dataset.pipeline.first=x', 'pipeline.first cannot be set'),
         ('custom_imports.imports=[no_such_module]', "--cfg-options: No module named 'no_such_modu"),
-        ('custom_imports.import=[json]', 'custom_imports of --cfg-options must be dict(imports='),
-        ('custom_imports=json', 'custom_imports of --cfg-options must be dict(imports='),
+        ('custom_imports.import=[json]', "'import'; it must be dict(imports=[<modules>])"),
+        ('custom_imports=json', 'not str; it must be dict(imports=[<modules>])'),
     ],
 )
 def test_keys_that_cannot_be_set_are_named(option, message, capsys):

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from mmengine.structures import InstanceData
+from mmengine.structures import InstanceData, PixelData
 from PIL import Image
 
 from mmcoseg.cli import main
@@ -83,6 +83,8 @@ def files(tmp_path):
             labels=torch.zeros(len(masks), dtype=torch.int64),
             scores=torch.tensor([score for _, score in predictions]),
         )
+        union = sample.pred_instances.masks.any(dim=0)[None].byte()
+        sample.pred_sem_seg = PixelData(data=union)
         records.append(writer.write_image(sample, np.zeros((*SIZE, 3), np.uint8)))
     groups = [GroupRecord(n, [r for r in records if r.group == n]) for n in names]
     writer.write_collections(groups)

@@ -365,16 +365,17 @@ def test_more_instances_than_a_palette_has_colors(tmp_path):
         np.testing.assert_array_equal(np.asarray(picture).ravel(), np.arange(1, 301))
 
 
-def test_no_instances_and_instances_alone(tmp_path):
+def test_no_instances_and_instances_of_several_classes(tmp_path):
     writer = ResultWriter(tmp_path, FORMATS)
     image = make_image((15, 20))
     none = instances(np.zeros((0, 15, 20), bool), [])
     assert writer.write_image(none, image).annotations == []
     masks = np.zeros((2, 15, 20), bool)
     masks[0, :5] = masks[1, 3:9, 3:9] = True
-    alone = instances(masks, [1.0, 1.0], [0, 1])
-    del alone.pred_sem_seg
-    record = writer.write_image(alone, image)
+    several = instances(masks, [1.0, 1.0], [0, 1])
+    labels = np.where(masks[1], 2, masks[0]).astype(np.uint8)
+    several.pred_sem_seg.data = torch.from_numpy(labels)[None]
+    record = writer.write_image(several, image)
     found = [a['category'] for a in record.annotations]
     assert found == ['cat class 1', 'cat class 2']
     stored = read_mask(tmp_path / record.files['masks'])

@@ -1,9 +1,8 @@
 """Hooks of the runner."""
 
-from .best_score_hook import BestScoreHook
+from .checkpoint_hooks import BestScoreHook, PlainCheckpointHook
 from .group_map_hook import GroupMapHook
 from .iteration_seed_hook import IterationSeedHook
-from .plain_checkpoint_hook import PlainCheckpointHook
 from .save_masks_hook import SaveMasksHook
 from .visualization_hook import GroupVisualizationHook
 

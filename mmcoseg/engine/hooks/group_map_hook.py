@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 from rich.progress import track
 
+from ...compat import unwrapped
 from ...datasets import ForEachImage, PackGroupInputs, group_collate
 from ...errors import MMCosegError
 from ...registry import HOOKS
@@ -35,7 +35,7 @@ class GroupMapHook(Hook):
 
     @torch.no_grad()
     def before_train(self, runner) -> None:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped(runner.model)
         dataset = runner.train_dataloader.dataset
         preprocessor = model.data_preprocessor
         if preprocessor.size is None:

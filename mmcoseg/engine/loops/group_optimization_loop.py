@@ -13,9 +13,10 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.dist import all_gather_object, get_dist_info
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper, revert_sync_batchnorm
+from mmengine.model import revert_sync_batchnorm
 from mmengine.runner import TestLoop
 
+from ...compat import unwrapped
 from ...errors import MMCosegError
 from ...registry import LOOPS
 from ...seeding import entropy_of, random_state
@@ -97,8 +98,7 @@ class GroupOptimizationLoop(TestLoop):
             )
         self.resume = resume
         # Each process works for itself.
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        self.model = revert_sync_batchnorm(model)
+        self.model = revert_sync_batchnorm(unwrapped(runner.model))
         # Before weights are loaded, as at the start of a training.
         self.model.init_weights()
         self.failed: dict[str, str] = {}
@@ -166,10 +166,17 @@ class GroupOptimizationLoop(TestLoop):
         data = self.model.data_preprocessor(batch, False)
         images, [group] = data['inputs'], data['data_samples']
         history = []
+        epochs = self.settings.max_epochs
 
         def note(epoch: int, losses: dict[str, float]) -> None:
+            """Tell the visualizer, and now and then the log, the losses of an epoch."""
             history.append(dict(losses))
-            self._tell(group.group, epoch + 1, losses)
+            epoch += 1
+            if epoch == epochs or epoch % ceil(epochs / LINES_PER_GROUP) == 0:
+                text = ', '.join(f'{name} {value:.4f}' for name, value in losses.items())
+                print_log(f'group {group.group}: epoch {epoch}/{epochs}, {text}', 'current')
+            scalars = {f'{group.group}/{name}': value for name, value in losses.items()}
+            self.runner.visualizer.add_scalars(scalars, step=epoch)
 
         failure = optimize_and_segment(self.model, images, group, initial, self.settings, note)
         if failure:
@@ -178,15 +185,6 @@ class GroupOptimizationLoop(TestLoop):
         self.model.finish(group)
         initial.restore()
         return group, dict(failure=failure, losses=history)
-
-    def _tell(self, group: str, epoch: int, losses: dict[str, float]) -> None:
-        """Tell the visualizer, and now and then the log, the losses of an epoch."""
-        epochs = self.settings.max_epochs
-        if epoch == epochs or epoch % ceil(epochs / LINES_PER_GROUP) == 0:
-            text = ', '.join(f'{name} {value:.4f}' for name, value in losses.items())
-            print_log(f'group {group}: epoch {epoch}/{epochs}, {text}', 'current')
-        scalars = {f'{group}/{name}': value for name, value in losses.items()}
-        self.runner.visualizer.add_scalars(scalars, step=epoch)
 
     def _collect(self) -> dict[str, float]:
         """The only place where processes talk to each other."""

@@ -31,7 +31,7 @@ class MultiTestLoop(BaseLoop):
         self, runner, dataloader: dict[str, dict | None], evaluator: dict | list[dict]
     ) -> None:
         named = {name: cfg for name, cfg in dict(dataloader).items() if cfg is not None}
-        if not named or not all(isinstance(cfg, dict) for cfg in named.values()):
+        if not all(isinstance(cfg, dict) for cfg in named.values()):
             raise MMCosegError(
                 'MultiTestLoop needs test_dataloader=dict(<name of the set>=dict(batch_size=..., '
                 f'dataset=...), ...), got {dataloader!r}'
