@@ -2,7 +2,9 @@
 
 import logging
 import os
+import subprocess
 from contextlib import nullcontext
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -86,17 +88,8 @@ def last_checkpoint(work_dir: str | Path) -> str | None:
     )
 
 
-#: What launchers call the number of a process.
-_RANKS = dict(pytorch='RANK', slurm='SLURM_PROCID', mpi='OMPI_COMM_WORLD_RANK')
-
-
 def _prepare_processes(cfg: Config) -> None:
     """Make several processes work without a GPU, where mmengine only knows GPUs."""
-    if _RANKS[cfg.launcher] not in os.environ:
-        raise MMCosegError(
-            f'--launcher {cfg.launcher} needs the variable {_RANKS[cfg.launcher]}, which is not '
-            'set: start the processes by torchrun (pytorch), srun (slurm) or mpirun (mpi)'
-        )
     options = cfg.get('env_cfg', {}).get('dist_cfg', {})
     if optimizes_groups(cfg):
         # A process that is done with its groups waits for the slowest, for hours perhaps.
@@ -113,8 +106,42 @@ def _prepare_processes(cfg: Config) -> None:
         broadcast_buffers=False,
     )
     cfg.model_wrapper_cfg = {**wrapper, **(cfg.get('model_wrapper_cfg') or {})}
-    # mmengine gives each process a GPU, also where there is none.
-    torch.cuda.set_device = lambda device: None
+    if not torch.distributed.is_initialized():
+        _name_process(cfg.launcher)
+        timeout = timedelta(seconds=options.get('timeout', 1800))
+        torch.distributed.init_process_group('gloo', timeout=timeout)
+
+
+#: What launchers call the variables by which torch names a process; torchrun sets torch's own.
+_PROCESS_VARIABLES = {
+    'slurm': dict(RANK='SLURM_PROCID', LOCAL_RANK='SLURM_LOCALID', WORLD_SIZE='SLURM_NTASKS'),
+    'mpi': dict(
+        RANK='OMPI_COMM_WORLD_RANK',
+        LOCAL_RANK='OMPI_COMM_WORLD_LOCAL_RANK',
+        WORLD_SIZE='OMPI_COMM_WORLD_SIZE',
+    ),
+    'pytorch': {},
+}
+
+
+def _name_process(launcher: str) -> None:
+    """Tell torch by its own variables what slurm or MPI says of the process."""
+    theirs = _PROCESS_VARIABLES[launcher]
+    missing = [name for name in theirs.values() if name not in os.environ]
+    if missing:
+        raise MMCosegError(
+            f'--launcher {launcher} needs the variables {missing}, which are not set: start the '
+            'processes by srun (slurm) or mpirun (mpi)'
+        )
+    for ours, name in theirs.items():
+        os.environ[ours] = os.environ[name]
+    os.environ.setdefault('MASTER_PORT', '29500')
+    if launcher == 'slurm' and 'MASTER_ADDR' not in os.environ:
+        nodes = os.environ['SLURM_NODELIST']
+        if '[' in nodes or ',' in nodes:
+            command = ['scontrol', 'show', 'hostnames', nodes]
+            nodes = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        os.environ['MASTER_ADDR'] = nodes.split()[0]
 
 
 def run_training(
