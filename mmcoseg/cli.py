@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from .config_files import config_of_method, find_config, list_configs
 from .errors import MMCosegError
+from .options import in_range
 from .segment_options import SegmentOptions
 from .version import __version__
 
@@ -426,6 +427,8 @@ def _segment(args: argparse.Namespace) -> int:
             raise FileNotFoundError(f'there is no file or folder {path}')
     find_config(args.config or config_of_method(args.method))
     options = _segment_options(args)
+    in_range('--max-pixels', args.max_pixels, 0, 1e9)
+    in_range('--max-aspect', args.max_aspect, 1)
 
     from .apis.inputs import ImageLimits
     from .apis.progress import RunProgress

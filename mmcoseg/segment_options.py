@@ -157,7 +157,8 @@ class InferenceOptions:
         for option in fields(self):
             check, value = option.metadata['check'], getattr(self, option.name)
             if check is not None and value is not None:
-                check(option.name, value)
+                flag = option.metadata['flag']
+                check(f'{option.name} ({flag})' if flag else option.name, value)
 
     @classmethod
     def of(cls: type[Options], options: Options | None, others: Mapping[str, Any]) -> Options:

@@ -215,13 +215,14 @@ def only_run(out: Path) -> Iterator[None]:
         with write_atomically(out / _STATE / 'writable'):
             pass
         (out / _STATE / 'writable').unlink()
+    except OSError as error:
+        raise OSError(f'results cannot be written to {out}: {error.strerror or error}') from error
+    try:
         lock.acquire(timeout=0)
     except Timeout:
         raise BlockingIOError(f'another run is writing to {out}; wait for it') from None
-    except NotImplementedError:
+    except (NotImplementedError, OSError):
         pass  # some network file systems have no locks
-    except OSError as error:
-        raise OSError(f'results cannot be written to {out}: {error.strerror or error}') from error
     try:
         yield
     finally:

@@ -16,7 +16,7 @@ from typing import Any
 from mmengine.config import Config
 from PIL import Image
 
-from ..datasets.image_io import BadImageError
+from ..datasets.image_io import BadImageError, image_of
 from ..engine.run_config import optimizes_groups
 from ..export import ImageRecord, ResultWriter, SkippedFile, show_time
 from ..files import display_name
@@ -264,9 +264,10 @@ class _Run:
 
     def _write_image(self, image: CoSegDataSample) -> ImageRecord | SkippedFile:
         try:
-            record = self.state.writer.write_image(image)
+            pixels = image_of(image)
         except (BadImageError, FileNotFoundError) as error:
             return SkippedFile(image.file_name, f'changed while it was worked on: {error}')
+        record = self.state.writer.write_image(image, pixels)
         self.progress.advance(1)
         return record
 

@@ -19,14 +19,14 @@ from pycocotools.coco import COCO
 from rich.console import Console
 from scipy import ndimage
 
-from mmcoseg.apis import CoSegInferencer, inferencer, segment_to_folder
+from mmcoseg.apis import CoSegInferencer, inferencer, run_state, segment_to_folder
 from mmcoseg.apis.progress import RunProgress
 from mmcoseg.apis.run_state import RunState, only_run
 from mmcoseg.cli import main
 from mmcoseg.config_files import METHODS
 from mmcoseg.datasets import image_io
 from mmcoseg.datasets.image_io import read_image
-from mmcoseg.export import FORMATS, ResultWriter
+from mmcoseg.export import FORMATS, ResultWriter, exporters
 from mmcoseg.models.ops import mask_of_prob
 from mmcoseg.models.segmentors import base
 
@@ -497,7 +497,7 @@ def test_specks_can_be_kept_or_removed_otherwise(tmp_path, segment, capsys):
     assert 'largest is False now, but was True' in capsys.readouterr().err
     for wrong in ('-1', 'nan'):
         assert segment(tmp_path / 'g', '--min-area', wrong) == 1
-        assert 'min_area must be a number from 0' in capsys.readouterr().err
+        assert 'min_area (--min-area) must be a number from 0' in capsys.readouterr().err
     with pytest.raises(SystemExit):
         segment(tmp_path / 'g', '--min-area', 'much')
 
@@ -703,3 +703,37 @@ def test_photographs_hold_a_few_objects_each(coseg_data, tmp_path):
             parts, count = ndimage.label(np.asarray(mask), np.ones((3, 3)))
         areas = np.bincount(parts.ravel())[1:]
         assert count == 0 or areas.min() >= 0.1 * areas.max()
+
+
+def test_a_run_that_cannot_write_stops(photos, tmp_path, segment, monkeypatch, capsys):
+    def fail(*args, **kwargs):
+        raise FileNotFoundError(2, 'No such file or directory', 'masks')
+
+    monkeypatch.setattr(exporters, 'save_image', fail)
+    assert segment(photos) == 1
+    assert 'No such file or directory' in capsys.readouterr().err
+    assert (
+        not (tmp_path / 'out' / 'summary.json').exists()
+        or not summary(tmp_path / 'out')['totals']['num_skipped']
+    )
+
+
+def test_folders_without_locks_are_written_to(tmp_path, monkeypatch):
+    def fail(self, timeout):
+        raise OSError(37, 'No locks available')
+
+    monkeypatch.setattr(run_state.FileLock, 'acquire', fail)
+    with only_run(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize(
+    ('option', 'value', 'named'),
+    [
+        ('--max-pixels', 'nan', '--max-pixels must be a number'),
+        ('--workers', '-1', r'num_workers \(--workers\) must be a whole number'),
+    ],
+)
+def test_numbers_out_of_range_name_the_option(photos, segment, capsys, option, value, named):
+    assert segment(photos, option, value) == 1
+    assert re.search(named, capsys.readouterr().err)
