@@ -119,11 +119,11 @@ class YoloNames:
         self._indices: dict[str, int] = {}
         if not file.is_file():
             return
-        text = file.read_text(encoding='utf-8')
         try:
+            text = file.read_text(encoding='utf-8')
             names = yaml.safe_load(text)['names'] or {}
             self._indices = {names[number]: number for number in range(len(names.keys()))}
-        except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+        except (UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
             raise MMCosegError(
                 f'{file} is not as mmcoseg writes it, so that the numbers of the categories '
                 'of earlier results are lost; delete or move the folder it is in'

@@ -65,13 +65,16 @@ def to_result(sample: CoSegDataSample) -> ImageResult:
     classes from 0 (where K is 1 they do not matter).
 
     Raises:
-        MMCosegError: naming the image, if it has no mask.
+        MMCosegError: naming the image, if it has no mask, or predictions of other shapes or labels.
     """
     if 'pred_sem_seg' not in sample:
         raise MMCosegError(f'{sample.identity} has no prediction (pred_sem_seg) to write')
     instances = sample.get('pred_instances')
     prob, group = _prob_of(sample), str(sample.get('group'))
-    labels = to_numpy(sample.pred_sem_seg.data)[0].astype(np.uint8)
+    labels = to_numpy(sample.pred_sem_seg.data)
+    if labels.ndim != 3 or len(labels) != 1:
+        raise MMCosegError(f'pred_sem_seg of {sample.identity} is not (1, H, W): {labels.shape}')
+    labels = labels[0].astype(np.uint8)
     names, categories = ['object'], [group]
     number = max(len(prob) - 1, int(labels.max(initial=1)))
     if number > 1:
@@ -80,6 +83,7 @@ def to_result(sample: CoSegDataSample) -> ImageResult:
     if instances is None:
         masks, found = None, _found_classes(labels, prob)
     else:
+        _check_instances(sample, labels.shape, number)
         masks = to_numpy(instances.masks).astype(bool)
         values = to_numpy(instances.labels).astype(int) * (number > 1) + 1
         found = zip(masks, values.tolist(), to_numpy(instances.scores))
@@ -90,6 +94,22 @@ def to_result(sample: CoSegDataSample) -> ImageResult:
             category = categories[label - 1]
             objects.append(ObjectMask(mask, label, category, score, instances is not None))
     return ImageResult(labels, names, categories, objects, masks)
+
+
+def _check_instances(sample: CoSegDataSample, size: tuple[int, int], number: int) -> None:
+    instances, whose = sample.pred_instances, f'pred_instances of {sample.identity}'
+    missing = {'masks', 'labels', 'scores'} - set(instances.keys())
+    if missing:
+        raise MMCosegError(f'{whose} have no {", ".join(sorted(missing))}')
+    shape = tuple(instances.masks.shape[1:])
+    if shape != size:
+        raise MMCosegError(f'{whose} are {shape}, pred_sem_seg is {size}')
+    wrong = set(to_numpy(instances.labels).tolist()) - set(range(number))
+    if number > 1 and wrong:
+        raise MMCosegError(
+            f'{whose} have the labels {sorted(wrong)}; the labels of {number} classes are 0 to '
+            f'{number - 1}'
+        )
 
 
 def _found_classes(labels: np.ndarray, prob: np.ndarray) -> Iterator[tuple[np.ndarray, int, float]]:

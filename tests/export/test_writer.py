@@ -520,3 +520,36 @@ def test_no_results_at_all(tmp_path, capsys):
     assert json.loads((tmp_path / 'summary.json').read_text())['totals']['num_skipped'] == 1
     writer.write_collections([])
     assert (tmp_path / 'report.html').is_file()
+
+
+def instances_of(size=(4, 4), labels=(0, 1), **left_out):
+    fields = dict(
+        masks=torch.ones(2, *size, dtype=torch.bool),
+        labels=torch.tensor(labels),
+        scores=torch.ones(2),
+    )
+    return InstanceData(**{key: value for key, value in fields.items() if key not in left_out})
+
+
+@pytest.mark.parametrize(
+    ('instances', 'message'),
+    [
+        (instances_of(size=(2, 2)), r'pred_instances of cat/001 are \(2, 2\), pred_sem_seg is'),
+        (instances_of(labels=(0, 5)), r'cat/001 have the labels \[5\]; the labels of 2 classes'),
+        (instances_of(labels=(-1, 0)), r'cat/001 have the labels \[-1\]'),
+        (instances_of(scores=None), 'pred_instances of cat/001 have no scores'),
+    ],
+    ids=['size', 'label', 'negative', 'scores'],
+)
+def test_instances_that_do_not_fit_are_refused(tmp_path, instances, message):
+    sample = make_sample(np.full((4, 4), 2))
+    sample.pred_instances = instances
+    with pytest.raises(ValueError, match=message):
+        ResultWriter(tmp_path).write_image(sample, make_image((4, 4)))
+
+
+def test_a_mask_of_several_channels_is_refused(tmp_path):
+    sample = make_sample(np.ones((4, 4)))
+    sample.pred_sem_seg = PixelData(data=torch.ones(2, 4, 4, dtype=torch.uint8))
+    with pytest.raises(ValueError, match=r'pred_sem_seg of cat/001 is not \(1, H, W\)'):
+        ResultWriter(tmp_path).write_image(sample, make_image((4, 4)))
