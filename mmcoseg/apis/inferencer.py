@@ -279,7 +279,8 @@ class CoSegInferencer:
         """Set ``file_name`` and ``absent``; empty the masks where the presence is too low."""
         threshold = self.presence_threshold or 0
         for sample in part:
-            absent = 'presence' in sample and sample.presence < threshold
+            unlikely = 'presence' in sample and sample.presence < threshold
+            absent = bool(sample.get('absent', False)) or unlikely
             sample.set_metainfo(dict(file_name=names[sample.stem], absent=absent))
             if absent:
                 sample.pred_sem_seg.data = torch.zeros_like(sample.pred_sem_seg.data)

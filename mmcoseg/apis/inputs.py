@@ -270,7 +270,7 @@ class _Reader:
         name = Path(getattr(image, 'filename', '') or f'{number:04}.png').name
         if isinstance(image, np.ndarray):
             pixels = np.atleast_3d(image)
-            if pixels.dtype != np.uint8 or pixels.shape[2:] not in ((1,), (3,)):
+            if image.ndim < 2 or pixels.dtype != np.uint8 or pixels.shape[2:] not in ((1,), (3,)):
                 raise MMCosegError(
                     f'image {number} is an array {image.shape} of {image.dtype}; images must be '
                     '(H, W, 3) or (H, W) of uint8, 0 to 255'
