@@ -24,6 +24,7 @@ __all__ = [
     'find_component',
     'name_of',
     'require_sound',
+    'takes_argument',
 ]
 
 
@@ -137,6 +138,10 @@ def errors_name_keys(cfg: Config) -> Iterator[None]:
     """
     try:
         yield
+    except MMCosegError:
+        raise
+    except ValueError as error:
+        raise MMCosegError(f'{name_of(cfg)}: {error}') from error
     except (TypeError, KeyError) as error:
         text = str(*error.args[:1])
         keys = _keys_of_error(cfg, text)
@@ -261,6 +266,12 @@ def _parameters(function: Callable) -> tuple[set[str], set[str], str | None]:
     names = {*spec.args, *spec.kwonlyargs} - {'self'}
     defaults = spec.args[len(spec.args) - len(spec.defaults or ()) :]
     return names, names - {*defaults, *(spec.kwonlydefaults or ())}, spec.varkw
+
+
+def takes_argument(target: Callable, name: str) -> bool:
+    """Whether a class or function may be given an argument of this name."""
+    names, _, closed = _arguments(target)
+    return name in names or not closed
 
 
 def _only_passes_on(constructor: Callable, name: str) -> bool:

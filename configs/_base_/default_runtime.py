@@ -10,9 +10,12 @@ default_hooks = dict(
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
     param_scheduler=dict(type='ParamSchedulerHook'),
-    # A higher score is a better one (save_best).
     checkpoint=dict(
-        type='CheckpointHook', by_epoch=False, interval=1000, max_keep_ckpts=2, rule='greater'
+        type='CheckpointHook',
+        by_epoch=False,
+        interval=1000,
+        max_keep_ckpts=2,
+        greater_keys=['J', 'P', 'mAP', 'CorLoc'],  # scores of which save_best keeps the highest
     ),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='GroupVisualizationHook'),

@@ -14,16 +14,23 @@ from mmengine.logging import print_log
 from mmengine.runner import CheckpointLoader, Runner
 
 from ..compat import state_of_checkpoint, unwrapped, use_safe_checkpoints
-from ..config_check import errors_name_keys, name_of
+from ..config_check import class_of, errors_name_keys, name_of
 from ..errors import MMCosegError
 from ..models.backbones.weights import deferred_weights, load_unless_stored
 from ..options import one_of
-from ..registry import DATASETS
+from ..registry import DATASETS, LOOPS
 from .hooks.checkpoint_hooks import BestScoreHook, PlainCheckpointHook
+from .loops.multi_test_loop import MultiTestLoop
 from .quiet_runner import QuietRunner
 from .run_config import datasets_of, optimizes_groups
 
 __all__ = ['GroupsFailedError', 'build_runner', 'last_checkpoint', 'run_test', 'run_training']
+
+
+#: The default hooks that mmengine leaves out where they are None.
+_HOOKS_OF_MMENGINE = frozenset(
+    {'runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint'}
+)
 
 
 def build_runner(
@@ -46,8 +53,9 @@ def build_runner(
         _prepare_processes(cfg)
     use_safe_checkpoints(trust_checkpoint)
     hooks = cfg.get('default_hooks') or {}
-    if hooks.get('visualization', hooks) is None:
-        del hooks['visualization']  # mmengine only leaves out its own
+    for name in set(hooks) - _HOOKS_OF_MMENGINE:
+        if hooks[name] is None:
+            del hooks[name]
     stored = from_checkpoint and cfg.get('load_from') is not None
     with deferred_weights() if stored else nullcontext() as noted, errors_name_keys(cfg):
         runner = QuietRunner.from_cfg(cfg)
@@ -204,13 +212,18 @@ def _ready_runner(cfg: Config, loop: str, **options: Any) -> Runner:
 
 def _leave_out_missing_validation(cfg: Config) -> None:
     """Train without validation where its data set is not there."""
-    for dataset in datasets_of(cfg.get('val_dataloader')):
+    datasets = list(datasets_of(cfg.get('val_dataloader')))
+    missing = []
+    for dataset in datasets:
         try:
             DATASETS.build(dict(dataset, lazy_init=False))
         except FileNotFoundError as error:
-            cfg.val_dataloader = cfg.val_cfg = cfg.val_evaluator = None
-            print_log(f'trained without validation: {error}', 'current', logging.WARNING)
-            return
+            missing.append(str(error))
+    # MultiTestLoop leaves single sets out by itself.
+    by_set = issubclass(class_of(cfg.get('val_cfg') or {}, LOOPS), MultiTestLoop)
+    if missing and not (by_set and len(missing) < len(datasets)):
+        cfg.val_dataloader = cfg.val_cfg = cfg.val_evaluator = None
+        print_log(f'trained without validation: {missing[0]}', 'current', logging.WARNING)
 
 
 class GroupsFailedError(MMCosegError):

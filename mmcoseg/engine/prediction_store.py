@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import struct
 import zlib
 from pathlib import Path
 from pickle import UnpicklingError
@@ -18,7 +19,10 @@ __all__ = ['PredictionStore']
 #: The fields of a sample that are predictions.
 _FIELDS = dict(pred_sem_seg=PixelData, pred_prob=PixelData, pred_instances=InstanceData)
 #: Raised if a file is not there, cut off or something else.
-_DAMAGED = (OSError, EOFError, RuntimeError, UnpicklingError, zlib.error)
+_DAMAGED = (
+    OSError, EOFError, RuntimeError, UnpicklingError, ValueError, KeyError, TypeError,
+    struct.error, zlib.error,
+)  # fmt: skip
 
 
 class PredictionStore:
@@ -49,7 +53,7 @@ class PredictionStore:
             if 'presence' in sample:
                 image['presence'] = float(sample.presence)
             for field in _FIELDS.keys() & set(sample.keys()):
-                image[field] = dict(sample.get(field).cpu().items())
+                image[field] = dict(sample.get(field).to_tensor().cpu().items())
             images.append(image)
         content = dict(fingerprint=self.fingerprint, images=images, notes=notes)
         buffer = io.BytesIO()
@@ -67,16 +71,15 @@ class PredictionStore:
         try:
             buffer = io.BytesIO(gzip.decompress(self.path(name).read_bytes()))
             content = torch.load(buffer, 'cpu', weights_only=True)
+            images, notes = content['images'], content['notes']
+            kept = content['fingerprint'], [image['stem'] for image in images]
         except _DAMAGED:
             return None
-        if content['fingerprint'] != self.fingerprint:
-            return None
-        images = content['images']
-        if [image['stem'] for image in images] != [sample.stem for sample in group]:
+        if kept != (self.fingerprint, [sample.stem for sample in group]):
             return None
         for sample, image in zip(group, images):
             if 'presence' in image:
                 sample.presence = image['presence']
             for field in _FIELDS.keys() & image.keys():
                 setattr(sample, field, _FIELDS[field](**image[field]))
-        return content['notes']
+        return notes

@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 from mmengine.utils import import_modules_from_strings
 
 from ..compat import our_configs_as_bases
-from ..config_check import class_of, name_of, require_sound
+from ..config_check import class_of, name_of, require_sound, takes_argument
 from ..config_files import find_config
 from ..datasets.base import group_names
 from ..errors import MMCosegError
@@ -82,8 +82,11 @@ def read_config(name: str) -> Config:
     A config anywhere can inherit one of the toolbox: ``_base_ = 'mmcoseg::ssnm/...'``.
     """
     path = str(find_config(name))
-    with our_configs_as_bases():
-        cfg = Config.fromfile(path, import_custom_modules=False)
+    try:
+        with our_configs_as_bases():
+            cfg = Config.fromfile(path, import_custom_modules=False)
+    except (SyntaxError, UnicodeDecodeError) as error:
+        raise MMCosegError(f'{path} cannot be read as a config: {error}') from error
     _import_custom(cfg, path)
     return cfg
 
@@ -123,7 +126,8 @@ def hand_over_input_size(cfg: Config) -> None:
         interpolation=preprocessor.get('interpolation', 'area'),
     )
     for _, dataset in keyed_datasets(cfg):
-        dataset.setdefault('network_input', network_input)
+        if takes_argument(class_of(dataset, DATASETS), 'network_input'):
+            dataset.setdefault('network_input', network_input)
 
 
 def _make_way(cfg: Config, key: str) -> None:

@@ -1,6 +1,8 @@
 """The parts of the loop over groups, without a runner."""
 
 import copy
+import gzip
+import io
 
 import numpy as np
 import pytest
@@ -310,6 +312,14 @@ def test_predictions_come_back_as_they_were(tmp_path):
     assert 'presence' not in back[1]
 
 
+def test_arrays_come_back_as_tensors(tmp_path):
+    store, group = PredictionStore(tmp_path, 'abc'), predicted()
+    store.save('g', group.numpy())
+    back = empty('x', 'y')
+    assert store.load('g', back) == {}
+    assert torch.equal(back[0].pred_instances.scores, predicted()[0].pred_instances.scores)
+
+
 def test_what_does_not_hold_is_not_used(tmp_path):
     store = PredictionStore(tmp_path, 'abc')
     assert store.load('g', empty('x', 'y')) is None
@@ -324,6 +334,11 @@ def test_what_does_not_hold_is_not_used(tmp_path):
         samples = empty('x', 'y')
         assert store.load('g', samples) is None
         assert 'pred_prob' not in samples[0]
+    for other in ({}, [], dict(fingerprint='abc')):
+        buffer = io.BytesIO()
+        torch.save(other, buffer)
+        store.path('g').write_bytes(gzip.compress(buffer.getvalue()))
+        assert store.load('g', empty('x', 'y')) is None
     store.forget('g')
     store.forget('g')
     assert not store.path('g').exists()

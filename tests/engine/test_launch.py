@@ -10,12 +10,18 @@ import torch
 from mmengine.config import Config
 from PIL import Image
 
-from mmcoseg.datasets import group_collate
+from mmcoseg.datasets import CoSegDataset, group_collate
 from mmcoseg.engine import IterationSeedHook, launch, run_config
 from mmcoseg.engine.launch import last_checkpoint, run_test, run_training
-from mmcoseg.engine.run_config import datasets_of, keyed_datasets, load_config, select_data
+from mmcoseg.engine.run_config import (
+    datasets_of,
+    hand_over_input_size,
+    keyed_datasets,
+    load_config,
+    select_data,
+)
 from mmcoseg.errors import MMCosegError
-from mmcoseg.registry import DATASETS, MODELS
+from mmcoseg.registry import DATASETS, HOOKS, MODELS
 
 
 @pytest.fixture(autouse=True)
@@ -315,3 +321,53 @@ def test_processes_are_named_by_what_started_them(launcher, monkeypatch, tmp_pat
     found = [os.environ.get(name) for name in ('RANK', 'LOCAL_RANK', 'WORLD_SIZE', 'MASTER_PORT')]
     assert found == ['3', '1', '4', '29500']
     assert os.environ.get('MASTER_ADDR') == ('node7' if launcher == 'slurm' else None)
+
+
+def test_single_missing_sets_do_not_end_all_validation(tmp_path):
+    there = tmp_path / 'there' / 'images' / 'cat'
+    there.mkdir(parents=True)
+    Image.new('RGB', (8, 8)).save(there / '1.jpg')
+    sets = {}
+    for name in ('there', 'missing'):
+        dataset = dict(type='CoSegDataset', data_root=str(tmp_path / name), test_mode=True)
+        sets[name] = dict(dataset=dataset)
+    several = Config(dict(val_dataloader=sets, val_cfg=dict(type='MultiTestLoop')))
+    launch._leave_out_missing_validation(several)
+    assert several.val_cfg is not None
+    none = Config(dict(val_dataloader=dict(missing=sets['missing']), val_cfg=several.val_cfg))
+    launch._leave_out_missing_validation(none)
+    assert none.val_cfg is None
+
+
+def test_best_checkpoints_are_those_of_high_scores_and_low_losses():
+    hook = load_config('ssnm_hrnet_cocoseg', check=False).default_hooks.checkpoint
+    for score, rule in dict(J='greater', P='greater', loss='less').items():
+        assert HOOKS.build(dict(hook, save_best=score)).rules == [rule]
+
+
+def test_data_sets_of_others_need_not_take_the_input_size():
+    @DATASETS.register_module(force=True)
+    class FixedDataset(CoSegDataset):
+        def __init__(self, data_root, pipeline=(), test_mode=True):
+            super().__init__(data_root, pipeline=pipeline, test_mode=test_mode)
+
+    own = dict(type='FixedDataset', data_root='.')
+    ours = dict(type='CoSegDataset', data_root='.')
+    cfg = Config(
+        dict(
+            model=dict(data_preprocessor=dict(size=(8, 8))),
+            train_dataloader=dict(dataset=own),
+            test_dataloader=dict(dataset=ours),
+        )
+    )
+    hand_over_input_size(cfg)
+    assert 'network_input' not in cfg.train_dataloader.dataset
+    assert cfg.test_dataloader.dataset.network_input.input_size == (8, 8)
+
+
+def test_configs_that_cannot_be_read_are_named(tmp_path):
+    for content in (b'model = dict(', b'x = "\xff"'):
+        path = tmp_path / 'own.py'
+        path.write_bytes(content)
+        with pytest.raises(MMCosegError, match='own.py cannot be read as a config'):
+            load_config(str(path))
