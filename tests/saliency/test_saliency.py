@@ -9,15 +9,12 @@ import pytest
 
 from mmcoseg.errors import MMCosegError
 from mmcoseg.evaluation.functional import image_scores
-from mmcoseg.saliency import (
+from mmcoseg.saliency import fused_saliency, minimum_barrier, robust_background_detection
+from mmcoseg.saliency.minimum_barrier import border_dissimilarity, minimum_barrier_distance
+from mmcoseg.saliency.robust_background import (
     background_weighted_contrast,
-    border_dissimilarity,
     boundary_connectivity,
-    fused_saliency,
-    minimum_barrier,
-    minimum_barrier_distance,
     optimize_saliency,
-    robust_background_detection,
     smoothness_weights,
     superpixel_labels,
 )
