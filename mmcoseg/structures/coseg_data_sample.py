@@ -5,7 +5,6 @@ import numbers
 from mmengine.structures import InstanceData, PixelData
 from mmseg.structures import SegDataSample
 
-from ..errors import MMCosegError
 from .proposals import Proposals
 
 __all__ = ['CoSegDataSample']
@@ -70,17 +69,4 @@ class CoSegDataSample(SegDataSample):
     gt_instances = _field('_gt_instances', InstanceData)
     pred_instances = _field('_pred_instances', InstanceData)
     proposals = _field('_proposals', Proposals)
-
-    @property
-    def presence(self) -> float:
-        return self._presence
-
-    @presence.setter
-    def presence(self, value: float) -> None:
-        if not isinstance(value, numbers.Real) or not 0 <= value <= 1:
-            raise MMCosegError(f'presence must be a number from 0 to 1, got {value!r}')
-        self.set_field(float(value), '_presence', dtype=float)
-
-    @presence.deleter
-    def presence(self) -> None:
-        del self._presence
+    presence = _field('_presence', numbers.Real)

@@ -37,8 +37,7 @@ def num_classes_of(
         >>> num_classes_of(GroupDataSample([], metainfo=dict(group='a+b', num_classes=2)), 'data')
         2
     """
-    name = group.get('group')
-    number = num_classes
+    name, number = group.get('group'), num_classes
     if num_classes == 'data':
         number = group.get('num_classes')
         if type(number) is not int or number < 1:
