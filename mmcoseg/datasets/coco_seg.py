@@ -55,7 +55,7 @@ class COCOSEGDataset(CoSegDataset):
 
     def load_data_list(self) -> list[dict]:
         """One record a category; its ``images`` are positions in the index."""
-        index = open_index(self.ann_file, f'{type(self).__name__}: ', f' {self.HINT}.')
+        index = open_index(self.ann_file, f' {self.HINT}.')
         members, numbers = {}, {}
         for number, name in enumerate(index.names):
             images = index.images_with(number, self.min_area)

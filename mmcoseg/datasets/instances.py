@@ -80,7 +80,7 @@ class InstanceCoSegDataset(CoSegDataset):
 
     def load_data_list(self) -> list[dict]:
         """Group records, without the data set itself."""
-        coco = read_coco(self.ann_file, f'{type(self).__name__}: ', f' {self.HINT}.')
+        coco = read_coco(self.ann_file, f' {self.HINT}.')
         by_id = sorted(coco.names, key=lambda key: (isinstance(key, str), key))
         self._metainfo.setdefault('classes', tuple(dict.fromkeys(coco.names[key] for key in by_id)))
         groups: dict[str, list[tuple[str, dict]]] = defaultdict(list)
