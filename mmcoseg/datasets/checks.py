@@ -23,7 +23,7 @@ from ..structures.rle import polygons_with_area
 from .base import CoSegDataset, is_image_name, visible_folders
 from .coco_file import CocoFile, area_of, image_size, read_coco, rle_of
 from .image_io import read_image, read_mask
-from .instances import split_file_name
+from .instances import common_categories, split_file_name
 from .multiclass import CLASSES_FILE, classes_in_name, read_class_names
 from .transforms.loading import mask_doubt
 
@@ -387,7 +387,7 @@ def _check_instance_group(
             report.add('warning', file, f'{image.name} has no instance')
         elif len({mask['counts'] for mask in image.masks}) < len(image.masks):
             report.add('warning', file, f'{image.name} has the same instance twice')
-    if len(present) > 1 and group not in present:
+    if len(common_categories(group, present)[0]) > 1:
         report.add('warning', file, f'the group {group!r} has instances of {sorted(present)}')
 
 

@@ -3,6 +3,7 @@
 import warnings
 from collections import defaultdict
 from collections.abc import Collection
+from itertools import chain
 from operator import itemgetter
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ __all__ = [
     'PublishedCounts',
     'SOCDataset',
     'VOC12Dataset',
+    'common_categories',
     'split_file_name',
 ]
 
@@ -115,10 +117,8 @@ class InstanceCoSegDataset(CoSegDataset):
                 listed_size=listed_size(image),
             )
             records.append(record | self._published_results(image))
-        if group in present:
-            present = {group}
-        label_ids = tuple(sorted(number for name in present for number in self.label_ids_of(name)))
-        category = present.pop() if len(present) == 1 else group
+        common, category = common_categories(group, present)
+        label_ids = tuple(sorted(chain.from_iterable(map(self.label_ids_of, common))))
         return dict(group=group, category=category, label_ids=label_ids, images=records)
 
     def _instances(self, annotations: list[dict], coco: CocoFile) -> list[dict]:
@@ -139,15 +139,8 @@ class InstanceCoSegDataset(CoSegDataset):
         """The paths of results of other methods that an image entry names."""
         paths = {}
         for kind in ('saliency', 'proposals'):
-            file = image.get(f'{kind}_file')
-            if not file:
-                continue
-            if not isinstance(file, str):
-                raise MMCosegError(
-                    f'{self.ann_file}: image {image["id"]}: its {kind}_file is '
-                    f'{repr(file)[:40]}, not the path of a file; correct or remove it'
-                )
-            paths[f'{kind}_path'] = str(Path(self.data_root or '') / file)
+            if image.get(f'{kind}_file'):
+                paths[f'{kind}_path'] = str(Path(self.data_root or '', str(image[f'{kind}_file'])))
         return paths
 
 
@@ -158,6 +151,15 @@ def _require_files(folder: Path, files: Collection[str], ann_file: str) -> None:
             f'{folder} lacks {len(missing)} of the {len(files)} images in {ann_file}, the first '
             f'are {missing[:5]}'
         )
+
+
+def common_categories(group: str, present: set[str]) -> tuple[set[str], str]:
+    """The categories that count in a group, and what it is called in tables.
+
+    That of the group's name if any image has it, or else all that are ``present``.
+    """
+    common = {group} if group in present else present
+    return common, min(common) if len(common) == 1 else group
 
 
 def split_file_name(image: dict, where: str | Path) -> tuple[str, str]:

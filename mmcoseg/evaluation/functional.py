@@ -37,7 +37,8 @@ def check_one_shape(pred: np.ndarray, gt: np.ndarray) -> None:
     """Refuse masks of two sizes."""
     if pred.shape != gt.shape:
         raise MMCosegError(
-            f'prediction {pred.shape} and ground truth {gt.shape} must have one shape'
+            f'the prediction is {pred.shape}, the ground truth {gt.shape}; they must have one '
+            'shape: in a test pipeline, load masks after Resize'
         )
 
 

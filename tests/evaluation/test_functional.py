@@ -44,7 +44,7 @@ def test_void_counts_nowhere():
 
 
 def test_shapes_must_agree():
-    with pytest.raises(ValueError, match=r'prediction \(2, 2\) and ground truth \(3, 2\)'):
+    with pytest.raises(ValueError, match=r'the prediction is \(2, 2\), the ground truth \(3, 2\)'):
         image_scores(np.ones((2, 2)), np.ones((3, 2)))
 
 

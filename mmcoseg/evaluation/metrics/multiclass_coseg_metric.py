@@ -33,10 +33,6 @@ class MultiClassCoSegMetric(GroupMetric):
     Raises:
         MMCosegError: for wrong options. While scoring, naming the image: if it has no ground truth
             or prediction, or a mask of another size than its ground truth.
-
-    Example:
-        >>> MultiClassCoSegMetric(over='pixels').over
-        'pixels'
     """
 
     def __init__(
