@@ -199,7 +199,8 @@ def _read(file: Path) -> tuple[dict[str, np.ndarray], list[str], list[str]]:
     names = list(dict.fromkeys(coco.names.values()))
     number_of = {key: names.index(name) for key, name in coco.names.items()}
     annotations = sorted(coco.annotations, key=lambda a: position_of[a['image_id']])
-    owners, categories, areas, crowds = [], [], [], []
+    owners, categories, areas, crowds, shape_ends = [], [], [], [], []
+    shapes = bytearray()
     for annotation in annotations:
         owners.append(position_of[annotation['image_id']])
         categories.append(number_of[annotation['category_id']])
@@ -208,7 +209,10 @@ def _read(file: Path) -> tuple[dict[str, np.ndarray], list[str], list[str]]:
             areas.append(area_of(annotation))
         except ValueError as error:
             raise MMCosegError(f'{file}: {error}') from error
-    shapes, shape_ends = _take_shapes(annotations)
+        # Taken out of the annotation, which frees its memory.
+        shape = [f'annotation {annotation["id"]}', annotation.pop('segmentation', None)]
+        shapes += json.dumps(shape, separators=(',', ':')).encode()
+        shape_ends.append(len(shapes))
     sizes = [listed_size(image) or (0, 0) for image in images]
     files = [image['file_name'].encode('utf-8', 'surrogatepass') for image in images]
     arrays = dict(
@@ -223,19 +227,6 @@ def _read(file: Path) -> tuple[dict[str, np.ndarray], list[str], list[str]]:
         sizes=np.array(sizes, np.int64).reshape(-1, 2),
     )
     return arrays, names, notes
-
-
-def _take_shapes(annotations: list[dict]) -> tuple[bytearray, list[int]]:
-    """Names and segmentations as json, one after the other, and where each ends.
-
-    The segmentations are taken out of the annotations, which frees their memory.
-    """
-    shapes, ends = bytearray(), []
-    for annotation in annotations:
-        shape = [f'annotation {annotation["id"]}', annotation.pop('segmentation', None)]
-        shapes += json.dumps(shape, separators=(',', ':')).encode()
-        ends.append(len(shapes))
-    return shapes, ends
 
 
 def _write(folder: Path, file: Path) -> CocoIndex:

@@ -216,11 +216,9 @@ def _mask_in_alpha(values: np.ndarray) -> np.ndarray | None:
     None if nothing is transparent, or the colors tell pixels apart.
     """
     colors, opaque = values[:, :, :-1], values[:, :, -1] >= _OPAQUE
-    if opaque.all():
-        return None
     # Without opaque pixels the hidden colors must agree: some programs hide all of a mask.
     shown = colors[opaque] if opaque.any() else colors.reshape(-1, colors.shape[2])
-    if (shown != shown[0]).any():
+    if opaque.all() or (shown != shown[0]).any():
         return None
     color = shown[0]
     gray = (color == color[0]).all() and color[0] > 0
@@ -240,17 +238,14 @@ def image_of(sample: CoSegDataSample) -> np.ndarray:
         (4, 6, 3)
     """
     image = sample.get('ori_img')
-    if image is not None:
-        kind = np.asarray(image)
-        if kind.dtype != np.uint8 or kind.shape[2:] != (3,):
-            found = f'{kind.dtype} {kind.shape}'
-            raise MMCosegError(f"a sample's ori_img must be (H, W, 3) uint8 BGR, got {found}")
-        return image
-    if sample.get('render') is not None:
+    if image is None and sample.get('render') is not None:
         return sample.get('render').load()[0]
-    if sample.get('img_path'):
+    if image is None and sample.get('img_path'):
         return read_image(sample.get('img_path'))
-    raise MMCosegError(
-        f'the sample {sample.get("group")}/{sample.get("stem")} names no image: its metainfo has '
-        "neither 'img_path' nor 'ori_img'"
-    )
+    kind = np.asarray(image)
+    if kind.dtype != np.uint8 or kind.shape[2:] != (3,):
+        raise MMCosegError(
+            f'the sample {sample.get("group")}/{sample.get("stem")} must have an img_path or an '
+            f'ori_img, (H, W, 3) uint8 BGR; its ori_img is {kind.dtype} {kind.shape}'
+        )
+    return image
