@@ -8,7 +8,6 @@ from itertools import pairwise
 
 import numpy as np
 
-from ..errors import MMCosegError
 from .images import at_image_size, unit_range, working_lab
 
 __all__ = ['border_dissimilarity', 'minimum_barrier', 'minimum_barrier_distance']
@@ -72,16 +71,7 @@ def minimum_barrier_distance(values: np.ndarray, seeds: np.ndarray, passes: int 
 
     Returns:
         float32 of the shape of ``values``, 0 at the seeds.
-
-    Raises: MMCosegError: if the shapes do not fit, there is no seed, or fewer than 2 passes.
     """
-    if values.ndim not in (2, 3) or seeds.shape != values.shape[:2]:
-        given = f'{values.shape} and {seeds.shape}'
-        raise MMCosegError(f'values must be (H, W) or (H, W, C) and seeds (H, W), got {given}')
-    if not seeds.any():
-        raise MMCosegError('seeds has no True: there is nothing to measure the distance to')
-    if passes < 2:
-        raise MMCosegError(f'passes must be at least 2 to reach every pixel, got {passes}')
     height, width = seeds.shape
     channels = values.reshape(height, width, -1).shape[2]
     # Diagonals become rows. Pixel (y, x) lies in row y + x at y, so that its neighbors above and

@@ -133,15 +133,6 @@ def test_channels_of_a_barrier_distance_do_not_touch_each_other(rng):
         np.testing.assert_array_equal(together[..., channel], alone)
 
 
-def test_barrier_distance_rejects_what_has_no_answer():
-    with pytest.raises(ValueError, match='no True'):
-        minimum_barrier_distance(np.zeros((3, 3)), np.zeros((3, 3), bool))
-    with pytest.raises(ValueError, match=r'\(3, 3\) and \(2, 3\)'):
-        minimum_barrier_distance(np.zeros((3, 3)), np.ones((2, 3), bool))
-    with pytest.raises(ValueError, match='at least 2'):
-        minimum_barrier_distance(np.zeros((3, 3)), np.ones((3, 3), bool), passes=1)
-
-
 def test_border_dissimilarity_is_the_sum_without_the_largest(rng):
     lab = rng.normal(0, 10, (20, 30, 3)).astype(np.float32)
     expected = []
