@@ -271,24 +271,18 @@ def _check_classes(root: Path, pairs: list[_Pair], report: DataReport) -> None:
     for group in sorted(set(listed) - set(report.groups)):
         report.add('warning', file, f'names the classes of {group!r}, which is no group')
     for group, facts in report.groups.items():
-        folder = root / 'masks' / group
-        if facts.class_images:
-            with report.collect(folder, 'tells classes apart, but ', 'warning'):
-                names = listed.get(group) or classes_in_name(group)
-                _check_named(folder, facts.class_images, names, report)
-
-
-def _check_named(
-    folder: Path, class_images: dict[int, int], names: tuple[str, ...], report: DataReport
-) -> None:
-    highest = max(class_images)
-    if highest > len(names):
-        message = f'has mask values up to {highest}, but names of {len(names)}: '
-        advice = f'rename the group to a+b, or name them in {CLASSES_FILE}'
-        report.add('warning', folder, f'{message}{", ".join(names)}; {advice}')
-    for value, name in enumerate(names, 1):
-        if not class_images.get(value):
-            report.add('warning', folder, f'has no mask with {value}, {name!r}')
+        if not facts.class_images:
+            continue
+        folder, highest = root / 'masks' / group, max(facts.class_images)
+        with report.collect(folder, 'tells classes apart, but ', 'warning'):
+            names = listed.get(group) or classes_in_name(group)
+            if highest > len(names):
+                message = f'has mask values up to {highest}, but names of {len(names)}: '
+                advice = f'rename the group to a+b, or name them in {CLASSES_FILE}'
+                report.add('warning', folder, f'{message}{", ".join(names)}; {advice}')
+            for value, name in enumerate(names, 1):
+                if not facts.class_images.get(value):
+                    report.add('warning', folder, f'has no mask with {value}, {name!r}')
 
 
 @dataclass
@@ -345,9 +339,8 @@ def _check_annotations(
     for number, count in ids.items():
         if count > 1:
             report.add('warning', file, f'{count} annotations have the id {number!r}')
-    for annotation in coco.annotations:
-        if annotation['image_id'] not in listed:
-            continue  # its image is wrong already
+    # Nothing more is said of an image that is wrong already.
+    for annotation in filter(lambda a: a['image_id'] in listed, coco.annotations):
         image = listed[annotation['image_id']]
         with report.collect(file, ''):
             if 'area' in annotation:

@@ -1,16 +1,24 @@
 """The data element of one image of a group."""
 
 import numbers
+from typing import Any
 
+import numpy as np
+import torch
 from mmengine.structures import InstanceData, PixelData
 from mmseg.structures import SegDataSample
 
 from .proposals import Proposals
 
-__all__ = ['CoSegDataSample']
+__all__ = ['CoSegDataSample', 'to_numpy']
 
 #: The value of a mask's pixels that are neither object nor background.
 VOID = 255
+
+
+def to_numpy(values: Any) -> np.ndarray:
+    """A tensor on any device, an array or a list as a numpy array."""
+    return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
 
 
 def _field(name: str, kind: type) -> property:

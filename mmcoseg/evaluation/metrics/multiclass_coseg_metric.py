@@ -24,9 +24,7 @@ class MultiClassCoSegMetric(GroupMetric):
     and then over the groups. The log shows a table with one row per group and class.
 
     Args:
-        over: ``'images'`` (as the thesis words it): figures per image, then their mean;
-            ``'pixels'``: one ratio over all pixels of a group.
-        absent: ``'skip'``: only images that show a class count for it; ``'score'``: all.
+        over, absent: as in :class:`~mmcoseg.evaluation.ClassReport`.
         **kwargs: ``out_file`` (the figures of every group, class and image) and the rest of
             :class:`GroupMetric`'s options.
 
