@@ -222,12 +222,6 @@ def _score(
     if not pair.prediction.is_file():
         return score(np.zeros_like(gt), gt)
     pred = pred_loader.translate(read_mask(pair.prediction), str(pair.prediction))
-    if pred.shape != gt.shape:
-        raise MMCosegError(
-            f'the prediction {pair.prediction} is {pred.shape[0]} x {pred.shape[1]}, the '
-            f'ground truth {pair.truth} is {gt.shape[0]} x {gt.shape[1]} (height x width); '
-            "predict at the image's original size"
-        )
     try:
         return score(pred, gt)
     except ValueError as error:

@@ -37,8 +37,8 @@ def check_one_shape(pred: np.ndarray, gt: np.ndarray) -> None:
     """Refuse masks of two sizes."""
     if pred.shape != gt.shape:
         raise MMCosegError(
-            f'the prediction is {pred.shape}, the ground truth {gt.shape}; they must have one '
-            'shape: in a test pipeline, load masks after Resize'
+            f'the prediction is {pred.shape}, the ground truth {gt.shape}; predict at the '
+            "image's original size, and in a test pipeline load masks after Resize"
         )
 
 

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from ...errors import MMCosegError
 from ...registry import METRICS
 from ...structures import to_numpy
@@ -30,36 +28,24 @@ class InstanceMetric(GroupMetric):
     """
 
     def score_image(self, sample: Any, group: Any) -> ImageMatches:
-        gts, void = _ground_truth(sample)
-        preds, scores = _predictions(sample)
+        truth, found = sample.get('gt_instances'), sample.get('pred_instances')
+        if truth is None:
+            raise MMCosegError(
+                'it has no instances to score against (gt_instances); use a data set with '
+                'instances and LoadCoSegMask(with_instances=True)'
+            )
+        if found is None or found.get('masks') is None or found.get('scores') is None:
+            raise MMCosegError(
+                'it has no pred_instances with masks and scores (which may be none, but not '
+                'missing); score with a segmentor that predicts instances'
+            )
+        gts, preds = to_numpy(truth.get('masks')), to_numpy(found.get('masks'))
         check_one_shape(preds[:1].any(axis=0), gts[:1].any(axis=0))
+        pixels = sample.get('gt_sem_seg')
+        void = None if pixels is None else to_numpy(pixels.get('data'))[0] == VOID
+        overlaps = instance_overlaps(preds, gts, void)
         category = group.get('category') or group.get('group')
-        return ImageMatches.ranked(str(category), scores, *instance_overlaps(preds, gts, void))
-
-
-def _ground_truth(sample: Any) -> tuple[np.ndarray, np.ndarray | None]:
-    """Masks (m, H, W) of the instances, and void (H, W) bool if the image has a mask."""
-    instances = sample.get('gt_instances')
-    if instances is None:
-        raise MMCosegError(
-            'it has no instances to score against (gt_instances); use a data set with instances '
-            'and LoadCoSegMask(with_instances=True)'
-        )
-    masks = to_numpy(instances.get('masks'))
-    pixels = sample.get('gt_sem_seg')
-    void = None if pixels is None else to_numpy(pixels.get('data'))[0] == VOID
-    return masks, void
-
-
-def _predictions(sample: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Masks (n, H, W) and scores (n,)."""
-    instances = sample.get('pred_instances')
-    if instances is None or instances.get('masks') is None or instances.get('scores') is None:
-        raise MMCosegError(
-            'it has no pred_instances with masks and scores (which may be none, but not missing); '
-            'score with a segmentor that predicts instances'
-        )
-    return to_numpy(instances.get('masks')), to_numpy(instances.get('scores'))
+        return ImageMatches.ranked(str(category), to_numpy(found.get('scores')), *overlaps)
 
 
 @METRICS.register_module()
