@@ -107,16 +107,10 @@ class InstanceCoSegDataset(CoSegDataset):
             own = annotations[image['id']]
             present.update(coco.names[a['category_id']] for a in own)
             instances = self._instances(own, coco)
-            record = dict(
-                img_path=str(folder / file),
-                seg_map_path=None,
-                group=group,
-                stem=Path(file).stem,
-                label_ids=tuple(sorted({instance['category'] for instance in instances})),
-                instances=instances,
-                listed_size=listed_size(image),
-            )
-            records.append(record | self._published_results(image))
+            labels = tuple(sorted({instance['category'] for instance in instances}))
+            record = dict(img_path=str(folder / file), seg_map_path=None, group=group)
+            record.update(stem=Path(file).stem, label_ids=labels, listed_size=listed_size(image))
+            records.append(dict(record, instances=instances, **self._published_results(image)))
         common, category = common_categories(group, present)
         label_ids = tuple(sorted(chain.from_iterable(map(self.label_ids_of, common))))
         return dict(group=group, category=category, label_ids=label_ids, images=records)
@@ -125,14 +119,10 @@ class InstanceCoSegDataset(CoSegDataset):
         """The instances of an image that are of the data set's classes."""
         instances = []
         for annotation in annotations:
+            name, crowd = f'annotation {annotation["id"]}', bool(annotation.get('iscrowd'))
             for number in self.label_ids_of(coco.names[annotation['category_id']]):
-                instance = dict(
-                    category=number,
-                    mask=annotation.get('segmentation'),
-                    crowd=bool(annotation.get('iscrowd')),
-                    name=f'annotation {annotation["id"]}',
-                )
-                instances.append(instance)
+                mask = annotation.get('segmentation')
+                instances.append(dict(category=number, mask=mask, crowd=crowd, name=name))
         return instances
 
     def _published_results(self, image: dict) -> dict[str, str]:
@@ -188,11 +178,9 @@ class _PublishedSet(InstanceCoSegDataset):
             instances = [i for image in images for i in image['instances'] if not i['crowd']]
             counts = PublishedCounts(len(records), len(images), len(instances))
             if counts != self.PUBLISHED:
-                warnings.warn(
-                    f'{self.ann_file} has {counts}, {type(self).__name__} as published '
-                    f'{self.PUBLISHED}: figures are not comparable with published ones',
-                    stacklevel=2,
-                )
+                published = f'{type(self).__name__} as published {self.PUBLISHED}'
+                text = 'figures are not comparable with published ones'
+                warnings.warn(f'{self.ann_file} has {counts}, {published}: {text}', stacklevel=2)
         return records
 
 
