@@ -1,6 +1,7 @@
 """Reading images and masks of every kind that users have."""
 
 import zlib
+from collections.abc import Sequence
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
@@ -21,6 +22,7 @@ __all__ = [
     'open_image',
     'read_image',
     'read_mask',
+    'require_one_size',
 ]
 
 
@@ -223,6 +225,17 @@ def _mask_in_alpha(values: np.ndarray) -> np.ndarray | None:
     color = shown[0]
     gray = (color == color[0]).all() and color[0] > 0
     return np.where(opaque, color[0] if gray else 255, 0).astype(np.uint8)
+
+
+def require_one_size(
+    file: object, size: Sequence[int], other: object, other_size: Sequence[int]
+) -> None:
+    """Refuse two files, such as an image and its mask, of different height and width."""
+    if tuple(size) != tuple(other_size):
+        raise BadImageError(
+            f'{file} is {size[0]} x {size[1]}, {other} is {other_size[0]} x {other_size[1]} '
+            '(height x width, upright); they must have one size'
+        )
 
 
 def image_of(sample: CoSegDataSample) -> np.ndarray:

@@ -16,7 +16,7 @@ from rich.progress import track
 
 from ...errors import MMCosegError
 from ...files import file_name_of, relative_path, write_atomically
-from ..image_io import BadImageError, read_image
+from ..image_io import read_image, require_one_size
 from ..instances import PublishedCounts
 from .common import converter_parser, copy_file, run_command
 from .sources import SourceImage, is_published_layout, read_published
@@ -108,11 +108,7 @@ def _masks_of(source: SourceImage, size: tuple[int, int]) -> tuple[list[dict], l
     """RLEs of the instances that have pixels, and of void; all are of the image's size."""
     instances, voids = source.load()
     for rle in (*instances, *voids):
-        if tuple(rle['size']) != size:
-            raise BadImageError(
-                f'{source.file} is {size[0]} x {size[1]}, its mask {rle["size"][0]} x '
-                f'{rle["size"][1]} (height x width)'
-            )
+        require_one_size(source.file, size, 'its mask', rle['size'])
     return [rle for rle in instances if coco_mask.area(rle)], voids
 
 

@@ -16,7 +16,7 @@ from ...errors import MMCosegError
 from ...structures.rle import encode_masks
 from ..base import image_files, visible_folders
 from ..coco_file import image_size, read_coco, rle_of
-from ..image_io import BadImageError, read_mask
+from ..image_io import read_mask, require_one_size
 from .common import VOC_CLASSES, folder_with
 
 __all__ = [
@@ -191,9 +191,7 @@ def read_voc(root: str | Path, sbd: str | Path | None = None) -> Iterator[Source
 def _voc_classes(file: Path, objects: np.ndarray) -> list[str]:
     """The class of each object, in the order of their numbers: that of most of its pixels."""
     labels = read_mask(file)
-    if labels.shape != objects.shape:
-        sizes = f'{labels.shape}, SegmentationObject {objects.shape} (height, width)'
-        raise BadImageError(f'{file} is {sizes}')
+    require_one_size(file, labels.shape, 'that of SegmentationObject', objects.shape)
     classes = []
     for number in np.setdiff1d(objects, _NO_OBJECT):
         counts = np.bincount(labels[objects == number], minlength=256)
