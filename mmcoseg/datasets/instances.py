@@ -137,10 +137,8 @@ class InstanceCoSegDataset(CoSegDataset):
 def _require_files(folder: Path, files: Collection[str], ann_file: str) -> None:
     missing = sorted(set(files).difference(path.name for path in folder.glob('*')))
     if missing:
-        raise FileNotFoundError(
-            f'{folder} lacks {len(missing)} of the {len(files)} images in {ann_file}, the first '
-            f'are {missing[:5]}'
-        )
+        lacks = f'{len(missing)} of the {len(files)} images in {ann_file}'
+        raise FileNotFoundError(f'{folder} lacks {lacks}, the first are {missing[:5]}')
 
 
 def common_categories(group: str, present: set[str]) -> tuple[set[str], str]:
@@ -154,13 +152,12 @@ def common_categories(group: str, present: set[str]) -> tuple[set[str], str]:
 
 def split_file_name(image: dict, where: str | Path) -> tuple[str, str]:
     """Group and file of an image entry, from its ``file_name``, ``<group>/<file>``."""
-    parts = PurePosixPath(str(image.get('file_name', ''))).parts
-    if len(parts) != 2 or '..' in parts or parts[0] == '/':
-        raise MMCosegError(
-            f'{where}: image {image.get("id")} has the file_name {image.get("file_name")!r}; it '
-            'must be <group>/<file>'
-        )
-    return parts[0], parts[1]
+    name = image.get('file_name', '')
+    parts = PurePosixPath(str(name)).parts
+    if len(parts) != 2 or not {'..', '/'}.isdisjoint(parts):
+        found = f'image {image.get("id")} has the file_name {name!r}'
+        raise MMCosegError(f'{where}: {found}; it must be <group>/<file>')
+    return parts
 
 
 class _PublishedSet(InstanceCoSegDataset):

@@ -91,10 +91,9 @@ def class_names_of(
         >>> class_names_of('sofa+dog', 2), class_names_of('pets', 2)
         (('sofa', 'dog'), ('class 1', 'class 2'))
     """
+    names = tuple(group.split('+'))
     if len(label_ids) >= number and max(label_ids, default=-1) < len(classes):
         names = tuple(str(classes[i]) for i in label_ids)
-    else:
-        names = tuple(group.split('+'))
     if len(names) < number or len(set(names)) < len(names):
         names = tuple(f'class {k}' for k in range(1, number + 1))
     return names[:number]

@@ -48,8 +48,6 @@ def num_classes_of(
             )
     if max_classes is not None and number > max_classes:
         limit = what.replace('num_classes', 'max_classes')
-        raise MMCosegError(
-            f'the group {name!r} has {number} classes, but {limit} is {max_classes}: set '
-            f'{limit}={number}'
-        )
+        cure = f'{limit} is {max_classes}: set {limit}={number}'
+        raise MMCosegError(f'the group {name!r} has {number} classes, but {cure}')
     return number

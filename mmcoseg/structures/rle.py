@@ -63,10 +63,8 @@ def as_rle(shape: Any, height: int, width: int) -> dict:
     if isinstance(shape, (list, tuple)):
         return _draw(polygons_with_area(shape)[0], height, width)
     if not isinstance(shape, dict) or not {'size', 'counts'} <= set(shape):
-        raise MMCosegError(
-            f'a segmentation must be a list of polygons or an RLE with size and counts, got '
-            f'{repr(shape)[:80]}'
-        )
+        kinds = 'a list of polygons or an RLE with size and counts'
+        raise MMCosegError(f'a segmentation must be {kinds}, got {repr(shape)[:80]}')
     if not np.array_equal(shape['size'], (height, width)):
         raise MMCosegError(
             f'an RLE is of the size {repr(shape["size"])[:40]}, its image [{height}, {width}]'
@@ -133,9 +131,9 @@ def _draw(polygons: list[list[float]], height: int, width: int) -> dict:
         return _compress([height * width], height, width)
     farthest = max(map(abs, chain.from_iterable(polygons)))
     if farthest > _MAX_REACH * max(height, width):
+        size = f'{height} x {width} (height x width)'
         raise MMCosegError(
-            f'polygons cannot be read: a coordinate is {farthest:g}, its image {height} x {width} '
-            '(height x width)'
+            f'polygons cannot be read: a coordinate is {farthest:g}, its image {size}'
         )
     return coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
 

@@ -117,10 +117,8 @@ def read_coco_images(root: str | Path) -> Iterator[SourceImage]:
     files = [root / 'annotations' / f'instances_{split}.json' for split in _COCO_SPLITS]
     present = list(filter(Path.is_file, files))
     if not present:
-        raise FileNotFoundError(
-            f'there is none of {", ".join(map(str, files))}; give the folder that holds '
-            "COCO's annotations/"
-        )
+        names = ', '.join(map(str, files))
+        raise FileNotFoundError(f"there is none of {names}; give COCO's folder, with annotations/")
     for file in present:
         images = root / file.stem.removeprefix('instances_')
         coco = read_coco(file)

@@ -108,10 +108,8 @@ class SyntheticCoSegDataset(CoSegDataset):
         whole_number('seed', seed, 0)
         in_range('empty_share', empty_share, 0, 1)
         if classes_per_image > num_categories:
-            raise MMCosegError(
-                f'classes_per_image={classes_per_image} needs at least as many categories, got '
-                f'num_categories={num_categories}'
-            )
+            needs = f'classes_per_image={classes_per_image} needs at least as many categories'
+            raise MMCosegError(f'{needs}, got num_categories={num_categories}')
         if len(image_size) != 2 or min(image_size) < 32:
             least = 'both at least 32 pixels'
             raise MMCosegError(f'image_size must be (height, width), {least}, got {image_size}')
