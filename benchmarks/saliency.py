@@ -28,12 +28,8 @@ from _table import markdown_table, ratio_table, seconds
 
 from mmcoseg.datasets.image_io import read_image
 from mmcoseg.evaluation.functional import image_scores
-from mmcoseg.saliency import (
-    fused_saliency,
-    minimum_barrier,
-    minimum_barrier_distance,
-    robust_background_detection,
-)
+from mmcoseg.saliency import fused_saliency, minimum_barrier, robust_background_detection
+from mmcoseg.saliency.minimum_barrier import minimum_barrier_distance
 
 BETA_SQUARED = 0.3
 

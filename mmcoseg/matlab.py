@@ -20,7 +20,12 @@ def read_mat(path: str | Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     """
     with open(path, 'rb') as file:
         hdf5 = b'\x89HDF\r\n\x1a\n' in file.read(520)
-    arrays = _read_hdf5(path, names) if hdf5 else _read_older(path, names)
+    try:
+        arrays = _read_hdf5(path, names) if hdf5 else _read_older(path, names)
+    except ImportError:
+        raise
+    except Exception as error:  # the readers raise anything on damaged files
+        raise MMCosegError(f'{path} cannot be read, it seems damaged: {error}') from error
     missing = [name for name in names if name not in arrays]
     if missing:
         raise MMCosegError(f'{path} has no {" and no ".join(missing)}')
@@ -29,18 +34,12 @@ def read_mat(path: str | Path, names: Sequence[str]) -> dict[str, np.ndarray]:
 
 def _read_hdf5(path: str | Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     h5py = import_optional('h5py', f'reading {path}', "Install it: `pip install 'mmcoseg[mat]'`")
-    try:
-        with h5py.File(path, 'r') as file:
-            # HDF5 has the rows last that MATLAB has first.
-            return {name: file[name][()].T for name in names if name in file}
-    except (OSError, RuntimeError, AttributeError) as error:
-        raise MMCosegError(f'{path} cannot be read, it seems damaged: {error}') from error
+    with h5py.File(path, 'r') as file:
+        # HDF5 has the rows last that MATLAB has first.
+        return {name: file[name][()].T for name in names if name in file}
 
 
 def _read_older(path: str | Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     from scipy.io import loadmat
 
-    try:
-        return loadmat(path, variable_names=list(names))
-    except Exception as error:  # scipy's reader raises anything on damaged files
-        raise MMCosegError(f'{path} cannot be read as a MATLAB file: {error}') from error
+    return loadmat(path, variable_names=list(names))

@@ -23,11 +23,7 @@ _CLIP = 0.03, 0.97
 
 
 def import_pydensecrf() -> ModuleType:
-    """The module ``pydensecrf.densecrf``.
-
-    Raises:
-        ImportError: if it is missing, with the ways out.
-    """
+    """The module ``pydensecrf.densecrf``, or an ImportError with the ways out."""
     return import_optional(
         'pydensecrf.densecrf',
         'DenseCRF',

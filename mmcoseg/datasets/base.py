@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -118,9 +119,7 @@ class CoSegDataset(BaseDataset):
         """Group records, without the data set itself."""
         image_root = Path(self.data_prefix['img_path'])
         if not image_root.is_dir():
-            raise FileNotFoundError(
-                f'{type(self).__name__}: there is no folder {image_root}. {self.HINT}.'
-            )
+            raise FileNotFoundError(f'there is no folder {image_root}. {self.HINT}.')
         available = [folder.name for folder in visible_folders(image_root)]
         names = self.select(available, image_root)
         self.name_classes(names)
@@ -191,13 +190,13 @@ class CoSegDataset(BaseDataset):
         check_records(self.data_list, type(self).__name__)
         index, count = self.fold
         for record in self.data_list:
-            if len(record['images']) <= index:
+            group, images = record['group'], record['images']
+            if len(images) <= index:
                 raise MMCosegError(
-                    f'{type(self).__name__}: group {record["group"]!r} has {len(record["images"])} '
-                    f'images, none of them in the fold {self.fold}; leave the group out with '
-                    'exclude_groups, or choose fewer folds'
+                    f'group {group!r} has {len(images)} images, none of them in the fold '
+                    f'{self.fold}; leave it out with exclude_groups, or choose fewer folds'
                 )
-            record['images'] = record['images'][index::count]
+            record['images'] = images[index::count]
         return self.data_list
 
     def get_data_info(self, idx: int) -> dict:
@@ -214,9 +213,9 @@ class CoSegDataset(BaseDataset):
     def _complete(self, image: dict) -> dict:
         """Add to an image record what does not come from files."""
         image.update(self.network_input)
-        group_map = self.group_maps.get(f'{image["group"]}/{image["stem"]}')
-        if group_map is not None:
-            image['group_map'] = group_map
+        identity = f'{image["group"]}/{image["stem"]}'
+        if identity in self.group_maps:
+            image['group_map'] = self.group_maps[identity]
         return image
 
     def __getitem__(self, idx: int | tuple[int, int]) -> Any:
@@ -233,16 +232,12 @@ class CoSegDataset(BaseDataset):
 
 
 def _checked_fold(fold: Sequence[int]) -> tuple[int, int]:
-    try:
+    with suppress(TypeError, ValueError):
         index, count = fold
         if index in range(count):
             return int(index), count
-    except (TypeError, ValueError):
-        pass
-    raise MMCosegError(
-        f'fold must be (index, count) with 0 <= index < count, such as (0, 2) for one half of the '
-        f'images; got {fold!r}'
-    )
+    half = 'such as (0, 2) for one half of the images'
+    raise MMCosegError(f'fold must be (index, count) with 0 <= index < count, {half}; got {fold!r}')
 
 
 def download_hint(source: str, converter: str) -> str:
@@ -274,26 +269,21 @@ def image_files(folder: Path) -> list[Path]:
         first = by_stem.setdefault(file.stem, file)
         if first is not file:
             raise MMCosegError(
-                f'{first} and {file} have one stem, so that a mask {file.stem}.png could belong to '
-                'either; rename one'
+                f'{first} and {file} have one stem: a mask {file.stem}.png could belong to either; '
+                'rename one'
             )
     return files
 
 
 def group_names(option: str, names: Sequence[str], chosen: bool = True) -> list[str]:
     """The names that a user gave as ``option``, as a list; if ``chosen``, some and none twice."""
-    if isinstance(names, str):
-        raise MMCosegError(f'{option} must be a list of names, got {names!r}; give [{names!r}]')
-    if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
-        raise MMCosegError(
-            f'{option} must be a list of names (texts), got {names!r} ({type(names).__name__})'
-        )
-    if not chosen:
-        return list(names)
-    if not names:
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        given = f'{names!r} ({type(names).__name__})'
+        raise MMCosegError(f"{option} must be a list of names such as ['cat', 'dog'], got {given}")
+    if chosen and not names:
         raise MMCosegError(f'{option} is empty, which leaves no group; None stands for all groups')
     twice = sorted(Counter(names) - Counter(set(names)))
-    if twice:
+    if chosen and twice:
         raise MMCosegError(f'{option} has {twice} more than once; name each group once')
     return list(names)
 

@@ -1,6 +1,7 @@
 """What a data set on disk holds, and everything that is wrong with it."""
 
 import hashlib
+import math
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ from ..structures.rle import polygons_with_area
 from .base import CoSegDataset, is_image_name, visible_folders
 from .coco_file import CocoFile, area_of, image_size, read_coco, rle_of
 from .image_io import read_image, read_mask
-from .instances import split_file_name
+from .instances import common_categories, split_file_name
 from .multiclass import CLASSES_FILE, classes_in_name, read_class_names
 from .transforms.loading import mask_doubt
 
@@ -108,9 +109,8 @@ def check_data(root: str | Path, progress: bool = True) -> DataReport:
             found = _read_group(folder, root / 'masks' / folder.name, pool, report)
             report.groups[folder.name] = _facts_of(found)
             pairs += found
-    for rule in (_check_pairs, _check_copies, _check_conventions):
+    for rule in (_check_pairs, _check_copies, _check_conventions, _check_classes):
         rule(root, pairs, report)
-    _check_classes(root, report)
     file = root / 'instances.json'
     if file.is_file():
         with report.collect(file):
@@ -143,15 +143,8 @@ class _Pair:
     @property
     def convention(self) -> str:
         """What the values of the mask look like."""
-        for name, values in _CONVENTIONS.items():
-            if self.values <= values:
-                return name
-        return 'classes and void'
-
-    @property
-    def classes(self) -> set[int]:
-        """The values that are classes."""
-        return set() if self.doubt else self.values - {0, 255}
+        fitting = (name for name, values in _CONVENTIONS.items() if self.values <= values)
+        return next(fitting, 'classes and void')
 
     @property
     def doubt(self) -> str | None:
@@ -177,7 +170,16 @@ def _read_group(
     folder: Path, mask_folder: Path, pool: ThreadPoolExecutor, report: DataReport
 ) -> list[_Pair]:
     """Look at the files of a group, and read its images with their masks."""
-    images = _usable_images(folder, report)
+    images: dict[str, Path] = {}  # by their stems
+    for file in sorted(folder.iterdir()):
+        if file.is_symlink() and not file.exists():
+            report.add('error', file, 'is a link to nothing, or to itself')
+        elif not is_image_name(file) or not file.is_file():
+            report.add('warning', file, 'is no image and not used')
+        elif file.stem in images:
+            report.add('error', file, f'has the stem of {images[file.stem]}: whose is the mask?')
+        else:
+            images[file.stem] = file
     if not images:
         report.add('error', folder, 'holds no image')
         return []
@@ -188,21 +190,6 @@ def _read_group(
         report.add('error', file, 'is the mask of no image (masks are <stem>.png)')
     list(pool.map(partial(_read_pair, report=report), pairs))
     return pairs
-
-
-def _usable_images(folder: Path, report: DataReport) -> dict[str, Path]:
-    """The images of a group, by their stems."""
-    images: dict[str, Path] = {}
-    for file in sorted(folder.iterdir()):
-        if file.is_symlink() and not file.exists():
-            report.add('error', file, 'is a link to nothing, or to itself')
-        elif not is_image_name(file) or not file.is_file():
-            report.add('warning', file, 'is no image and not used')
-        elif file.stem in images:
-            report.add('error', file, f'has the stem of {images[file.stem]}: whose is the mask?')
-        else:
-            images[file.stem] = file
-    return images
 
 
 def _read_pair(pair: _Pair, report: DataReport) -> None:
@@ -233,7 +220,8 @@ def _facts_of(pairs: list[_Pair]) -> GroupFacts:
     )
     counts = Counter()
     for pair in pairs:
-        counts.update(pair.classes)
+        if not pair.doubt:
+            counts.update(pair.values - {0, 255})
     if max(counts, default=0) > 1:
         facts.class_images = {value: counts[value] for value in range(1, max(counts) + 1)}
     return facts
@@ -248,10 +236,8 @@ def _check_pairs(root: Path, pairs: list[_Pair], report: DataReport) -> None:
         if pair.doubt:
             report.add('error', pair.mask, f'{pair.doubt}, in LoadCoSegMask')
         if None not in (pair.size, pair.mask_size) and pair.size != pair.mask_size:
-            message = (
-                f'is {pair.mask_size} (height, width), its image {pair.image.name} {pair.size}'
-            )
-            report.add('error', pair.mask, message)
+            sizes = f'{pair.mask_size} (height, width), its image {pair.image.name} {pair.size}'
+            report.add('error', pair.mask, f'is {sizes}')
 
 
 def _check_copies(root: Path, pairs: list[_Pair], report: DataReport) -> None:
@@ -271,15 +257,12 @@ def _check_conventions(root: Path, pairs: list[_Pair], report: DataReport) -> No
     report.mask_values.update(pair.convention for pair in pairs if pair.mask_size)
     labels = sorted(set(report.mask_values) - {'empty', '0/255'})
     if labels and '0/255' in report.mask_values:
-        report.add(
-            'warning',
-            root / 'masks',
-            f'has masks of 0/255 and masks of {", ".join(labels)}: is 255 the object or void? Say '
-            'it with values= in LoadCoSegMask',
-        )
+        kinds = f'has masks of 0/255 and masks of {", ".join(labels)}'
+        cure = 'is 255 the object or void? Say it with values= in LoadCoSegMask'
+        report.add('warning', root / 'masks', f'{kinds}: {cure}')
 
 
-def _check_classes(root: Path, report: DataReport) -> None:
+def _check_classes(root: Path, pairs: list[_Pair], report: DataReport) -> None:
     """Whether the values of masks that tell classes apart are those that have a name."""
     file = root / CLASSES_FILE
     listed: dict[str, tuple[str, ...]] = {}
@@ -288,24 +271,18 @@ def _check_classes(root: Path, report: DataReport) -> None:
     for group in sorted(set(listed) - set(report.groups)):
         report.add('warning', file, f'names the classes of {group!r}, which is no group')
     for group, facts in report.groups.items():
-        folder = root / 'masks' / group
-        if facts.class_images:
-            with report.collect(folder, 'tells classes apart, but ', 'warning'):
-                names = listed.get(group) or classes_in_name(group)
-                _check_named(folder, facts.class_images, names, report)
-
-
-def _check_named(
-    folder: Path, class_images: dict[int, int], names: tuple[str, ...], report: DataReport
-) -> None:
-    highest = max(class_images)
-    if highest > len(names):
-        message = f'has mask values up to {highest}, but names of {len(names)}: '
-        advice = f'rename the group to a+b, or name them in {CLASSES_FILE}'
-        report.add('warning', folder, f'{message}{", ".join(names)}; {advice}')
-    for value, name in enumerate(names, 1):
-        if not class_images.get(value):
-            report.add('warning', folder, f'has no mask with {value}, {name!r}')
+        if not facts.class_images:
+            continue
+        folder, highest = root / 'masks' / group, max(facts.class_images)
+        with report.collect(folder, 'tells classes apart, but ', 'warning'):
+            names = listed.get(group) or classes_in_name(group)
+            if highest > len(names):
+                message = f'has mask values up to {highest}, but names of {len(names)}: '
+                advice = f'rename the group to a+b, or name them in {CLASSES_FILE}'
+                report.add('warning', folder, f'{message}{", ".join(names)}; {advice}')
+            for value, name in enumerate(names, 1):
+                if not facts.class_images.get(value):
+                    report.add('warning', folder, f'has no mask with {value}, {name!r}')
 
 
 @dataclass
@@ -318,17 +295,31 @@ class _ListedImage:
     masks: list[dict] = field(default_factory=list)
     categories: set[str] = field(default_factory=set)
 
+    @property
+    def share(self) -> float:
+        """The part of the image that is object."""
+        return float(coco_mask.area(coco_mask.merge(self.masks))) / math.prod(self.size)
+
 
 def _check_instances(file: Path, coco: CocoFile, pairs: list[_Pair], report: DataReport) -> None:
     """Look at every entry of ``instances.json``, beside the images of ``pairs``."""
-    images = file.parent / 'images'
     sizes = {pair.image: pair.size for pair in pairs}
-    stems: dict[tuple[str, str], str] = {}
+    names: dict[tuple[str, str], str] = {}  # by group and stem
     listed: dict[object, _ListedImage] = {}
     for entry in coco.images:
         with report.collect(file, f'image {entry["id"]}: '):
-            image = listed[entry['id']] = _listed_image(entry, file, stems)
-            _check_file(images / image.name, image.size, sizes, file, report)
+            name = entry['file_name']
+            group, path = split_file_name(entry, file)[0], file.parent / 'images' / name
+            if (group, path.stem) in names:
+                raise MMCosegError(f'{names[group, path.stem]} and {name} have one stem')
+            names[group, path.stem] = name
+            size = image_size(entry)
+            listed[entry['id']] = _ListedImage(name, group, size)
+            if not os.path.isfile(path):  # also where its name is too long
+                report.add('error', path, f'is missing, but in {file.name}')
+            if sizes.get(path) not in (None, size):
+                sides = f'{sizes[path]} (height, width), in {file.name} {size}'
+                report.add('error', path, f'is {sides}')
     _check_annotations(coco, listed, file, report)
     by_group: dict[str, list[_ListedImage]] = defaultdict(list)
     for image in listed.values():
@@ -336,27 +327,8 @@ def _check_instances(file: Path, coco: CocoFile, pairs: list[_Pair], report: Dat
     for group in sorted(by_group.keys() & report.groups.keys()):  # others lack all their images
         _check_instance_group(group, by_group[group], file, report)
     for path in sizes:
-        if (path.parent.name, path.stem) not in stems:
+        if (path.parent.name, path.stem) not in names:
             report.add('warning', path, f'is not in {file.name} and not used')
-
-
-def _listed_image(entry: dict, file: Path, stems: dict[tuple[str, str], str]) -> _ListedImage:
-    group, name = split_file_name(entry, file)
-    identity = (group, Path(name).stem)
-    if identity in stems:
-        raise MMCosegError(f'{stems[identity]} and {entry["file_name"]} have one stem')
-    stems[identity] = entry['file_name']
-    return _ListedImage(entry['file_name'], group, image_size(entry))
-
-
-def _check_file(
-    path: Path, size: tuple[int, int], sizes: dict, file: Path, report: DataReport
-) -> None:
-    """Whether the file of an image entry is there, and of the size that is listed."""
-    if not os.path.isfile(path):  # also where its name is too long
-        report.add('error', path, f'is missing, but in {file.name}')
-    if sizes.get(path) not in (None, size):
-        report.add('error', path, f'is {sizes[path]} (height, width), in {file.name} {size}')
 
 
 def _check_annotations(
@@ -367,10 +339,9 @@ def _check_annotations(
     for number, count in ids.items():
         if count > 1:
             report.add('warning', file, f'{count} annotations have the id {number!r}')
-    for annotation in coco.annotations:
-        image = listed.get(annotation['image_id'])
-        if image is None:
-            continue  # its image is wrong already
+    # Nothing more is said of an image that is wrong already.
+    for annotation in filter(lambda a: a['image_id'] in listed, coco.annotations):
+        image = listed[annotation['image_id']]
         with report.collect(file, ''):
             if 'area' in annotation:
                 area_of(annotation)
@@ -401,7 +372,7 @@ def _check_instance_group(
     facts.instances = sum(counts)
     if not facts.masks:  # of a folder of masks
         facts.masks, facts.without_object = len(images), counts.count(0)
-        facts.object_share = float(np.mean(list(map(_object_share, images))))
+        facts.object_share = float(np.mean([image.share for image in images]))
     present: set[str] = set()
     for image in images:
         present |= image.categories
@@ -409,22 +380,16 @@ def _check_instance_group(
             report.add('warning', file, f'{image.name} has no instance')
         elif len({mask['counts'] for mask in image.masks}) < len(image.masks):
             report.add('warning', file, f'{image.name} has the same instance twice')
-    if len(present) > 1 and group not in present:
+    if len(common_categories(group, present)[0]) > 1:
         report.add('warning', file, f'the group {group!r} has instances of {sorted(present)}')
-
-
-def _object_share(image: _ListedImage) -> float:
-    return float(coco_mask.area(coco_mask.merge(image.masks))) / (image.size[0] * image.size[1])
 
 
 def format_report(report: DataReport, width: int = 120) -> str:
     """The report as text: a table of the groups, then the problems, errors first."""
     console = Console(width=width, file=StringIO(), highlight=False)
     console.print(_table_of(report))
-    images = instances = 0
-    for facts in report.groups.values():
-        images += facts.images
-        instances += facts.instances
+    images = sum(facts.images for facts in report.groups.values())
+    instances = sum(facts.instances for facts in report.groups.values())
     found = f'{len(report.groups)} groups, {images} images'
     lines = [f'{found}, {instances} instances' if instances else found]
     for convention, count in sorted(report.mask_values.items()):

@@ -15,7 +15,6 @@ from ..structures.rle import as_rle, is_number
 __all__ = [
     'CocoFile',
     'IdFinder',
-    'StrictReport',
     'area_of',
     'image_size',
     'listed_size',
@@ -24,6 +23,7 @@ __all__ = [
     'read_json',
     'refuse_moved_polygons',
     'rle_of',
+    'strict_report',
 ]
 
 #: Takes down what is wrong: ``'error'`` or ``'warning'``, and the message.
@@ -58,25 +58,23 @@ class CocoFile(NamedTuple):
         return found
 
 
-def read_coco(
-    file: str | Path, who: str = '', hint: str = '', report: Report | None = None
-) -> CocoFile:
+def read_coco(file: str | Path, hint: str = '', report: Report | None = None) -> CocoFile:
     """The content of a file of COCO instances.
 
     Args:
-        who, hint: before and after the message if it is not there.
+        hint: ends the message if it is not there.
         report: is told all that is wrong with single entries, which are left out then; by default
             the first error is raised, and warnings are given.
     """
-    return parse_coco(read_json(file, who, hint), file, report)
+    return parse_coco(read_json(file, hint), file, report)
 
 
-def read_json(file: str | Path, who: str = '', hint: str = '') -> Any:
-    """The content of a json file; arguments and errors are those of :func:`read_coco`."""
+def read_json(file: str | Path, hint: str = '') -> Any:
+    """The content of a json file; ``hint`` ends the message if it is not there."""
     try:
         content = Path(file).read_bytes()
     except FileNotFoundError:
-        raise FileNotFoundError(f'{who}there is no file {file}.{hint}') from None
+        raise FileNotFoundError(f'there is no file {file}.{hint}') from None
     try:
         # Of bytes, json finds out the encoding, and passes over a mark of byte order.
         return json.loads(content)
@@ -93,7 +91,7 @@ def parse_coco(
 
     Without categories, as for predictions, ``names`` is empty and no ``category_id`` is looked at.
     """
-    report = report or StrictReport(file)
+    report = report or strict_report(file)
     if not isinstance(content, dict):
         raise MMCosegError(f'{file} is {_KINDS[type(content)]}: not a file of COCO instances')
     missing = {'images', 'annotations', 'categories'}.difference(content)
@@ -110,24 +108,17 @@ def parse_coco(
     annotations = []
     for annotation in _entries(content, 'annotations', report):
         # Nothing more is said about an image or a category that is wrong itself.
-        if _is_sound(annotation, finders, report) and _is_of(annotation, sound):
+        if _is_sound(annotation, finders, report) and all(
+            annotation[f'{what}_id'] in entries for what, entries in sound.items()
+        ):
             annotations.append(annotation)
-    _say_which_are_boxes(annotations, report)
-    return CocoFile(list(sound['image'].values()), annotations, sound.get('category', {}))
-
-
-def _is_of(annotation: dict, sound: dict[str, dict]) -> bool:
-    return all(annotation[f'{what}_id'] in entries for what, entries in sound.items())
-
-
-def _say_which_are_boxes(annotations: list[dict], report: Report) -> None:
-    empty = [annotation['id'] for annotation in annotations if annotation.get('segmentation') == []]
-    if empty:
-        report(
-            'warning',
-            f'{len(empty)} of {len(annotations)} annotations, the first is annotation {empty[0]}, '
-            'have an empty segmentation: no pixel is theirs',
+    boxes = [annotation['id'] for annotation in annotations if annotation.get('segmentation') == []]
+    if boxes:
+        found = (
+            f'{len(boxes)} of {len(annotations)} annotations, the first is annotation {boxes[0]}'
         )
+        report('warning', f'{found}, have an empty segmentation: no pixel is theirs')
+    return CocoFile(list(sound['image'].values()), annotations, sound.get('category', {}))
 
 
 class IdFinder:
@@ -162,10 +153,9 @@ class IdFinder:
         found = self.by_number.get(_number(key))
         if found is not None and not self.said:
             self.said = True
+            kinds = f'{self.what} ids are of two kinds, such as {found!r} and {key!r}'
             self.report(
-                'warning',
-                f'{self.what} ids are of two kinds, such as {found!r} and {key!r}; those that are '
-                'the same numbers are taken as the same',
+                'warning', f'{kinds}; those that are the same numbers are taken as the same'
             )
         return found
 
@@ -206,11 +196,11 @@ def refuse_moved_polygons(
 
 def area_of(annotation: dict) -> float:
     """The ``area`` of an annotation, in pixels; an error if it has none that is a number."""
-    name = f'annotation {annotation.get("id")}'
     area = annotation.get('area')
-    if not is_number(area) or not abs(area) <= _MAX_AREA:  # nor is NaN
-        raise MMCosegError(f'{name}: its area is {repr(area)[:40]}, not a number of pixels')
-    return float(area)
+    if is_number(area) and abs(area) <= _MAX_AREA:  # not NaN
+        return float(area)
+    found = f'its area is {repr(area)[:40]}, not a number of pixels'
+    raise MMCosegError(f'annotation {annotation.get("id")}: {found}')
 
 
 def rle_of(annotation: dict, size: tuple[int, int]) -> dict:
@@ -221,20 +211,18 @@ def rle_of(annotation: dict, size: tuple[int, int]) -> dict:
         raise MMCosegError(f'annotation {annotation["id"]}: {error}') from error
 
 
-class StrictReport:
-    """Raises the first error; ``warn`` is given the warnings."""
+def strict_report(file: str | Path, warn: Callable[[str], Any] = warnings.warn) -> Report:
+    """A report that raises the first error; ``warn`` is given the warnings."""
 
-    def __init__(self, file: str | Path, warn: Callable[[str], Any] = warnings.warn) -> None:
-        self.file = file
-        self.warn = warn
-
-    def __call__(self, severity: str, message: str) -> None:
+    def report(severity: str, message: str) -> None:
         if severity == 'error':
             raise MMCosegError(
-                f'{self.file}: {message}; correct or remove it (`mmcoseg check-data` lists all '
-                'that is wrong with a data set)'
+                f'{file}: {message}; correct or remove it (`mmcoseg check-data` lists all that is '
+                'wrong with a data set)'
             )
-        self.warn(f'{self.file}: {message}')
+        warn(f'{file}: {message}')
+
+    return report
 
 
 def _entries(content: dict, key: str, report: Report) -> list[dict]:

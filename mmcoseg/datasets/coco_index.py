@@ -17,7 +17,7 @@ from mmengine.logging import print_log
 
 from ..compat import return_freed_memory
 from ..errors import MMCosegError
-from .coco_file import StrictReport, area_of, listed_size, parse_coco, read_json
+from .coco_file import area_of, listed_size, parse_coco, read_json, strict_report
 
 __all__ = ['CocoIndex', 'IndexedAnnotation', 'open_index']
 
@@ -49,26 +49,33 @@ class CocoIndex:
     """The images of a file of COCO instances, by their ids, with their annotations.
 
     Args:
+        folder: where :func:`open_index` has put it; only this is pickled.
+
+    Attributes:
+        names: of the categories, each once, in the order of the file.
         arrays: ``files`` and ``shapes``, uint8: names of the images' files, and name and
             segmentation of annotations as json, one after the other; ``file_ends`` and
             ``shape_ends``, int64: where they end. Of annotations, sorted by image, ``categories``
             int32, ``areas`` float64, ``crowds`` bool; ``annotation_ends`` int64: where those of an
             image end. ``sizes`` (n, 2) int64: height and width of images, 0 where unknown.
-        names: of the categories, each once, in the order of the file.
-        folder: where the arrays are files; then only this is pickled.
     """
 
-    def __init__(
-        self, arrays: dict[str, np.ndarray], names: list[str], folder: Path | None = None
-    ) -> None:
-        self.arrays = arrays
-        self.names = names
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
+        about = json.loads((folder / 'about.json').read_text())
+        self.names = about['names']
+        self.arrays: dict[str, np.ndarray] = {}
+        for name in _ARRAYS:
+            # Plain arrays on the mapped memory: slices of numpy's memmap are slow.
+            self.arrays[name] = np.load(folder / f'{name}.npy', mmap_mode='r').view(np.ndarray)
+        for name, ends in _ENDS.items():
+            if len(self.arrays[name]) != self.arrays[ends][-1:].sum():
+                raise ValueError(f'{folder}: {name} is cut off')
+        for note in about['notes']:
+            warnings.warn(note, stacklevel=4)
 
     def __reduce__(self) -> tuple:
-        if self.folder is None:
-            return CocoIndex, (self.arrays, self.names)
-        return _load, (self.folder,)
+        return CocoIndex, (self.folder,)
 
     def __len__(self) -> int:
         """Number of images."""
@@ -111,56 +118,52 @@ class CocoIndex:
         return int(start), int(self.arrays[ends][number])
 
 
-def open_index(file: str | Path, who: str = '', hint: str = '') -> CocoIndex:
+def open_index(file: str | Path, hint: str = '') -> CocoIndex:
     """The index of a file of COCO instances, made where there is none yet.
 
     It lies in a folder ``.mmcoseg_index`` beside the file or, where that cannot be written, in the
     user's folder of caches or that of temporary files, which a message says. It is valid as long
-    as the file keeps its size and modification time. One process makes it, others wait. ``who`` and
-    ``hint`` begin and end the message if there is no such file.
+    as the file keeps its size and modification time. One process makes it, others wait. ``hint``
+    ends the message if there is no such file.
     """
     file = Path(file)
     try:
         state = file.stat()
     except FileNotFoundError:
-        raise FileNotFoundError(f'{who}there is no file {file}.{hint}') from None
+        raise FileNotFoundError(f'there is no file {file}.{hint}') from None
     key = f'{_VERSION} {state.st_size} {state.st_mtime_ns}'
     name = f'{file.name}.{_digest(key)}'
     places = _places(file)
     for place in places:
-        if _is_sound(place / name):
-            return _load(place / name)
-    content = None
+        index = _load(place / name)
+        if index is not None:
+            return index
     refused = []
     for place in places:
         try:
             with _lock(place, file):
-                if not _is_sound(place / name):  # nobody made it while this process waited
-                    content = content or _read(file)
-                    _write(place / name, file, *content)
+                # Another process may have made it while this one waited.
+                index = _load(place / name)
+                if index is None:
+                    index = _write(place / name, file)
         except (OSError, NotImplementedError) as error:
             refused.append(f'{place} ({error})')
             continue
-        content = None
         return_freed_memory()
         if refused:
             elsewhere = ', '.join(refused)
             print_log(f'the index of {file} is in {place}, not in {elsewhere}', 'current')
-        return _load(place / name)
-    warnings.warn(
-        f'each process keeps the index of {file} in its own memory: there was no place for it in '
-        f'{", ".join(refused)}',
-        stacklevel=2,
+        return index
+    raise MMCosegError(
+        f'the index of {file} can be written to none of {", ".join(refused)}; set XDG_CACHE_HOME '
+        'to a folder that can be'
     )
-    arrays, names, notes = content or _read(file)
-    _say(notes)
-    return CocoIndex(arrays, names)
 
 
 def _places(file: Path) -> list[Path]:
     """Folders that the index may be in, the best first."""
     cache = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
-    user = os.getuid() if hasattr(os, 'getuid') else 'user'
+    user = getattr(os, 'getuid', lambda: 'user')()
     temporary = Path(tempfile.gettempdir()) / f'mmcoseg-{user}'
     # Files of one name lie there side by side.
     own = _digest(str(file.resolve()))
@@ -190,13 +193,14 @@ def _lock(place: Path, file: Path) -> BaseFileLock:
 def _read(file: Path) -> tuple[dict[str, np.ndarray], list[str], list[str]]:
     """The arrays of an index, the names of its categories, and what is to be said of the file."""
     notes: list[str] = []
-    coco = parse_coco(read_json(file), file, StrictReport(file, notes.append))
+    coco = parse_coco(read_json(file), file, strict_report(file, notes.append))
     images = sorted(coco.images, key=lambda image: (isinstance(image['id'], str), image['id']))
     position_of = {image['id']: position for position, image in enumerate(images)}
     names = list(dict.fromkeys(coco.names.values()))
     number_of = {key: names.index(name) for key, name in coco.names.items()}
     annotations = sorted(coco.annotations, key=lambda a: position_of[a['image_id']])
-    owners, categories, areas, crowds = [], [], [], []
+    owners, categories, areas, crowds, shape_ends = [], [], [], [], []
+    shapes = bytearray()
     for annotation in annotations:
         owners.append(position_of[annotation['image_id']])
         categories.append(number_of[annotation['category_id']])
@@ -205,7 +209,10 @@ def _read(file: Path) -> tuple[dict[str, np.ndarray], list[str], list[str]]:
             areas.append(area_of(annotation))
         except ValueError as error:
             raise MMCosegError(f'{file}: {error}') from error
-    shapes, shape_ends = _take_shapes(annotations)
+        # Taken out of the annotation, which frees its memory.
+        shape = [f'annotation {annotation["id"]}', annotation.pop('segmentation', None)]
+        shapes += json.dumps(shape, separators=(',', ':')).encode()
+        shape_ends.append(len(shapes))
     sizes = [listed_size(image) or (0, 0) for image in images]
     files = [image['file_name'].encode('utf-8', 'surrogatepass') for image in images]
     arrays = dict(
@@ -222,23 +229,9 @@ def _read(file: Path) -> tuple[dict[str, np.ndarray], list[str], list[str]]:
     return arrays, names, notes
 
 
-def _take_shapes(annotations: list[dict]) -> tuple[bytearray, list[int]]:
-    """Names and segmentations as json, one after the other, and where each ends.
-
-    The segmentations are taken out of the annotations, which frees their memory.
-    """
-    shapes, ends = bytearray(), []
-    for annotation in annotations:
-        shape = [f'annotation {annotation["id"]}', annotation.pop('segmentation', None)]
-        shapes += json.dumps(shape, separators=(',', ':')).encode()
-        ends.append(len(shapes))
-    return shapes, ends
-
-
-def _write(
-    folder: Path, file: Path, arrays: dict[str, np.ndarray], names: list[str], notes: list[str]
-) -> None:
-    """Put an index into a folder, whole or not at all, in place of older ones of the file."""
+def _write(folder: Path, file: Path) -> CocoIndex:
+    """Make an index in a folder, whole or not at all, in place of older ones of the file."""
+    arrays, names, notes = _read(file)
     unfinished = folder.with_name(f'{file.name}.unfinished')
     older = folder.parent.glob(f'{glob.escape(file.name)}.{"[0-9a-f]" * _DIGITS}')
     for path in (unfinished, *older):
@@ -253,33 +246,12 @@ def _write(
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
+    return CocoIndex(folder)
 
 
-def _is_sound(folder: Path) -> bool:
-    """Whether there is an index in a folder, and no file of it is missing or cut off."""
+def _load(folder: Path) -> CocoIndex | None:
+    """The index in a folder; None where there is none, or a file of it is missing or cut off."""
     try:
-        arrays, _ = _open(folder)
+        return CocoIndex(folder)
     except (OSError, ValueError, KeyError, TypeError, EOFError):
-        return False
-    ends = {name: arrays[ends][-1:].sum() for name, ends in _ENDS.items()}
-    return all(len(arrays[name]) == end for name, end in ends.items())
-
-
-def _open(folder: Path) -> tuple[dict[str, np.ndarray], dict]:
-    about = json.loads((folder / 'about.json').read_text())
-    # Plain arrays on the mapped memory: slices of numpy's memmap are slow.
-    arrays = {
-        name: np.load(folder / f'{name}.npy', mmap_mode='r').view(np.ndarray) for name in _ARRAYS
-    }
-    return arrays, dict(names=about['names'], notes=about['notes'])
-
-
-def _load(folder: Path) -> CocoIndex:
-    arrays, about = _open(folder)
-    _say(about['notes'])
-    return CocoIndex(arrays, about['names'], folder)
-
-
-def _say(notes: list[str]) -> None:
-    for note in notes:
-        warnings.warn(note, stacklevel=4)
+        return None

@@ -55,7 +55,7 @@ class COCOSEGDataset(CoSegDataset):
 
     def load_data_list(self) -> list[dict]:
         """One record a category; its ``images`` are positions in the index."""
-        index = open_index(self.ann_file, f'{type(self).__name__}: ', f' {self.HINT}.')
+        index = open_index(self.ann_file, f' {self.HINT}.')
         members, numbers = {}, {}
         for number, name in enumerate(index.names):
             images = index.images_with(number, self.min_area)
@@ -92,20 +92,11 @@ class COCOSEGDataset(CoSegDataset):
                 continue
             if annotation.area > self.min_area and not annotation.crowd:
                 label_ids.add(label)
-            instances.append(
-                dict(category=label, mask=annotation.segmentation, name=annotation.name)
-            )
-        return self._complete(
-            dict(
-                img_path=path,
-                seg_map_path=None,
-                group=group,
-                stem=Path(path).stem,
-                label_ids=tuple(sorted(label_ids)),
-                instances=instances,
-                listed_size=self._index.size(position),
-            )
-        )
+            mask, name = annotation.segmentation, annotation.name
+            instances.append(dict(category=label, mask=mask, name=name))
+        record = dict(img_path=path, seg_map_path=None, group=group, stem=Path(path).stem)
+        record.update(label_ids=tuple(sorted(label_ids)), instances=instances)
+        return self._complete(dict(record, listed_size=self._index.size(position)))
 
 
 class _ImageRecords(Sequence):

@@ -1,6 +1,7 @@
 """Reading images and masks of every kind that users have."""
 
 import zlib
+from collections.abc import Sequence
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
@@ -21,6 +22,7 @@ __all__ = [
     'open_image',
     'read_image',
     'read_mask',
+    'require_one_size',
 ]
 
 
@@ -216,15 +218,24 @@ def _mask_in_alpha(values: np.ndarray) -> np.ndarray | None:
     None if nothing is transparent, or the colors tell pixels apart.
     """
     colors, opaque = values[:, :, :-1], values[:, :, -1] >= _OPAQUE
-    if opaque.all():
-        return None
     # Without opaque pixels the hidden colors must agree: some programs hide all of a mask.
     shown = colors[opaque] if opaque.any() else colors.reshape(-1, colors.shape[2])
-    if (shown != shown[0]).any():
+    if opaque.all() or (shown != shown[0]).any():
         return None
     color = shown[0]
     gray = (color == color[0]).all() and color[0] > 0
     return np.where(opaque, color[0] if gray else 255, 0).astype(np.uint8)
+
+
+def require_one_size(
+    file: object, size: Sequence[int], other: object, other_size: Sequence[int]
+) -> None:
+    """Refuse two files, such as an image and its mask, of different height and width."""
+    if tuple(size) != tuple(other_size):
+        raise BadImageError(
+            f'{file} is {size[0]} x {size[1]}, {other} is {other_size[0]} x {other_size[1]} '
+            '(height x width, upright); they must have one size'
+        )
 
 
 def image_of(sample: CoSegDataSample) -> np.ndarray:
@@ -240,17 +251,14 @@ def image_of(sample: CoSegDataSample) -> np.ndarray:
         (4, 6, 3)
     """
     image = sample.get('ori_img')
-    if image is not None:
-        kind = np.asarray(image)
-        if kind.dtype != np.uint8 or kind.shape[2:] != (3,):
-            found = f'{kind.dtype} {kind.shape}'
-            raise MMCosegError(f"a sample's ori_img must be (H, W, 3) uint8 BGR, got {found}")
-        return image
-    if sample.get('render') is not None:
+    if image is None and sample.get('render') is not None:
         return sample.get('render').load()[0]
-    if sample.get('img_path'):
+    if image is None and sample.get('img_path'):
         return read_image(sample.get('img_path'))
-    raise MMCosegError(
-        f'the sample {sample.get("group")}/{sample.get("stem")} names no image: its metainfo has '
-        "neither 'img_path' nor 'ori_img'"
-    )
+    kind = np.asarray(image)
+    if kind.dtype != np.uint8 or kind.shape[2:] != (3,):
+        raise MMCosegError(
+            f'the sample {sample.get("group")}/{sample.get("stem")} must have an img_path or an '
+            f'ori_img, (H, W, 3) uint8 BGR; its ori_img is {kind.dtype} {kind.shape}'
+        )
+    return image

@@ -3,6 +3,7 @@
 import warnings
 from collections import defaultdict
 from collections.abc import Collection
+from itertools import chain
 from operator import itemgetter
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ __all__ = [
     'PublishedCounts',
     'SOCDataset',
     'VOC12Dataset',
+    'common_categories',
     'split_file_name',
 ]
 
@@ -80,7 +82,7 @@ class InstanceCoSegDataset(CoSegDataset):
 
     def load_data_list(self) -> list[dict]:
         """Group records, without the data set itself."""
-        coco = read_coco(self.ann_file, f'{type(self).__name__}: ', f' {self.HINT}.')
+        coco = read_coco(self.ann_file, f' {self.HINT}.')
         by_id = sorted(coco.names, key=lambda key: (isinstance(key, str), key))
         self._metainfo.setdefault('classes', tuple(dict.fromkeys(coco.names[key] for key in by_id)))
         groups: dict[str, list[tuple[str, dict]]] = defaultdict(list)
@@ -105,70 +107,57 @@ class InstanceCoSegDataset(CoSegDataset):
             own = annotations[image['id']]
             present.update(coco.names[a['category_id']] for a in own)
             instances = self._instances(own, coco)
-            record = dict(
-                img_path=str(folder / file),
-                seg_map_path=None,
-                group=group,
-                stem=Path(file).stem,
-                label_ids=tuple(sorted({instance['category'] for instance in instances})),
-                instances=instances,
-                listed_size=listed_size(image),
-            )
-            records.append(record | self._published_results(image))
-        if group in present:
-            present = {group}
-        label_ids = tuple(sorted(number for name in present for number in self.label_ids_of(name)))
-        category = present.pop() if len(present) == 1 else group
+            labels = tuple(sorted({instance['category'] for instance in instances}))
+            record = dict(img_path=str(folder / file), seg_map_path=None, group=group)
+            record.update(stem=Path(file).stem, label_ids=labels, listed_size=listed_size(image))
+            records.append(dict(record, instances=instances, **self._published_results(image)))
+        common, category = common_categories(group, present)
+        label_ids = tuple(sorted(chain.from_iterable(map(self.label_ids_of, common))))
         return dict(group=group, category=category, label_ids=label_ids, images=records)
 
     def _instances(self, annotations: list[dict], coco: CocoFile) -> list[dict]:
         """The instances of an image that are of the data set's classes."""
         instances = []
         for annotation in annotations:
+            name, crowd = f'annotation {annotation["id"]}', bool(annotation.get('iscrowd'))
             for number in self.label_ids_of(coco.names[annotation['category_id']]):
-                instance = dict(
-                    category=number,
-                    mask=annotation.get('segmentation'),
-                    crowd=bool(annotation.get('iscrowd')),
-                    name=f'annotation {annotation["id"]}',
-                )
-                instances.append(instance)
+                mask = annotation.get('segmentation')
+                instances.append(dict(category=number, mask=mask, crowd=crowd, name=name))
         return instances
 
     def _published_results(self, image: dict) -> dict[str, str]:
         """The paths of results of other methods that an image entry names."""
         paths = {}
         for kind in ('saliency', 'proposals'):
-            file = image.get(f'{kind}_file')
-            if not file:
-                continue
-            if not isinstance(file, str):
-                raise MMCosegError(
-                    f'{self.ann_file}: image {image["id"]}: its {kind}_file is '
-                    f'{repr(file)[:40]}, not the path of a file; correct or remove it'
-                )
-            paths[f'{kind}_path'] = str(Path(self.data_root or '') / file)
+            if image.get(f'{kind}_file'):
+                paths[f'{kind}_path'] = str(Path(self.data_root or '', str(image[f'{kind}_file'])))
         return paths
 
 
 def _require_files(folder: Path, files: Collection[str], ann_file: str) -> None:
     missing = sorted(set(files).difference(path.name for path in folder.glob('*')))
     if missing:
-        raise FileNotFoundError(
-            f'{folder} lacks {len(missing)} of the {len(files)} images in {ann_file}, the first '
-            f'are {missing[:5]}'
-        )
+        lacks = f'{len(missing)} of the {len(files)} images in {ann_file}'
+        raise FileNotFoundError(f'{folder} lacks {lacks}, the first are {missing[:5]}')
+
+
+def common_categories(group: str, present: set[str]) -> tuple[set[str], str]:
+    """The categories that count in a group, and what it is called in tables.
+
+    That of the group's name if any image has it, or else all that are ``present``.
+    """
+    common = {group} if group in present else present
+    return common, min(common) if len(common) == 1 else group
 
 
 def split_file_name(image: dict, where: str | Path) -> tuple[str, str]:
     """Group and file of an image entry, from its ``file_name``, ``<group>/<file>``."""
-    parts = PurePosixPath(str(image.get('file_name', ''))).parts
-    if len(parts) != 2 or '..' in parts or parts[0] == '/':
-        raise MMCosegError(
-            f'{where}: image {image.get("id")} has the file_name {image.get("file_name")!r}; it '
-            'must be <group>/<file>'
-        )
-    return parts[0], parts[1]
+    name = image.get('file_name', '')
+    parts = PurePosixPath(str(name)).parts
+    if len(parts) != 2 or not {'..', '/'}.isdisjoint(parts):
+        found = f'image {image.get("id")} has the file_name {name!r}'
+        raise MMCosegError(f'{where}: {found}; it must be <group>/<file>')
+    return parts
 
 
 class _PublishedSet(InstanceCoSegDataset):
@@ -186,11 +175,9 @@ class _PublishedSet(InstanceCoSegDataset):
             instances = [i for image in images for i in image['instances'] if not i['crowd']]
             counts = PublishedCounts(len(records), len(images), len(instances))
             if counts != self.PUBLISHED:
-                warnings.warn(
-                    f'{self.ann_file} has {counts}, {type(self).__name__} as published '
-                    f'{self.PUBLISHED}: figures are not comparable with published ones',
-                    stacklevel=2,
-                )
+                published = f'{type(self).__name__} as published {self.PUBLISHED}'
+                text = 'figures are not comparable with published ones'
+                warnings.warn(f'{self.ann_file} has {counts}, {published}: {text}', stacklevel=2)
         return records
 
 

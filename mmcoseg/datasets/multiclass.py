@@ -112,10 +112,8 @@ def read_class_names(file: Path) -> dict[str, tuple[str, ...]]:
     """Names of classes by group, from :data:`CLASSES_FILE`, where there is one."""
     content = read_json(file) if file.is_file() else {}
     if not isinstance(content, dict):
-        raise MMCosegError(
-            f'{file} must be of the form {{"<group>": ["<class 1>", ...]}}, got '
-            f'{type(content).__name__}'
-        )
+        form = '{"<group>": ["<class 1>", ...]}'
+        raise MMCosegError(f'{file} must be of the form {form}, got {type(content).__name__}')
     return {group: _checked(names, f'{file}, {group!r},') for group, names in content.items()}
 
 

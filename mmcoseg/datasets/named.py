@@ -36,17 +36,14 @@ class NamedDataset(CoSegDataset):
         published = self.METAINFO.get('groups', self.METAINFO['classes'])
         known = [name for name in published if name in available]
         if not known:
+            groups = f'groups of {type(self).__name__} ({", ".join(published)})'
             raise MMCosegError(
-                f'{where} has none of the groups of {type(self).__name__} '
-                f'({", ".join(published)}); it has {available[:10]}. {self.HINT}.'
+                f'{where} has none of the {groups}; it has {available[:10]}. {self.HINT}.'
             )
         others = sorted(set(available) - set(known))
         if others:
-            warnings.warn(
-                f'{where}: {", ".join(others[:20])} left out, for {type(self).__name__} has no '
-                f'such groups; {self.GENERAL} takes any',
-                stacklevel=2,
-            )
+            reason = f'{type(self).__name__} has no such groups; {self.GENERAL} takes any'
+            warnings.warn(f'{where}: {", ".join(others[:20])} left out: {reason}', stacklevel=2)
         return super().select(known, where)
 
     def name_classes(self, names: Sequence[str]) -> None:

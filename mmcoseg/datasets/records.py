@@ -1,7 +1,6 @@
 """What group records must hold, checked once when a data set is read."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from ..errors import MMCosegError
 
@@ -18,7 +17,7 @@ def check_records(records: Sequence[dict], who: str) -> None:
         where = f'{who}: group record {place}'
         _require(record, ('group', 'images', 'label_ids'), where)
         where = f'{where} ({record["group"]!r})'
-        if record['images'] is None or not len(record['images']):
+        if not len(record['images']):
             raise MMCosegError(f'{where} has no images; leave the group out')
         if isinstance(record['images'][0], dict):
             _check_images(record['images'], where)
@@ -39,16 +38,10 @@ def _check_images(images: Sequence[dict], where: str) -> None:
             )
 
 
-def _require(record: Any, keys: Sequence[str], where: str) -> None:
-    if not isinstance(record, dict):
-        raise MMCosegError(f'{where} must be a dict, got {record!r}')
+def _require(record: dict, keys: Sequence[str], where: str) -> None:
     missing = sorted(set(keys).difference(record))
     if missing:
-        raise MMCosegError(
-            f'{where} has no {missing[0]}; docs/architecture.md says what group and image records '
-            'hold'
-        )
-    if not isinstance(record['label_ids'], (tuple, list)):
-        raise MMCosegError(
-            f'{where}: label_ids must be a tuple of category numbers, got {record["label_ids"]!r}'
-        )
+        raise MMCosegError(f'{where} has no {missing[0]}; docs/architecture.md lists what it holds')
+    ids = record['label_ids']
+    if not isinstance(ids, (tuple, list)):
+        raise MMCosegError(f'{where}: label_ids must be a tuple of category numbers, got {ids!r}')

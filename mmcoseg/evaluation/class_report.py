@@ -53,10 +53,8 @@ def count_labels(pred: np.ndarray, gt: np.ndarray) -> np.ndarray:
     """
     check_one_shape(pred, gt)
     if pred.min(initial=0) < 0 or (pred == VOID).any():
-        raise MMCosegError(
-            f'a prediction must have labels from 0 (background) up and no void ({VOID}), got '
-            f'{np.unique(pred)[[0, -1]].tolist()} as the lowest and highest'
-        )
+        given = f'{pred.min()} to {pred.max()}'
+        raise MMCosegError(f'a prediction must have labels from 0, no void ({VOID}), got {given}')
     valid = gt != VOID
     rows = int(pred.max(initial=0)) + 1
     p, g = pred[valid].astype(np.int64), gt[valid].astype(np.int64)
@@ -93,10 +91,9 @@ def class_names_of(
         >>> class_names_of('sofa+dog', 2), class_names_of('pets', 2)
         (('sofa', 'dog'), ('class 1', 'class 2'))
     """
+    names = tuple(group.split('+'))
     if len(label_ids) >= number and max(label_ids, default=-1) < len(classes):
         names = tuple(str(classes[i]) for i in label_ids)
-    else:
-        names = tuple(group.split('+'))
     if len(names) < number or len(set(names)) < len(names):
         names = tuple(f'class {k}' for k in range(1, number + 1))
     return names[:number]
@@ -238,9 +235,7 @@ class ClassReport(Report):
     def _used(self, truth: np.ndarray) -> np.ndarray:
         """Which images count for which class, (N, K) bool, from the pixels of each class."""
         shown = truth > 0
-        if self.absent == 'skip':
-            return shown
-        return np.broadcast_to(shown.any(axis=0), shown.shape)
+        return shown if self.absent == 'skip' else shown | shown.any(axis=0)
 
     def _ratio(self, part: np.ndarray, whole: np.ndarray, used: np.ndarray) -> np.ndarray:
         """The ratio of counts (N, ...) over the images that are used; NaN where none is."""
@@ -265,8 +260,7 @@ class ClassReport(Report):
         rows = []
         for group, score in self.group_scores().items():
             for c in score.classes:
-                channel = '-' if c.channel is None else c.channel
-                rows.append((group, c.name, channel, c.num_images, c.precision, c.jaccard))
+                rows.append((group, c.name, c.channel or '-', c.num_images, c.precision, c.jaccard))
             rows.append((group, 'all', '', score.num_images, score.precision, score.jaccard))
         columns = ('group', 'class', 'channel', 'images', 'P', 'J')
         return columns, rows, [('group mean', '', '', len(self), *self.summary().values())]

@@ -1,6 +1,5 @@
 """Scoring a folder of predicted masks against a folder of true ones."""
 
-import json
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -53,10 +52,6 @@ def evaluate_masks(
         FileNotFoundError: if a folder does not exist or predictions are missing; it names them.
         MMCosegError: if a file is no mask, a prediction is not of its true mask's size, or a group
             does not exist; for wrong options.
-
-    Example:
-        >>> report = evaluate_masks('results', 'data/msrc')  # doctest: +SKIP
-        >>> print(report.table())  # doctest: +SKIP
     """
     pairs = _checked_pairs(pred_dir, gt_dir, groups, missing)
     loader = LoadCoSegMask(values=values)
@@ -92,11 +87,6 @@ def evaluate_classes(
     Raises:
         FileNotFoundError, MMCosegError: as :func:`evaluate_masks`, and if the true masks of a
             group show no class.
-
-    Example:
-        >>> report = evaluate_classes('results', 'data/voc_multiclass')  # doctest: +SKIP
-        >>> report.group_scores()['car+person'].classes[0].channel  # doctest: +SKIP
-        2
     """
     report = ClassReport(over, absent)
     pairs = _checked_pairs(pred_dir, gt_dir, groups, missing)
@@ -168,13 +158,12 @@ def _find_pairs(
 ) -> list[_Pair]:
     """The pair of every true mask, sorted by group and name."""
     pred_root, gt_root = _mask_root(pred_dir), _mask_root(gt_dir)
-    truths = sorted(gt_root.glob('*/*.png'))
-    if not truths:
-        raise FileNotFoundError(f'{gt_root} holds no masks <group>/<stem>.png to score against')
     by_group = defaultdict(list)
-    for truth in truths:
+    for truth in sorted(gt_root.glob('*/*.png')):
         pair = _Pair(pred_root / truth.relative_to(gt_root), truth)
         by_group[pair.group].append(pair)
+    if not by_group:
+        raise FileNotFoundError(f'{gt_root} holds no masks <group>/<stem>.png to score against')
     chosen = select_groups(sorted(by_group), groups, (), str(gt_root))
     return list(chain.from_iterable(map(by_group.get, sorted(chosen))))
 
@@ -194,11 +183,9 @@ def _checked_pairs(
     _warn_of(_other_images(truths))
     absent = [file for file in predictions if not file.is_file()]
     if absent and missing == 'error':
-        refuse_missing(
-            f'{len(absent)} of {len(predictions)} predictions are missing',
-            absent,
-            _hint_of_skipped(_mask_root(pred_dir), absent),
-        )
+        summary = _mask_root(pred_dir).parent / 'summary.json'
+        hint = f' ({summary} says what `mmcoseg segment` skipped)' if summary.is_file() else ''
+        refuse_missing(f'{len(absent)} of {len(predictions)} predictions are missing', absent, hint)
     return pairs
 
 
@@ -209,26 +196,10 @@ def _warn_of(files: Sequence[Path]) -> None:
 
 def _other_images(masks: Iterable[Path]) -> list[Path]:
     """Images beside masks that are not called <stem>.png."""
-    found = []
-    for folder in sorted({mask.parent for mask in masks}):
-        for file in sorted(folder.glob('*')):
-            if file.suffix.lower() in IMAGE_SUFFIXES and file.suffix != '.png':
-                found.append(file)
-    return found
-
-
-def _hint_of_skipped(pred_root: Path, absent: Sequence[Path]) -> str:
-    """How many predictions are missing because `mmcoseg segment` could not read the image."""
-    summary = pred_root.parent / 'summary.json'
-    skipped = set()
-    try:
-        for group in json.loads(summary.read_text(encoding='utf-8'))['groups']:
-            for file in group['skipped']:
-                skipped.add((group['name'], Path(file['file_name']).stem))
-    except (OSError, ValueError, KeyError, TypeError):
-        return ''
-    count = len(skipped.intersection((file.parent.name, file.stem) for file in absent))
-    return f' ({count} of these were skipped by `mmcoseg segment`, see {summary})' if count else ''
+    suffixes = {*IMAGE_SUFFIXES, *map(str.upper, IMAGE_SUFFIXES)} - {'.png'}
+    folders = sorted({mask.parent for mask in masks})
+    files = chain.from_iterable(sorted(folder.glob('*')) for folder in folders)
+    return [file for file in files if file.suffix in suffixes]
 
 
 def _scored(
@@ -251,12 +222,6 @@ def _score(
     if not pair.prediction.is_file():
         return score(np.zeros_like(gt), gt)
     pred = pred_loader.translate(read_mask(pair.prediction), str(pair.prediction))
-    if pred.shape != gt.shape:
-        raise MMCosegError(
-            f'the prediction {pair.prediction} is {pred.shape[0]} x {pred.shape[1]}, the '
-            f'ground truth {pair.truth} is {gt.shape[0]} x {gt.shape[1]} (height x width); '
-            "predict at the image's original size"
-        )
     try:
         return score(pred, gt)
     except ValueError as error:

@@ -37,7 +37,8 @@ def check_one_shape(pred: np.ndarray, gt: np.ndarray) -> None:
     """Refuse masks of two sizes."""
     if pred.shape != gt.shape:
         raise MMCosegError(
-            f'prediction {pred.shape} and ground truth {gt.shape} must have one shape'
+            f'the prediction is {pred.shape}, the ground truth {gt.shape}; predict at the '
+            "image's original size, and in a test pipeline load masks after Resize"
         )
 
 
@@ -99,8 +100,6 @@ def foreground_probability(prob: np.ndarray) -> np.ndarray:
     Returns:
         (h, w), float32, in [0, 1].
     """
-    if prob.ndim != 3 or not len(prob):
-        raise MMCosegError(f'a soft prediction must be (C, h, w) with C >= 1, got {prob.shape}')
     return np.asarray(prob[0] if len(prob) == 1 else 1 - prob[0], dtype=np.float32)
 
 

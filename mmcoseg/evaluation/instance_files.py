@@ -21,7 +21,7 @@ from ..datasets.coco_file import (
     refuse_moved_polygons,
     rle_of,
 )
-from ..datasets.instances import split_file_name
+from ..datasets.instances import common_categories, split_file_name
 from ..errors import MMCosegError
 from ..options import one_of
 from ..structures.rle import decode_rles, is_number
@@ -67,11 +67,6 @@ def evaluate_instances(
         FileNotFoundError: if a file does not exist, or predictions are missing; it names them.
         MMCosegError: if a file is not of this form, an annotation has no valid mask or score (it is
             named), two predictions could be of one image, or a group does not exist.
-
-    Example:
-        >>> report = evaluate_instances('results', 'data/voc12')  # doctest: +SKIP
-        >>> report.summary()['mAP_50']  # doctest: +SKIP
-        25.1
     """
     one_of('missing', missing, MissingPredictions)
     report = InstanceReport(matching=matching)
@@ -115,16 +110,14 @@ def _true_images(truth: CocoFile, gt: Path, groups: Sequence[str] | None) -> lis
     """The images of the chosen groups."""
     by_image = truth.annotations_by_image()
     members: dict[str, dict[str, dict]] = defaultdict(dict)
+    present: dict[str, set[str]] = defaultdict(set)
     for (group, file), entry in _by_file(truth.images, gt).items():
         members[group][file] = entry
+        present[group].update(truth.names[a['category_id']] for a in by_image[entry['id']])
     images = []
     for group in select_groups(sorted(members), groups, (), str(gt)):
-        categories = set()
-        for entry in members[group].values():
-            categories.update(truth.names[a['category_id']] for a in by_image[entry['id']])
         # Instances of other categories than the common one do not count.
-        wanted = {group} if group in categories else categories
-        category = next(iter(wanted)) if len(wanted) == 1 else group
+        wanted, category = common_categories(group, present[group])
         for file, entry in members[group].items():
             counted = [a for a in by_image[entry['id']] if truth.names[a['category_id']] in wanted]
             images.append(_TrueImage(entry, group, file, category, counted))
@@ -154,10 +147,8 @@ _Predictions = dict[tuple[str, str], dict[str, _Predicted]]
 
 
 def _read_predictions(file: Path, gt: Path, truth: CocoFile) -> _Predictions:
-    content = read_json(
-        file, hint=' Give the annotations.json that `mmcoseg segment` writes, or its folder.'
-    )
-    where = file
+    hint = ' Give the annotations.json that `mmcoseg segment` writes, or its folder.'
+    content, where = read_json(file, hint), file
     if isinstance(content, list):  # results, of the true images
         content = dict(images=truth.images, annotations=content, categories=[])
         where = gt
@@ -175,20 +166,13 @@ def _prediction_of(
 ) -> _Predicted | None:
     """That of the very file, or else of the only one that differs in its suffix."""
     twins = predictions.get((image.group, Path(image.file).stem), {})
-    others = [f'{image.group}/{file}' for file in twins if file != image.file]
-    if image.file in twins:
-        if others:
-            warnings.warn(
-                f'{pred}: {", ".join(others)} only differs in its suffix from {image.name}, and '
-                'is not scored',
-                stacklevel=3,
-            )
-        return twins[image.file]
-    if len(others) > 1:
-        raise MMCosegError(
-            f'{pred}: {" and ".join(others)} could both be {image.name} of {gt}; rename one'
-        )
-    return next(iter(twins.values()), None)
+    others = ' and '.join(f'{image.group}/{file}' for file in twins if file != image.file)
+    if image.file not in twins and len(twins) > 1:
+        raise MMCosegError(f'{pred}: {others} could both be {image.name} of {gt}; rename one')
+    if image.file in twins and others:
+        unlike = f'only differs in its suffix from {image.name}, and is not scored'
+        warnings.warn(f'{pred}: {others} {unlike}', stacklevel=3)
+    return twins.get(image.file) or next(iter(twins.values()), None)
 
 
 @contextmanager
@@ -221,6 +205,5 @@ def _score_of(annotation: dict) -> float:
     score = annotation.get('score', np.nan)
     if is_number(score) and not abs(score) > _MAX_SCORE:
         return float(score)
-    raise MMCosegError(
-        f'annotation {annotation["id"]}: its score is {repr(score)[:40]}, not a number'
-    )
+    found = f'its score is {repr(score)[:40]}, not a number'
+    raise MMCosegError(f'annotation {annotation["id"]}: {found}')

@@ -58,8 +58,7 @@ class MaskReport(Report):
         groups = {}
         for group, (number, precision, jaccard) in self.group_scores().items():
             groups[group] = dict(num_images=number, P=precision, J=jaccard, images={})
-        for group, images in self.groups():
-            for stem, (precision, jaccard) in images.items():
-                scores = dict(P=100 * precision, J=100 * jaccard)
-                groups[group]['images'][f'{group}/{stem}'] = scores
+        for identity, (precision, jaccard) in self.images():
+            group = identity.rpartition('/')[0]
+            groups[group]['images'][identity] = dict(P=100 * precision, J=100 * jaccard)
         return dict(groups=groups)

@@ -36,20 +36,18 @@ class RegionGraph:
         between = one != other
         one, other = one[between], other[between]
         count = int(labels.max()) + 1
-        code, edge = np.unique(
-            np.minimum(one, other) * count + np.maximum(one, other), return_inverse=True
-        )
+        codes = np.minimum(one, other) * count + np.maximum(one, other)
+        code, edge = np.unique(codes, return_inverse=True)
         lengths = np.bincount(edge).astype(np.float64)
-        strengths = [
-            np.bincount(edge, np.maximum(*pairs(gradient))[between]) / lengths
-            for gradient in gradients
-        ]
+        strengths = np.zeros((len(code), len(gradients)))
+        for column, gradient in zip(strengths.T, gradients):
+            column[:] = np.bincount(edge, np.maximum(*pairs(gradient))[between]) / lengths
         lines = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
         return cls(
             code // count,
             code % count,
             lengths,
-            np.stack(strengths, 1) if strengths else np.zeros((len(code), 0)),
+            strengths,
             np.bincount(labels.reshape(-1)).astype(np.float64),
             np.bincount(lines, minlength=count).astype(np.float64),
         )
@@ -97,10 +95,5 @@ def centers_of(labels: np.ndarray) -> np.ndarray:
     flat, long_side = labels.reshape(-1), max(labels.shape)
     count = np.bincount(flat)
     places = np.divmod(np.arange(flat.size), labels.shape[1])
-    return np.stack(
-        [
-            (np.bincount(flat, place) / count - (length - 1) / 2) / long_side
-            for place, length in zip(places, labels.shape)
-        ],
-        1,
-    )
+    centers = np.stack([np.bincount(flat, place) / count for place in places], 1)
+    return (centers - (np.array(labels.shape) - 1) / 2) / long_side

@@ -81,8 +81,8 @@ def combinatorial_grouping(
     centers = centers_of(labels)
     found = []
     for parents, altitudes in region_trees(lab, labels, graph, trees):
-        regions = _regions(parents, altitudes, graph, MIN_AREA, MAX_AREA)
-        found.append(_combinations(regions, graph, centers, pair_nodes, triplet_nodes, MAX_AREA))
+        regions = _regions(parents, altitudes, graph)
+        found.append(_combinations(regions, graph, centers, pair_nodes, triplet_nodes))
     membership = _best(found)
     if not len(membership):
         return _at_image_size(whole_image, labels, image)
@@ -129,10 +129,8 @@ def _best(found: Sequence[_Combinations]) -> np.ndarray:
     return nodes[np.concatenate(parts)[best]].any(axis=1)
 
 
-def _regions(
-    parents: np.ndarray, altitudes: np.ndarray, graph: RegionGraph, min_area: float, max_area: float
-) -> _Regions:
-    """Those of a tree that are neither too small nor too large, as shares of the image."""
+def _regions(parents: np.ndarray, altitudes: np.ndarray, graph: RegionGraph) -> _Regions:
+    """Those of a tree that are neither too small nor too large."""
     leaves, total = len(graph.sizes), graph.sizes.sum()
     membership = np.zeros((len(parents), leaves), bool)
     membership[np.arange(leaves), np.arange(leaves)] = True
@@ -141,7 +139,7 @@ def _regions(
     areas = membership @ graph.sizes
     # The image as a whole is merged with nothing.
     persistence = np.where(parents == np.arange(len(parents)), 0, altitudes[parents] - altitudes)
-    fit = np.flatnonzero((areas >= min_area * total) & (areas <= max_area * total))
+    fit = np.flatnonzero((areas >= MIN_AREA * total) & (areas <= MAX_AREA * total))
     nodes = fit[np.argsort(-persistence[fit], kind='stable')]
     return _Regions(membership[nodes], parents[nodes])
 
@@ -152,7 +150,6 @@ def _combinations(
     centers: np.ndarray,
     pair_nodes: int,
     triplet_nodes: int,
-    max_area: float,
 ) -> _Combinations:
     """The regions, and the pairs and triplets of those that touch, with their scores."""
     # All sums are of regions, with a last, empty one, and add up over disjoint regions;
@@ -184,7 +181,7 @@ def _combinations(
     scores = -np.log1p(ranks) - BORDER_PENALTY * border[parts].sum(axis=1) / length
     scores -= RAGGED_PENALTY * np.log(length / np.sqrt(area))
     scores -= np.abs(places[parts].sum(axis=1) / area[:, None]) @ CENTER_PENALTY
-    small = area <= max_area * graph.sizes.sum()
+    small = area <= MAX_AREA * graph.sizes.sum()
     mark = marks[parts].sum(axis=1, dtype=np.uint64)
     return _Combinations(membership, parts[small], scores[small], mark[small])
 

@@ -47,14 +47,13 @@ def load_proposals_mat(path: str | Path, shape: tuple[int, int] | None = None) -
 def _resized_masks(masks: np.ndarray, shape: tuple[int, int], path: str | Path) -> np.ndarray:
     """Masks (n, h, w) at the size of their image, (n, *shape), nearest pixel."""
     height, width = masks.shape[1:]
+    resized = np.zeros((len(masks), *shape), np.uint8)
     # Each side may be rounded by a pixel.
     if abs(height * shape[1] - width * shape[0]) > max(height, width, *shape):
         raise MMCosegError(
             f'{path} has masks of {height} x {width}, its image is {shape[0]} x {shape[1]} '
             '(height x width); the file belongs to another image'
         )
-    size = shape[::-1]
-    resized = [
-        cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) for mask in masks
-    ]
-    return np.array(resized).reshape(len(masks), *shape)
+    for target, mask in zip(resized, masks):
+        cv2.resize(mask.astype(np.uint8), shape[::-1], target, interpolation=cv2.INTER_NEAREST)
+    return resized

@@ -94,8 +94,7 @@ def _histograms(lab: np.ndarray, labels: np.ndarray) -> np.ndarray:
     ):
         level = (channel - low) * (number / (high - low))
         code = code * number + np.clip(level.astype(np.int64), 0, number - 1)
-    size = int(np.prod(bins))
-    counts = np.bincount(
-        (labels * size + code).reshape(-1), minlength=(int(labels.max()) + 1) * size
-    ).reshape(-1, size)
+    shape = int(labels.max()) + 1, int(np.prod(bins))
+    codes = (labels * shape[1] + code).reshape(-1)
+    counts = np.bincount(codes, minlength=shape[0] * shape[1]).reshape(shape)
     return counts / counts.sum(1, keepdims=True)

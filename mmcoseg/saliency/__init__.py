@@ -10,27 +10,8 @@ the same for the same image. An image of one color has saliency 0 everywhere.
 """
 
 from .fused import fused_saliency
-from .minimum_barrier import border_dissimilarity, minimum_barrier, minimum_barrier_distance
+from .minimum_barrier import minimum_barrier
 from .published import load_saliency_mat
-from .robust_background import (
-    background_weighted_contrast,
-    boundary_connectivity,
-    optimize_saliency,
-    robust_background_detection,
-    smoothness_weights,
-    superpixel_labels,
-)
+from .robust_background import robust_background_detection
 
-__all__ = [
-    'background_weighted_contrast',
-    'border_dissimilarity',
-    'boundary_connectivity',
-    'fused_saliency',
-    'load_saliency_mat',
-    'minimum_barrier',
-    'minimum_barrier_distance',
-    'optimize_saliency',
-    'robust_background_detection',
-    'smoothness_weights',
-    'superpixel_labels',
-]
+__all__ = ['fused_saliency', 'load_saliency_mat', 'minimum_barrier', 'robust_background_detection']

@@ -14,9 +14,8 @@ ROUNDING = 1e-3
 def working_lab(image: np.ndarray, long_side: int) -> np.ndarray:
     """(h, w, 3) float32 CIE Lab (L in [0, 100]), no side above ``long_side``."""
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
-        raise MMCosegError(
-            f'image must be a uint8 array, got {getattr(image, "dtype", type(image).__name__)}'
-        )
+        kind = getattr(image, 'dtype', type(image).__name__)
+        raise MMCosegError(f'image must be a uint8 array, got {kind}')
     if image.ndim == 2:
         image = np.repeat(image[..., None], 3, 2)
     if image.shape[2:] != (3,) or not image.size:
@@ -48,7 +47,4 @@ def unit_range(values: np.ndarray) -> np.ndarray:
 
 def at_image_size(saliency: np.ndarray, image: np.ndarray) -> np.ndarray:
     """At the image's size, float32 in [0, 1]."""
-    resized = cv2.resize(
-        saliency.astype(np.float32), image.shape[1::-1], interpolation=cv2.INTER_LINEAR
-    )
-    return np.clip(resized, 0, 1)
+    return np.clip(cv2.resize(saliency.astype(np.float32), image.shape[1::-1]), 0, 1)

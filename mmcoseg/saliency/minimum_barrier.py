@@ -8,18 +8,16 @@ from itertools import pairwise
 
 import numpy as np
 
-from ..errors import MMCosegError
 from .images import at_image_size, unit_range, working_lab
 
 __all__ = ['border_dissimilarity', 'minimum_barrier', 'minimum_barrier_distance']
 
+#: Larger images are made this large first, in pixels.
+LONG_SIDE = 200
+
 
 def minimum_barrier(
-    image: np.ndarray,
-    long_side: int = 200,
-    passes: int = 3,
-    center: float | None = 0.35,
-    contrast: float = 0.0,
+    image: np.ndarray, center: float | None = 0.35, contrast: float = 0.0
 ) -> np.ndarray:
     """Saliency of pixels by the barrier on the way to the border and unlikeness to the border.
 
@@ -28,8 +26,6 @@ def minimum_barrier(
 
     Args:
         image: (H, W, 3) uint8 BGR, or (H, W) uint8 gray.
-        long_side: larger images are made this large first, in pixels.
-        passes: raster scans of the distance transform, at least 2.
         center: standard deviation, in units of the image's height and width, of the Gaussian around
             the center that the map is multiplied by. None leaves it out.
         contrast: steepness of the sigmoid that ends the map; 10 in the paper. It makes the map
@@ -39,14 +35,13 @@ def minimum_barrier(
     Returns:
         (H, W) float32 in [0, 1].
 
-    Raises:
-        MMCosegError: for another array than a uint8 image, an empty one, or fewer than 2 passes.
+    Raises: MMCosegError: for another array than a uint8 image, or an empty one.
     """
-    lab = working_lab(image, long_side)
+    lab = working_lab(image, LONG_SIDE)
     height, width = lab.shape[:2]
     seeds = np.zeros((height, width), bool)
     seeds[[0, -1]] = seeds[:, [0, -1]] = True
-    barrier = np.linalg.norm(minimum_barrier_distance(lab, seeds, passes), axis=2)
+    barrier = np.linalg.norm(minimum_barrier_distance(lab, seeds), axis=2)
     saliency = unit_range(barrier) + unit_range(border_dissimilarity(lab))
     if center is not None:
         y = (np.arange(height) - (height - 1) / 2) / height
@@ -76,18 +71,7 @@ def minimum_barrier_distance(values: np.ndarray, seeds: np.ndarray, passes: int 
 
     Returns:
         float32 of the shape of ``values``, 0 at the seeds.
-
-    Raises: MMCosegError: if the shapes do not fit, there is no seed, or fewer than 2 passes.
     """
-    if values.ndim not in (2, 3) or seeds.shape != values.shape[:2]:
-        raise MMCosegError(
-            f'values must be (H, W) or (H, W, C) and seeds (H, W), got {values.shape} '
-            f'and {seeds.shape}'
-        )
-    if not seeds.any():
-        raise MMCosegError('seeds has no True: there is nothing to measure the distance to')
-    if passes < 2:
-        raise MMCosegError(f'passes must be at least 2 to reach every pixel, got {passes}')
     height, width = seeds.shape
     channels = values.reshape(height, width, -1).shape[2]
     # Diagonals become rows. Pixel (y, x) lies in row y + x at y, so that its neighbors above and

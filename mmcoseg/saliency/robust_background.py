@@ -23,19 +23,23 @@ __all__ = [
     'superpixel_labels',
 ]
 
+#: Larger images are made this large first, in pixels.
+LONG_SIDE = 300
+#: Reach of contrast, in units of the long side (Eq. 6).
+SIGMA_POSITION = 0.25
+#: Distance up to which neighbors are to be equally salient, and their least smoothness (Eq. 10).
+SIGMA_COLOR, MU = 10.0, 0.1
+#: Weight of the background term of Eq. 9 against the foreground term.
+BACKGROUND_WEIGHT = 5.0
+
 
 def robust_background_detection(
     image: np.ndarray,
     superpixels: int | Sequence[int] = (150, 300),
     texture: float = 5.0,
-    long_side: int = 300,
     compactness: float = 20.0,
     sigma_geodesic: float = 15.0,
-    sigma_position: float = 0.25,
     sigma_boundary: float = 0.7,
-    sigma_color: float = 10.0,
-    mu: float = 0.1,
-    background_weight: float = 5.0,
 ) -> np.ndarray:
     """Saliency of superpixels by how weakly their surroundings are tied to the image's border.
 
@@ -47,14 +51,9 @@ def robust_background_detection(
         image: (H, W, 3) uint8 BGR, or (H, W) uint8 gray.
         superpixels: number wanted; of several numbers, the mean of the maps is taken.
         texture: weight of three texture channels beside CIE Lab. 0 leaves them out.
-        long_side: larger images are made this large first, in pixels.
         compactness: of SLIC's superpixels.
         sigma_geodesic: distance up to which superpixels count as the same region (Eq. 3).
-        sigma_position: reach of contrast, in units of the long side (Eq. 6).
         sigma_boundary: boundary connectivity from which a superpixel is background (Eq. 7).
-        sigma_color: distance up to which neighbors are to be equally salient (Eq. 10).
-        mu: least smoothness between neighbors (Eq. 10).
-        background_weight: of the background term of Eq. 9 against the foreground term.
 
     Returns:
         (H, W) float32 in [0, 1].
@@ -62,11 +61,10 @@ def robust_background_detection(
     Raises:
         MMCosegError: for another array than a uint8 image, or an empty one; superpixels below 1.
     """
-    lab = working_lab(image, long_side)
+    lab = working_lab(image, LONG_SIDE)
     energy = texture_energy(lab) * np.float32(texture)
     total = np.zeros(lab.shape[:2])
-    counts = [superpixels] if isinstance(superpixels, int) else list(superpixels)
-    for count in counts:
+    for count in np.atleast_1d(superpixels).tolist():
         labels = superpixel_labels(lab, count, compactness)
         features, centers = _region_means(labels, np.concatenate([lab, energy], 2))
         adjacent, border = _region_graph(labels)
@@ -74,9 +72,9 @@ def robust_background_detection(
         distance[distance < ROUNDING] = 0
         connectivity = boundary_connectivity(distance, adjacent, border, sigma_geodesic)
         background = 1 - np.exp(-np.square(connectivity) / (2 * sigma_boundary**2))  # Eq. 7
-        contrast = background_weighted_contrast(distance, centers, background, sigma_position)
-        weights = smoothness_weights(distance, adjacent, border, sigma_color, mu)
-        saliency = optimize_saliency(weights, background_weight * background, unit_range(contrast))
+        contrast = background_weighted_contrast(distance, centers, background, SIGMA_POSITION)
+        weights = smoothness_weights(distance, adjacent, border, SIGMA_COLOR, MU)
+        saliency = optimize_saliency(weights, BACKGROUND_WEIGHT * background, unit_range(contrast))
         total += unit_range(saliency)[labels]
     return at_image_size(unit_range(total), image)
 

@@ -1,7 +1,6 @@
 """Data elements: one image (:class:`CoSegDataSample`), one group (:class:`GroupDataSample`)."""
 
-from .arrays import to_numpy
-from .coseg_data_sample import CoSegDataSample
+from .coseg_data_sample import CoSegDataSample, to_numpy
 from .group_data_sample import GroupDataSample, GroupSampleList, group_sizes_of, split_groups
 from .group_images import GroupImages
 from .num_classes import NumClasses, check_num_classes, num_classes_of

@@ -1,17 +1,24 @@
 """The data element of one image of a group."""
 
 import numbers
+from typing import Any
 
+import numpy as np
+import torch
 from mmengine.structures import InstanceData, PixelData
 from mmseg.structures import SegDataSample
 
-from ..errors import MMCosegError
 from .proposals import Proposals
 
-__all__ = ['CoSegDataSample']
+__all__ = ['CoSegDataSample', 'to_numpy']
 
 #: The value of a mask's pixels that are neither object nor background.
 VOID = 255
+
+
+def to_numpy(values: Any) -> np.ndarray:
+    """A tensor on any device, an array or a list as a numpy array."""
+    return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
 
 
 def _field(name: str, kind: type) -> property:
@@ -70,17 +77,4 @@ class CoSegDataSample(SegDataSample):
     gt_instances = _field('_gt_instances', InstanceData)
     pred_instances = _field('_pred_instances', InstanceData)
     proposals = _field('_proposals', Proposals)
-
-    @property
-    def presence(self) -> float:
-        return self._presence
-
-    @presence.setter
-    def presence(self, value: float) -> None:
-        if not isinstance(value, numbers.Real) or not 0 <= value <= 1:
-            raise MMCosegError(f'presence must be a number from 0 to 1, got {value!r}')
-        self.set_field(float(value), '_presence', dtype=float)
-
-    @presence.deleter
-    def presence(self) -> None:
-        del self._presence
+    presence = _field('_presence', numbers.Real)

@@ -1,6 +1,6 @@
 """The data element of one group: what flows through the toolbox."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from mmengine.structures import BaseDataElement
@@ -9,6 +9,17 @@ from ..errors import MMCosegError
 from .coseg_data_sample import CoSegDataSample
 
 __all__ = ['GroupDataSample', 'GroupSampleList', 'group_sizes_of', 'split_groups']
+
+
+def _of_each_image(name: str) -> Callable:
+    """A method that does the same with every image and gives a new group."""
+
+    def method(self, *args, **kwargs) -> 'GroupDataSample':
+        new = self.new()
+        new.samples = [getattr(sample, name)(*args, **kwargs) for sample in self._samples]
+        return new
+
+    return method
 
 
 class GroupDataSample(BaseDataElement):
@@ -43,8 +54,6 @@ class GroupDataSample(BaseDataElement):
 
     @samples.setter
     def samples(self, value: list[CoSegDataSample]) -> None:
-        if not isinstance(value, list):
-            raise MMCosegError(f'samples must be a list of CoSegDataSample, got {type(value)}')
         for sample in value:
             if not isinstance(sample, CoSegDataSample):
                 raise MMCosegError(f'samples must hold CoSegDataSample, got {type(sample)}')
@@ -71,31 +80,9 @@ class GroupDataSample(BaseDataElement):
 
     # BaseDataElement moves only the tensors that it finds directly among its fields; the images
     # of a group lie one level lower.
-    def _apply(self, name: str, *args, **kwargs) -> 'GroupDataSample':
-        new = super().new()
-        new.samples = [getattr(sample, name)(*args, **kwargs) for sample in self._samples]
-        return new
-
-    def to(self, *args, **kwargs) -> 'GroupDataSample':
-        return self._apply('to', *args, **kwargs)
-
-    def cpu(self) -> 'GroupDataSample':
-        return self._apply('cpu')
-
-    def cuda(self) -> 'GroupDataSample':
-        return self._apply('cuda')
-
-    def detach(self) -> 'GroupDataSample':
-        return self._apply('detach')
-
-    def numpy(self) -> 'GroupDataSample':
-        return self._apply('numpy')
-
-    def to_tensor(self) -> 'GroupDataSample':
-        return self._apply('to_tensor')
-
-    def clone(self) -> 'GroupDataSample':
-        return self._apply('clone')
+    to, cpu, cuda = _of_each_image('to'), _of_each_image('cpu'), _of_each_image('cuda')
+    numpy, to_tensor = _of_each_image('numpy'), _of_each_image('to_tensor')
+    detach, clone = _of_each_image('detach'), _of_each_image('clone')
 
 
 #: A batch: one entry a group.

@@ -37,8 +37,7 @@ def num_classes_of(
         >>> num_classes_of(GroupDataSample([], metainfo=dict(group='a+b', num_classes=2)), 'data')
         2
     """
-    name = group.get('group')
-    number = num_classes
+    name, number = group.get('group'), num_classes
     if num_classes == 'data':
         number = group.get('num_classes')
         if type(number) is not int or number < 1:
@@ -49,8 +48,6 @@ def num_classes_of(
             )
     if max_classes is not None and number > max_classes:
         limit = what.replace('num_classes', 'max_classes')
-        raise MMCosegError(
-            f'the group {name!r} has {number} classes, but {limit} is {max_classes}: set '
-            f'{limit}={number}'
-        )
+        cure = f'{limit} is {max_classes}: set {limit}={number}'
+        raise MMCosegError(f'the group {name!r} has {number} classes, but {cure}')
     return number

@@ -84,10 +84,7 @@ class Proposals:
         return len(self.membership)
 
     def __getitem__(self, index) -> 'Proposals':
-        if not isinstance(index, slice):
-            index = np.atleast_1d(np.asarray(index))
-            if not index.size:
-                index = index.astype(np.int64)
+        index = np.atleast_1d(np.arange(len(self))[index])
         return replace(self, membership=self.membership[index], scores=self.scores[index])
 
     @property

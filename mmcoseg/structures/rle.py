@@ -61,25 +61,24 @@ def as_rle(shape: Any, height: int, width: int) -> dict:
     if shape is None:
         raise MMCosegError('there is no segmentation')
     if isinstance(shape, (list, tuple)):
-        polygons, _ = polygons_with_area(shape)
-        return _draw(polygons, height, width)
+        return _draw(polygons_with_area(shape)[0], height, width)
     if not isinstance(shape, dict) or not {'size', 'counts'} <= set(shape):
-        raise MMCosegError(
-            f'a segmentation must be a list of polygons or an RLE with size and counts, got '
-            f'{repr(shape)[:80]}'
-        )
+        kinds = 'a list of polygons or an RLE with size and counts'
+        raise MMCosegError(f'a segmentation must be {kinds}, got {repr(shape)[:80]}')
     if not np.array_equal(shape['size'], (height, width)):
         raise MMCosegError(
             f'an RLE is of the size {repr(shape["size"])[:40]}, its image [{height}, {width}]'
         )
     counts = shape['counts']
-    if isinstance(counts, (str, bytes)):
-        runs = _decompress(counts)
-    elif isinstance(counts, (list, tuple, np.ndarray)):
-        runs = _plain_runs(counts)
-    else:
-        raise MMCosegError(f'the counts of its RLE are {repr(counts)[:40]}, neither list nor text')
-    _check_runs(runs, height * width)
+    runs = _decompress(counts) if isinstance(counts, (str, bytes)) else _plain_runs(counts)
+    # Python's numbers: those of numpy, and of pycocotools, overflow.
+    if min(runs, default=0) < 0:
+        raise MMCosegError(f'its RLE has a negative run, {min(runs)}')
+    total, pixels = sum(runs), height * width
+    if total != pixels:
+        # Others may have too many digits to print.
+        found = f'{total:,}' if total <= _MAX_PIXELS else f'more than {_MAX_PIXELS:,}'
+        raise MMCosegError(f'its RLE has {found} of {pixels:,} pixels')
     return _compress(runs, height, width)
 
 
@@ -130,12 +129,11 @@ def _has_area(values: np.ndarray) -> bool:
 def _draw(polygons: list[list[float]], height: int, width: int) -> dict:
     if not polygons:
         return _compress([height * width], height, width)
-    reach = _MAX_REACH * max(height, width)
     farthest = max(map(abs, chain.from_iterable(polygons)))
-    if farthest > reach:
+    if farthest > _MAX_REACH * max(height, width):
+        size = f'{height} x {width} (height x width)'
         raise MMCosegError(
-            f'polygons cannot be read: a coordinate is {farthest:g}, its image {height} x {width} '
-            '(height x width)'
+            f'polygons cannot be read: a coordinate is {farthest:g}, its image {size}'
         )
     return coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
 
@@ -147,6 +145,8 @@ def is_number(value: Any) -> bool:
 
 def _plain_runs(counts: Sequence[Any]) -> list[int]:
     """The runs that uncompressed counts are."""
+    if not isinstance(counts, (list, tuple, np.ndarray)):
+        raise MMCosegError(f'the counts of its RLE are {repr(counts)[:40]}, neither list nor text')
     for count in counts:
         if not is_number(count) or count != count // 1:
             raise MMCosegError(f'its RLE has a run of {repr(count)[:40]}, which is no whole number')
@@ -186,17 +186,6 @@ def _decompress(counts: str | bytes) -> list[int]:
     runs[1::2] = np.cumsum(runs[1::2])
     runs[2::2] = np.cumsum(runs[2::2])
     return runs.tolist()
-
-
-def _check_runs(runs: list[int], pixels: int) -> None:
-    # Python's numbers: those of numpy, and of pycocotools, overflow.
-    if min(runs, default=0) < 0:
-        raise MMCosegError(f'its RLE has a negative run, {min(runs)}')
-    total = sum(runs)
-    if total > _MAX_PIXELS:  # too many digits to print
-        raise MMCosegError(f'its RLE has more than {_MAX_PIXELS:,} of {pixels:,} pixels')
-    if total != pixels:
-        raise MMCosegError(f'its RLE has {total:,} of {pixels:,} pixels')
 
 
 def _compress(runs: list[int], height: int, width: int) -> dict:

@@ -30,10 +30,6 @@ class GroupVisualizer(Visualizer):
 
     Args:
         name, vis_backends, save_dir, ...: as for mmengine's ``Visualizer``.
-
-    Example:
-        >>> visualizer = GroupVisualizer()
-        >>> visualizer.add_datasample('cat', images, group)  # doctest: +SKIP
     """
 
     def draw_group(
@@ -89,17 +85,16 @@ class GroupVisualizer(Visualizer):
                 file = Path(out_dir) / file_name_of(page, '.jpg', reserved)
                 save_image(Image.fromarray(sheet), file, 'JPEG', quality=88)
 
-    def _class_names(
-        self, group: GroupDataSample, entries: Sequence[SheetEntry]
-    ) -> tuple[str, ...]:
+    def _class_names(self, group: GroupDataSample, entries: list[SheetEntry]) -> tuple[str, ...]:
         """Names of mask values 1..K, if the masks tell classes apart."""
         true = max(_highest(entry.truth) for entry in entries)
         found = max(_highest(entry.prediction) for entry in entries)
-        if true > 1:
-            known = (self.dataset_meta or {}).get('classes', ())
-            return class_names_of(group.group, true, group.get('label_ids', ()), known)
-        # Without a truth, no one knows which class is which.
-        return class_names_of('', found) if found > 1 else ()
+        if max(true, found) <= 1:
+            return ()
+        if true <= 1:  # without a truth, no one knows which class is which
+            return class_names_of('', found)
+        known = (self.dataset_meta or {}).get('classes', ())
+        return class_names_of(group.group, true, group.get('label_ids', ()), known)
 
 
 def _mask(sample: CoSegDataSample, kind: str) -> np.ndarray | None:
@@ -116,12 +111,10 @@ def _labels(sample: CoSegDataSample, kind: str) -> np.ndarray | None:
 
 def _highest(mask: np.ndarray | None) -> int:
     """The highest value of a mask, without void; 0 for instances."""
-    if mask is None or mask.ndim != 2:
-        return 0
-    return int(mask[mask != VOID].max(initial=0))
+    return int(mask[mask != VOID].max(initial=0)) if np.ndim(mask) == 2 else 0
 
 
-def _compare(entries: Sequence[SheetEntry], group: GroupDataSample) -> None:
+def _compare(entries: list[SheetEntry], group: GroupDataSample) -> None:
     """Add scores to the entries of images whose predicted and true masks have one size."""
     pairs = {}
     for number, sample in enumerate(group):
@@ -138,7 +131,7 @@ def _compare(entries: Sequence[SheetEntry], group: GroupDataSample) -> None:
 
 
 def _compare_classes(
-    entries: Sequence[SheetEntry], pairs: dict[int, tuple[np.ndarray, np.ndarray]]
+    entries: list[SheetEntry], pairs: dict[int, tuple[np.ndarray, np.ndarray]]
 ) -> None:
     """The same for several classes; predicted ones also get the numbers of the true ones."""
     report = ClassReport()
@@ -149,16 +142,16 @@ def _compare_classes(
         values = ' / '.join('-' if math.isnan(value) else f'{value:.0f}' for value in jaccards)
         entries[int(number)].caption += f'\nJ {values}  P {precision:.0f}'
     for entry in entries:
-        if entry.prediction is not None and entry.prediction.ndim == 2:
+        if np.ndim(entry.prediction) == 2:
             entry.prediction = _recolored(entry.prediction, scores)
 
 
 def _recolored(mask: np.ndarray, scores: GroupClassScore) -> np.ndarray:
     """A predicted mask with the numbers of the true classes; other channels come after them."""
-    numbers = {score.channel: k for k, score in enumerate(scores.classes, 1)}
-    after = len(scores.classes)
-    table = [0]
-    for channel in range(1, int(mask.max(initial=0)) + 1):
-        after += channel not in numbers
-        table.append(numbers.get(channel, after))
-    return np.array(table)[mask.astype(np.int64)]  # may be bool
+    matched = [score.channel for score in scores.classes]
+    others = sorted(set(range(1, int(mask.max(initial=0)) + 1)).difference(matched))
+    table = np.zeros(256, np.int64)
+    for number, channel in enumerate([*matched, *others], 1):
+        table[channel or 0] = number  # a class without a channel has none to recolor
+    table[0] = 0
+    return table[mask.astype(np.int64)]  # may be bool

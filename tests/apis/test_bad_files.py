@@ -350,7 +350,7 @@ def test_evaluate_says_what_was_skipped(tmp_path, segment, capsys):
     assert main(['evaluate', str(tmp_path / 'out'), str(truth)]) == 1
     said = capsys.readouterr().err
     assert '1 of 4 predictions are missing' in said and 'masks/cat/empty.png' in said
-    assert '1 of these were skipped by `mmcoseg segment`' in said and '--missing empty' in said
+    assert 'summary.json says what `mmcoseg segment` skipped' in said and '--missing empty' in said
     for folder in ('out', 'out/masks'):
         file = str(tmp_path / 'scores' / 'all.json')
         options = ['--missing', 'empty', '--groups', 'cat', '--json']

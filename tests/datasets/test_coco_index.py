@@ -113,14 +113,12 @@ def test_other_places(file, places):
     assert pickle.loads(pickle.dumps(index)).file_name(0) == 'sub/ü10.jpg'
 
 
-def test_without_any_place_it_is_kept_in_memory(file, places):
+def test_without_any_place_the_way_out_is_named(file, places):
     places[1].rmdir()
     for path in (file.parent / '.mmcoseg_index', *places):
         path.write_text('no folder')
-    with pytest.warns(UserWarning, match=r'each process keeps the index of .*instances.json'):
-        index = open_index(file)
-    copy = pickle.loads(pickle.dumps(index))
-    assert [a.name for a in copy.annotations(2)] == ['annotation 5', 'annotation 7', 'annotation 8']
+    with pytest.raises(ValueError, match=r'instances.json can be written to none of .*set XDG_CAC'):
+        open_index(file)
 
 
 def test_files_of_one_name_do_not_share_a_place(file, tmp_path):

@@ -387,9 +387,9 @@ def test_image_of_a_file_or_an_array(tmp_path):
     sample.set_metainfo(dict(ori_img=RGB))  # goes before the file
     np.testing.assert_array_equal(image_of(sample), RGB)
     for wrong in (RGB[:, :, 0], RGB.astype(np.float32), 'a.png'):
-        with pytest.raises(ValueError, match='must be .H, W, 3. uint8 BGR'):
+        with pytest.raises(ValueError, match='an ori_img, .H, W, 3. uint8 BGR'):
             image_of(CoSegDataSample(metainfo=dict(ori_img=wrong)))
-    with pytest.raises(MMCosegError, match='g/b names no image'):
+    with pytest.raises(MMCosegError, match='g/b must have an img_path or an ori_img'):
         image_of(CoSegDataSample(metainfo=dict(group='g', stem='b', img_path=None)))
 
 

@@ -256,7 +256,7 @@ def test_class_masks_of_another_size_are_named(convert, tmp_path):
     file = next(iter(sorted((voc / 'SegmentationClass').glob('*.png'))))
     Image.new('L', (3, 4)).save(file)
     result = convert('voc12', voc, tmp_path / 'out', '--min-images', 1)
-    assert result.returncode == 1 and f'{file} is (4, 3), SegmentationObject' in result.stderr
+    assert result.returncode == 1 and f'{file} is 4 x 3, that of Segment' in result.stderr
 
 
 def test_published_masks_in_colors_are_named(convert, tmp_path):

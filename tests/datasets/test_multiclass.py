@@ -103,7 +103,7 @@ def test_what_is_wrong_is_named(root):
         ('[]', r'classes\.json must be of the form .*got list'),
         ('{"sofa+dog": []}', r"classes\.json, 'sofa\+dog', must name each class"),
         ('{"sofa+dog": ["dog", "dog"]}', r"classes\.json, 'sofa\+dog', must name each class"),
-        ('{"sofa+dog": "dog"}', r"give \['dog'\]"),
+        ('{"sofa+dog": "dog"}', "must be a list of names .* got 'dog'"),
     ):
         names.write_text(content)
         with pytest.raises(ValueError, match=message):

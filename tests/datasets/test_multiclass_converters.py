@@ -151,7 +151,7 @@ def test_what_is_wrong_is_named(voc, tmp_path):
     with pytest.raises(FileNotFoundError, match=r'a\.jpg'):
         convert_voc_groups(copy, tmp_path / 'out', **options)
     Image.new('RGB', (5, 4)).save(copy / 'JPEGImages/a.jpg')
-    with pytest.raises(ValueError, match=r'a\.jpg is 4 x 5, its mask .*a\.png 1 x 2'):
+    with pytest.raises(ValueError, match=r'a\.jpg is 4 x 5, its mask .*a\.png is 1 x 2'):
         convert_voc_groups(copy, tmp_path / 'out', **options)
 
 

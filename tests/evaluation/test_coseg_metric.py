@@ -127,10 +127,10 @@ def test_what_is_wrong_is_named(groups):
         CoSegMetric('voc')
     group = make_group('emu', 1, 0)
     group[0].pred_sem_seg = PixelData(data=torch.zeros(1, 12, 16, dtype=torch.uint8))
-    with pytest.raises(ValueError, match=r'emu/000: the predicted mask is \(12, 16\)'):
+    with pytest.raises(ValueError, match=r'emu/000: the prediction is \(12, 16\)'):
         evaluate([group])
     del group[0].gt_sem_seg
-    with pytest.raises(ValueError, match='emu/000 has no ground truth'):
+    with pytest.raises(ValueError, match='emu/000: it has no ground truth'):
         evaluate([group])
 
 
@@ -208,7 +208,7 @@ def test_soft_prediction_that_is_missing_is_named():
     group = make_group('emu', 1, 0)
     del group[0].pred_prob
     assert evaluate([group])['P'] > 0
-    with pytest.raises(ValueError, match='emu/000 has no pred_prob'):
+    with pytest.raises(ValueError, match='emu/000: it has no pred_prob'):
         evaluate([group], protocol='ssnm-224')
 
 

@@ -103,7 +103,10 @@ def test_smoothed_masks_are_scored_as_one_says(folders):
 def test_prediction_of_another_size_is_named(folders):
     pred, gt, _ = folders
     Image.fromarray(np.zeros((5, 6), np.uint8)).save(pred / 'masks/cat/001.png')
-    with pytest.raises(ValueError, match=r'pred/masks/cat/001\.png is 5 x 6, .* is 20 x 30'):
+    with pytest.raises(
+        ValueError,
+        match=r'pred/masks/cat/001\.png: the prediction is .5, 6., the ground truth .20, 30.',
+    ):
         evaluate_masks(pred, gt)
 
 

@@ -44,7 +44,7 @@ def test_void_counts_nowhere():
 
 
 def test_shapes_must_agree():
-    with pytest.raises(ValueError, match=r'prediction \(2, 2\) and ground truth \(3, 2\)'):
+    with pytest.raises(ValueError, match=r'the prediction is \(2, 2\), the ground truth \(3, 2\)'):
         image_scores(np.ones((2, 2)), np.ones((3, 2)))
 
 
@@ -88,8 +88,6 @@ def test_foreground_is_all_but_the_background():
     prob = np.random.default_rng(0).random((3, 4, 5)).astype(np.float32)
     np.testing.assert_array_equal(foreground_probability(prob[:1]), prob[0])
     np.testing.assert_array_equal(foreground_probability(prob), 1 - prob[0])
-    with pytest.raises(ValueError, match=r'\(C, h, w\)'):
-        foreground_probability(prob[0])
 
 
 @pytest.mark.parametrize('size', [(7, 11), (224, 224), (375, 500)])

@@ -337,16 +337,16 @@ def test_what_is_wrong_is_named():
     (group,) = make_groups()[2:]
     sample = group[1]
     sample.pred_instances.scores[0] = float('nan')
-    with pytest.raises(ValueError, match=r'emu/001 needs one finite score .* 1 not finite'):
+    with pytest.raises(ValueError, match=r'emu/001: needs one finite score .* 1 not finite'):
         evaluate([group])
     sample.pred_instances = InstanceData(masks=torch.zeros(1, 5, 5).bool(), scores=torch.ones(1))
-    with pytest.raises(ValueError, match=r'emu/001: the predicted masks are \(5, 5\)'):
+    with pytest.raises(ValueError, match=r'emu/001: the prediction is \(5, 5\)'):
         evaluate([group])
     del sample.pred_instances
-    with pytest.raises(ValueError, match='emu/001 has no pred_instances'):
+    with pytest.raises(ValueError, match='emu/001: it has no pred_instances'):
         evaluate([group])
     del sample.gt_instances
-    with pytest.raises(ValueError, match='emu/001 has no instances to score against'):
+    with pytest.raises(ValueError, match='emu/001: it has no instances to score against'):
         evaluate([group])
     report = InstanceReport()
     matches = ImageMatches.ranked('x', [], np.zeros((0, 1)), np.zeros(0))

@@ -309,16 +309,16 @@ def test_what_is_wrong_is_named():
         ClassReport(absent='zero')
     group = make_group('emu', make_masks(1, 2, 2, 0))
     group[0].pred_sem_seg = PixelData(data=torch.full((1, 14, 20), 255, dtype=torch.uint8))
-    with pytest.raises(ValueError, match=r'emu/000 .*no void \(255\)'):
+    with pytest.raises(ValueError, match=r'emu/000: .*no void \(255\)'):
         evaluate([group])
     group[0].pred_sem_seg = PixelData(data=torch.zeros(1, 12, 16, dtype=torch.uint8))
-    with pytest.raises(ValueError, match=r'emu/000: the predicted mask is \(12, 16\)'):
+    with pytest.raises(ValueError, match=r'emu/000: the prediction is \(12, 16\)'):
         evaluate([group])
     del group[0].pred_sem_seg
-    with pytest.raises(ValueError, match='emu/000 has no pred_sem_seg'):
+    with pytest.raises(ValueError, match='emu/000: it has no pred_sem_seg'):
         evaluate([group])
     del group[0].gt_sem_seg
-    with pytest.raises(ValueError, match='emu/000 has no ground truth'):
+    with pytest.raises(ValueError, match='emu/000: it has no ground truth'):
         evaluate([group])
     first, second = (make_group('x', make_masks(1, 2, 2, 0)) for _ in range(2))
     first[0].set_metainfo(dict(img_path='a/x/000.jpg'))

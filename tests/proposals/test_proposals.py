@@ -99,7 +99,9 @@ def test_eigenvectors_solve_the_normalized_cut(rng, converges, monkeypatch):
     assert (np.diff(values) > 0).all()
 
 
-def test_combinations_are_disjoint_neighbors_of_one_tree(rng):
+def test_combinations_are_disjoint_neighbors_of_one_tree(rng, monkeypatch):
+    monkeypatch.setattr(module, 'MIN_AREA', 0)
+    monkeypatch.setattr(module, 'MAX_AREA', 0.9)
     labels = np.arange(12).reshape(3, 4).repeat(2, 0).repeat(2, 1)
     graph = RegionGraph.of(labels, [rng.random(labels.shape)])
     # A tree: merge random neighbors.
@@ -115,8 +117,8 @@ def test_combinations_are_disjoint_neighbors_of_one_tree(rng):
         a, b = pairs[rng.integers(len(pairs))]
         parents[a] = parents[b] = new
         alive[new] = alive.pop(a) | alive.pop(b)
-    found = module._regions(parents, altitudes, graph, min_area=0, max_area=0.9)
-    combined = module._combinations(found, graph, centers_of(labels), 100, 100, max_area=0.9)
+    found = module._regions(parents, altitudes, graph)
+    combined = module._combinations(found, graph, centers_of(labels), 100, 100)
     regions = [frozenset(np.flatnonzero(row).tolist()) for row in combined.membership]
     assert regions.pop() == frozenset()
     none, unions = len(regions), {}

@@ -9,15 +9,12 @@ import pytest
 
 from mmcoseg.errors import MMCosegError
 from mmcoseg.evaluation.functional import image_scores
-from mmcoseg.saliency import (
+from mmcoseg.saliency import fused_saliency, minimum_barrier, robust_background_detection
+from mmcoseg.saliency.minimum_barrier import border_dissimilarity, minimum_barrier_distance
+from mmcoseg.saliency.robust_background import (
     background_weighted_contrast,
-    border_dissimilarity,
     boundary_connectivity,
-    fused_saliency,
-    minimum_barrier,
-    minimum_barrier_distance,
     optimize_saliency,
-    robust_background_detection,
     smoothness_weights,
     superpixel_labels,
 )
@@ -134,15 +131,6 @@ def test_channels_of_a_barrier_distance_do_not_touch_each_other(rng):
     for channel in range(3):
         alone = minimum_barrier_distance(values[..., channel], seeds)
         np.testing.assert_array_equal(together[..., channel], alone)
-
-
-def test_barrier_distance_rejects_what_has_no_answer():
-    with pytest.raises(ValueError, match='no True'):
-        minimum_barrier_distance(np.zeros((3, 3)), np.zeros((3, 3), bool))
-    with pytest.raises(ValueError, match=r'\(3, 3\) and \(2, 3\)'):
-        minimum_barrier_distance(np.zeros((3, 3)), np.ones((2, 3), bool))
-    with pytest.raises(ValueError, match='at least 2'):
-        minimum_barrier_distance(np.zeros((3, 3)), np.ones((3, 3), bool), passes=1)
 
 
 def test_border_dissimilarity_is_the_sum_without_the_largest(rng):

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from ...files import save_image, write_atomically
-from ..image_io import BadImageError, read_image
+from ..image_io import read_image, require_one_size
 
 __all__ = [
     'COCO_VOC_CLASSES',
@@ -81,11 +81,7 @@ def folder_with(root: Path, name: str, what: str) -> Path:
 def write_pair(target: Path, group: str, image: Path, mask: np.ndarray, mask_file: Path) -> None:
     """Write an image and its mask, (H, W) uint8 from ``mask_file``, in the canonical layout."""
     pixels = read_image(image)
-    if mask.shape != pixels.shape[:2]:
-        raise BadImageError(
-            f'{image} is {pixels.shape[0]} x {pixels.shape[1]}, its mask {mask_file} '
-            f'{mask.shape[0]} x {mask.shape[1]} (height x width)'
-        )
+    require_one_size(image, pixels.shape[:2], f'its mask {mask_file}', mask.shape)
     copy = target / 'images' / group / image.name
     if image.suffix.lower() in _COPIED:
         copy_file(image, copy)

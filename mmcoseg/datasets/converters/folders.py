@@ -86,15 +86,16 @@ def _find_groups(
     """The folder of each group, where there is one."""
     folders = [folder for folder in below if _holds_images(folder, source)]
     found = _renamed(source, folders, rename)
+    free = [folder for folder in folders if folder not in found.values()]
     wishes = []
     for group, names in layout.groups.items():
         wishes += [(rank, group, name) for rank, name in enumerate([*names, group])]
     # All groups look for their best name before any looks for its second.
     for _, group, name in sorted(wishes, key=itemgetter(0)):
-        free = set(folders).difference(found.values())
-        called = [folder for folder in folders if folder in free and _is_called(folder, name)]
-        if called:
-            found.setdefault(group, called[0])
+        called = [folder for folder in free if _is_called(folder, name)]
+        if called and group not in found:
+            found[group] = called[0]
+            free.remove(called[0])
     return found
 
 
@@ -108,16 +109,12 @@ def _holds_images(folder: Path, source: Path) -> bool:
 def _renamed(source: Path, folders: list[Path], rename: dict[str, str]) -> dict[str, Path]:
     """The folders of the groups that the user named."""
     if len(set(rename.values())) < len(rename):
-        raise MMCosegError(
-            f'--rename makes one group of several folders: {rename}; name one folder'
-        )
+        raise MMCosegError(f'--rename makes one group of several folders: {rename}; name one')
     by_name = {folder.name: folder for folder in reversed(folders)}
     absent = sorted(set(rename) - set(by_name))
     if absent:
-        raise MMCosegError(
-            f'--rename: {source} has no folder of images called {absent}; it has '
-            f'{sorted(by_name)[:40]}'
-        )
+        has = f'it has {sorted(by_name)[:40]}'
+        raise MMCosegError(f'--rename: {source} has no folder of images called {absent}; {has}')
     return {group: by_name[name] for name, group in rename.items()}
 
 
@@ -190,8 +187,7 @@ def run_folder_converter(
 
     def work(arguments: argparse.Namespace) -> None:
         counts = convert(arguments.source, arguments.target, layout, rename)
-        published = layout.images_per_group
-        lines = [(group, n, _unlike(n, published)) for group, n in counts.items()]
+        lines = [(group, n, _unlike(n, layout.images_per_group)) for group, n in counts.items()]
         total = sum(counts.values())
         print_counts(lines, total, f'{arguments.target}{_unlike(total, layout.total)}')
 

@@ -16,7 +16,7 @@ from rich.progress import track
 
 from ...errors import MMCosegError
 from ...files import file_name_of, relative_path, write_atomically
-from ..image_io import BadImageError, read_image
+from ..image_io import read_image, require_one_size
 from ..instances import PublishedCounts
 from .common import converter_parser, copy_file, run_command
 from .sources import SourceImage, is_published_layout, read_published
@@ -52,11 +52,8 @@ def select_images(
         if len(set(image.categories)) == 1 and image.num_instances >= max(1, min_instances):
             groups[image.categories[0]].append(image)
     wanted = set(groups if categories is None else categories).difference(exclude_categories)
-    return {
-        name: members
-        for name, members in sorted(groups.items())
-        if name in wanted and len(members) >= min_images
-    }
+    large = {name for name, members in groups.items() if len(members) >= min_images}
+    return {name: groups[name] for name in sorted(large & wanted)}
 
 
 def write_instances(
@@ -80,7 +77,12 @@ def write_instances(
         categories.append(dict(id=len(categories) + 1, name=name, supercategory=''))
         found = 0
         for source in track(members, name):
-            height, width = _size_of(source.file)
+            if not source.file.is_file():
+                raise FileNotFoundError(
+                    f'there is no image {source.file}, but it has annotations; add it, or remove '
+                    'these'
+                )
+            height, width = read_image(source.file).shape[:2]
             instances, voids = _masks_of(source, (height, width))
             file_name = f'{name}/{source.file.name}'
             copy_file(source.file, target / 'images' / file_name)
@@ -90,15 +92,10 @@ def write_instances(
             images.append(image)
             found += len(instances)
             for number, rle in enumerate([*instances, *voids]):
-                entry = dict(
-                    id=len(annotations) + 1,
-                    image_id=image['id'],
-                    category_id=len(categories),
-                    iscrowd=int(number >= len(instances)),
-                )
+                entry = dict(id=len(annotations) + 1, image_id=image['id'])
+                entry.update(category_id=len(categories), iscrowd=int(number >= len(instances)))
                 entry['segmentation'] = dict(size=list(rle['size']), counts=rle['counts'].decode())
-                entry['area'] = int(coco_mask.area(rle))
-                entry['bbox'] = coco_mask.toBbox(rle).tolist()
+                entry.update(area=int(coco_mask.area(rle)), bbox=coco_mask.toBbox(rle).tolist())
                 annotations.append(entry)
         counts[name] = (len(members), found)
     content = dict(images=images, annotations=annotations, categories=categories)
@@ -111,20 +108,8 @@ def _masks_of(source: SourceImage, size: tuple[int, int]) -> tuple[list[dict], l
     """RLEs of the instances that have pixels, and of void; all are of the image's size."""
     instances, voids = source.load()
     for rle in (*instances, *voids):
-        if tuple(rle['size']) != size:
-            raise BadImageError(
-                f'{source.file} is {size[0]} x {size[1]}, its mask {rle["size"][0]} x '
-                f'{rle["size"][1]} (height x width)'
-            )
+        require_one_size(source.file, size, 'its mask', rle['size'])
     return [rle for rle in instances if coco_mask.area(rle)], voids
-
-
-def _size_of(file: Path) -> tuple[int, int]:
-    if not file.is_file():
-        raise FileNotFoundError(
-            f'there is no image {file}, but it has annotations; add it, or remove these'
-        )
-    return read_image(file).shape[:2]
 
 
 def run_instance_converter(
@@ -149,8 +134,10 @@ def run_instance_converter(
         f"a folder of DeepCO3's release with Image/ and Mask/, or {original}",
         'where images/ and instances.json are written',
     )
-    for name, default in (('images', 10), ('instances', min_instances)):
-        what = dict(images='categories', instances='images')[name]
+    for name, what, default in (
+        ('images', 'categories', 10),
+        ('instances', 'images', min_instances),
+    ):
         help = f'from the original: leave out {what} of fewer {name} (default: {default})'
         parser.add_argument(f'--min-{name}', type=int, default=default, metavar='N', help=help)
     add_arguments(parser)

@@ -16,7 +16,7 @@ from ...errors import MMCosegError
 from ...structures.rle import encode_masks
 from ..base import image_files, visible_folders
 from ..coco_file import image_size, read_coco, rle_of
-from ..image_io import BadImageError, read_mask
+from ..image_io import read_mask, require_one_size
 from .common import VOC_CLASSES, folder_with
 
 __all__ = [
@@ -86,11 +86,9 @@ def read_published(root: str | Path) -> Iterator[SourceImage]:
             )
         for stem, image in images.items():
             files = masks[stem]
-            extras = {}
-            for kind, name in _RESULT_FOLDERS.items():
-                result = root / name / folder.name / f'{stem}.mat'
-                if result.is_file():
-                    extras[kind] = result
+            name = f'{folder.name}/{stem}.mat'
+            results = {kind: root / where / name for kind, where in _RESULT_FOLDERS.items()}
+            extras = {kind: file for kind, file in results.items() if file.is_file()}
             categories = (folder.name,) * len(files)
             yield SourceImage(image, categories, len(files), partial(_one_a_file, files), extras)
 
@@ -119,10 +117,8 @@ def read_coco_images(root: str | Path) -> Iterator[SourceImage]:
     files = [root / 'annotations' / f'instances_{split}.json' for split in _COCO_SPLITS]
     present = list(filter(Path.is_file, files))
     if not present:
-        raise FileNotFoundError(
-            f'there is none of {", ".join(map(str, files))}; give the folder that holds '
-            "COCO's annotations/"
-        )
+        names = ', '.join(map(str, files))
+        raise FileNotFoundError(f"there is none of {names}; give COCO's folder, with annotations/")
     for file in present:
         images = root / file.stem.removeprefix('instances_')
         coco = read_coco(file)
@@ -193,10 +189,7 @@ def read_voc(root: str | Path, sbd: str | Path | None = None) -> Iterator[Source
 def _voc_classes(file: Path, objects: np.ndarray) -> list[str]:
     """The class of each object, in the order of their numbers: that of most of its pixels."""
     labels = read_mask(file)
-    if labels.shape != objects.shape:
-        raise BadImageError(
-            f'{file} is {labels.shape}, SegmentationObject {objects.shape} (height, width)'
-        )
+    require_one_size(file, labels.shape, 'that of SegmentationObject', objects.shape)
     classes = []
     for number in np.setdiff1d(objects, _NO_OBJECT):
         counts = np.bincount(labels[objects == number], minlength=256)
@@ -204,8 +197,7 @@ def _voc_classes(file: Path, objects: np.ndarray) -> list[str]:
         if not pixels_of_classes.any():
             raise MMCosegError(
                 f'{file}: object {number} of SegmentationObject has no class, its pixels have the '
-                f'values {np.flatnonzero(counts)[:5].tolist()}; classes are 1 to '
-                f'{len(VOC_CLASSES)}'
+                f'values {np.flatnonzero(counts)[:5].tolist()}; classes are 1 to {len(VOC_CLASSES)}'
             )
         classes.append(VOC_CLASSES[pixels_of_classes.argmax()])
     return classes
@@ -265,16 +257,15 @@ def read_soc(root: str | Path) -> Iterator[SourceImage]:
                 continue  # nothing salient
             if file.stem not in images.keys() & masks.keys():
                 raise MMCosegError(f'{file} has no image in Imgs or no mask in Instance gt/gt')
-            count = len(categories)
-            load = partial(_soc_masks, masks[file.stem], count)
-            yield SourceImage(images[file.stem], categories, count, load)
+            load = partial(_soc_masks, masks[file.stem], len(categories))
+            yield SourceImage(images[file.stem], categories, len(categories), load)
 
 
 def _child(folder: Path, name: str) -> Path:
-    for path in visible_folders(folder):
-        if path.name.lower() == name:
-            return path
-    raise FileNotFoundError(f'there is no folder "{name}" in {folder}')
+    folders = {path.name.lower(): path for path in visible_folders(folder)}
+    if name not in folders:
+        raise FileNotFoundError(f'there is no folder "{name}" in {folder}')
+    return folders[name]
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:

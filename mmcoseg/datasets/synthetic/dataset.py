@@ -3,7 +3,7 @@
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -11,13 +11,15 @@ from pycocotools import mask as coco_mask
 
 from ...errors import MMCosegError
 from ...files import save_image
-from ...options import in_range, whole_number
+from ...options import in_range, one_of, whole_number
 from ...registry import DATASETS
 from ...structures.rle import encode_masks
 from ..base import CoSegDataset, select_groups
 from .scene import SceneObject, category, render_scene
 
 __all__ = ['RenderedImage', 'SyntheticCoSegDataset']
+
+ImageFormat = Literal['jpg', 'png']
 
 #: From here on, categories that no data set uses: distractors once its own are used up.
 _STRANGERS = 1_000_000
@@ -106,19 +108,14 @@ class SyntheticCoSegDataset(CoSegDataset):
         whole_number('seed', seed, 0)
         in_range('empty_share', empty_share, 0, 1)
         if classes_per_image > num_categories:
-            raise MMCosegError(
-                f'classes_per_image={classes_per_image} needs at least as many categories, got '
-                f'num_categories={num_categories}'
-            )
+            needs = f'classes_per_image={classes_per_image} needs at least as many categories'
+            raise MMCosegError(f'{needs}, got num_categories={num_categories}')
         if len(image_size) != 2 or min(image_size) < 32:
-            raise MMCosegError(
-                f'image_size must be (height, width), both at least 32 pixels, got {image_size}'
-            )
+            least = 'both at least 32 pixels'
+            raise MMCosegError(f'image_size must be (height, width), {least}, got {image_size}')
         low, high = distractors
-        if not 0 <= low <= high:
-            raise MMCosegError(
-                f'distractors must be (smallest, largest), at least 0, got {distractors}'
-            )
+        whole_number('distractors[0], the smallest number,', low, 0)
+        whole_number('distractors[1], the largest number,', high, low)
         self.categories = range(category_offset, category_offset + num_categories)
         self.images_per_group = images_per_group
         self.image_size = tuple(image_size)
@@ -183,7 +180,7 @@ class SyntheticCoSegDataset(CoSegDataset):
         labels = tuple(self._labels.get(item.category, -1) for item in objects)
         return RenderedImage((*key, 1), self.image_size, objects, labels)
 
-    def export(self, root: str | Path, image_format: str = 'jpg') -> Path:
+    def export(self, root: str | Path, image_format: ImageFormat = 'jpg') -> Path:
         """Write the data set to files in the canonical layout, where ``CoSegDataset`` reads it.
 
         Masks hold 0 and 255, with several classes 0..K. Files of the same names are replaced.
@@ -192,11 +189,10 @@ class SyntheticCoSegDataset(CoSegDataset):
             root: folder to write to, which is returned.
             image_format: ``'jpg'`` or ``'png'`` (lossless).
         """
-        if image_format not in ('jpg', 'png'):
-            raise MMCosegError(f"image_format must be 'jpg' or 'png', got {image_format!r}")
-        root = Path(root)
-        png = image_format == 'png'
-        options = dict(format='PNG') if png else dict(format='JPEG', quality=92, subsampling=0)
+        one_of('image_format', image_format, ImageFormat)
+        root, options = Path(root), dict(format='PNG')
+        if image_format == 'jpg':
+            options = dict(format='JPEG', quality=92, subsampling=0)
         for number in range(len(self)):
             record = self.get_data_info(number)
             for item in record['images']:

@@ -8,7 +8,6 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from ...errors import MMCosegError
 from .shapes import SHAPES, Part, make_shape
 from .textures import TEXTURES, fractal_noise, make_pattern
 
@@ -47,8 +46,6 @@ class Category:
 @lru_cache(maxsize=4096)
 def category(index: int) -> Category:
     """Category number ``index``, from 0; the same in every data set, whatever its seed."""
-    if index < 0:
-        raise MMCosegError(f'categories are numbered from 0, got {index}')
     rng = np.random.default_rng((_CATEGORY_STREAM, index, 0))
     hue = (0.11 + index * 0.618034) % 1  # the golden ratio spreads any run of numbers evenly
     value = rng.uniform(0.35, 0.85)

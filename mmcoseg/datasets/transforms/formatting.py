@@ -69,12 +69,11 @@ def _instances(image: dict) -> InstanceData:
     """The instances of which the transforms left something."""
     labels, whole = image['gt_instance_labels'], image['gt_seg_map']
     maps = [image[instance_field(i)] for i in range(len(labels))]
-    together = all(mask.shape == whole.shape for mask in maps)
-    if together:
-        # What was padded or rotated in is void.
-        masks = np.array(maps, np.uint8).reshape(-1, *whole.shape) == 1
-        together = np.array_equal(masks.any(axis=0), (whole != 0) & (whole != VOID))
-    if not together:
+    fitting = [mask for mask in maps if mask.shape == whole.shape]
+    # What was padded or rotated in is void.
+    masks = np.array(fitting, np.uint8).reshape(-1, *whole.shape) == 1
+    objects = (whole != 0) & (whole != VOID)
+    if len(masks) < len(maps) or not np.array_equal(masks.any(axis=0), objects):
         raise MMCosegError(
             f'{image.get("img_path")}: a transform changed the mask, but not the instances with it '
             "(with_instances=True); use mmseg's transforms, such as Resize and RandomFlip without "

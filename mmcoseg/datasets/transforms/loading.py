@@ -13,7 +13,7 @@ from ...registry import TRANSFORMS
 from ...structures.coseg_data_sample import VOID
 from ...structures.rle import as_rle, decode_rles
 from ..coco_file import refuse_moved_polygons
-from ..image_io import BadImageError, read_image, read_mask
+from ..image_io import BadImageError, read_image, read_mask, require_one_size
 
 __all__ = [
     'LoadCoSegImage',
@@ -121,12 +121,8 @@ class LoadCoSegMask(BaseTransform):
     def _from_file(self, results: dict) -> np.ndarray:
         path = results['seg_map_path']
         mask = read_mask(path)
-        if mask.shape != tuple(results['ori_shape']):
-            raise BadImageError(
-                f'the mask {path} is {mask.shape[0]} x {mask.shape[1]}, its image '
-                f'{results["img_path"]} is {results["ori_shape"][0]} x {results["ori_shape"][1]} '
-                '(height x width, upright); they must have one size'
-            )
+        image = f'its image {results["img_path"]}'
+        require_one_size(f'the mask {path}', mask.shape, image, results['ori_shape'])
         return self.translate(mask, path)
 
     def translate(self, mask: np.ndarray, path: str) -> np.ndarray:

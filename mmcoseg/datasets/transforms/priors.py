@@ -46,13 +46,11 @@ class ComputeSaliency(BaseTransform):
         size = max(1, round(scale * width)), max(1, round(scale * height))
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
         # The array's name in files that are already there.
-        arrays = self.cache.get(image, lambda: dict(prior_map=self._map(image)))
+        arrays = self.cache.get(
+            image, lambda: dict(prior_map=_as_map(fused_saliency(image), self.size))
+        )
         results['saliency_map'] = arrays['prior_map']
         return results
-
-    def _map(self, image: np.ndarray) -> np.ndarray:
-        saliency = cv2.resize(fused_saliency(image), self.size, interpolation=cv2.INTER_AREA)
-        return np.rint(255 * saliency).astype(np.uint8)
 
 
 @TRANSFORMS.register_module()
@@ -149,6 +147,11 @@ class LoadSaliency(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         saliency = load_saliency_mat(_published(results, 'saliency_path'))
-        saliency = cv2.resize(saliency, self.size, interpolation=cv2.INTER_AREA)
-        results['saliency_map'] = np.rint(255 * saliency).astype(np.uint8)
+        results['saliency_map'] = _as_map(saliency, self.size)
         return results
+
+
+def _as_map(saliency: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Saliency in [0, 1] as (height, width) uint8; ``size`` is (width, height)."""
+    saliency = cv2.resize(saliency, size, interpolation=cv2.INTER_AREA)
+    return np.rint(255 * saliency).astype(np.uint8)

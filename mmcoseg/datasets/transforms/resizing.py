@@ -32,12 +32,6 @@ class ResizeToInput(BaseTransform):
         height, width = results['input_size']
         key = (width, height, results['interpolation'])
         if key not in self._resizers:
-            self._resizers[key] = TRANSFORMS.build(
-                dict(
-                    type='mmseg.Resize',
-                    scale=key[:2],
-                    keep_ratio=False,
-                    interpolation=key[2],
-                )
-            )
+            config = dict(type='mmseg.Resize', scale=key[:2], interpolation=key[2])
+            self._resizers[key] = TRANSFORMS.build(dict(config, keep_ratio=False))
         return self._resizers[key](results)

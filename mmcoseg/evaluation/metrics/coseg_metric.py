@@ -67,10 +67,6 @@ class CoSegMetric(GroupMetric):
     Raises:
         MMCosegError: for an unknown protocol. While scoring, naming the image: if it has no ground
             truth or prediction, or a mask of another size than its ground truth.
-
-    Example:
-        >>> CoSegMetric(protocol=['native', 'ssnm-224']).protocols
-        ('native', 'ssnm-224')
     """
 
     def __init__(self, protocol: str | Sequence[str] = 'native', **kwargs: Any) -> None:

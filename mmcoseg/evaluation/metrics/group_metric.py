@@ -52,8 +52,7 @@ class GroupMetric(BaseMetric):
             sample: of the image, a data element or its dict; both have ``get``.
             group: its group, likewise.
 
-        Raises:
-            MMCosegError: with a message that follows the image's name.
+        Raises: MMCosegError: with a message that follows the image's name.
         """
 
     def process(self, data_batch: Any, data_samples: Sequence[Any]) -> None:
@@ -66,9 +65,7 @@ class GroupMetric(BaseMetric):
         try:
             scores = self.score_image(sample, group)
         except ValueError as error:
-            text = str(error)
-            separator = '' if text.startswith(':') else ' '
-            raise MMCosegError(f'{name}/{stem}{separator}{text}') from error
+            raise MMCosegError(f'{name}/{stem}: {error}') from error
         return dict(group=name, stem=stem, source=sample.get('img_path'), scores=scores)
 
     def evaluate(self, size: int) -> dict:
@@ -100,27 +97,20 @@ class GroupMetric(BaseMetric):
 
 def pixels_of(sample: Any, field: str) -> np.ndarray:
     """The array of a pixel field of one image; refuses an image that does not have it."""
-    pixels = sample.get(field)
-    if pixels is None:
-        if field == 'gt_sem_seg':
-            raise MMCosegError(
-                'has no ground truth to score against; add its mask to the data set, or predict '
-                'without an evaluator'
-            )
+    if sample.get(field) is not None:
+        return to_numpy(sample.get(field).get('data'))
+    if field == 'gt_sem_seg':
         raise MMCosegError(
-            f'has no {field} to score; use a segmentor that sets it, or a metric or protocol that '
-            'scores something else'
+            'it has no ground truth to score against; add its mask to the data set, or predict '
+            'without an evaluator'
         )
-    return to_numpy(pixels.get('data'))
+    raise MMCosegError(
+        f'it has no {field} to score; use a segmentor that sets it, or a metric or protocol that '
+        'scores something else'
+    )
 
 
 def mask_pair(sample: Any) -> tuple[np.ndarray, np.ndarray]:
-    """The predicted and the true mask of one image, (H, W) each; refuses two sizes."""
+    """The predicted and the true mask of one image, (H, W) each."""
     gt = pixels_of(sample, 'gt_sem_seg')[0]
-    pred = pixels_of(sample, 'pred_sem_seg')[0]
-    if pred.shape != gt.shape:
-        raise MMCosegError(
-            f': the predicted mask is {pred.shape}, the ground truth {gt.shape}; load masks '
-            'after Resize in the test pipeline'
-        )
-    return pred, gt
+    return pixels_of(sample, 'pred_sem_seg')[0], gt

@@ -3,13 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from ...errors import MMCosegError
 from ...registry import METRICS
 from ...structures import to_numpy
 from ...structures.coseg_data_sample import VOID
-from ..functional import Matching, instance_overlaps
+from ..functional import Matching, check_one_shape, instance_overlaps
 from ..instance_report import ImageMatches, InstanceReport
 from .group_metric import GroupMetric
 
@@ -30,40 +28,24 @@ class InstanceMetric(GroupMetric):
     """
 
     def score_image(self, sample: Any, group: Any) -> ImageMatches:
-        gts, void = _ground_truth(sample)
-        preds, scores = _predictions(sample)
-        if preds.shape[1:] != gts.shape[1:]:
+        truth, found = sample.get('gt_instances'), sample.get('pred_instances')
+        if truth is None:
             raise MMCosegError(
-                f': the predicted masks are {preds.shape[1:]}, the ground truth {gts.shape[1:]}; '
-                'load masks after Resize in the test pipeline, and predict at the original size'
+                'it has no instances to score against (gt_instances); use a data set with '
+                'instances and LoadCoSegMask(with_instances=True)'
             )
+        if found is None or found.get('masks') is None or found.get('scores') is None:
+            raise MMCosegError(
+                'it has no pred_instances with masks and scores (which may be none, but not '
+                'missing); score with a segmentor that predicts instances'
+            )
+        gts, preds = to_numpy(truth.get('masks')), to_numpy(found.get('masks'))
+        check_one_shape(preds[:1].any(axis=0), gts[:1].any(axis=0))
+        pixels = sample.get('gt_sem_seg')
+        void = None if pixels is None else to_numpy(pixels.get('data'))[0] == VOID
+        overlaps = instance_overlaps(preds, gts, void)
         category = group.get('category') or group.get('group')
-        return ImageMatches.ranked(str(category), scores, *instance_overlaps(preds, gts, void))
-
-
-def _ground_truth(sample: Any) -> tuple[np.ndarray, np.ndarray | None]:
-    """Masks (m, H, W) of the instances, and void (H, W) bool if the image has a mask."""
-    instances = sample.get('gt_instances')
-    if instances is None:
-        raise MMCosegError(
-            'has no instances to score against (gt_instances); use a data set with instances and '
-            'LoadCoSegMask(with_instances=True)'
-        )
-    masks = to_numpy(instances.get('masks'))
-    pixels = sample.get('gt_sem_seg')
-    void = None if pixels is None else to_numpy(pixels.get('data'))[0] == VOID
-    return masks, void
-
-
-def _predictions(sample: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Masks (n, H, W) and scores (n,)."""
-    instances = sample.get('pred_instances')
-    if instances is None or instances.get('masks') is None or instances.get('scores') is None:
-        raise MMCosegError(
-            'has no pred_instances with masks and scores (which may be none, but not missing); '
-            'score with a segmentor that predicts instances'
-        )
-    return to_numpy(instances.get('masks')), to_numpy(instances.get('scores'))
+        return ImageMatches.ranked(str(category), to_numpy(found.get('scores')), *overlaps)
 
 
 @METRICS.register_module()
@@ -80,10 +62,6 @@ class InstanceCoSegMetric(InstanceMetric):
         matching: ``'greedy'`` or ``'voc'``; see ``match_instances``.
         **kwargs: ``out_file`` (the summary, the categories' figures, and the scores and IoUs of
             every image's predictions) and the rest of :class:`GroupMetric`'s options.
-
-    Example:
-        >>> InstanceCoSegMetric(iou_thresholds=[0.5]).iou_thresholds
-        (0.5,)
     """
 
     title = 'average precision of instances'
@@ -116,10 +94,6 @@ class CorLocMetric(InstanceMetric):
     Args:
         iou_threshold: IoU of a hit.
         **kwargs: as in :class:`InstanceCoSegMetric`.
-
-    Example:
-        >>> CorLocMetric(iou_threshold=0.7).iou_threshold
-        0.7
     """
 
     title = 'co-localization'

@@ -24,19 +24,13 @@ class MultiClassCoSegMetric(GroupMetric):
     and then over the groups. The log shows a table with one row per group and class.
 
     Args:
-        over: ``'images'`` (as the thesis words it): figures per image, then their mean;
-            ``'pixels'``: one ratio over all pixels of a group.
-        absent: ``'skip'``: only images that show a class count for it; ``'score'``: all.
+        over, absent: as in :class:`~mmcoseg.evaluation.ClassReport`.
         **kwargs: ``out_file`` (the figures of every group, class and image) and the rest of
             :class:`GroupMetric`'s options.
 
     Raises:
         MMCosegError: for wrong options. While scoring, naming the image: if it has no ground truth
             or prediction, or a mask of another size than its ground truth.
-
-    Example:
-        >>> MultiClassCoSegMetric(over='pixels').over
-        'pixels'
     """
 
     def __init__(
