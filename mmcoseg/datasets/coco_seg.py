@@ -94,9 +94,16 @@ class COCOSEGDataset(CoSegDataset):
                 label_ids.add(label)
             mask, name = annotation.segmentation, annotation.name
             instances.append(dict(category=label, mask=mask, name=name))
-        record = dict(img_path=path, seg_map_path=None, group=group, stem=Path(path).stem)
-        record.update(label_ids=tuple(sorted(label_ids)), instances=instances)
-        return self._complete(dict(record, listed_size=self._index.size(position)))
+        record = dict(
+            img_path=path,
+            seg_map_path=None,
+            group=group,
+            stem=Path(path).stem,
+            label_ids=tuple(sorted(label_ids)),
+            instances=instances,
+            listed_size=self._index.size(position),
+        )
+        return self._complete(record)
 
 
 class _ImageRecords(Sequence):

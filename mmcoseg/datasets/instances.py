@@ -107,10 +107,16 @@ class InstanceCoSegDataset(CoSegDataset):
             own = annotations[image['id']]
             present.update(coco.names[a['category_id']] for a in own)
             instances = self._instances(own, coco)
-            labels = tuple(sorted({instance['category'] for instance in instances}))
-            record = dict(img_path=str(folder / file), seg_map_path=None, group=group)
-            record.update(stem=Path(file).stem, label_ids=labels, listed_size=listed_size(image))
-            records.append(dict(record, instances=instances, **self._published_results(image)))
+            record = dict(
+                img_path=str(folder / file),
+                seg_map_path=None,
+                group=group,
+                stem=Path(file).stem,
+                label_ids=tuple(sorted({instance['category'] for instance in instances})),
+                instances=instances,
+                listed_size=listed_size(image),
+            )
+            records.append(record | self._published_results(image))
         common, category = common_categories(group, present)
         label_ids = tuple(sorted(chain.from_iterable(map(self.label_ids_of, common))))
         return dict(group=group, category=category, label_ids=label_ids, images=records)
@@ -119,10 +125,14 @@ class InstanceCoSegDataset(CoSegDataset):
         """The instances of an image that are of the data set's classes."""
         instances = []
         for annotation in annotations:
-            name, crowd = f'annotation {annotation["id"]}', bool(annotation.get('iscrowd'))
             for number in self.label_ids_of(coco.names[annotation['category_id']]):
-                mask = annotation.get('segmentation')
-                instances.append(dict(category=number, mask=mask, crowd=crowd, name=name))
+                instance = dict(
+                    category=number,
+                    mask=annotation.get('segmentation'),
+                    crowd=bool(annotation.get('iscrowd')),
+                    name=f'annotation {annotation["id"]}',
+                )
+                instances.append(instance)
         return instances
 
     def _published_results(self, image: dict) -> dict[str, str]:
@@ -137,8 +147,10 @@ class InstanceCoSegDataset(CoSegDataset):
 def _require_files(folder: Path, files: Collection[str], ann_file: str) -> None:
     missing = sorted(set(files).difference(path.name for path in folder.glob('*')))
     if missing:
-        lacks = f'{len(missing)} of the {len(files)} images in {ann_file}'
-        raise FileNotFoundError(f'{folder} lacks {lacks}, the first are {missing[:5]}')
+        raise FileNotFoundError(
+            f'{folder} lacks {len(missing)} of the {len(files)} images in {ann_file}, the first '
+            f'are {missing[:5]}'
+        )
 
 
 def common_categories(group: str, present: set[str]) -> tuple[set[str], str]:

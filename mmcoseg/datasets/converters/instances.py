@@ -92,10 +92,15 @@ def write_instances(
             images.append(image)
             found += len(instances)
             for number, rle in enumerate([*instances, *voids]):
-                entry = dict(id=len(annotations) + 1, image_id=image['id'])
-                entry.update(category_id=len(categories), iscrowd=int(number >= len(instances)))
-                entry['segmentation'] = dict(size=list(rle['size']), counts=rle['counts'].decode())
-                entry.update(area=int(coco_mask.area(rle)), bbox=coco_mask.toBbox(rle).tolist())
+                entry = dict(
+                    id=len(annotations) + 1,
+                    image_id=image['id'],
+                    category_id=len(categories),
+                    iscrowd=int(number >= len(instances)),
+                    segmentation=dict(size=list(rle['size']), counts=rle['counts'].decode()),
+                    area=int(coco_mask.area(rle)),
+                    bbox=coco_mask.toBbox(rle).tolist(),
+                )
                 annotations.append(entry)
         counts[name] = (len(members), found)
     content = dict(images=images, annotations=annotations, categories=categories)
