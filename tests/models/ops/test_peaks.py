@@ -377,9 +377,5 @@ def test_no_peaks_and_errors():
     model, image = vgg_like(), image_of()
     none = torch.zeros(0, 2, dtype=torch.long)
     assert peak_response_maps(model, image, none).shape == (0, 48, 40)
-    with pytest.raises(ValueError, match='not all in the map of 6 x 5'):
-        peak_response_maps(model, image, torch.tensor([[6, 0]]))
-    with pytest.raises(ValueError, match=r'one image \(3, H, W\) and peaks \(k, 2\)'):
-        peak_response_maps(model, image[None], none)
     with pytest.raises(ValueError, match='one map'):
         peak_response_maps(model[:-1], image, torch.tensor([[0, 0]]))
