@@ -14,7 +14,7 @@ from .precision import at_least_float32, without_autocast
 
 __all__ = ['co_peak_means', 'co_peak_scores', 'co_peaks', 'local_maximum_values']
 
-Threshold = Literal['positive', 'median', 'none']
+Threshold = Literal['positive', 'median']
 
 
 def co_peak_scores(x_n: Tensor, x_m: Tensor, s_n: Tensor, s_m: Tensor) -> Tensor:
@@ -80,7 +80,7 @@ def co_peaks(scores: Tensor, threshold: Threshold = 'positive') -> Tensor:
         scores: (h, w, h', w').
         threshold: which maxima count: ``'positive'``: those above 0, of locations that are salient
             and have something in common; ``'median'``: those that are at least the median of all
-            scores, as in the authors' code; ``'none'``: all, as Eq. 3 says.
+            scores, as in the authors' code.
 
     Returns:
         (2, K) int64: the locations p in the first image and q in the second, counted row by row,
@@ -94,11 +94,10 @@ def co_peaks(scores: Tensor, threshold: Threshold = 'positive') -> Tensor:
     else:
         places = (largest == scores).flatten().nonzero()[:, 0]
     del largest
-    if threshold != 'none':
-        values = scores.flatten()
-        at_places = values[places]
-        counts = at_places > 0 if threshold == 'positive' else at_places >= _median(values)
-        places = places[counts]
+    values = scores.flatten()
+    at_places = values[places]
+    counts = at_places > 0 if threshold == 'positive' else at_places >= _median(values)
+    places = places[counts]
     return torch.stack([places // columns, places % columns])
 
 

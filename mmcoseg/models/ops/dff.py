@@ -16,9 +16,7 @@ __all__ = ['deep_feature_factorization', 'factor_off_border', 'nonnegative_coeff
 
 
 @torch.no_grad()
-def deep_feature_factorization(
-    features: Tensor, num_factors: int = 4, max_iter: int = 100
-) -> tuple[Tensor, Tensor]:
+def deep_feature_factorization(features: Tensor, num_factors: int = 4) -> tuple[Tensor, Tensor]:
     """Factors of a group's non-negative features, and where each of them is.
 
     Collins, Achanta, Süsstrunk: *Deep feature factorization for concept discovery*, ECCV 2018.
@@ -31,7 +29,6 @@ def deep_feature_factorization(
     Args:
         features: of the group's N images, (N, d, h, w); negative values count as 0.
         num_factors: k.
-        max_iter: iterations of the factorization.
 
     Returns:
         - H as maps, (N, k, h, w), at least float32;
@@ -46,7 +43,7 @@ def deep_feature_factorization(
     if lengths.max() > 0:
         order = lengths.argsort(stable=True)[:: -(-len(rows) // FIT_LOCATIONS)]
         points = rows[order.to(rows.device)].to(dtype).clamp(min=0).cpu().numpy()
-        model = NMF(k, init='nndsvda', max_iter=max_iter, tol=1e-4, random_state=0)
+        model = NMF(k, init='nndsvda', max_iter=100, tol=1e-4, random_state=0)
         with warnings.catch_warnings():
             warnings.simplefilter('ignore', ConvergenceWarning)
             model.fit(points)

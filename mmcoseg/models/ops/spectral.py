@@ -107,7 +107,7 @@ def second_moments(x: Tensor, normalize: bool = False) -> tuple[Tensor, Tensor]:
     return gram, total
 
 
-def spatial_clustering_loss(x: Tensor, s: Tensor, center: bool = False) -> Tensor:
+def spatial_clustering_loss(x: Tensor, s: Tensor) -> Tensor:
     """``l_spa = -s^T G s / n`` (SSNM, Eq. 9), in O(n d).
 
     At the optimal s the derivative of the loss through s vanishes (envelope theorem), so s is
@@ -116,7 +116,6 @@ def spatial_clustering_loss(x: Tensor, s: Tensor, center: bool = False) -> Tenso
     Args:
         x: descriptors as rows, (n, d).
         s: indicator, (n,), ``|s| = 1``.
-        center: as in :func:`spectral_bipartition`.
 
     Returns:
         A scalar, float32 or float64. For l2-normalized x, -1 is its least possible value.
@@ -124,10 +123,7 @@ def spatial_clustering_loss(x: Tensor, s: Tensor, center: bool = False) -> Tenso
     with without_autocast(x):
         x = at_least_float32(x)
         s = s.detach().to(x.dtype)
-        projection = s @ x
-        if center:
-            return -(projection - s.sum() * x.mean(dim=0)).square().sum() / len(x)
-        return (s.sum().square() - projection.square().sum()) / len(x)
+        return (s.sum().square() - (s @ x).square().sum()) / len(x)
 
 
 def orient_by_border(maps: Tensor) -> Tensor:

@@ -58,7 +58,6 @@ class SplitClasses(GroupStage):
         check_num_classes(num_classes)
         one_of('method', method, ClassMethod)
         whole_number('rounds', rounds, 0)
-        whole_number('max_classes', max_classes)
         self.num_classes = num_classes
         self.max_classes = max_classes
         self.descriptors = Descriptors(tuple(levels), normalized=True)
@@ -74,6 +73,7 @@ class SplitClasses(GroupStage):
             self.num_classes = num_classes
         if max_classes is not None:
             self.max_classes = max_classes
+        whole_number('max_classes', self.max_classes)
         most = dict(data=1, auto=min(self.max_classes, MOST_CLASSES))
         if self.num_clusters <= most.get(self.num_classes, self.num_classes):
             raise MMCosegError(
