@@ -10,6 +10,7 @@ from mmengine.structures import PixelData
 
 from ...datasets.image_io import image_of
 from ...errors import MMCosegError
+from ...options import in_range
 from ...structures import CoSegDataSample, GroupDataSample
 from ..ops import mask_of_prob
 
@@ -26,7 +27,6 @@ class EdgeRefiner(metaclass=ABCMeta):
     - ``pred_sem_seg``: (1, H, W) uint8, at the original size.
 
     Args:
-        scale: resolution to work at, as a share of the original size, above 0 and up to 1.
         max_side: larger images are worked on with this longer side, in pixels; None for any size.
         threshold: probability from which a pixel is object (of no account for several labels).
 
@@ -37,13 +37,11 @@ class EdgeRefiner(metaclass=ABCMeta):
 
     by_image = True
 
-    def __init__(
-        self, scale: float = 1.0, max_side: int | None = 1024, threshold: float = 0.5
-    ) -> None:
-        working_size((1, 1), scale, max_side)
+    def __init__(self, max_side: int | None = 1024, threshold: float = 0.5) -> None:
+        if max_side is not None:
+            in_range('max_side (or None)', max_side, 1)
         if not 0 < threshold < 1:
             raise MMCosegError(f'threshold must be between 0 and 1, got {threshold!r}')
-        self.scale = scale
         self.max_side = max_side
         self.threshold = threshold
 
@@ -76,20 +74,9 @@ class EdgeRefiner(metaclass=ABCMeta):
         """
 
 
-def working_size(
-    size: tuple[int, int], scale: float = 1.0, max_side: int | None = None
-) -> tuple[int, int]:
-    """Height and width to work at, for an image's height and width.
-
-    Raises:
-        MMCosegError: for options out of range.
-    """
-    if not 0 < scale <= 1:
-        raise MMCosegError(f'scale must be above 0 and at most 1, got {scale!r}')
-    if max_side is not None:
-        if not max_side >= 1:
-            raise MMCosegError(f'max_side must be at least 1, or None, got {max_side!r}')
-        scale = min(scale, max_side / max(size))
+def working_size(size: tuple[int, int], max_side: int | None) -> tuple[int, int]:
+    """Height and width to work at, for an image's height and width."""
+    scale = min(1.0, (max_side or max(size)) / max(size))
     height, width = (max(1, round(side * scale)) for side in size)
     return height, width
 

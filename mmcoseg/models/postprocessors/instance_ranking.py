@@ -110,6 +110,3 @@ class InstanceRanking:
         area = torch.from_numpy(proposals.areas())
         union = soft.sum(dim=(1, 2))[:, None] + area - inside
         return inside / union.clamp(min=_TINY)
-
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}(select={self.select!r})'
