@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from ...options import whole_number
 from ...registry import MODELS
 from ...structures import split_groups
+from ..calling import build_parts
 from ..ops import mutual_attention, self_attention
 
 __all__ = ['GatedAttention', 'MutualAttention', 'SelfAttention']
@@ -107,10 +108,8 @@ class GatedAttention(BaseModule):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        self.parts = nn.ModuleDict()
-        for name, cfg in dict(self=self_attention, mutual=mutual_attention).items():
-            if cfg:
-                self.parts[name] = MODELS.build({'in_channels': in_channels, **cfg})
+        parts = dict(self=self_attention, mutual=mutual_attention)
+        self.parts = build_parts('attention', parts, in_channels=in_channels)
         if self.parts:
             self.gamma = nn.Parameter(torch.zeros(1))
 

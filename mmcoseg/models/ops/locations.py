@@ -3,6 +3,8 @@
 from torch import Tensor
 from torch.nn import functional as F
 
+from .resize import resize
+
 __all__ = ['corners_aligned', 'maps_at_locations', 'maps_at_pixels', 'pad_map']
 
 
@@ -33,8 +35,7 @@ def _aligned(side: int, locations: int) -> bool:
 
 def maps_at_pixels(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Maps (n, C, h, w) of locations at the pixels of the image, (n, C, *size), bilinearly."""
-    corners = corners_aligned(size, maps.shape[-2:])
-    return F.interpolate(maps, size=size, mode='bilinear', align_corners=corners)
+    return resize(maps, size, align_corners=corners_aligned(size, maps.shape[-2:]))
 
 
 def maps_at_locations(maps: Tensor, shape: tuple[int, int], size: tuple[int, int]) -> Tensor:
@@ -68,6 +69,5 @@ def pad_map(maps: Tensor, part: tuple[int, int], size: tuple[int, int]) -> Tenso
     """
     if tuple(part) == tuple(size):
         return maps
-    full = F.interpolate(maps, size=part, mode='bilinear', align_corners=False)
-    full = F.pad(full, (0, size[1] - part[1], 0, size[0] - part[0]))
+    full = F.pad(resize(maps, part), (0, size[1] - part[1], 0, size[0] - part[0]))
     return F.adaptive_avg_pool2d(full, maps.shape[-2:])

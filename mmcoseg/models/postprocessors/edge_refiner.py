@@ -31,8 +31,8 @@ class EdgeRefiner(metaclass=ABCMeta):
         threshold: probability from which a pixel is object (of no account for several labels).
 
     Raises:
-        MMCosegError: for options out of range; and, when called, for samples without ``pred_prob``
-            or with an image of another size than their ``ori_shape``.
+        MMCosegError: for options out of range; and, when called, for an image of another size than
+            its ``ori_shape``.
     """
 
     by_image = True
@@ -46,12 +46,6 @@ class EdgeRefiner(metaclass=ABCMeta):
         self.threshold = threshold
 
     def __call__(self, group: GroupDataSample) -> None:
-        for sample in group:
-            if 'pred_prob' not in sample:
-                raise MMCosegError(
-                    f'{type(self).__name__} refines predictions, but {_name(sample)} has no '
-                    'pred_prob; use it as a post-processor of a segmentor'
-                )
         refined = self.refine(map(_image, group), (_prob(sample) for sample in group))
         for sample, prob in zip(group, refined, strict=True):
             device = sample.pred_prob.data.device
@@ -91,8 +85,6 @@ def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def resize_prob(prob: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """A soft map (C, h, w) at another (height, width), as float32."""
     prob = np.asarray(prob, np.float32)
-    if prob.ndim != 3 or not prob.size:
-        raise MMCosegError(f'a soft map must be (C, h, w), got {prob.shape}')
     if prob.shape[1:] == size:
         return prob
     shrinks = prob.shape[1] >= size[0] and prob.shape[2] >= size[1]
@@ -105,15 +97,11 @@ def _image(sample: CoSegDataSample) -> np.ndarray:
     size = sample.metainfo.get('ori_shape', image.shape)[:2]
     if tuple(size) != image.shape[:2]:
         raise MMCosegError(
-            f'the image of {_name(sample)} is {image.shape[0]} x {image.shape[1]} (height x width) '
-            f'now, its prediction was made for {size[0]} x {size[1]}; was the file replaced?'
+            f'the image of {sample.identity} is {image.shape[0]} x {image.shape[1]} (height x '
+            f'width) now, its prediction was made for {size[0]} x {size[1]}; was the file replaced?'
         )
     return image
 
 
 def _prob(sample: CoSegDataSample) -> np.ndarray:
     return sample.pred_prob.data.detach().float().cpu().numpy()
-
-
-def _name(sample: CoSegDataSample) -> str:
-    return f'{sample.get("group")}/{sample.get("stem")}'

@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor
 
-from ...errors import MMCosegError
 from ...options import in_range
 from ...registry import TASK_UTILS
 from ..ops.masks import mask_overlaps
@@ -22,7 +21,7 @@ class MaskNMS:
             merged; who looks at pictures does not. None: parts stay.
 
     Raises:
-        MMCosegError: if a limit is not in [0, 1]; when called, if shapes do not fit.
+        MMCosegError: if a limit is not in [0, 1].
 
     Example:
         >>> masks = torch.tensor([[[1, 1, 1, 0]], [[1, 1, 0, 0]], [[0, 0, 0, 1]]]).bool()
@@ -47,11 +46,6 @@ class MaskNMS:
         Returns:
             (m,) int64, their indices, the best first.
         """
-        if masks.ndim != 3 or scores.shape != masks.shape[:1]:
-            raise MMCosegError(
-                f'masks must be (k, H, W) and scores (k,), got {tuple(masks.shape)} and '
-                f'{tuple(scores.shape)}'
-            )
         order = scores.argsort(descending=True, stable=True)
         shared = mask_overlaps(masks)
         areas = shared.diagonal()
@@ -59,7 +53,7 @@ class MaskNMS:
         overlaps |= shared / areas[:, None].clamp(min=1) > self.containment
         overlaps = overlaps[order][:, order].cpu().numpy()
         kept: list[int] = []
-        for place in range(len(order)):
-            if not overlaps[place, kept].any():
+        for place, overlap in enumerate(overlaps):
+            if not overlap[kept].any():
                 kept.append(place)
         return order[torch.tensor(kept, dtype=torch.long, device=order.device)]

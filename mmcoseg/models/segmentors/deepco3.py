@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
-from torch.nn import functional as F
 
 from ...errors import MMCosegError
 from ...options import build_options, whole_number
@@ -24,6 +23,7 @@ from ...structures import (
 from ..calling import call_with_offers
 from ..ops import find_peaks, peak_response_maps
 from ..ops.resize import resize
+from .base import without_padding
 from .optimized_on_group import OptimizedOnGroup, at_quarter_size
 
 __all__ = ['DeepCO3']
@@ -158,12 +158,11 @@ class DeepCO3(OptimizedOnGroup):
             fine = self._maps(levels, coarse, [len(coarse)], images.size)
             for index, logits, prob in zip(indices, coarse[:, 0], fine):
                 sample = group[index]
-                height, width = sample.metainfo.get('img_shape', images.size)[:2]
-                prob = prob[:, :height, :width]
+                prob = without_padding(prob, sample)
                 if self.ranking is not None:
                     image = images.batch([index])[0]
                     sample.chosen_proposals = self._choose(sample, image, logits, prob[0])
-                probs.append(at_quarter_size(prob, (height, width)))
+                probs.append(at_quarter_size(prob, prob.shape[1:]))
         return probs
 
     def heat_maps(self, image: Tensor, coarse: Tensor) -> Tensor:
@@ -189,9 +188,7 @@ class DeepCO3(OptimizedOnGroup):
         if stage is None:
             return heat
         aligned = getattr(self.decode_head, 'align_corners', False)
-        heat = F.interpolate(
-            heat[None], size=image.shape[-2:], mode='bilinear', align_corners=aligned
-        )[0]
+        heat = resize(heat[None], image.shape[-2:], align_corners=aligned)[0]
         return heat / heat.sum(dim=(-2, -1), keepdim=True).clamp(min=1e-12)
 
     def _choose(

@@ -22,6 +22,7 @@ from ...structures import (
 from ..calling import call_with_offers
 from ..ops import min_max_maps
 from ..ops.resize import resize
+from .base import without_padding
 from .optimized_on_group import OptimizedOnGroup, at_quarter_size
 
 __all__ = ['MultiClassCoSeg']
@@ -230,11 +231,10 @@ class MultiClassCoSeg(OptimizedOnGroup):
             logits = self._logits(levels, [len(levels[-1])], number)
             maps = self.decode_head.predict_by_feat(logits, images.size)
             for index, one in zip(indices, maps):
-                height, width = group[index].metainfo.get('img_shape', images.size)[:2]
-                one = one[:, :height, :width]
+                one = without_padding(one, group[index])
                 if self.test_cfg.min_max:
                     one = min_max_maps(one)
-                probs.append(at_quarter_size(one, (height, width)))
+                probs.append(at_quarter_size(one, one.shape[1:]))
         return probs
 
 

@@ -19,11 +19,12 @@ from ...structures import (
     check_num_classes,
     group_sizes_of,
 )
+from ..calling import build_parts
 from ..ops.locations import maps_at_pixels, pad_map
 from ..ops.precision import without_autocast
 from ..ops.resize import resize
 from ..stages import Descriptors, GroupContext, SplitClasses
-from .base import BaseCoSegmentor
+from .base import BaseCoSegmentor, without_padding
 from .feature_store import FeatureStore, uncentered_basis
 
 __all__ = ['TrainingFreeCoSegmentor']
@@ -88,10 +89,7 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
         self.test_cfg = build_options(TrainingFreeTestOptions, test_cfg, 'model.test_cfg')
         super().__init__(data_preprocessor, postprocessors, self.test_cfg.threshold, init_cfg)
         self.backbone = backbone if isinstance(backbone, nn.Module) else MODELS.build(backbone)
-        self.stages = nn.ModuleDict()
-        for name, cfg in stages.items():
-            if cfg:
-                self.stages[_checked_name(name, self.stages)] = MODELS.build(cfg)
+        self.stages = build_parts('model.stages', stages)
         if not self.stages:
             raise MMCosegError('model.stages has no stage; give at least one')
         if num_classes is not None:
@@ -181,8 +179,7 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
 def _at_images(prob: Tensor, size: tuple[int, int], group: GroupDataSample) -> Iterator[Tensor]:
     """Each image's part of soft maps (N, C, h, w) that cover the padded images."""
     for one, sample in zip(prob, group):
-        height, width = sample.metainfo.get('img_shape', size)[:2]
-        full = maps_at_pixels(one[None], size)[0, :, :height, :width]
+        full = without_padding(maps_at_pixels(one[None], size)[0], sample)
         # Coarse maps need no more; full ones of 1,000 images would take half a gigabyte.
         shape = [max(ceil(side / 4), n) for side, n in zip(full.shape[1:], one.shape[1:])]
         yield F.adaptive_avg_pool2d(full, shape)
@@ -200,19 +197,8 @@ def _saliency_of(group: GroupDataSample, size: tuple[int, int]) -> Tensor | None
     return torch.cat([resize(m, shape) for m in maps])
 
 
-def _checked_name(name: str, taken: nn.ModuleDict) -> str:
-    if not name or '.' in name or hasattr(taken, name):
-        raise MMCosegError(
-            f'a stage may not be called {name!r}: torch has another use for names with a dot and '
-            'those of its own methods; rename it'
-        )
-    return name
-
-
 def _evenly_spread(count: int, at_most: int) -> list[int]:
     """Indices among ``count``, all or ``at_most`` of them at even distances."""
-    if count <= at_most:
-        return list(range(count))
     return sorted({round(i * (count - 1) / (at_most - 1)) for i in range(at_most)})
 
 

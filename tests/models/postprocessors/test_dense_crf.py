@@ -124,15 +124,9 @@ def test_iterables_of_any_kind():
         list(alone.refine([image, image], [prob]))
     with pytest.raises(ValueError, match=r'lie in \[0, 1\]'):
         list(together.refine([image] * 3, [prob, prob + 1, prob]))
-    with pytest.raises(ValueError, match=r'must be \(C, h, w\), got \(8, 10\)'):
-        list(alone.refine([image], [prob[0]]))
 
 
 def test_samples_that_cannot_be_refined():
-    group = group_of([scene()])
-    del group[0].pred_prob
-    with pytest.raises(ValueError, match='g/0 has no pred_prob'):
-        DenseCRF(num_workers=0)(group)
     group = group_of([scene()])
     group[0].set_metainfo(dict(ori_shape=(61, 80)))
     with pytest.raises(ValueError, match='image of g/0 is 60 x 80 .* made for 61 x 80'):
