@@ -55,20 +55,27 @@ def test_definition_on_random_masks():
         size = tuple(rng.integers(1, 25, 2))
         mask = ndimage.uniform_filter(rng.random(size), 2) < rng.uniform(0.4, 0.6)
         share, hole_share = rng.uniform(0, 0.6, 2)
+        area = rng.choice([0, 0, 0.05, 3])
+        largest = bool(rng.random() < 0.3)
+        least_area = area * mask.size if area < 1 else area
         parts, count = ndimage.label(mask, EIGHT)
         sizes = np.bincount(parts.ravel(), minlength=count + 1)
         biggest = sizes[1:].max(initial=0)
         expected = np.zeros_like(mask)
         for number in range(1, count + 1):
-            if sizes[number] >= share * biggest:
+            if sizes[number] >= max(least_area, share * biggest):
                 expected |= parts == number
+        if largest and count:
+            expected &= parts == 1 + sizes[1:].argmax()
         holes = ndimage.binary_fill_holes(expected) & ~expected
         numbers, count = ndimage.label(holes)
         for number in range(1, count + 1):
             hole = numbers == number
-            if hole.sum() < hole_share * biggest:
+            if hole.sum() < max(least_area, hole_share * biggest):
                 expected |= hole
-        found = cleaned(mask, min_share=share, hole_share=hole_share)
+        found = cleaned(
+            mask, min_share=share, hole_share=hole_share, min_area=area, largest=largest
+        )
         np.testing.assert_array_equal(found, expected)
 
 
@@ -98,29 +105,35 @@ def test_background_between_two_classes_is_no_hole():
 @pytest.mark.parametrize('labels', [np.zeros((5, 6), int), np.ones((5, 6), int), np.ones((1, 1))])
 def test_nothing_to_clean(labels):
     np.testing.assert_array_equal(cleaned(labels), labels)
-    np.testing.assert_array_equal(cleaned(labels, min_share=1, hole_share=1), labels)
+    np.testing.assert_array_equal(cleaned(labels, largest=True, hole_share=1), labels)
 
 
 def test_other_rules():
     mask = np.zeros((20, 20), np.uint8)
     mask[1:9, 1:9], mask[12:18, 12:18], mask[0, 15:18] = 1, 1, 1
     assert areas(mask) == [64, 36, 3]
+    keep_all = dict(min_share=0, hole_share=0)
     assert areas(cleaned(mask)) == [64, 36]
-    assert areas(cleaned(mask, min_share=1)) == [64]
-    assert areas(cleaned(mask, min_share=0, hole_share=0)) == [64, 36, 3]
+    assert areas(cleaned(mask, largest=True)) == [64]
+    assert areas(cleaned(mask, **keep_all)) == [64, 36, 3]
+    assert areas(cleaned(mask, **keep_all, min_area=40)) == [64]
+    assert areas(cleaned(mask, **keep_all, min_area=1)) == [64, 36, 3]  # a pixel, not the image
+    assert areas(cleaned(mask, **keep_all, min_area=0.01)) == [64, 36]
+    assert areas(cleaned(mask, **keep_all, min_area=0.5)) == []
 
 
 def test_instances_likewise():
-    masks = np.zeros((2, 20, 30), bool)
+    masks = np.zeros((3, 20, 30), bool)
     masks[0, 2:12, 2:12], masks[0, 18, 25] = True, True
     masks[1, 5:8, 20:23] = True
+    masks[2, 0, 0] = True
     sample = sample_of(masks.any(0), masks)
     before = sample.pred_prob.data.clone()
-    CleanMask()(GroupDataSample([sample]))
+    CleanMask(min_area=5)(GroupDataSample([sample]))
     found = sample.pred_instances
-    assert found.masks.dtype == torch.bool and len(found) == 2
+    assert found.masks.dtype == torch.bool and len(found) == 2  # of the third nothing was left
     assert areas(found.masks[0]) == [100] and areas(found.masks[1]) == [9]
-    torch.testing.assert_close(found.scores, torch.tensor([1, 0.5]))
+    torch.testing.assert_close(found.scores, torch.tensor([1, 0.75]))
     assert torch.equal(sample.pred_prob.data, before)
     none = sample_of(masks.any(0), masks[:0])
     CleanMask()(GroupDataSample([none]))
@@ -128,11 +141,13 @@ def test_instances_likewise():
 
 
 def test_it_is_registered_and_checks_its_options():
-    step = TASK_UTILS.build(dict(type='CleanMask', min_share=0.01))
+    step = TASK_UTILS.build(dict(type='CleanMask', min_area=0.01))
     assert step.by_image and not isinstance(step, EdgeRefiner)
-    for wrong in (dict(min_share=1.5), dict(hole_share=-1), dict(min_share=float('nan'))):
+    for wrong in (dict(min_share=1.5), dict(hole_share=-1), dict(min_area=-2)):
         with pytest.raises(ValueError, match=f'{next(iter(wrong))}.*got'):
             CleanMask(**wrong)
+    with pytest.raises(ValueError, match='min_area'):
+        CleanMask(min_area=float('nan'))
 
 
 def test_the_input_stays():

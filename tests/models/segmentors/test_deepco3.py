@@ -254,7 +254,7 @@ def test_postprocessors_see_the_instances_once_masks_are_drawn():
 
 
 def test_specks_of_instances_are_cleaned():
-    steps = [dict(type='CleanMask', min_share=1)]
+    steps = [dict(type='CleanMask', largest=True)]
     before = predictions(build())
     after = predictions(build(postprocessors=steps))
     for sample, old in zip(after, before, strict=True):
