@@ -64,8 +64,8 @@ class DeepCO3(OptimizedOnGroup):
     by which the ranking chooses the best object proposal.
 
     Args:
-        backbone, neck, losses, initial_segmentor, feature_cache: see :class:`OptimizedOnGroup`.
-            The paper's losses are ``CoPeakLoss``, ``AffinityLoss`` and ``CoSaliencyLoss``.
+        backbone, losses: see :class:`OptimizedOnGroup`. The paper's losses are ``CoPeakLoss``,
+            ``AffinityLoss`` and ``CoSaliencyLoss``.
         decode_head: gives the maps, normally ``CoSaliencyHead``.
         ranking: chooses proposals, normally ``InstanceRanking``: called with heat maps (k, H, W),
             co-saliency (H, W) and the image's proposals, it gives indices and scores (k,). None: no
@@ -75,6 +75,7 @@ class DeepCO3(OptimizedOnGroup):
         regions: adds parts of the predicted mask to the instances, and scores all of them alike;
             normally ``SalientRegions``. Not in the paper.
         test_cfg: see :class:`DeepCO3TestOptions`.
+        options: further arguments of :class:`OptimizedOnGroup`.
     """
 
     def __init__(
@@ -85,27 +86,12 @@ class DeepCO3(OptimizedOnGroup):
         ranking: dict | None = None,
         nms: dict | None = None,
         regions: dict | None = None,
-        neck: dict | None = None,
-        initial_segmentor: dict | None = None,
-        feature_cache: int = 0,
-        data_preprocessor: dict | None = None,
-        postprocessors: Sequence[dict] | None = (),
         test_cfg: dict | None = None,
-        init_cfg: dict | None = None,
+        **options: Any,
     ) -> None:
         self.test_cfg = build_options(DeepCO3TestOptions, test_cfg, 'model.test_cfg')
-        super().__init__(
-            backbone,
-            decode_head,
-            losses,
-            neck,
-            initial_segmentor,
-            feature_cache,
-            data_preprocessor,
-            postprocessors,
-            self.test_cfg.threshold,
-            init_cfg,
-        )
+        options = dict(options, threshold=self.test_cfg.threshold)
+        super().__init__(backbone, decode_head, losses, **options)
         self.ranking, self.nms, self.regions = (
             TASK_UTILS.build(cfg) if cfg else None for cfg in (ranking, nms, regions)
         )

@@ -1,6 +1,6 @@
 """Unsupervised co-segmentation of several classes with contrastively learned CNNs."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,11 +64,10 @@ class MultiClassCoSeg(OptimizedOnGroup):
         num_classes: K, object classes in a group: a number, that of every group; ``'data'``, what
             the data set says of each group (metainfo ``num_classes``); or ``'auto'``, as many as
             the initial segmentor finds.
-        backbone, losses, initial_segmentor, feature_cache: see :class:`OptimizedOnGroup`. The
-            paper's loss is ``CoAttentionLoss``. The initial segmentor gives K + 1 maps.
+        backbone, losses, initial_segmentor: see :class:`OptimizedOnGroup`. The paper's loss is
+            ``CoAttentionLoss``. The initial segmentor gives K + 1 maps.
         decode_head: makes logits (n, K + 1, h, w) of the levels, and maps of these; normally
             ``MultiClassHead``.
-        neck: normally ``AttentionNeck``; None for no attention (the ablation).
         extractor: a frozen backbone; its last level, averaged over the image, is the vector. Images
             reach it normalized as they reach ``backbone``, so a masked pixel has the mean color.
         extractor_size: side at which images and maps meet the extractor and the losses; None for
@@ -76,6 +75,8 @@ class MultiClassCoSeg(OptimizedOnGroup):
         max_classes: the largest K of a group; the head gets it. None: ``num_classes``, if that is a
             number.
         test_cfg: see :class:`MultiClassTestOptions`.
+        options: further arguments of :class:`OptimizedOnGroup`. The ``neck`` is normally an
+            ``AttentionNeck``; None for no attention (the ablation).
     """
 
     def __init__(
@@ -84,16 +85,12 @@ class MultiClassCoSeg(OptimizedOnGroup):
         backbone: dict,
         decode_head: dict,
         losses: Mapping[str, dict | None],
-        neck: dict | None = None,
         extractor: dict | None = None,
         extractor_size: int | None = None,
         initial_segmentor: dict | None = None,
-        feature_cache: int = 0,
         max_classes: int | None = None,
-        data_preprocessor: dict | None = None,
-        postprocessors: Sequence[dict] | None = (),
         test_cfg: dict | None = None,
-        init_cfg: dict | None = None,
+        **options: Any,
     ) -> None:
         self.test_cfg = build_options(MultiClassTestOptions, test_cfg, 'model.test_cfg')
         self.group_size = self.test_cfg.group_size
@@ -107,17 +104,9 @@ class MultiClassCoSeg(OptimizedOnGroup):
                 'classes a group has (model.initial_segmentor), and this model has none: set '
                 'model.num_classes to the number of classes (`mmcoseg segment --classes K`)'
             )
-        super().__init__(
-            backbone,
-            dict(decode_head, num_classes=max_classes),
-            losses,
-            neck,
-            initial_segmentor,
-            feature_cache,
-            data_preprocessor,
-            postprocessors,
-            init_cfg=init_cfg,
-        )
+        decode_head = dict(decode_head, num_classes=max_classes)
+        options = dict(options, initial_segmentor=initial_segmentor)
+        super().__init__(backbone, decode_head, losses, **options)
         self.num_classes = num_classes
         self.max_classes = max_classes
         self.extractor = None

@@ -146,10 +146,18 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
         bases = {kind: self._basis(kind, [found[kind] for _, found in kept]) for kind in wanted}
         memory_limit = int(self.test_cfg.memory_limit * 1e6)
         stores = {kind: FeatureStore(len(images), memory_limit) for kind in wanted}
+
+        def store(indices: list[int], found: dict[Descriptors, Tensor]) -> None:
+            for kind, x in found.items():
+                if bases[kind] is not None:
+                    with without_autocast(x):
+                        x = torch.einsum('ndhw,dk->nkhw', x.to(bases[kind].dtype), bases[kind])
+                stores[kind].put(indices, x)
+
         while kept:
-            _store(*kept.pop(0), bases, stores)
+            store(*kept.pop(0))
         for indices, found in self._describe(images, rest, wanted):
-            _store(indices, found, bases, stores)
+            store(indices, found)
         return stores
 
     def _describe(
@@ -200,18 +208,3 @@ def _saliency_of(group: GroupDataSample, size: tuple[int, int]) -> Tensor | None
 def _evenly_spread(count: int, at_most: int) -> list[int]:
     """Indices among ``count``, all or ``at_most`` of them at even distances."""
     return sorted({round(i * (count - 1) / (at_most - 1)) for i in range(at_most)})
-
-
-def _store(
-    indices: list[int],
-    found: dict[Descriptors, Tensor],
-    bases: dict[Descriptors, Tensor | None],
-    stores: dict[Descriptors, FeatureStore],
-) -> None:
-    """Keep descriptors of some images, in the bases that there are."""
-    for kind, descriptors in found.items():
-        basis = bases[kind]
-        if basis is not None:
-            with without_autocast(descriptors):
-                descriptors = torch.einsum('ndhw,dk->nkhw', descriptors.to(basis.dtype), basis)
-        stores[kind].put(indices, descriptors)
