@@ -66,12 +66,9 @@ class CoSaliencyLoss(nn.Module):
         self.loss_name = loss_name
 
     def forward(self, maps: Tensor, saliency: Tensor, group_sizes: list[int]) -> Tensor:
-        """The loss, a scalar: the mean over the groups.
+        """The mean over the groups of co-saliency (sum N, 1, H, W) and saliency (sum N, 1, h, w).
 
-        Args:
-            maps: co-saliency at the images' size, (sum N, 1, H, W), in [0, 1].
-            saliency: of each image, found without labels, (sum N, 1, h, w), in [0, 1].
-            group_sizes: number of images of each group.
+        Both are in [0, 1]; the saliency is found without labels.
         """
         errors = balanced_square_error(maps, saliency)
         if self.form == 'paper':

@@ -27,12 +27,9 @@ class InitialMapLoss(nn.Module):
         self.loss_name = loss_name
 
     def forward(self, maps: Tensor, initial_maps: Tensor, group_sizes: list[int]) -> Tensor:
-        """The loss, a scalar, float32 or float64: the mean over the groups.
+        """The mean over the groups of maps (sum N, K + 1, H, W) and initial ones of any resolution.
 
-        Args:
-            maps: (sum N, K + 1, H, W), each pixel's sum 1.
-            initial_maps: the same of any resolution, (sum N, K + 1, h, w).
-            group_sizes: number of images of each group.
+        The sum of each pixel is 1. A scalar, float32 or float64.
         """
         if initial_maps.shape[:2] != maps.shape[:2]:
             raise MMCosegError(

@@ -93,28 +93,21 @@ class Modulator(BaseModule, metaclass=ABCMeta):
 
     @abstractmethod
     def encode(self, feats: tuple[Tensor, ...]) -> Tensor:
-        """Per-image descriptors.
+        """Descriptors (n, ...) of images whose levels are (n, C_l, h_l, w_l), fine to coarse.
 
-        Args:
-            feats: the backbone's levels, fine to coarse, each (n, C_l, h_l, w_l).
-
-        Returns:
-            Tensor (n, ...): row i depends on image i alone.
+        Row i depends on image i alone.
         """
 
     @abstractmethod
     def modulate_group(
         self, descriptors: Tensor, group_sizes: list[int], previous: Modulation
     ) -> Modulation:
-        """The modulation of whole groups.
+        """This modulator's own part of the modulation of whole groups.
 
         Args:
             descriptors: of all images of the batch, (sum N, ...), as :meth:`encode` gives them.
             group_sizes: number of images of each group.
             previous: what the modulators before this one decided together.
-
-        Returns:
-            This modulator's own part.
         """
 
     def forward(

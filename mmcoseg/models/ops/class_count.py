@@ -106,10 +106,7 @@ def count_classes(
 
 @torch.no_grad()
 def class_evidence(features: Tensor, foreground: Tensor) -> tuple[float, tuple[float, ...], int]:
-    """What :func:`count_classes` judges by.
-
-    Args:
-        features, foreground: see there.
+    """What :func:`count_classes` judges by, of the same features and foreground.
 
     Returns:
         M, the mean over the images of ``log(1.02 - f)``, where f is the image's largest

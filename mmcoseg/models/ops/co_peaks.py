@@ -20,13 +20,7 @@ Threshold = Literal['positive', 'median']
 def local_maximum_values(scores: Tensor) -> Tensor:
     """Largest value in the window of 3 locations along each dimension, cut off at the border.
 
-    Separable, and with one buffer beside the result.
-
-    Args:
-        scores: of any number of dimensions.
-
-    Returns:
-        Tensor of the same shape.
+    Scores may have any number of dimensions. Separable, and with one buffer beside the result.
     """
     largest = scores.clone() if min(scores.shape, default=1) < 2 else torch.empty_like(scores)
     source = scores

@@ -10,14 +10,8 @@ __all__ = ['soften_by_otsu']
 def soften_by_otsu(maps: Tensor) -> Tensor:
     """Soft maps of a whole group from one threshold: ``sigmoid(2 (x - otsu) / std)``.
 
-    Otsu's threshold parts the values of all images into two classes of least variance; values at
-    it become 0.5.
-
-    Args:
-        maps: of a group's images, (N, h, w), larger on objects.
-
-    Returns:
-        (N, h, w) in [0, 1]; zeros where the values do not differ.
+    Otsu's threshold parts the values of all images (N, h, w), larger on objects, into two classes
+    of least variance; values at it become 0.5. All become 0 where they do not differ.
 
     Example:
         >>> soften_by_otsu(torch.tensor([[[0.0, 0.0, 1.0, 1.0]]])).round(decimals=2)

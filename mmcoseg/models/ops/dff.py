@@ -56,15 +56,10 @@ def deep_feature_factorization(features: Tensor, num_factors: int = 4) -> tuple[
 
 
 def nonnegative_coefficients(x: Tensor, factors: Tensor, num_sweeps: int = 50) -> Tensor:
-    """The ``h >= 0`` with the least ``|x - h W|`` of each row, by coordinate descent.
+    """The ``h >= 0`` (n, k) with the least ``|x - h W|`` of each row of x (n, d).
 
-    Args:
-        x: (n, d).
-        factors: W, (k, d), rows of unit length or zero.
-        num_sweeps: each brings every coefficient to its optimum for fixed others.
-
-    Returns:
-        (n, k).
+    By coordinate descent: each sweep brings every coefficient to its optimum for fixed others. W
+    are the factors (k, d), rows of unit length or zero.
     """
     with without_autocast(x):
         target, gram = x @ factors.t(), factors @ factors.t()
@@ -83,11 +78,8 @@ def nonnegative_coefficients(x: Tensor, factors: Tensor, num_sweeps: int = 50) -
 def factor_off_border(maps: Tensor) -> int:
     """The factor that is object: the one that lies least at the image borders.
 
-    Judged by its mean over :func:`border_ring` / its mean over everything. A factor that is
-    nowhere is none; if there are only such, 0.
-
-    Args:
-        maps: of a group's images, (N, k, h, w), non-negative.
+    Judged by its mean over :func:`border_ring` / its mean over everything, of non-negative maps
+    (N, k, h, w). A factor that is nowhere is none; if there are only such, 0.
     """
     ring = border_ring(*maps.shape[-2:]).to(maps.device)
     everywhere = maps.mean(dim=(0, 2, 3), dtype=torch.float64)

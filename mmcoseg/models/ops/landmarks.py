@@ -91,8 +91,7 @@ def landmark_affinity(x: Tensor, landmarks: Tensor, num_neighbors: int, width: f
     is without any connection to the rest, or which cut is best would be left to chance.
 
     Args:
-        x: (n, d).
-        landmarks: (m, d).
+        x, landmarks: (n, d) and (m, d).
         num_neighbors: number of nearest landmarks.
         width: squared distance at which similarity has fallen to 1/e.
 

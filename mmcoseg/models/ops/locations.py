@@ -15,9 +15,7 @@ def corners_aligned(size: tuple[int, int], shape: tuple[int, int]) -> bool:
     pixel to the last is then a whole number of strides. Those of backbones that pool or cut
     patches lie half a stride inside.
 
-    Args:
-        size: height and width of the image, in pixels.
-        shape: height and width of the map, in locations.
+    ``size`` is height and width of the image in pixels, ``shape`` those of the map in locations.
 
     Example:
         >>> corners_aligned((385, 385), (25, 25)), corners_aligned((224, 224), (16, 16))
@@ -39,15 +37,10 @@ def maps_at_pixels(maps: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def maps_at_locations(maps: Tensor, shape: tuple[int, int], size: tuple[int, int]) -> Tensor:
-    """Means around the locations of a feature map.
+    """Means of maps (n, C, H, W) around the locations of a feature map: (n, C, *shape).
 
-    Args:
-        maps: (n, C, H, W), covering the whole image at any resolution.
-        shape: height and width of the feature map.
-        size: height and width of the image that went through the network.
-
-    Returns:
-        (n, C, *shape).
+    The maps cover the whole image at any resolution; ``size`` is that of the image that went
+    through the network.
     """
     if not corners_aligned(size, shape):
         return F.adaptive_avg_pool2d(maps, shape)
@@ -62,10 +55,7 @@ def pad_map(maps: Tensor, part: tuple[int, int], size: tuple[int, int]) -> Tenso
     Args:
         maps: (n, C, h, w), covering the image without padding at any resolution.
         part: height and width of the image without padding.
-        size: with padding.
-
-    Returns:
-        (n, C, h, w), 0 in the padding; ``maps`` themselves if there is none.
+        size: with padding, where the result is 0.
     """
     if tuple(part) == tuple(size):
         return maps

@@ -77,13 +77,9 @@ def min_max_maps(prob: Tensor) -> Tensor:
 
 
 def mask_iou(masks: Tensor) -> Tensor:
-    """IoU of each mask with each; of an empty one with any, 0.
+    """IoU of each mask (k, ...) with each, (k, k) float64; of an empty one with any, 0.
 
-    Args:
-        masks: (k, ...) bool, or 0 and not 0, such as (k, H, W).
-
-    Returns:
-        (k, k) float64.
+    Masks are bool, or 0 and not 0.
 
     Example:
         >>> mask_iou(torch.tensor([[[1, 1, 0]], [[0, 1, 1]]]))[0, 1].item()  # doctest: +ELLIPSIS
@@ -95,13 +91,9 @@ def mask_iou(masks: Tensor) -> Tensor:
 
 
 def mask_overlaps(masks: Tensor) -> Tensor:
-    """How many pixels each mask has in common with each.
+    """How many pixels each mask (k, ...) has in common with each: (k, k) float64.
 
-    Args:
-        masks: (k, ...) bool, or 0 and not 0, such as (k, H, W).
-
-    Returns:
-        (k, k) float64, whole numbers.
+    Masks are bool, or 0 and not 0.
     """
     flat = (masks if masks.dtype == torch.bool else masks != 0).flatten(1)
     shared = torch.zeros(len(flat), len(flat), dtype=torch.float64, device=flat.device)

@@ -133,13 +133,8 @@ def orient_by_border(maps: Tensor) -> Tensor:
     is at most the mean over their inside. Maps without an inside (a side of 1 or 2), and ties, have
     fewer positive than negative entries; where that is a tie too, the center of the negative part
     comes first in reading order. All maps get one sign, which depends neither on their order nor on
-    the sign they came with. Maps whose mean over the group is zero everywhere stay as they are.
-
-    Args:
-        maps: (N, h, w).
-
-    Returns:
-        ``maps`` or ``-maps``.
+    the sign they came with. Maps (N, h, w) whose mean over the group is zero everywhere stay as
+    they are.
     """
     inside = maps[:, 1:-1, 1:-1]
     # Below rounding, the order of summation would decide.

@@ -120,14 +120,11 @@ class BaseCoSegmentor(BaseModel, metaclass=ABCMeta):
 
     @torch.no_grad()
     def finish(self, group: GroupDataSample) -> None:
-        """Make masks of soft maps, and run the post-processors.
+        """Make masks of a group's ``pred_prob``, and run the post-processors.
 
         Instances are added once the masks fit the edges, and anew after any later step that
-        replaces a mask. So steps that change instances come after those that draw masks.
-
-        Args:
-            group: with ``pred_prob``; a part of a group if all post-processors are
-                :attr:`by_image`.
+        replaces a mask. So steps that change instances come after those that draw masks. It may be
+        a part of a group if all post-processors are :attr:`by_image`.
         """
         for sample in group:
             sample.pred_sem_seg = PixelData(data=self.mask_of(sample))

@@ -152,14 +152,10 @@ class DeepCO3(OptimizedOnGroup):
         return probs
 
     def heat_maps(self, image: Tensor, coarse: Tensor) -> Tensor:
-        """What of the image the peaks of its coarse map rest on.
+        """What of an image (3, H, W) the peaks of its coarse logits (h, w) rest on.
 
-        Args:
-            image: (3, H, W), as the network gets it.
-            coarse: coarse logits, (h, w) or less at the right and the bottom.
-
-        Returns:
-            (k, H, W) float32, one a peak, the highest first, each with the sum 1.
+        The logits may be less at the right and the bottom. It gives (k, H, W) float32, one map a
+        peak, the highest first, each with the sum 1.
         """
         cfg, stage = self.test_cfg, self.test_cfg.heat_stage
         start = image if stage is None else self.backbone.input_of(image[None], stage)[0]

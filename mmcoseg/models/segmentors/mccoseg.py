@@ -147,14 +147,9 @@ class MultiClassCoSeg(OptimizedOnGroup):
                 )
 
     def extract_vectors(self, images: Tensor, maps: Tensor) -> Tensor:
-        """What the extractor sees in images through maps (Eq. 1).
+        """What the extractor sees in normalized images (n, 3, h, w) through maps (Eq. 1).
 
-        Args:
-            images: (n, 3, h, w), normalized.
-            maps: (n, k, h, w), in [0, 1].
-
-        Returns:
-            (n, k, c), float32; derivatives flow to the maps.
+        Of maps (n, k, h, w) in [0, 1] it gives (n, k, c), float32; derivatives flow to the maps.
         """
         if self.extractor is None:
             raise MMCosegError(

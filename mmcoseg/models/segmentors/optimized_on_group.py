@@ -180,10 +180,7 @@ class OptimizedOnGroup(BaseCoSegmentor):
     ) -> dict[str, Callable[[], Any]]:
         """What losses may ask for beside what every method has; each is made when asked for.
 
-        Args:
-            batch: normalized images, (sum N, 3, H, W).
-            levels: what the head gets.
-            data_samples: the mini-batches.
+        Of the mini-batches' normalized images (sum N, 3, H, W), and the levels that the head gets.
         """
 
     def _saliency_of(self, data_samples: GroupSampleList, batch: Tensor) -> Tensor:
