@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ...errors import MMCosegError
 from .precision import at_least_float32, without_autocast
 
 __all__ = ['mutual_attention', 'self_attention']
@@ -28,19 +27,11 @@ def self_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     Returns:
         (N, C, h, w), of the type of ``v``. Differentiable once.
 
-    Raises:
-        MMCosegError: if the shapes do not fit.
-
     Example:
         >>> v = torch.tensor([[[[1.0, 3.0]]]])
         >>> self_attention(torch.zeros(1, 4, 1, 2), torch.ones(1, 4, 1, 2), v)
         tensor([[[[2., 2.]]]])
     """
-    _check_pair(q, k)
-    if v.dim() != 4 or v.shape[:1] + v.shape[2:] != q.shape[:1] + q.shape[2:]:
-        raise MMCosegError(
-            f'v must be (N, C, h, w) as q, got {tuple(v.shape)} and {tuple(q.shape)}'
-        )
     with without_autocast(q):
         maps = (at_least_float32(x).flatten(2) for x in (q, k, v))
         return _SelfAttention.apply(*maps).view(v.shape).to(v.dtype)
@@ -64,15 +55,11 @@ def mutual_attention(q: Tensor, k: Tensor) -> Tensor:
         (N, 1, h, w) in [0.5, 1], float32 or float64; for a single image, which has no reference,
         zeros. Differentiable once.
 
-    Raises:
-        MMCosegError: as :func:`self_attention`.
-
     Example:
         >>> x = torch.zeros(2, 1, 1, 2)  # both locations of the other image match each by half
         >>> mutual_attention(x, x)[0], mutual_attention(x[:1], x[:1])[0]  # sigmoid(1)
         (tensor([[[0.7311, 0.7311]]]), tensor([[[0., 0.]]]))
     """
-    _check_pair(q, k)
     with without_autocast(q):
         q, k = at_least_float32(q), at_least_float32(k)
         return _MutualAttention.apply(q.flatten(2), k.flatten(2)).view(len(q), 1, *q.shape[2:])
@@ -159,10 +146,3 @@ def _halves(q: Tensor) -> list[slice]:
     """Blocks of at most half of the rows, since the derivatives need a second block."""
     rows = max(1, q.shape[-1] // 2)
     return [slice(start, start + rows) for start in range(0, q.shape[-1], rows)]
-
-
-def _check_pair(q: Tensor, k: Tensor) -> None:
-    if q.dim() != 4 or q.shape != k.shape:
-        raise MMCosegError(
-            f'q and k must be (N, c, h, w), both alike, got {tuple(q.shape)} and {tuple(k.shape)}'
-        )

@@ -12,8 +12,6 @@ from scipy.stats import rankdata
 from torch import Tensor
 from torch.nn import functional as F
 
-from ...errors import MMCosegError
-from ...options import one_of
 from .clustering import COMPONENTS, FIT_LOCATIONS, border_ring, fit_kmeans, principal_components
 from .masks import mask_iou
 from .precision import without_autocast
@@ -73,16 +71,7 @@ def cluster_classes(
 
     Returns:
         (N, K + 1, h, w) float32, each location's sum 1, background first.
-
-    Raises:
-        MMCosegError: for too few classes or clusters, or an unknown method.
     """
-    one_of('method', method, ClassMethod)
-    if num_classes < 1 or num_clusters <= num_classes:
-        raise MMCosegError(
-            f'num_classes must be at least 1 and num_clusters more than that, got {num_classes} '
-            f'and {num_clusters}'
-        )
     n, d, height, width = features.shape
     x = principal_components(features.permute(0, 2, 3, 1).reshape(-1, d), COMPONENTS)
     # Sorted, so that the result does not depend on the order of the images.

@@ -5,9 +5,9 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from .precision import without_autocast
+from .resize import resize
 
 __all__ = ['mask_iou', 'mask_of_prob', 'mask_overlaps', 'min_max_maps']
 
@@ -35,9 +35,7 @@ def mask_of_prob(
         tensor([[[0, 0, 1, 1],
                  [0, 0, 1, 1]]], dtype=torch.uint8)
     """
-    prob = F.interpolate(
-        prob[None].float(), size=tuple(size), mode='bilinear', align_corners=False
-    )[0]
+    prob = resize(prob[None].float(), size)[0]
     if len(prob) > 1:
         return prob.argmax(dim=0, keepdim=True).to(torch.uint8)
     if threshold == 'adaptive':

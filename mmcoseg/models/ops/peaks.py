@@ -37,16 +37,11 @@ def find_peaks(
     Returns:
         (k, 2) int64, rows and columns, the highest first; equal ones in reading order.
 
-    Raises:
-        MMCosegError: if ``maps`` is not one map.
-
     Example:
         >>> find_peaks(torch.tensor([[1.0, 0.0, 0.0, 0.0, 3.0], [0.0, 0.0, 0.0, 3.0, 3.0]]))
         tensor([[1, 4],
                 [0, 0]])
     """
-    if maps.dim() != 2:
-        raise MMCosegError(f'peaks are those of one map (h, w), got {tuple(maps.shape)}')
     values = maps.detach().double().cpu().numpy()
     values = np.where(np.isfinite(values), values, -np.inf)
     # On a map of one row or column the library sees no neighbors: a border all around it does.

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ...errors import MMCosegError
 from .precision import at_least_float32, without_autocast
 
 __all__ = [
@@ -40,19 +39,12 @@ def spectral_bipartition(x: Tensor, center: bool = False) -> tuple[Tensor, Tenso
           descriptors do not differ no direction parts them; then s is constant by convention.
         - the largest eigenvalue, a scalar of the same type; 0 where the descriptors do not differ.
 
-    Raises:
-        MMCosegError: if ``x`` is not a floating-point matrix with at least one row.
-
     Example:
         >>> x = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
         >>> s, eigenvalue = spectral_bipartition(x)
         >>> (s * s[0].sign()).round(decimals=4), eigenvalue.round(decimals=4)
         (tensor([ 0.5000,  0.5000, -0.5000, -0.5000]), tensor(2.))
     """
-    if x.dim() != 2 or len(x) == 0 or not x.is_floating_point():
-        raise MMCosegError(
-            f'x must be a floating-point matrix (n, d) with n >= 1, got {tuple(x.shape)} {x.dtype}'
-        )
     n, d = x.shape
     dtype = torch.promote_types(x.dtype, torch.float32)
     gram, total = second_moments(x)

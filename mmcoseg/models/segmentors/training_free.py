@@ -139,13 +139,15 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
     def _describe_group(self, images: GroupImages) -> dict[Descriptors, FeatureStore]:
         """The descriptors of all images that the stages look at."""
         wanted = {stage.descriptors: None for stage in self.stages.values() if stage.descriptors}
-        first = _evenly_spread(len(images), BASIS_IMAGES)
-        rest = sorted(set(range(len(images))) - set(first))
+        count, most = len(images), BASIS_IMAGES
+        # At even distances; all, where there are no more.
+        first = sorted({round(i * (count - 1) / (most - 1)) for i in range(most)})
+        rest = sorted(set(range(count)) - set(first))
         # The first ones are kept as they are until they have decided on the bases.
         kept = list(self._describe(images, first, wanted))
         bases = {kind: self._basis(kind, [found[kind] for _, found in kept]) for kind in wanted}
         memory_limit = int(self.test_cfg.memory_limit * 1e6)
-        stores = {kind: FeatureStore(len(images), memory_limit) for kind in wanted}
+        stores = {kind: FeatureStore(count, memory_limit) for kind in wanted}
 
         def store(indices: list[int], found: dict[Descriptors, Tensor]) -> None:
             for kind, x in found.items():
@@ -203,8 +205,3 @@ def _saliency_of(group: GroupDataSample, size: tuple[int, int]) -> Tensor | None
         maps.append(pad_map(saliency, sample.metainfo.get('img_shape', size)[:2], size))
     shape = max((m.shape[-2:] for m in maps), key=lambda shape: shape[0] * shape[1])
     return torch.cat([resize(m, shape) for m in maps])
-
-
-def _evenly_spread(count: int, at_most: int) -> list[int]:
-    """Indices among ``count``, all or ``at_most`` of them at even distances."""
-    return sorted({round(i * (count - 1) / (at_most - 1)) for i in range(at_most)})

@@ -133,13 +133,3 @@ def test_never_more_than_two_blocks_are_alive(which, images):
     assert alive.most <= locations**2 + inputs < 2 * locations**2
     # It counts at all: blocks were made.
     assert alive.largest >= locations // 2 * locations
-
-
-def test_wrong_shapes():
-    q = maps(2, 3, 2, 2)
-    with pytest.raises(ValueError, match=r'q and k must be \(N, c, h, w\), both alike'):
-        mutual_attention(q, q[:, :2])
-    with pytest.raises(ValueError, match=r'q and k must be'):
-        self_attention(q[0], q[0], q[0])
-    with pytest.raises(ValueError, match=r'v must be \(N, C, h, w\) as q'):
-        self_attention(q, q, q[:1])
