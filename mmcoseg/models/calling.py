@@ -16,10 +16,8 @@ __all__ = ['asks_for', 'build_parts', 'call_by_name', 'call_with_offers']
 def build_parts(key: str, configs: Mapping[str, dict | None], **defaults: Any) -> nn.ModuleDict:
     """Modules by name, in the order of their configs; None removes one (the ablations).
 
-    Args:
-        key: where the configs stand in the config of a run, for messages.
-        configs: name -> config.
-        defaults: arguments of those that do not set them.
+    ``key`` is where the configs stand in that of a run, for messages; ``defaults`` are arguments of
+    those that do not set them.
     """
     parts = nn.ModuleDict()
     for name, cfg in configs.items():
@@ -47,10 +45,7 @@ def call_with_offers(module: nn.Module, *args: Any, **offers: Any) -> Any:
 def call_by_name(module: nn.Module, values: Mapping[str, Callable[[], Any]], key: str) -> Any:
     """Call a module with the values that the parameters of its ``forward`` name.
 
-    Args:
-        module: of any type.
-        values: what there is by name; each is made only if it is asked for.
-        key: where the module stands in the config, for messages.
+    Each is made only if it is asked for. Messages name the module by its key in the config.
     """
     given = {}
     for name, parameter in signature(module.forward).parameters.items():

@@ -31,8 +31,8 @@ class EdgeRefiner(metaclass=ABCMeta):
         threshold: probability from which a pixel is object (of no account for several labels).
 
     Raises:
-        MMCosegError: for options out of range; and, when called, for an image of another size than
-            its ``ori_shape``.
+        MMCosegError: for options out of range; when called, for an image of another size than its
+            ``ori_shape``.
     """
 
     by_image = True
@@ -60,11 +60,9 @@ class EdgeRefiner(metaclass=ABCMeta):
     def refine(
         self, images: Iterable[np.ndarray], probs: Iterable[np.ndarray]
     ) -> Iterator[np.ndarray]:
-        """Refined soft maps, (C, h, w) float32 each, one an image.
+        """Refined soft maps, (C, h, w) float32 each, of images (H, W, 3) uint8.
 
-        Args:
-            images: (H, W, 3) uint8 each.
-            probs: (C, h', w') each, of any resolution.
+        Those that come in are (C, h', w'), of any resolution.
         """
 
 

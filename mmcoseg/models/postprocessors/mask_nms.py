@@ -37,14 +37,9 @@ class MaskNMS:
         self.iou = iou
 
     def __call__(self, masks: Tensor, scores: Tensor) -> Tensor:
-        """Which masks stay.
+        """Which of masks (k, H, W) bool stay: their indices, (m,) int64, the best first.
 
-        Args:
-            masks: (k, H, W) bool.
-            scores: (k,); of equal ones the first counts as better.
-
-        Returns:
-            (m,) int64, their indices, the best first.
+        Of equal scores (k,) the first counts as better.
         """
         order = scores.argsort(descending=True, stable=True)
         shared = mask_overlaps(masks)

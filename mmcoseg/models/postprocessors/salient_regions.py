@@ -43,15 +43,10 @@ class SalientRegions:
         self.min_share = min_share
 
     def __call__(self, masks: Tensor, mask: Tensor, saliency: Tensor) -> tuple[Tensor, Tensor]:
-        """Add the regions of an image.
+        """Add the regions of an image's mask (H, W) bool to its instances (k, H, W) bool.
 
-        Args:
-            masks: (k, H, W) bool, the instances so far.
-            mask: (H, W) bool.
-            saliency: (H, W), in [0, 1].
-
-        Returns:
-            Masks (k + r, H, W) bool, the regions last, the largest first; scores (k + r,) float32.
+        With its co-saliency (H, W) in [0, 1] it gives masks (k + r, H, W) bool, the regions last,
+        the largest first, and scores (k + r,) float32.
         """
         masks = torch.cat([masks.bool(), self.regions_of(mask).to(masks.device)])
         whole, saliency = mask.to(masks.device) != 0, saliency.to(masks.device)
