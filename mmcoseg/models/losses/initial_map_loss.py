@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from ...errors import MMCosegError
 from ...registry import MODELS
 from ...structures import split_groups
+from ..ops.precision import at_least_float32
 from ..ops.resize import resize
 
 __all__ = ['InitialMapLoss']
@@ -36,7 +37,7 @@ class InitialMapLoss(nn.Module):
                 f'maps and initial maps must have the same number of images and of maps, got '
                 f'{tuple(maps.shape)} and {tuple(initial_maps.shape)}'
             )
-        maps = maps.to(torch.promote_types(maps.dtype, torch.float32))
+        maps = at_least_float32(maps)
         labels = resize(initial_maps.to(maps.dtype), maps.shape[-2:])
         # Clamped so that the derivative of the logarithm stays finite.
         costs = -(labels * maps.clamp(min=1e-8).log()).sum(dim=1)

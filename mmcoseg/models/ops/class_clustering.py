@@ -204,7 +204,6 @@ def _most_agreed(found: list[Tensor]) -> Tensor:
 
 def _joined(points: Tensor, parts: list[Tensor], number: int) -> list[Tensor]:
     """Votes (m,) of at most so many classes, of their parts'."""
-    parts = list(parts)
     center = points.mean(dim=0)
     while len(parts) > number:
         votes = torch.stack(parts)

@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from .precision import without_autocast
+from .precision import at_least_float32, without_autocast
 from .resize import resize
 
 __all__ = ['mask_iou', 'mask_of_prob', 'mask_overlaps', 'min_max_maps']
@@ -64,7 +64,7 @@ def min_max_maps(prob: Tensor) -> Tensor:
         <BLANKLINE>
                 [[0., 1.]]])
     """
-    prob = prob.to(torch.promote_types(prob.dtype, torch.float32))
+    prob = at_least_float32(prob)
     low, high = prob.amin(dim=(1, 2), keepdim=True), prob.amax(dim=(1, 2), keepdim=True)
     contrast = high - low
     # Below this, differences are those of rounding.

@@ -184,11 +184,9 @@ class PeakPropagation(TorchFunctionMode):
 
 
 class _RandomWalk(torch.autograd.Function):
-    """A convolution of known value, with the derivative of peak back-propagation.
+    """A convolution of known value, with the derivative of :func:`peak_response_maps`.
 
-    With x less its smallest value in the image, so that it is not negative, and w+ the
-    non-negative part of the weights, the derivative of output y_j by input x_i is
-    ``x_i w+_ij / sum over i' of x_i' w+_i'j``.
+    In it, x is less its smallest value in the image, so that it is not negative.
     """
 
     @staticmethod

@@ -46,7 +46,8 @@ class EdgeRefiner(metaclass=ABCMeta):
         self.threshold = threshold
 
     def __call__(self, group: GroupDataSample) -> None:
-        refined = self.refine(map(_image, group), (_prob(sample) for sample in group))
+        probs = (sample.pred_prob.data.detach().float().cpu().numpy() for sample in group)
+        refined = self.refine(map(_image, group), probs)
         for sample, prob in zip(group, refined, strict=True):
             device = sample.pred_prob.data.device
             prob = torch.from_numpy(prob)
@@ -99,7 +100,3 @@ def _image(sample: CoSegDataSample) -> np.ndarray:
             f'width) now, its prediction was made for {size[0]} x {size[1]}; was the file replaced?'
         )
     return image
-
-
-def _prob(sample: CoSegDataSample) -> np.ndarray:
-    return sample.pred_prob.data.detach().float().cpu().numpy()

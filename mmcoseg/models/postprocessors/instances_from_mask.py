@@ -39,10 +39,6 @@ class InstancesFromMask:
     Raises:
         MMCosegError: for options out of range; when called, naming an image without proposals where
             they are needed.
-
-    Example:
-        >>> InstancesFromMask().shape
-        'mask'
     """
 
     by_image = True

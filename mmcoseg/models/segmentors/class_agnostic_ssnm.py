@@ -252,7 +252,6 @@ def _require_no_loss(modulator: Modulator, key: str) -> None:
 
 def border_distance(like: Tensor) -> Tensor:
     """0 at the border of a map, 1 in its middle, (n, 1, h, w) of the size of ``like``."""
-    height, width = like.shape[-2:]
-    y = torch.linspace(-1, 1, height, device=like.device, dtype=like.dtype).abs()[:, None]
-    x = torch.linspace(-1, 1, width, device=like.device, dtype=like.dtype).abs()[None]
-    return (1 - torch.maximum(y, x)).expand(len(like), 1, height, width)
+    options = dict(device=like.device, dtype=like.dtype)
+    y, x = (torch.linspace(-1, 1, side, **options).abs() for side in like.shape[-2:])
+    return (1 - torch.maximum(y[:, None], x)).expand(len(like), 1, -1, -1)

@@ -76,13 +76,13 @@ class FeatureStore:
             self._mapped._mmap.madvise(advice)
 
 
-def uncentered_basis(descriptors: Tensor, channels: int, max_rows: int = 16_384) -> Tensor:
+def uncentered_basis(descriptors: Tensor, channels: int) -> Tensor:
     """The directions in which descriptors (n, d, h, w) are largest: orthonormal, (d, channels).
 
-    Uncentered, so lengths and angles are kept as well as they can be. Of more locations than
-    ``max_rows``, an even part is used.
+    Uncentered, so lengths and angles are kept as well as they can be. Of more than 16,384
+    locations, an even part is used.
     """
     rows = descriptors.permute(0, 2, 3, 1).flatten(0, 2)
-    gram, _ = second_moments(rows[:: -(-len(rows) // max_rows)])
+    gram, _ = second_moments(rows[:: -(-len(rows) // 16_384)])
     _, vectors = torch.linalg.eigh(gram.float())
     return vectors[:, -channels:].contiguous()

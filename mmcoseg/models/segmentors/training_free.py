@@ -112,7 +112,13 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
 
     def soft_maps(self, images: GroupImages, group: GroupDataSample) -> list[Tensor]:
         """Maps (C, h', w') without padding, whose outermost pixels are parts of the image."""
-        return list(_at_images(self._run_stages(images, group), images.size, group))
+        maps = []
+        for one, sample in zip(self._run_stages(images, group), group):
+            full = without_padding(maps_at_pixels(one[None], images.size)[0], sample)
+            # Coarse maps need no more; full ones of 1,000 images would take half a gigabyte.
+            shape = [max(ceil(side / 4), n) for side, n in zip(full.shape[1:], one.shape[1:])]
+            maps.append(F.adaptive_avg_pool2d(full, shape))
+        return maps
 
     @torch.no_grad()
     def _forward(self, images: GroupImages, data_samples: GroupSampleList) -> Tensor:
@@ -184,15 +190,6 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
         # Autocast to another half precision than float16 refuses to join these.
         with without_autocast(parts[0]):
             return uncentered_basis(torch.cat(parts), self.test_cfg.channels)
-
-
-def _at_images(prob: Tensor, size: tuple[int, int], group: GroupDataSample) -> Iterator[Tensor]:
-    """Each image's part of soft maps (N, C, h, w) that cover the padded images."""
-    for one, sample in zip(prob, group):
-        full = without_padding(maps_at_pixels(one[None], size)[0], sample)
-        # Coarse maps need no more; full ones of 1,000 images would take half a gigabyte.
-        shape = [max(ceil(side / 4), n) for side, n in zip(full.shape[1:], one.shape[1:])]
-        yield F.adaptive_avg_pool2d(full, shape)
 
 
 def _saliency_of(group: GroupDataSample, size: tuple[int, int]) -> Tensor | None:
