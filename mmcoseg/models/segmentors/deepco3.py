@@ -202,8 +202,7 @@ class DeepCO3(OptimizedOnGroup):
         """As of the base class; takes off the notes of chosen proposals in the end."""
         super().finish(group)
         for sample in group:
-            if 'chosen_proposals' in sample:
-                del sample.chosen_proposals
+            sample.pop('chosen_proposals', None)
 
     def add_instances(self, group: GroupDataSample) -> None:
         """Make masks of the chosen proposals; their label is the group's first category, or 0."""

@@ -164,8 +164,6 @@ class MultiClassCoSeg(OptimizedOnGroup):
 
     def loss(self, images: GroupImages, data_samples: GroupSampleList) -> dict[str, Tensor]:
         """The mean over groups of the objective, by its parts; each group has its own K."""
-        if len(data_samples) == 1:
-            return super().loss(images, data_samples)
         losses: dict[str, Tensor] = {}
         sizes = [len(group) for group in data_samples]
         for part, group in zip(images.split(sizes), data_samples):
