@@ -93,7 +93,7 @@ class StagedBackbone(Backbone):
 
         Or of what :meth:`input_of` gives, from a stage on that is one of :attr:`early_stages`.
         """
-        first = 0 if start is None else self._early_index(start)
+        first = 0 if start is None else self.early_stages.index(start)
         outputs = {}
         for name in list(self.stages)[first:]:
             x = outputs[name] = self.stages[name](x)
@@ -107,11 +107,6 @@ class StagedBackbone(Backbone):
 
     def input_of(self, x: Tensor, stage: str) -> Tensor:
         """What one of the :attr:`early_stages` gets of images (n, 3, H, W)."""
-        for name in self.early_stages[: self._early_index(stage)]:
+        for name in self.early_stages[: self.early_stages.index(stage)]:
             x = self.stages[name](x)
         return x
-
-    def _early_index(self, stage: str) -> int:
-        if stage not in self.early_stages:
-            raise MMCosegError(f'start must be one of {self.early_stages}, got {stage!r}')
-        return self.early_stages.index(stage)
