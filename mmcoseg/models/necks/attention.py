@@ -77,10 +77,8 @@ class MutualAttention(BaseModule):
         found = torch.cat([mutual_attention(q, k) for q, k in groups]).to(value.dtype)
         out = self.out(torch.cat([found * value, (1 - found) * value], dim=1))
         alone = [size == 1 for size in group_sizes for _ in range(size)]
-        if any(alone):
-            # Not by a product, which would keep what is not finite.
-            out = out.masked_fill(torch.tensor(alone, device=out.device)[:, None, None, None], 0)
-        return out
+        # Not by a product, which would keep what is not finite.
+        return out.masked_fill(torch.tensor(alone, device=out.device)[:, None, None, None], 0)
 
 
 @MODELS.register_module()

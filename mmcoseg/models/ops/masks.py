@@ -50,13 +50,8 @@ def min_max_maps(prob: Tensor) -> Tensor:
     """Soft maps of one image, each stretched to the whole of [0, 1] (multi-class paper, Eq. 8).
 
     Then each pixel is divided by its sum, which changes none of the argmax. A map without contrast
-    says nothing and becomes 0; where nothing says anything, the pixel stays as it is.
-
-    Args:
-        prob: (C, h, w), float, each pixel's sum 1.
-
-    Returns:
-        (C, h, w), float32 or float64, each pixel's sum 1.
+    says nothing and becomes 0; where nothing says anything, the pixel stays as it is. Maps are
+    (C, h, w), each pixel's sum 1 before and after; the result is float32 or float64.
 
     Example:
         >>> min_max_maps(torch.tensor([[[0.9, 0.7]], [[0.1, 0.3]]]))  # the least likely class too

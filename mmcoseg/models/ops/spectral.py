@@ -105,12 +105,8 @@ def spatial_clustering_loss(x: Tensor, s: Tensor) -> Tensor:
     At the optimal s the derivative of the loss through s vanishes (envelope theorem), so s is
     taken as a constant and the gradient reaches the descriptors through G alone.
 
-    Args:
-        x: descriptors as rows, (n, d).
-        s: indicator, (n,), ``|s| = 1``.
-
-    Returns:
-        A scalar, float32 or float64. For l2-normalized x, -1 is its least possible value.
+    Of descriptors as rows (n, d) and the indicator (n,), ``|s| = 1``, it is a scalar, float32 or
+    float64. For l2-normalized x, -1 is its least possible value.
     """
     with without_autocast(x):
         x = at_least_float32(x)

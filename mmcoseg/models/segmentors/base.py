@@ -94,9 +94,8 @@ class BaseCoSegmentor(BaseModel, metaclass=ABCMeta):
 
         What else is found of an image, such as ``presence``, is noted in its sample.
 
-        Returns:
-            (C, h, w) of each image in [0, 1]; see ``CoSegDataSample.pred_prob`` for C. Either of
-            the whole network input, or of the image without padding at any lower resolution.
+        They are (C, h, w) in [0, 1]; see ``CoSegDataSample.pred_prob`` for C. Either of the whole
+        network input, or of the image without padding at any lower resolution.
         """
 
     @abstractmethod

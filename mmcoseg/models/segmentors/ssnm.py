@@ -179,9 +179,8 @@ class SSNM(BaseCoSegmentor):
 def wrap_around_groups(num_images: int, group_size: int) -> tuple[list[int], list[int]]:
     """Cut a group of images into groups of one size (SSNM, section 4.1).
 
-    Returns:
-        Indices of all images in order and then again from the first on, until the last group is
-        full; and the sizes of the groups.
+    The indices are those of all images in order, and then again from the first on, until the last
+    group is full; with them come the sizes of the groups.
 
     Example:
         >>> wrap_around_groups(7, 5)

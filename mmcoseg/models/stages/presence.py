@@ -9,7 +9,6 @@ from .group_stage import Descriptors, GroupContext, GroupStage
 
 __all__ = ['PrototypePresence']
 
-
 #: Cosine that gives a presence of 0.5, and how fast presence changes with it.
 MIDDLE, SCALE = 0.45, 8.0
 
