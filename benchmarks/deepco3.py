@@ -35,7 +35,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).res
 from _table import markdown_table
 
 from mmcoseg.models import VGG16, AffinityLoss, CoPeakLoss, EfficientNetLite
-from mmcoseg.models.ops import co_peak_scores, co_peaks, peak_response_maps
+from mmcoseg.models.ops import co_peaks, peak_response_maps
 from mmcoseg.models.ops.co_peaks import local_maximum_values
 
 CLOCKS = {'wall': time.perf_counter, 'cpu': time.process_time}
@@ -159,7 +159,8 @@ def co_peak_cases(args: argparse.Namespace) -> Cases:
     x, s = features(args)
     loss = CoPeakLoss('paper')
     with torch.no_grad():
-        scores = co_peak_scores(x[0], x[1], s[0, 0], s[1, 0])
+        y = s[:2] * F.normalize(x[:2], dim=1)
+        scores = torch.einsum('dhw,dij->hwij', *y)
     array = scores.numpy()
 
     def run(value: Tensor) -> None:

@@ -22,7 +22,7 @@ from _table import markdown_table
 
 from mmcoseg.datasets import SyntheticCoSegDataset
 from mmcoseg.datasets.image_io import IMAGE_SUFFIXES, read_image
-from mmcoseg.models.postprocessors import GuidedFilter, refine_many
+from mmcoseg.models.postprocessors import DenseCRF, GuidedFilter
 from mmcoseg.workers import default_workers
 
 LABELS = (2, 4, 10)
@@ -39,11 +39,11 @@ def main() -> None:
     images = load(args.images, tuple(args.size), args.count)
     # cv2 would otherwise use all cores beside the processes.
     cv2.setNumThreads(1)
-    refine_many(images[:1], soft_maps(1, 2, images[0]), num_workers=0)  # the libraries load
+    refined(images[:1], soft_maps(1, 2, images[0]))  # the libraries load
 
     start = time.perf_counter()
     small = [image[:8, :8] for image in images[: args.workers]]
-    refine_many(small, soft_maps(len(small), 2, small[0]), num_workers=args.workers)
+    refined(small, soft_maps(len(small), 2, small[0]), args.workers)
     started = time.perf_counter() - start
 
     rows = [compare(images, labels, args.workers, args.repeat) for labels in LABELS]
@@ -62,8 +62,8 @@ def main() -> None:
 
     probs = soft_maps(len(images), 2, images[0])
     ways: dict[str, Callable[[], object]] = {
-        'dense CRF': lambda: refine_many(images, probs, num_workers=0),
-        'dense CRF, scale 0.5': lambda: refine_many(images, probs, scale=0.5, num_workers=0),
+        'dense CRF': lambda: refined(images, probs),
+        'dense CRF, half size': lambda: refined(images, probs, max_side=max(args.size) // 2),
         'guided filter': lambda: list(GuidedFilter().refine(images, probs)),
     }
     took = measure(list(ways.values()), args.repeat)
@@ -77,13 +77,22 @@ def main() -> None:
     )
 
 
+def refined(
+    images: list[np.ndarray],
+    probs: list[np.ndarray],
+    workers: int = 0,
+    max_side: int | None = None,
+) -> list[np.ndarray]:
+    return list(DenseCRF(max_side=max_side, num_workers=workers).refine(images, probs))
+
+
 def compare(images: list[np.ndarray], labels: int, workers: int, repeats: int) -> list[object]:
     """One row of the first table."""
     probs = soft_maps(len(images), labels, images[0])
     ways = (
-        lambda: refine_many(images, probs, num_workers=0),
+        lambda: refined(images, probs),
         lambda: in_threads(images, probs, workers),
-        lambda: refine_many(images, probs, num_workers=workers),
+        lambda: refined(images, probs, workers),
     )
     times = [took / len(images) for took in measure(ways, repeats)]
     memory = max(map(peak, children()), default=0)
@@ -122,7 +131,7 @@ def soft_maps(count: int, labels: int, image: np.ndarray) -> list[np.ndarray]:
 def in_threads(images: list[np.ndarray], probs: list[np.ndarray], threads: int) -> None:
     with ThreadPoolExecutor(threads) as executor:
         pairs = zip(images, probs, strict=True)
-        list(executor.map(lambda p: refine_many([p[0]], [p[1]], num_workers=0), pairs))
+        list(executor.map(lambda p: refined([p[0]], [p[1]]), pairs))
 
 
 def measure(ways: Sequence[Callable[[], object]], repeats: int) -> list[float]:

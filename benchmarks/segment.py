@@ -47,7 +47,7 @@ from spectral import memory
 
 from mmcoseg.datasets import SyntheticCoSegDataset
 from mmcoseg.datasets.image_io import IMAGE_SUFFIXES, read_image
-from mmcoseg.models.postprocessors import refine_many
+from mmcoseg.models.postprocessors import DenseCRF
 from mmcoseg.workers import default_workers
 
 PARTS = ('time', 'memory', 'photo', 'field')
@@ -351,10 +351,11 @@ def crf_table(files: Sequence[Path], repeats: int) -> None:
     # cv2 would otherwise use all cores beside the helpers.
     cv2.setNumThreads(1)
     workers = max(2, default_workers())
-    for number in (0, workers):  # the libraries load, the helpers start
-        refine_many(images[:2], probs[:2], num_workers=number)
+    crfs = [DenseCRF(max_side=None, num_workers=number) for number in (0, workers)]
+    for crf in crfs:  # the libraries load, the helpers start
+        list(crf.refine(images[:2], probs[:2]))
     say(f'dense CRF of {len(images)} images')
-    ways = [lambda w=w: refine_many(images, probs, num_workers=w) for w in (0, workers)]
+    ways = [lambda crf=crf: list(crf.refine(images, probs)) for crf in crfs]
     times = [took / len(images) for took in measure(ways, repeats)]
     print('Dense CRF, an image\n')
     print(ratio_table(dict(zip(('one process', f'{workers} helpers'), times)), 'one process'))

@@ -8,5 +8,5 @@ _base_ = [
 model = dict(
     data_preprocessor=dict(size=(385, 385)),
     backbone=dict(out_stages=['stage6']),
-    stages=dict(kmeans=dict(type='KMeansCue', level=-1, num_clusters=4)),
+    stages=dict(kmeans=dict(type='ConsensusCue', level=-1, num_clusters=[4], num_seeds=1)),
 )

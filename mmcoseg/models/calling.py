@@ -1,4 +1,4 @@
-"""Calling plug-ins with what they ask for."""
+"""Building plug-ins by name, and calling them with what they ask for."""
 
 from collections.abc import Callable, Mapping
 from inspect import Parameter, signature
@@ -8,8 +8,27 @@ from torch import nn
 
 from ..errors import MMCosegError
 from ..options import nearest
+from ..registry import MODELS
 
-__all__ = ['asks_for', 'call_by_name', 'call_with_offers']
+__all__ = ['asks_for', 'build_parts', 'call_by_name', 'call_with_offers']
+
+
+def build_parts(key: str, configs: Mapping[str, dict | None], **defaults: Any) -> nn.ModuleDict:
+    """Modules by name, in the order of their configs; None removes one (the ablations).
+
+    ``key`` is where the configs stand in that of a run, for messages; ``defaults`` are arguments of
+    those that do not set them.
+    """
+    parts = nn.ModuleDict()
+    for name, cfg in configs.items():
+        if not name or '.' in name or hasattr(parts, name):
+            raise MMCosegError(
+                f'a part of {key} may not be called {name!r}: torch has another use for names with '
+                'a dot and those of its own methods; rename it'
+            )
+        if cfg:
+            parts[name] = MODELS.build({**defaults, **cfg})
+    return parts
 
 
 def asks_for(module: nn.Module, name: str) -> bool:
@@ -26,10 +45,7 @@ def call_with_offers(module: nn.Module, *args: Any, **offers: Any) -> Any:
 def call_by_name(module: nn.Module, values: Mapping[str, Callable[[], Any]], key: str) -> Any:
     """Call a module with the values that the parameters of its ``forward`` name.
 
-    Args:
-        module: of any type.
-        values: what there is by name; each is made only if it is asked for.
-        key: where the module stands in the config, for messages.
+    Each is made only if it is asked for. Messages name the module by its key in the config.
     """
     given = {}
     for name, parameter in signature(module.forward).parameters.items():

@@ -13,15 +13,7 @@ model = dict(
     data_preprocessor=consensus.data_preprocessor,
     backbone=consensus.backbone,
     initial_segmentor=consensus,
-    neck=dict(
-        type='AttentionNeck',
-        attention=dict(
-            type='GatedAttention',
-            in_channels=208,
-            self_attention=dict(type='SelfAttention'),
-            mutual_attention=dict(type='MutualAttention'),
-        ),
-    ),
+    neck=dict(type='AttentionNeck', attention=dict(type='GatedAttention', in_channels=208)),
     decode_head=dict(
         type='MultiClassHead',
         in_channels=[120, 208],

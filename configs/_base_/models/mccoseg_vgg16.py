@@ -19,15 +19,7 @@ model = dict(
         last_pool=False,
         weights='imagenet',
     ),
-    neck=dict(
-        type='AttentionNeck',
-        attention=dict(
-            type='GatedAttention',
-            in_channels=512,
-            self_attention=dict(type='SelfAttention'),
-            mutual_attention=dict(type='MutualAttention'),
-        ),
-    ),
+    neck=dict(type='AttentionNeck', attention=dict(type='GatedAttention', in_channels=512)),
     decode_head=dict(type='MultiClassHead', in_channels=[256, 512], strides=[8, 16], lateral=True),
     extractor=dict(
         type='TimmModel',

@@ -75,10 +75,7 @@ class StagedBackbone(Backbone):
     def finish(self, out_stages: Sequence[str], frozen_stages: int, norm_eval: bool) -> None:
         """Check and keep the common options, and drop the stages after the last output.
 
-        Args:
-            out_stages: names of the stages to give out.
-            frozen_stages: how many stages, from the first on, are not trained; -1 or 0 for none.
-            norm_eval: keep batch normalization at its stored statistics in training.
+        ``frozen_stages``, from the first on, are not trained; -1 or 0 for none.
         """
         names = list(self.stages)
         if not out_stages or not set(out_stages) <= set(names):
@@ -92,13 +89,11 @@ class StagedBackbone(Backbone):
         self.rest(list(self.stages.values())[: max(frozen_stages, 0)], norm_eval)
 
     def forward(self, x: Tensor, start: str | None = None) -> tuple[Tensor, ...]:
-        """Levels of images, in the order of ``out_stages``.
+        """Levels of images (n, 3, H, W), in the order of ``out_stages``.
 
-        Args:
-            x: images (n, 3, H, W); with ``start`` what :meth:`input_of` that stage gives.
-            start: first of the stages to run, one of :attr:`early_stages`; None for all.
+        Or of what :meth:`input_of` gives, from a stage on that is one of :attr:`early_stages`.
         """
-        first = 0 if start is None else self._early_index(start)
+        first = 0 if start is None else self.early_stages.index(start)
         outputs = {}
         for name in list(self.stages)[first:]:
             x = outputs[name] = self.stages[name](x)
@@ -112,11 +107,6 @@ class StagedBackbone(Backbone):
 
     def input_of(self, x: Tensor, stage: str) -> Tensor:
         """What one of the :attr:`early_stages` gets of images (n, 3, H, W)."""
-        for name in self.early_stages[: self._early_index(stage)]:
+        for name in self.early_stages[: self.early_stages.index(stage)]:
             x = self.stages[name](x)
         return x
-
-    def _early_index(self, stage: str) -> int:
-        if stage not in self.early_stages:
-            raise MMCosegError(f'start must be one of {self.early_stages}, got {stage!r}')
-        return self.early_stages.index(stage)

@@ -59,13 +59,8 @@ def load_unless_stored(
 ) -> None:
     """Load pretrained weights into the backbones that a checkpoint does not have.
 
-    A checkpoint with only a part of a backbone is refused: the rest would be random.
-
-    Args:
-        model: built with :func:`deferred_weights`.
-        noted: what that gave.
-        state: the checkpoint's state dict.
-        source: name of the checkpoint, for messages.
+    The model was built with :func:`deferred_weights`, which gave ``noted``; ``source`` names the
+    checkpoint in messages. One with only a part of a backbone is refused: the rest would be random.
     """
     names = {id(module): name for name, module in model.named_modules()}
     for module, load in noted:
@@ -91,12 +86,9 @@ def load_unless_stored(
 def load_pretrained(backbone: Backbone, weights: str | None) -> None:
     """Load weights into a backbone. What a file has beyond it (a classifier) is left out.
 
-    Within :func:`deferred_weights` this is only noted.
-
-    Args:
-        backbone: the weights must have all of its parameters.
-        weights: ``'imagenet'``, None for the random initialization, or the path of a file in the
-            published names or the backbone's own.
+    Within :func:`deferred_weights` this is only noted. Weights are ``'imagenet'``, None for the
+    random initialization, or the path of a file in the published names or the backbone's own; they
+    must have all of its parameters.
     """
     noted = _deferred.get()
     load = partial(_load, backbone, weights)
@@ -166,12 +158,12 @@ def read_state_dict(path: str) -> dict[str, Any]:
     return content
 
 
-def require_reachable(address: str, timeout: float = 5.0) -> None:
+def require_reachable(address: str) -> None:
     """Raise OSError at once without a network, instead of after a downloader's many retries.
 
     Any answer of the server counts, even a refusal.
     """
     try:
-        urlopen(Request(address, method='HEAD'), timeout=timeout).close()
+        urlopen(Request(address, method='HEAD'), timeout=5).close()
     except HTTPError:
         pass

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from ...errors import MMCosegError
 from ...options import one_of
 from ...registry import MODELS
+from ..ops.resize import resize
 
 __all__ = ['BilinearDeconvolution', 'CoSaliencyHead']
 
@@ -188,16 +189,10 @@ class CoSaliencyHead(BaseModule):
             logits, stride = upsample(logits), stride // 2
             if str(stride) in self.lateral:
                 finer = self.lateral[str(stride)](feats[self.strides.index(stride)])
-                logits = logits + self._resize(finer[:, : logits.shape[1]], logits.shape[-2:])
+                finer = finer[:, : logits.shape[1]]
+                logits = logits + resize(finer, logits.shape[-2:], align_corners=self.align_corners)
         return logits
 
     def predict_by_feat(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
         """Co-saliency in [0, 1], (n, 1, *size), float32, of logits of any resolution."""
-        return torch.sigmoid(self._resize(logits.float(), size))
-
-    def _resize(self, maps: Tensor, size: Sequence[int]) -> Tensor:
-        if tuple(maps.shape[-2:]) == tuple(size):
-            return maps
-        return F.interpolate(
-            maps, size=tuple(size), mode='bilinear', align_corners=self.align_corners
-        )
+        return torch.sigmoid(resize(logits.float(), size, align_corners=self.align_corners))

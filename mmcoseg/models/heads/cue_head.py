@@ -1,6 +1,7 @@
 """A head that sees what is common to the group rather than what class it is."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from mmengine.model import BaseModule
@@ -10,6 +11,7 @@ from torch.nn import functional as F
 from ...registry import MODELS
 from ...structures.coseg_data_sample import VOID
 from ..losses import build_loss
+from ..ops.resize import resize
 
 __all__ = ['CueHead']
 
@@ -27,9 +29,8 @@ def _block(in_channels: int, out_channels: int) -> nn.Sequential:
     )
 
 
-def _upsample(x: Tensor, size: Sequence[int]) -> Tensor:
-    # Corners aligned: the backbone's maps of 32 k + 1 pixels have their outermost locations there.
-    return F.interpolate(x, size=tuple(size), mode='bilinear', align_corners=True)
+# The backbone's maps of 32 k + 1 pixels have their outermost locations at the corners.
+_upsample = partial(resize, align_corners=True)
 
 
 @MODELS.register_module()

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ...options import whole_number
 from ...registry import MODELS
+from ..ops.resize import resize
 from .co_saliency_head import CoSaliencyHead
 
 __all__ = ['MultiClassHead']
@@ -65,4 +66,5 @@ class MultiClassHead(CoSaliencyHead):
 
     def predict_by_feat(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
         """Maps (n, k + 1, *size), float32, each pixel's sum 1, of logits of any resolution."""
-        return self._resize(logits.float(), size).softmax(dim=1)
+        maps = resize(logits.float(), size, align_corners=self.align_corners)
+        return maps.softmax(dim=1)

@@ -45,12 +45,9 @@ class AffinityLoss(nn.Module):
         self.loss_name = loss_name
 
     def forward(self, features: Tensor, coarse_maps: Tensor, group_sizes: list[int]) -> Tensor:
-        """The loss, a scalar: the mean over the groups.
+        """The mean over the groups of features (sum N, d, h, w) and their co-saliency.
 
-        Args:
-            features: (sum N, d, h, w).
-            coarse_maps: coarse co-saliency in [0, 1], (sum N, 1, h, w).
-            group_sizes: number of images of each group.
+        ``coarse_maps`` are (sum N, 1, h, w), in [0, 1].
         """
         locations = coarse_maps.shape[-2] * coarse_maps.shape[-1]
         losses = []

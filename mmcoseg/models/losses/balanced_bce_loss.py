@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...errors import MMCosegError
 from ...options import one_of
 from ...registry import MODELS
 from ...structures.coseg_data_sample import VOID
@@ -40,10 +39,6 @@ def balanced_bce_with_logits(
         >>> balanced_bce_with_logits(torch.zeros(1, 1, 4), target)  # (3/4 + 3 * 1/4) / 4 * log 2
         tensor([0.2599])
     """
-    if logits.shape != target.shape:
-        raise MMCosegError(
-            f'logits {tuple(logits.shape)} and target {tuple(target.shape)} must have one shape'
-        )
     valid = target != VOID
     positive = valid & (target != 0)
     count = valid.sum(dim=(-2, -1)).clamp(min=1)

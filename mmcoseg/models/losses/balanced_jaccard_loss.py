@@ -28,12 +28,9 @@ class BalancedJaccardLoss(nn.Module):
         self.loss_name = loss_name
 
     def forward(self, logits: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
-        """The loss, a scalar.
+        """The loss, a scalar, of logits and shares of the object, both (n, h, w).
 
-        Args:
-            logits: (n, h, w).
-            target: share of the object in every location, (n, h, w) float in [0, 1].
-            valid: weight of every location, (n, h, w) float in [0, 1]; None for 1.
+        ``valid`` weighs the locations, (n, h, w) in [0, 1]; None for 1.
         """
         valid = torch.ones_like(target) if valid is None else valid
         count = valid.sum(dim=(-2, -1), keepdim=True).clamp(min=1e-6)

@@ -9,12 +9,10 @@ __all__ = ['build_loss']
 
 
 def build_loss(cfg: dict, key: str) -> nn.Module:
-    """A loss from its config, refused if training would not sum it: its ``loss_name`` must start
-    with ``loss``, unless its ``loss_weight`` is 0.
+    """A loss from its config, which in that of a run stands under ``key``.
 
-    Args:
-        cfg: its config.
-        key: where in the config of a run it stands, for messages.
+    Refused if training would not sum it: its ``loss_name`` must start with ``loss``, unless its
+    ``loss_weight`` is 0.
     """
     if not isinstance(cfg, dict):
         raise MMCosegError(f'{key} must be the config of a loss, dict(type=...), got {cfg!r}')

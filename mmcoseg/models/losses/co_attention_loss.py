@@ -51,11 +51,9 @@ class CoAttentionLoss(nn.Module):
         self.loss_name = loss_name
 
     def forward(self, vectors: Tensor, group_sizes: list[int]) -> Tensor:
-        """The loss, a scalar, float32 or float64; 0 for groups of one image.
+        """The loss of vectors of masked images, (sum N, K + 1, c), background first.
 
-        Args:
-            vectors: of the masked images, (sum N, K + 1, c), background first.
-            group_sizes: number of images of each group.
+        A scalar, float32 or float64; 0 for groups of one image.
         """
         losses = []
         for x in split_groups(vectors, group_sizes):

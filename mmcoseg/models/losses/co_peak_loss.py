@@ -48,12 +48,9 @@ class CoPeakLoss(nn.Module):
         self.loss_name = loss_name
 
     def forward(self, features: Tensor, coarse_maps: Tensor, group_sizes: list[int]) -> Tensor:
-        """The loss, a scalar: the mean over the groups; groups of one image cost 0.
+        """The mean over the groups of features (sum N, d, h, w) and their co-saliency.
 
-        Args:
-            features: (sum N, d, h, w).
-            coarse_maps: coarse co-saliency in [0, 1], (sum N, 1, h, w).
-            group_sizes: number of images of each group.
+        ``coarse_maps`` are (sum N, 1, h, w), in [0, 1]. Groups of one image cost 0.
         """
         group_loss = self._released if self.form == 'released' else self._paper
         groups = zip(split_groups(features, group_sizes), split_groups(coarse_maps, group_sizes))

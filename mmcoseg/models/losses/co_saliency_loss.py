@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from ...options import one_of
 from ...registry import MODELS
 from ...structures import split_groups
+from ..ops.precision import at_least_float32
 from ..ops.resize import resize
 from .deepco3_form import ObjectiveForm
 
@@ -31,7 +32,7 @@ def balanced_square_error(maps: Tensor, saliency: Tensor) -> Tensor:
         >>> balanced_square_error(maps, saliency)  # (1 - 1/4) * 1 / 4
         tensor([0.1875])
     """
-    maps = maps.to(torch.promote_types(maps.dtype, torch.float32))
+    maps = at_least_float32(maps)
     saliency = resize(saliency.to(maps.dtype), maps.shape[-2:])
     salient = saliency > saliency.mean(dim=(-2, -1), keepdim=True)
     share = salient.to(maps.dtype).mean(dim=(-2, -1), keepdim=True)
@@ -66,12 +67,9 @@ class CoSaliencyLoss(nn.Module):
         self.loss_name = loss_name
 
     def forward(self, maps: Tensor, saliency: Tensor, group_sizes: list[int]) -> Tensor:
-        """The loss, a scalar: the mean over the groups.
+        """The mean over the groups of co-saliency (sum N, 1, H, W) and saliency (sum N, 1, h, w).
 
-        Args:
-            maps: co-saliency at the images' size, (sum N, 1, H, W), in [0, 1].
-            saliency: of each image, found without labels, (sum N, 1, h, w), in [0, 1].
-            group_sizes: number of images of each group.
+        Both are in [0, 1]; the saliency is found without labels.
         """
         errors = balanced_square_error(maps, saliency)
         if self.form == 'paper':

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from ...errors import MMCosegError
 from ...registry import MODELS
 from ...structures import split_groups
+from ..ops.precision import at_least_float32
 from ..ops.resize import resize
 
 __all__ = ['InitialMapLoss']
@@ -27,19 +28,16 @@ class InitialMapLoss(nn.Module):
         self.loss_name = loss_name
 
     def forward(self, maps: Tensor, initial_maps: Tensor, group_sizes: list[int]) -> Tensor:
-        """The loss, a scalar, float32 or float64: the mean over the groups.
+        """The mean over the groups of maps (sum N, K + 1, H, W) and initial ones of any resolution.
 
-        Args:
-            maps: (sum N, K + 1, H, W), each pixel's sum 1.
-            initial_maps: the same of any resolution, (sum N, K + 1, h, w).
-            group_sizes: number of images of each group.
+        The sum of each pixel is 1. A scalar, float32 or float64.
         """
         if initial_maps.shape[:2] != maps.shape[:2]:
             raise MMCosegError(
                 f'maps and initial maps must have the same number of images and of maps, got '
                 f'{tuple(maps.shape)} and {tuple(initial_maps.shape)}'
             )
-        maps = maps.to(torch.promote_types(maps.dtype, torch.float32))
+        maps = at_least_float32(maps)
         labels = resize(initial_maps.to(maps.dtype), maps.shape[-2:])
         # Clamped so that the derivative of the logarithm stays finite.
         costs = -(labels * maps.clamp(min=1e-8).log()).sum(dim=1)

@@ -31,12 +31,9 @@ class MaskSmoothL1Loss(nn.Module):
         self.loss_name = loss_name
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """The loss, a scalar.
+        """The loss, a scalar, of logits (n, H, W) and integer targets (n, H, W).
 
-        Args:
-            logits: (n, H, W), float.
-            target: (n, H, W), integer; 0 background, 255 void, which does not count, all else
-                object.
+        Targets are 0 for background, 255 for void, which does not count; all else is object.
         """
         valid = target != VOID
         positive = valid & (target != 0)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from ...options import whole_number
 from ...registry import MODELS
 from ...structures import split_groups
+from ..calling import build_parts
 from ..ops import mutual_attention, self_attention
 
 __all__ = ['GatedAttention', 'MutualAttention', 'SelfAttention']
@@ -76,10 +77,8 @@ class MutualAttention(BaseModule):
         found = torch.cat([mutual_attention(q, k) for q, k in groups]).to(value.dtype)
         out = self.out(torch.cat([found * value, (1 - found) * value], dim=1))
         alone = [size == 1 for size in group_sizes for _ in range(size)]
-        if any(alone):
-            # Not by a product, which would keep what is not finite.
-            out = out.masked_fill(torch.tensor(alone, device=out.device)[:, None, None, None], 0)
-        return out
+        # Not by a product, which would keep what is not finite.
+        return out.masked_fill(torch.tensor(alone, device=out.device)[:, None, None, None], 0)
 
 
 @MODELS.register_module()
@@ -107,10 +106,8 @@ class GatedAttention(BaseModule):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        self.parts = nn.ModuleDict()
-        for name, cfg in dict(self=self_attention, mutual=mutual_attention).items():
-            if cfg:
-                self.parts[name] = MODELS.build({'in_channels': in_channels, **cfg})
+        parts = dict(self=self_attention, mutual=mutual_attention)
+        self.parts = build_parts('attention', parts, in_channels=in_channels)
         if self.parts:
             self.gamma = nn.Parameter(torch.zeros(1))
 

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 
 from mmengine.model import BaseModule
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...registry import MODELS
+from ..calling import build_parts
 from .modulator import Modulation, modulate
 
 __all__ = ['AttentionNeck', 'ModulationNeck']
@@ -40,9 +41,7 @@ class ModulationNeck(BaseModule):
 
     def __init__(self, modulators: Mapping[str, dict], init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
-        self.modulators = nn.ModuleDict(
-            {name: MODELS.build(cfg) for name, cfg in modulators.items() if cfg}
-        )
+        self.modulators = build_parts('modulators', modulators)
 
     def forward(self, feats: tuple[Tensor, ...], group_sizes: list[int]) -> tuple[Tensor, ...]:
         """The levels, each ``scale * X + shift``."""

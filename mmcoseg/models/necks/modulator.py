@@ -57,11 +57,9 @@ def _add_resized(a: Tensor, b: Tensor) -> Tensor:
 
 
 def modulate(x: Tensor, modulation: Modulation) -> Tensor:
-    """Shift and scale one level: ``Y_c = scale_c X_c + shift`` (SSNM, Eq. 5).
+    """Shift and scale one level (sum N, d, h, w): ``Y_c = scale_c X_c + shift`` (SSNM, Eq. 5).
 
-    Args:
-        x: features (sum N, d, h, w).
-        modulation: its shift is resized (bilinear) to (h, w).
+    The shift is resized (bilinear) to (h, w).
     """
     if modulation.scale is not None:
         if modulation.scale.shape[1] != x.shape[1]:
@@ -93,28 +91,21 @@ class Modulator(BaseModule, metaclass=ABCMeta):
 
     @abstractmethod
     def encode(self, feats: tuple[Tensor, ...]) -> Tensor:
-        """Per-image descriptors.
+        """Descriptors (n, ...) of images whose levels are (n, C_l, h_l, w_l), fine to coarse.
 
-        Args:
-            feats: the backbone's levels, fine to coarse, each (n, C_l, h_l, w_l).
-
-        Returns:
-            Tensor (n, ...): row i depends on image i alone.
+        Row i depends on image i alone.
         """
 
     @abstractmethod
     def modulate_group(
         self, descriptors: Tensor, group_sizes: list[int], previous: Modulation
     ) -> Modulation:
-        """The modulation of whole groups.
+        """This modulator's own part of the modulation of whole groups.
 
         Args:
             descriptors: of all images of the batch, (sum N, ...), as :meth:`encode` gives them.
             group_sizes: number of images of each group.
             previous: what the modulators before this one decided together.
-
-        Returns:
-            This modulator's own part.
         """
 
     def forward(
@@ -129,11 +120,9 @@ class Modulator(BaseModule, metaclass=ABCMeta):
     def loss(
         self, modulation: Modulation, group_sizes: list[int], labels: Tensor | None
     ) -> dict[str, Tensor]:
-        """The modulator's own losses; none unless a subclass has some.
+        """The losses of what :meth:`modulate_group` returned; none unless a subclass has some.
 
         Args:
-            modulation: what :meth:`modulate_group` returned.
-            group_sizes: number of images of each group.
             labels: multi-hot co-categories, (B, L) float, a row of NaN for a group whose
                 categories are unknown; None if no group has any.
 

@@ -6,7 +6,7 @@ from .class_clustering import class_discriminants, cluster_classes
 from .class_count import ClassCount, count_classes
 from .clustering import border_ring, consensus_foreground, principal_components
 from .co_attention import co_attention_distances
-from .co_peaks import co_peak_means, co_peak_scores, co_peaks
+from .co_peaks import co_peak_means, co_peaks
 from .contrast import soften_by_otsu
 from .ddt import deep_descriptor_transform
 from .dff import deep_feature_factorization, factor_off_border, nonnegative_coefficients
@@ -27,7 +27,6 @@ __all__ = [
     'cluster_classes',
     'co_attention_distances',
     'co_peak_means',
-    'co_peak_scores',
     'co_peaks',
     'consensus_foreground',
     'corners_aligned',

@@ -9,10 +9,10 @@ from .precision import at_least_float32, without_autocast
 __all__ = ['inverse_norms', 'pairwise_affinity']
 
 
-def inverse_norms(x: Tensor, eps: float = 1e-12) -> Tensor:
-    """1 / |x(p)| of descriptors (N, d, h, w): (N, h, w); those shorter than ``eps`` count as it."""
+def inverse_norms(x: Tensor) -> Tensor:
+    """1 / |x(p)| of descriptors (N, d, h, w): (N, h, w), at most 1e12."""
     # Seven times faster than torch's norm along a dimension that is not the last.
-    return x.square().sum(dim=1).clamp(min=eps**2).rsqrt()
+    return x.square().sum(dim=1).clamp(min=1e-12**2).rsqrt()
 
 
 def pairwise_affinity(x: Tensor, s: Tensor, alpha: float = 4.0) -> Tensor:

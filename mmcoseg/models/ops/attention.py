@@ -7,56 +7,42 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ...errors import MMCosegError
 from .precision import at_least_float32, without_autocast
 
 __all__ = ['mutual_attention', 'self_attention']
 
 
-def self_attention(q: Tensor, k: Tensor, v: Tensor, chunk_size: int | None = None) -> Tensor:
+def self_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Attention of each image's locations to all locations of the same image.
 
     ``SA_n = softmax(q_n k_n^T) v_n`` with M = h w rows (Zhang et al., "Self-Attention Generative
-    Adversarial Networks", ICML 2019), exactly. Scores are computed in at least float32, a block of
+    Adversarial Networks", ICML 2019), exactly. Scores are computed in at least float32, half of the
     rows of one image at a time, and again for the derivative: at most M x M of them are alive,
     temporary results included, whatever the batch.
 
     Args:
         q, k: queries and keys, (N, c, h, w).
         v: values, (N, C, h, w).
-        chunk_size: rows of a block, that is queries looked at together, at most; None for half of
-            them. The result does not depend on it.
 
     Returns:
         (N, C, h, w), of the type of ``v``. Differentiable once.
-
-    Raises:
-        MMCosegError: if the shapes do not fit, or ``chunk_size`` is not positive.
 
     Example:
         >>> v = torch.tensor([[[[1.0, 3.0]]]])
         >>> self_attention(torch.zeros(1, 4, 1, 2), torch.ones(1, 4, 1, 2), v)
         tensor([[[[2., 2.]]]])
     """
-    _check_pair(q, k)
-    if v.dim() != 4 or v.shape[:1] + v.shape[2:] != q.shape[:1] + q.shape[2:]:
-        raise MMCosegError(
-            f'v must be (N, C, h, w) as q, got {tuple(v.shape)} and {tuple(q.shape)}'
-        )
-    rows = _rows(q, chunk_size)
     with without_autocast(q):
         maps = (at_least_float32(x).flatten(2) for x in (q, k, v))
-        return _SelfAttention.apply(*maps, rows).view(v.shape).to(v.dtype)
+        return _SelfAttention.apply(*maps).view(v.shape).to(v.dtype)
 
 
-def mutual_attention(
-    q: Tensor, k: Tensor, scale: float | None = None, chunk_size: int | None = None
-) -> Tensor:
+def mutual_attention(q: Tensor, k: Tensor) -> Tensor:
     """How much of each image's locations is found in the other images of its group.
 
     For the anchor i and each reference j,
 
-        v_ij = sum over the rows p of softmax(q_j k_i^T)_p,    a_ij = sigmoid(scale v_ij):
+        v_ij = sum over the rows p of softmax(q_j k_i^T)_p,    a_ij = sigmoid(v_ij / sqrt(c)):
 
     each location of j is softly matched to those of i, and v_ij counts the matches. The result is
     the mean of a_ij over all j != i. Types and memory are as in :func:`self_attention`; beside the
@@ -64,57 +50,43 @@ def mutual_attention(
 
     Args:
         q, k: queries and keys of the images of one group, (N, c, h, w).
-        scale: factor before the sigmoid; None for 1 / sqrt(c).
-        chunk_size: as of :func:`self_attention`.
 
     Returns:
         (N, 1, h, w) in [0.5, 1], float32 or float64; for a single image, which has no reference,
         zeros. Differentiable once.
 
-    Raises:
-        MMCosegError: as :func:`self_attention`.
-
     Example:
         >>> x = torch.zeros(2, 1, 1, 2)  # both locations of the other image match each by half
-        >>> mutual_attention(x, x, scale=0.0), mutual_attention(x[:1], x[:1])
-        (tensor([[[[0.5000, 0.5000]]],
-        <BLANKLINE>
-        <BLANKLINE>
-                [[[0.5000, 0.5000]]]]), tensor([[[[0., 0.]]]]))
+        >>> mutual_attention(x, x)[0], mutual_attention(x[:1], x[:1])[0]  # sigmoid(1)
+        (tensor([[[0.7311, 0.7311]]]), tensor([[[0., 0.]]]))
     """
-    _check_pair(q, k)
-    rows = _rows(q, chunk_size)
-    if scale is None:
-        scale = q.shape[1] ** -0.5
     with without_autocast(q):
         q, k = at_least_float32(q), at_least_float32(k)
-        weights = _MutualAttention.apply(q.flatten(2), k.flatten(2), float(scale), rows)
-        return weights.view(len(q), 1, *q.shape[2:])
+        return _MutualAttention.apply(q.flatten(2), k.flatten(2)).view(len(q), 1, *q.shape[2:])
 
 
 class _SelfAttention(torch.autograd.Function):
     """Of queries and keys (N, c, M) and values (N, C, M)."""
 
     @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, rows: int) -> Tensor:
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         out = torch.empty_like(v, memory_format=torch.contiguous_format)
         for n in range(len(q)):
-            for some in _row_slices(q, rows):
+            for some in _halves(q):
                 torch.mm(v[n], _softmax_block(q[n, :, some], k[n]).t(), out=out[n, :, some])
         ctx.save_for_backward(q, k, v, out)
-        ctx.rows = rows
         return out
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         q, k, v, out = ctx.saved_tensors
         grad_q, grad_k, grad_v = (torch.zeros_like(x) for x in (q, k, v))
         with without_autocast(q):
             # Sum over a row of probabilities times their derivatives.
             weighted = (grad * out).sum(dim=1)
             for n in range(len(q)):
-                for some in _row_slices(q, ctx.rows):
+                for some in _halves(q):
                     g = grad[n, :, some]
                     prob = _softmax_block(q[n, :, some], k[n])
                     grad_v[n].addmm_(g, prob)
@@ -125,43 +97,43 @@ class _SelfAttention(torch.autograd.Function):
                     grad_k[n].addmm_(q[n, :, some], grad_scores)
                     # Before the next block is made.
                     del prob, grad_scores
-        return grad_q, grad_k, grad_v, None
+        return grad_q, grad_k, grad_v
 
 
 class _MutualAttention(torch.autograd.Function):
     """Mean weights (N, M) of the locations of each image, of queries and keys (N, c, M)."""
 
     @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, scale: float, rows: int) -> Tensor:
-        images, _, locations = q.shape
+    def forward(ctx: Any, q: Tensor, k: Tensor) -> Tensor:
+        images, channels, locations = q.shape
         matches = q.new_zeros(images, images, locations)
         for i, j in permutations(range(images), 2):
-            for some in _row_slices(q, rows):
+            for some in _halves(q):
                 matches[i, j] += _softmax_block(q[j, :, some], k[i]).sum(dim=0)
         ctx.save_for_backward(q, k, matches)
-        ctx.scale, ctx.rows = scale, rows
-        others = torch.sigmoid(scale * matches)
+        others = torch.sigmoid(channels**-0.5 * matches)
         others.diagonal().zero_()
         return others.sum(dim=1) / max(1, images - 1)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
         q, k, matches = ctx.saved_tensors
+        scale = q.shape[1] ** -0.5
         grad_q, grad_k = torch.zeros_like(q), torch.zeros_like(k)
         with without_autocast(q):
             images = len(q)
             for i, j in permutations(range(images), 2):
-                weights = torch.sigmoid(ctx.scale * matches[i, j])
+                weights = torch.sigmoid(scale * matches[i, j])
                 # Of each match, the same in all rows.
-                g = grad[i] * weights * (1 - weights) * (ctx.scale / (images - 1))
-                for some in _row_slices(q, ctx.rows):
+                g = grad[i] * weights * (1 - weights) * (scale / (images - 1))
+                for some in _halves(q):
                     prob = _softmax_block(q[j, :, some], k[i])
                     grad_scores = prob.mul_(g - (prob @ g)[:, None])
                     grad_q[j, :, some] += k[i] @ grad_scores.t()
                     grad_k[i].addmm_(q[j, :, some], grad_scores)
                     del prob, grad_scores
-        return grad_q, grad_k, None, None
+        return grad_q, grad_k
 
 
 def _softmax_block(q: Tensor, k: Tensor) -> Tensor:
@@ -170,24 +142,7 @@ def _softmax_block(q: Tensor, k: Tensor) -> Tensor:
     return torch.softmax(scores, dim=1, out=scores)
 
 
-def _row_slices(q: Tensor, rows: int) -> list[slice]:
+def _halves(q: Tensor) -> list[slice]:
+    """Blocks of at most half of the rows, since the derivatives need a second block."""
+    rows = max(1, q.shape[-1] // 2)
     return [slice(start, start + rows) for start in range(0, q.shape[-1], rows)]
-
-
-def _check_pair(q: Tensor, k: Tensor) -> None:
-    if q.dim() != 4 or q.shape != k.shape:
-        raise MMCosegError(
-            f'q and k must be (N, c, h, w), both alike, got {tuple(q.shape)} and {tuple(k.shape)}'
-        )
-
-
-def _rows(q: Tensor, chunk_size: int | None) -> int:
-    """Rows of a block: at most half, since the derivatives need a second one of its size."""
-    half = max(1, (q.shape[-2] * q.shape[-1]) // 2)
-    if chunk_size is None:
-        return half
-    if not isinstance(chunk_size, int) or chunk_size < 1:
-        raise MMCosegError(
-            f'chunk_size must be a positive whole number, or None; got {chunk_size!r}'
-        )
-    return min(chunk_size, half)

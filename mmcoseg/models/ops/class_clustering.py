@@ -10,19 +10,13 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import squareform
 from scipy.stats import rankdata
 from torch import Tensor
+from torch.nn import functional as F
 
-from ...errors import MMCosegError
-from ...options import one_of
 from .clustering import COMPONENTS, FIT_LOCATIONS, border_ring, fit_kmeans, principal_components
 from .masks import mask_iou
 from .precision import without_autocast
 
-__all__ = [
-    'ClassMethod',
-    'border_contrast',
-    'class_discriminants',
-    'cluster_classes',
-]
+__all__ = ['ClassMethod', 'class_discriminants', 'cluster_classes']
 
 #: How :func:`cluster_classes` finds the classes.
 ClassMethod = Literal['objects', 'foreground', 'all']
@@ -42,20 +36,6 @@ LOCATIONS_AT_ONCE = 1 << 14
 FOREGROUND = 0.5
 
 
-def border_contrast(points: Tensor, on_border: Tensor) -> Tensor:
-    """How unlike the group's image borders locations are: squared distance to their mean.
-
-    Args:
-        points: (m, d).
-        on_border: (m,) bool, see :func:`border_ring`.
-
-    Returns:
-        (m,), at least float32.
-    """
-    points = points.to(torch.promote_types(points.dtype, torch.float32))
-    return (points - points[on_border].mean(dim=0)).square().sum(dim=1)
-
-
 @torch.no_grad()
 def cluster_classes(
     features: Tensor,
@@ -64,7 +44,6 @@ def cluster_classes(
     method: ClassMethod = 'objects',
     num_clusters: int = 8,
     num_seeds: int = 64,
-    seed: int = 0,
 ) -> Tensor:
     """K classes of a group's locations and the rest, by k-means.
 
@@ -89,20 +68,10 @@ def cluster_classes(
         method: see above.
         num_clusters: of a clustering of ``'objects'``, at least K + 1.
         num_seeds: clusterings of ``'objects'``.
-        seed: the first of the seeds.
 
     Returns:
         (N, K + 1, h, w) float32, each location's sum 1, background first.
-
-    Raises:
-        MMCosegError: for too few classes or clusters, or an unknown method.
     """
-    one_of('method', method, ClassMethod)
-    if num_classes < 1 or num_clusters <= num_classes:
-        raise MMCosegError(
-            f'num_classes must be at least 1 and num_clusters more than that, got {num_classes} '
-            f'and {num_clusters}'
-        )
     n, d, height, width = features.shape
     x = principal_components(features.permute(0, 2, 3, 1).reshape(-1, d), COMPONENTS)
     # Sorted, so that the result does not depend on the order of the images.
@@ -112,31 +81,32 @@ def cluster_classes(
     on_border = border_ring(height, width).repeat(n, 1, 1).reshape(-1)[order]
     probability = foreground.reshape(-1).float().cpu()[order]
     if method == 'objects':
-        objectness = (_ranks(probability) + _ranks(border_contrast(points, on_border))) / 2
-        shares = _agreed_classes(points, objectness, num_classes, num_clusters, num_seeds, seed)
+        unlike_border = (points - points[on_border].mean(dim=0)).square().sum(dim=1)
+        objectness = (_ranks(probability) + _ranks(unlike_border)) / 2
+        shares = _agreed_classes(points, objectness, num_classes, num_clusters, num_seeds)
         shares = torch.cat([torch.full_like(shares[:, :1], BACKGROUND_VOTES), shares], dim=1)
         shares = shares / shares.sum(dim=1, keepdim=True)
-    elif method == 'foreground':
-        inside = probability >= FOREGROUND
-        labels = torch.zeros(len(points), dtype=torch.long)
-        if inside.any():
-            labels[inside] = 1 + _kmeans(points[inside], num_classes, seed)
-        shares = torch.nn.functional.one_hot(labels, num_classes + 1).float()
     else:
-        labels = _kmeans(points, num_classes + 1, seed)
-        members = torch.bincount(labels, minlength=num_classes + 1).float()
-        at_border = torch.bincount(labels[on_border], minlength=num_classes + 1)
-        background = int((at_border / members.clamp(min=1)).argmax())
-        # The background's number is now 0, and those below it move up.
-        labels = torch.where(labels == background, 0, labels + (labels < background).long())
-        shares = torch.nn.functional.one_hot(labels, num_classes + 1).float()
+        if method == 'foreground':
+            inside = probability >= FOREGROUND
+            labels = torch.zeros(len(points), dtype=torch.long)
+            if inside.any():
+                labels[inside] = 1 + _kmeans(points[inside], num_classes)
+        else:
+            labels = _kmeans(points, num_classes + 1)
+            members = torch.bincount(labels, minlength=num_classes + 1).float()
+            at_border = torch.bincount(labels[on_border], minlength=num_classes + 1)
+            background = int((at_border / members.clamp(min=1)).argmax())
+            # The background's number is now 0, and those below it move up.
+            labels = torch.where(labels == background, 0, labels + (labels < background).long())
+        shares = F.one_hot(labels, num_classes + 1).float()
     result = torch.empty_like(shares)
     result[order] = shares
     result = result.view(n, height, width, -1).permute(0, 3, 1, 2)
     return result.contiguous().to(features.device)
 
 
-def _kmeans(points: Tensor, k: int, seed: int) -> Tensor:
+def _kmeans(points: Tensor, k: int, seed: int = 0) -> Tensor:
     rows = points.numpy()
     step = -(-len(rows) // FIT_LOCATIONS)
     model = fit_kmeans(rows[::step], k, max_iter=50, random_state=seed)
@@ -150,19 +120,14 @@ def _ranks(values: Tensor) -> Tensor:
 
 
 def _agreed_classes(
-    points: Tensor,
-    objectness: Tensor,
-    num_classes: int,
-    num_clusters: int,
-    num_seeds: int,
-    seed: int,
+    points: Tensor, objectness: Tensor, num_classes: int, num_clusters: int, num_seeds: int
 ) -> Tensor:
     """How much each location belongs to each of K classes, (m, K); see :func:`cluster_classes`."""
     # Of 1,000 images a candidate is a million flags, so that they are never all copied.
     stack = torch.zeros(num_seeds * (num_classes + 1), len(points), dtype=torch.bool)
     scores, origins = [], []
     for origin in range(num_seeds):
-        labels = _kmeans(points, num_clusters, seed + origin)
+        labels = _kmeans(points, num_clusters, origin)
         members = torch.bincount(labels, minlength=num_clusters)
         mean = torch.bincount(labels, objectness, minlength=num_clusters) / members.clamp(min=1)
         mean = torch.where(members > 0, mean, -torch.inf)
@@ -174,13 +139,13 @@ def _agreed_classes(
     stack = stack[: len(scores)]
     distances = 1 - mask_iou(stack).numpy()
     np.fill_diagonal(distances, 0)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     half = -(-num_seeds // 2)
     found = []
     for _ in range(DRAWS):
         drawn = rng.permutation(num_seeds)[:half]
         chosen = np.flatnonzero(np.isin(origins, drawn))
-        parts = _parts_of(chosen, scores, distances, half, num_classes)
+        parts = _parts_of(chosen, np.array(scores), distances, half, num_classes)
         votes = [stack[torch.from_numpy(part)].sum(dim=0) / len(part) for part in parts]
         joined = _joined(points, votes, num_classes)
         # Where fewer were found, the last classes are empty.
@@ -191,7 +156,7 @@ def _agreed_classes(
 
 def _parts_of(
     chosen: np.ndarray,
-    scores: list[float],
+    scores: np.ndarray,
     distances: np.ndarray,
     num_clusterings: int,
     num_classes: int,
@@ -205,7 +170,7 @@ def _parts_of(
     for name in np.unique(names):
         part = chosen[names == name]
         support = min(1.0, len(part) / num_clusterings)
-        found.append((-np.mean([scores[i] for i in part]) * support**0.5, int(part[0]), part))
+        found.append((-np.mean(scores[part]) * support**0.5, int(part[0]), part))
     found.sort(key=lambda one: one[:2])
     enough = PART_SCORE * found[0][0]
     extra = found[num_classes : num_classes + EXTRA_PARTS]
@@ -239,13 +204,12 @@ def _most_agreed(found: list[Tensor]) -> Tensor:
 
 def _joined(points: Tensor, parts: list[Tensor], number: int) -> list[Tensor]:
     """Votes (m,) of at most so many classes, of their parts'."""
-    parts = list(parts)
     center = points.mean(dim=0)
     while len(parts) > number:
         votes = torch.stack(parts)
         with without_autocast(points):
             means = votes @ points / votes.sum(dim=1, keepdim=True) - center
-            alike = torch.nn.functional.normalize(means, dim=1)
+            alike = F.normalize(means, dim=1)
             alike = (alike @ alike.t()).fill_diagonal_(-torch.inf)
         first, second = sorted(divmod(int(alike.argmax()), len(parts)))
         parts[first] = torch.maximum(parts[first], parts.pop(second))

@@ -8,8 +8,6 @@ from scipy.special import softmax
 from sklearn.metrics import silhouette_samples
 from torch import Tensor
 
-from ...errors import MMCosegError
-from ...options import whole_number
 from .clustering import COMPONENTS, fit_kmeans, principal_components
 from .precision import without_autocast
 
@@ -66,14 +64,12 @@ class ClassCount:
         return text + ')'
 
     def _ranked(self) -> list[int]:
-        return sorted(range(1, len(self.shares) + 1), key=lambda k: (-self.shares[k - 1], k))
+        return sorted(range(1, len(self.shares) + 1), key=lambda k: -self.shares[k - 1])
 
 
 @torch.no_grad()
 def count_classes(
-    features: Tensor,
-    foreground: Tensor,
-    max_classes: int = MOST_CLASSES,
+    features: Tensor, foreground: Tensor, max_classes: int = MOST_CLASSES
 ) -> ClassCount:
     """Estimate how many classes recur in a group.
 
@@ -87,30 +83,20 @@ def count_classes(
     Two classes that come together in every image are most often counted as one.
 
     Args:
-        features: of the group's N images, (N, d, h, w); reduced by PCA, not normalized.
+        features: of the group's N images, N at least 1, (N, d, h, w); reduced by PCA, not
+            normalized.
         foreground: probability of being the object that the images have in common, (N, h, w) in
             [0, 1], as something has found it that looks for one object.
-        max_classes: the largest K; beyond ``MOST_CLASSES`` nothing is estimated.
+        max_classes: the largest K, at least 1; beyond ``MOST_CLASSES`` nothing is estimated.
 
     Returns:
         Shares of K = 1 to ``min(max_classes, MOST_CLASSES)``; 0 for more classes than there are
         different images. Neither the order of the images nor copies of all of them matter.
 
-    Raises:
-        MMCosegError: if shapes do not fit, there is no image, or ``max_classes`` is below 1.
-
     Example:
         >>> count_classes(torch.rand(1, 8, 5, 5), torch.rand(1, 5, 5)).shares
         (1.0, 0.0, 0.0, 0.0)
     """
-    if features.dim() != 4 or foreground.shape != (len(features), *features.shape[2:]):
-        raise MMCosegError(
-            'features must be (N, d, h, w) and the foreground (N, h, w), got '
-            f'{tuple(features.shape)} and {tuple(foreground.shape)}'
-        )
-    if not len(features):
-        raise MMCosegError('a group without images has no classes to count')
-    whole_number('max_classes', max_classes)
     missed, silhouettes, different = class_evidence(features, foreground)
     k = np.arange(1, MOST_CLASSES + 1)
     logits = BIASES + MISSED_WEIGHT * (k - 2.5) * missed + SILHOUETTE_WEIGHT * np.array(silhouettes)
@@ -120,10 +106,7 @@ def count_classes(
 
 @torch.no_grad()
 def class_evidence(features: Tensor, foreground: Tensor) -> tuple[float, tuple[float, ...], int]:
-    """What :func:`count_classes` judges by.
-
-    Args:
-        features, foreground: see there.
+    """What :func:`count_classes` judges by, of the same features and foreground.
 
     Returns:
         M, the mean over the images of ``log(1.02 - f)``, where f is the image's largest

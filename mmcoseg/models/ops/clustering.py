@@ -69,7 +69,6 @@ def consensus_foreground(
     features: Tensor,
     num_clusters: Sequence[int] = (4, 5, 6, 8),
     num_seeds: int = 4,
-    seed: int = 0,
     saliency: Tensor | None = None,
     saliency_exponent: float = 1.0,
 ) -> Tensor:
@@ -90,7 +89,6 @@ def consensus_foreground(
         features: of the group's N images, (N, d, h, w).
         num_clusters: the values of K.
         num_seeds: clusterings for each K.
-        seed: the first of the seeds.
         saliency: where objects may be, (N, h, w) of values from 0, or None.
         saliency_exponent: how much the saliency counts in the choice of clusters; 0 for not at all.
 
@@ -115,7 +113,7 @@ def consensus_foreground(
     step = -(-len(points) // FIT_LOCATIONS)
 
     votes = torch.zeros(len(points))
-    clusterings = list(product(num_clusters, range(seed, seed + num_seeds)))
+    clusterings = list(product(num_clusters, range(num_seeds)))
     for k, number in clusterings:
         model = fit_kmeans(points[::step], k, max_iter=15, random_state=number)
         labels = torch.from_numpy(model.predict(points)).long()

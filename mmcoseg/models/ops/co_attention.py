@@ -2,7 +2,6 @@
 
 from torch import Tensor
 
-from ...errors import MMCosegError
 from .precision import at_least_float32, without_autocast
 
 __all__ = ['co_attention_distances']
@@ -28,9 +27,6 @@ def co_attention_distances(x: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         d+ and d-, (K, N, N) each, class k at k - 1; symmetric. On the diagonal d+ is 0.
 
-    Raises:
-        MMCosegError: if the shape does not fit.
-
     Example:
         >>> import torch
         >>> x = torch.tensor([[[0.0], [3.0]], [[0.0], [1.0]]])  # two images, K = 1, c = 1
@@ -38,8 +34,6 @@ def co_attention_distances(x: Tensor) -> tuple[Tensor, Tensor]:
         >>> same[0, 0, 1], other[0, 0, 1]  # (3 - 1)^2 and (3^2 + 1^2) / 2
         (tensor(4.), tensor(5.))
     """
-    if x.dim() != 3 or x.shape[1] < 2:
-        raise MMCosegError(f'x must be (N, K + 1, c) with K at least 1, got {tuple(x.shape)}')
     with without_autocast(x):
         x = at_least_float32(x)
         num_classes, length = x.shape[1] - 1, x.shape[2]

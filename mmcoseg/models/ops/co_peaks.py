@@ -12,44 +12,15 @@ from ...errors import MMCosegError
 from .affinity import inverse_norms
 from .precision import at_least_float32, without_autocast
 
-__all__ = ['co_peak_means', 'co_peak_scores', 'co_peaks', 'local_maximum_values']
+__all__ = ['co_peak_means', 'co_peaks', 'local_maximum_values']
 
-Threshold = Literal['positive', 'median', 'none']
-
-
-def co_peak_scores(x_n: Tensor, x_m: Tensor, s_n: Tensor, s_m: Tensor) -> Tensor:
-    """Correlation of two images' features, guided by their saliency (DeepCO3, Eq. 2).
-
-    ``Ts(p, q) = S_n(p) S_m(q) <x_n(p), x_m(q)> / (|x_n(p)| |x_m(q)|)``.
-
-    Args:
-        x_n, x_m: features, (d, h, w) and (d, h', w'); normalized here.
-        s_n, s_m: saliency, (h, w) and (h', w'), in [0, 1].
-
-    Returns:
-        (h, w, h', w'), float32 or float64, in [-1, 1].
-
-    Example:
-        >>> x, s = torch.ones(4, 1, 2), torch.tensor([[1.0, 0.5]])
-        >>> co_peak_scores(x, x, s, s).flatten(0, 1).flatten(1)
-        tensor([[1.0000, 0.5000],
-                [0.5000, 0.2500]])
-    """
-    with without_autocast(x_n):
-        y_n, y_m = _descriptors(x_n[None], s_n[None])[0], _descriptors(x_m[None], s_m[None])[0]
-        return (y_n @ y_m.t()).view(*s_n.shape, *s_m.shape)
+Threshold = Literal['positive', 'median']
 
 
 def local_maximum_values(scores: Tensor) -> Tensor:
     """Largest value in the window of 3 locations along each dimension, cut off at the border.
 
-    Separable, and with one buffer beside the result.
-
-    Args:
-        scores: of any number of dimensions.
-
-    Returns:
-        Tensor of the same shape.
+    Scores may have any number of dimensions. Separable, and with one buffer beside the result.
     """
     largest = scores.clone() if min(scores.shape, default=1) < 2 else torch.empty_like(scores)
     source = scores
@@ -80,7 +51,7 @@ def co_peaks(scores: Tensor, threshold: Threshold = 'positive') -> Tensor:
         scores: (h, w, h', w').
         threshold: which maxima count: ``'positive'``: those above 0, of locations that are salient
             and have something in common; ``'median'``: those that are at least the median of all
-            scores, as in the authors' code; ``'none'``: all, as Eq. 3 says.
+            scores, as in the authors' code.
 
     Returns:
         (2, K) int64: the locations p in the first image and q in the second, counted row by row,
@@ -94,11 +65,10 @@ def co_peaks(scores: Tensor, threshold: Threshold = 'positive') -> Tensor:
     else:
         places = (largest == scores).flatten().nonzero()[:, 0]
     del largest
-    if threshold != 'none':
-        values = scores.flatten()
-        at_places = values[places]
-        counts = at_places > 0 if threshold == 'positive' else at_places >= _median(values)
-        places = places[counts]
+    values = scores.flatten()
+    at_places = values[places]
+    counts = at_places > 0 if threshold == 'positive' else at_places >= _median(values)
+    places = places[counts]
     return torch.stack([places // columns, places % columns])
 
 
@@ -147,6 +117,9 @@ def co_peak_means(
     x: Tensor, s: Tensor, pairs: Sequence[tuple[int, int]], threshold: Threshold = 'positive'
 ) -> Tensor:
     """Mean score Ts over the co-peaks of pairs of images (DeepCO3, what Eq. 3 takes the log of).
+
+    Scores are correlations of the images' features, guided by their saliency (Eq. 2):
+    ``Ts(p, q) = S_n(p) S_m(q) <x_n(p), x_m(q)> / (|x_n(p)| |x_m(q)|)``.
 
     One pair after the other, so that memory does not grow with their number. Computed in at least
     float32. The mean of (n, m) is that of (m, n).

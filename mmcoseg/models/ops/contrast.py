@@ -7,18 +7,11 @@ from torch import Tensor
 __all__ = ['soften_by_otsu']
 
 
-def soften_by_otsu(maps: Tensor, slope: float = 2.0) -> Tensor:
-    """Soft maps of a whole group from one threshold: ``sigmoid(slope (x - otsu) / std)``.
+def soften_by_otsu(maps: Tensor) -> Tensor:
+    """Soft maps of a whole group from one threshold: ``sigmoid(2 (x - otsu) / std)``.
 
-    Otsu's threshold parts the values of all images into two classes of least variance; values at
-    it become 0.5.
-
-    Args:
-        maps: of a group's images, (N, h, w), larger on objects.
-        slope: steepness, in standard deviations of all values.
-
-    Returns:
-        (N, h, w) in [0, 1]; zeros where the values do not differ.
+    Otsu's threshold parts the values of all images (N, h, w), larger on objects, into two classes
+    of least variance; values at it become 0.5. All become 0 where they do not differ.
 
     Example:
         >>> soften_by_otsu(torch.tensor([[[0.0, 0.0, 1.0, 1.0]]])).round(decimals=2)
@@ -31,4 +24,4 @@ def soften_by_otsu(maps: Tensor, slope: float = 2.0) -> Tensor:
     threshold = threshold_otsu(values)
     # Between the two classes; skimage's threshold is the middle of the last bin of the lower one.
     middle = (values[values <= threshold].max() + values[values > threshold].min()) / 2
-    return torch.sigmoid(slope * (maps - middle) / deviation)
+    return torch.sigmoid(2.0 * (maps - middle) / deviation)

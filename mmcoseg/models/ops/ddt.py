@@ -18,11 +18,8 @@ def deep_descriptor_transform(features: Tensor) -> Tensor:
     (Eq. 3 and 4). The paper calls the positive side common object; the component's sign, which is
     arbitrary, is chosen here such that this side touches the image borders less.
 
-    Args:
-        features: of the group's N images, (N, d, h, w), of any floating type.
-
-    Returns:
-        (N, h, w), at least float32; zeros where the features do not differ.
+    Of features (N, d, h, w) of any floating type it gives (N, h, w), at least float32; zeros where
+    the features do not differ.
     """
     n, _, height, width = features.shape
     rows = features.permute(0, 2, 3, 1).flatten(0, 2)

@@ -16,9 +16,7 @@ __all__ = ['deep_feature_factorization', 'factor_off_border', 'nonnegative_coeff
 
 
 @torch.no_grad()
-def deep_feature_factorization(
-    features: Tensor, num_factors: int = 4, max_iter: int = 100
-) -> tuple[Tensor, Tensor]:
+def deep_feature_factorization(features: Tensor, num_factors: int = 4) -> tuple[Tensor, Tensor]:
     """Factors of a group's non-negative features, and where each of them is.
 
     Collins, Achanta, Süsstrunk: *Deep feature factorization for concept discovery*, ECCV 2018.
@@ -31,7 +29,6 @@ def deep_feature_factorization(
     Args:
         features: of the group's N images, (N, d, h, w); negative values count as 0.
         num_factors: k.
-        max_iter: iterations of the factorization.
 
     Returns:
         - H as maps, (N, k, h, w), at least float32;
@@ -46,7 +43,7 @@ def deep_feature_factorization(
     if lengths.max() > 0:
         order = lengths.argsort(stable=True)[:: -(-len(rows) // FIT_LOCATIONS)]
         points = rows[order.to(rows.device)].to(dtype).clamp(min=0).cpu().numpy()
-        model = NMF(k, init='nndsvda', max_iter=max_iter, tol=1e-4, random_state=0)
+        model = NMF(k, init='nndsvda', max_iter=100, tol=1e-4, random_state=0)
         with warnings.catch_warnings():
             warnings.simplefilter('ignore', ConvergenceWarning)
             model.fit(points)
@@ -59,15 +56,10 @@ def deep_feature_factorization(
 
 
 def nonnegative_coefficients(x: Tensor, factors: Tensor, num_sweeps: int = 50) -> Tensor:
-    """The ``h >= 0`` with the least ``|x - h W|`` of each row, by coordinate descent.
+    """The ``h >= 0`` (n, k) with the least ``|x - h W|`` of each row of x (n, d).
 
-    Args:
-        x: (n, d).
-        factors: W, (k, d), rows of unit length or zero.
-        num_sweeps: each brings every coefficient to its optimum for fixed others.
-
-    Returns:
-        (n, k).
+    By coordinate descent: each sweep brings every coefficient to its optimum for fixed others. W
+    are the factors (k, d), rows of unit length or zero.
     """
     with without_autocast(x):
         target, gram = x @ factors.t(), factors @ factors.t()
@@ -86,11 +78,8 @@ def nonnegative_coefficients(x: Tensor, factors: Tensor, num_sweeps: int = 50) -
 def factor_off_border(maps: Tensor) -> int:
     """The factor that is object: the one that lies least at the image borders.
 
-    Judged by its mean over :func:`border_ring` / its mean over everything. A factor that is
-    nowhere is none; if there are only such, 0.
-
-    Args:
-        maps: of a group's images, (N, k, h, w), non-negative.
+    Judged by its mean over :func:`border_ring` / its mean over everything, of non-negative maps
+    (N, k, h, w). A factor that is nowhere is none; if there are only such, 0.
     """
     ring = border_ring(*maps.shape[-2:]).to(maps.device)
     everywhere = maps.mean(dim=(0, 2, 3), dtype=torch.float64)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from .clustering import FIT_LOCATIONS, fit_kmeans, principal_components
+from .clustering import COMPONENTS, FIT_LOCATIONS, fit_kmeans, principal_components
 from .precision import without_autocast
 from .spectral import row_chunks
 
@@ -20,7 +20,6 @@ def landmark_bipartition(
     x: Tensor,
     num_landmarks: int = 300,
     num_neighbors: int = 30,
-    num_components: int = 64,
     normalize: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """The relaxed normalized cut of descriptors in two (landmark-based spectral clustering).
@@ -40,7 +39,6 @@ def landmark_bipartition(
         x: descriptors as rows, (n, d), of any floating type.
         num_landmarks: m; at most n are used.
         num_neighbors: landmarks that a descriptor is connected with.
-        num_components: dimensions kept by PCA.
         normalize: l2-normalize the descriptors.
 
     Returns:
@@ -48,7 +46,7 @@ def landmark_bipartition(
           do not differ.
         - the second largest eigenvalue, at most 1; 0 where the descriptors do not differ.
     """
-    points = principal_components(x, num_components, normalize)
+    points = principal_components(x, COMPONENTS, normalize)
     # In order, so that the same points are taken whatever the order of the images.
     order = points[:, 0].argsort(stable=True)
     sample = points[order[:: -(-len(points) // FIT_LOCATIONS)]]
@@ -93,8 +91,7 @@ def landmark_affinity(x: Tensor, landmarks: Tensor, num_neighbors: int, width: f
     is without any connection to the rest, or which cut is best would be left to chance.
 
     Args:
-        x: (n, d).
-        landmarks: (m, d).
+        x, landmarks: (n, d) and (m, d).
         num_neighbors: number of nearest landmarks.
         width: squared distance at which similarity has fallen to 1/e.
 

@@ -3,6 +3,8 @@
 from torch import Tensor
 from torch.nn import functional as F
 
+from .resize import resize
+
 __all__ = ['corners_aligned', 'maps_at_locations', 'maps_at_pixels', 'pad_map']
 
 
@@ -13,9 +15,7 @@ def corners_aligned(size: tuple[int, int], shape: tuple[int, int]) -> bool:
     pixel to the last is then a whole number of strides. Those of backbones that pool or cut
     patches lie half a stride inside.
 
-    Args:
-        size: height and width of the image, in pixels.
-        shape: height and width of the map, in locations.
+    ``size`` is height and width of the image in pixels, ``shape`` those of the map in locations.
 
     Example:
         >>> corners_aligned((385, 385), (25, 25)), corners_aligned((224, 224), (16, 16))
@@ -33,20 +33,14 @@ def _aligned(side: int, locations: int) -> bool:
 
 def maps_at_pixels(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Maps (n, C, h, w) of locations at the pixels of the image, (n, C, *size), bilinearly."""
-    corners = corners_aligned(size, maps.shape[-2:])
-    return F.interpolate(maps, size=size, mode='bilinear', align_corners=corners)
+    return resize(maps, size, align_corners=corners_aligned(size, maps.shape[-2:]))
 
 
 def maps_at_locations(maps: Tensor, shape: tuple[int, int], size: tuple[int, int]) -> Tensor:
-    """Means around the locations of a feature map.
+    """Means of maps (n, C, H, W) around the locations of a feature map: (n, C, *shape).
 
-    Args:
-        maps: (n, C, H, W), covering the whole image at any resolution.
-        shape: height and width of the feature map.
-        size: height and width of the image that went through the network.
-
-    Returns:
-        (n, C, *shape).
+    The maps cover the whole image at any resolution; ``size`` is that of the image that went
+    through the network.
     """
     if not corners_aligned(size, shape):
         return F.adaptive_avg_pool2d(maps, shape)
@@ -61,13 +55,9 @@ def pad_map(maps: Tensor, part: tuple[int, int], size: tuple[int, int]) -> Tenso
     Args:
         maps: (n, C, h, w), covering the image without padding at any resolution.
         part: height and width of the image without padding.
-        size: with padding.
-
-    Returns:
-        (n, C, h, w), 0 in the padding; ``maps`` themselves if there is none.
+        size: with padding, where the result is 0.
     """
     if tuple(part) == tuple(size):
         return maps
-    full = F.interpolate(maps, size=part, mode='bilinear', align_corners=False)
-    full = F.pad(full, (0, size[1] - part[1], 0, size[0] - part[0]))
+    full = F.pad(resize(maps, part), (0, size[1] - part[1], 0, size[0] - part[0]))
     return F.adaptive_avg_pool2d(full, maps.shape[-2:])

@@ -5,9 +5,9 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from .precision import without_autocast
+from .precision import at_least_float32, without_autocast
+from .resize import resize
 
 __all__ = ['mask_iou', 'mask_of_prob', 'mask_overlaps', 'min_max_maps']
 
@@ -35,9 +35,7 @@ def mask_of_prob(
         tensor([[[0, 0, 1, 1],
                  [0, 0, 1, 1]]], dtype=torch.uint8)
     """
-    prob = F.interpolate(
-        prob[None].float(), size=tuple(size), mode='bilinear', align_corners=False
-    )[0]
+    prob = resize(prob[None].float(), size)[0]
     if len(prob) > 1:
         return prob.argmax(dim=0, keepdim=True).to(torch.uint8)
     if threshold == 'adaptive':
@@ -52,13 +50,8 @@ def min_max_maps(prob: Tensor) -> Tensor:
     """Soft maps of one image, each stretched to the whole of [0, 1] (multi-class paper, Eq. 8).
 
     Then each pixel is divided by its sum, which changes none of the argmax. A map without contrast
-    says nothing and becomes 0; where nothing says anything, the pixel stays as it is.
-
-    Args:
-        prob: (C, h, w), float, each pixel's sum 1.
-
-    Returns:
-        (C, h, w), float32 or float64, each pixel's sum 1.
+    says nothing and becomes 0; where nothing says anything, the pixel stays as it is. Maps are
+    (C, h, w), each pixel's sum 1 before and after; the result is float32 or float64.
 
     Example:
         >>> min_max_maps(torch.tensor([[[0.9, 0.7]], [[0.1, 0.3]]]))  # the least likely class too
@@ -66,7 +59,7 @@ def min_max_maps(prob: Tensor) -> Tensor:
         <BLANKLINE>
                 [[0., 1.]]])
     """
-    prob = prob.to(torch.promote_types(prob.dtype, torch.float32))
+    prob = at_least_float32(prob)
     low, high = prob.amin(dim=(1, 2), keepdim=True), prob.amax(dim=(1, 2), keepdim=True)
     contrast = high - low
     # Below this, differences are those of rounding.
@@ -77,13 +70,9 @@ def min_max_maps(prob: Tensor) -> Tensor:
 
 
 def mask_iou(masks: Tensor) -> Tensor:
-    """IoU of each mask with each; of an empty one with any, 0.
+    """IoU of each mask (k, ...) with each, (k, k) float64; of an empty one with any, 0.
 
-    Args:
-        masks: (k, ...) bool, or 0 and not 0, such as (k, H, W).
-
-    Returns:
-        (k, k) float64.
+    Masks are bool, or 0 and not 0.
 
     Example:
         >>> mask_iou(torch.tensor([[[1, 1, 0]], [[0, 1, 1]]]))[0, 1].item()  # doctest: +ELLIPSIS
@@ -95,13 +84,9 @@ def mask_iou(masks: Tensor) -> Tensor:
 
 
 def mask_overlaps(masks: Tensor) -> Tensor:
-    """How many pixels each mask has in common with each.
+    """How many pixels each mask (k, ...) has in common with each: (k, k) float64.
 
-    Args:
-        masks: (k, ...) bool, or 0 and not 0, such as (k, H, W).
-
-    Returns:
-        (k, k) float64, whole numbers.
+    Masks are bool, or 0 and not 0.
     """
     flat = (masks if masks.dtype == torch.bool else masks != 0).flatten(1)
     shared = torch.zeros(len(flat), len(flat), dtype=torch.float64, device=flat.device)

@@ -1,16 +1,16 @@
 """Peaks of maps, and what of the image each of them rests on."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from scipy import ndimage
+from skimage.measure import label, regionprops
 from skimage.morphology import local_maxima
 from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.grad import conv2d_input
+from torch.nn.modules.utils import _pair
 from torch.overrides import TorchFunctionMode
 
 from ...errors import MMCosegError
@@ -24,11 +24,10 @@ NO_RESPONSE = 1e-10
 def find_peaks(
     maps: Tensor, max_peaks: int | None = None, min_value: float | None = None
 ) -> Tensor:
-    """Places of a map where no neighbor is higher, and which are above its median.
+    """Places of a map where none of the 8 neighbors is higher, and which are above its median.
 
-    Neighbors are the up to 8 around. A plateau, whose places are equal, is one peak if nothing
-    around it is higher; it is at the place of it nearest to its centroid. So a map without
-    contrast has no peak.
+    A plateau, whose places are equal, is one peak if nothing around it is higher; it is at the
+    place of it nearest to its centroid. So a map without contrast has no peak.
 
     Args:
         maps: one map, (h, w); numbers that are not finite are never peaks.
@@ -38,28 +37,22 @@ def find_peaks(
     Returns:
         (k, 2) int64, rows and columns, the highest first; equal ones in reading order.
 
-    Raises:
-        MMCosegError: if ``maps`` is not one map.
-
     Example:
         >>> find_peaks(torch.tensor([[1.0, 0.0, 0.0, 0.0, 3.0], [0.0, 0.0, 0.0, 3.0, 3.0]]))
         tensor([[1, 4],
                 [0, 0]])
     """
-    if maps.dim() != 2:
-        raise MMCosegError(f'peaks are those of one map (h, w), got {tuple(maps.shape)}')
     values = maps.detach().double().cpu().numpy()
     values = np.where(np.isfinite(values), values, -np.inf)
     # On a map of one row or column the library sees no neighbors: a border all around it does.
     around = np.pad(values, 1, constant_values=-np.inf)
     maxima = local_maxima(around, connectivity=2)[1:-1, 1:-1] & (values > np.median(values))
-    plateaus, count = ndimage.label(maxima, structure=np.ones((3, 3)))
     peaks = []
-    for number, place in enumerate(ndimage.find_objects(plateaus), 1):
-        members = np.argwhere(plateaus[place] == number)
-        nearest = np.square(members - members.mean(axis=0)).sum(axis=1).round(9).argmin()
-        peaks.append(members[nearest] + [s.start for s in place])
-    peaks = np.array(peaks, np.int64).reshape(count, 2)
+    for plateau in regionprops(label(maxima, connectivity=2)):
+        places = plateau.coords
+        distances = np.square(places - places.mean(axis=0)).sum(axis=1).round(9)
+        peaks.append(places[distances.argmin()])
+    peaks = np.array(peaks, np.int64).reshape(-1, 2)
     heights = values[tuple(peaks.T)]
     order = np.lexsort((peaks[:, 1], peaks[:, 0], -heights))
     if min_value is not None:
@@ -93,13 +86,8 @@ def peak_response_maps(
         positive ground.
 
     Raises:
-        MMCosegError: if shapes do not fit, or a peak is not in the map.
+        MMCosegError: if ``model_part`` gives anything else than one map.
     """
-    if image.dim() != 3 or peaks.dim() != 2 or peaks.shape[1] != 2:
-        raise MMCosegError(
-            'peak_response_maps needs one image (3, H, W) and peaks (k, 2), got '
-            f'{tuple(image.shape)} and {tuple(peaks.shape)}'
-        )
     if not len(peaks):
         return image.new_zeros(0, *image.shape[-2:], dtype=torch.float32)
     # Autograd cannot save tensors that were made in inference mode, so the image is copied.
@@ -113,24 +101,16 @@ def peak_response_maps(
             response = model_part(x)
         if response.dim() != 4 or response.shape[:2] != (1, 1):
             raise MMCosegError(f'model_part must give one map (1, 1, h, w), got {response.shape}')
+        seeds = response.new_zeros(len(peaks), *response.shape)
+        row, column = peaks.to(response.device).unbind(dim=1)
+        seeds[torch.arange(len(peaks), device=response.device), 0, 0, row, column] = 1
 
         def at_image(seed: Tensor) -> Tensor:
             (grad,) = torch.autograd.grad(response, x, seed, retain_graph=True)
             return grad[0].sum(dim=0)
 
-        maps = torch.vmap(at_image, chunk_size=chunk_size)(_one_hot(peaks, response)).clamp(min=0)
+        maps = torch.vmap(at_image, chunk_size=chunk_size)(seeds).clamp(min=0)
     return maps / maps.sum(dim=(-2, -1), keepdim=True).clamp(min=torch.finfo(maps.dtype).tiny)
-
-
-def _one_hot(peaks: Tensor, response: Tensor) -> Tensor:
-    """(k, 1, 1, h, w), 1 at each peak."""
-    height, width = response.shape[-2:]
-    row, column = peaks.to(response.device).unbind(dim=1)
-    if (peaks < 0).any() or (row >= height).any() or (column >= width).any():
-        raise MMCosegError(f'peaks {peaks.tolist()} are not all in the map of {height} x {width}')
-    seeds = response.new_zeros(len(peaks), *response.shape)
-    seeds[torch.arange(len(peaks), device=response.device), 0, 0, row, column] = 1
-    return seeds
 
 
 class PeakPropagation(TorchFunctionMode):
@@ -156,7 +136,8 @@ class PeakPropagation(TorchFunctionMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self._latest: _Convolution | None = None
+        # The output of the latest convolution, its version, and what it was made of.
+        self._latest = None, 0, ()
 
     def __torch_function__(
         self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
@@ -171,7 +152,7 @@ class PeakPropagation(TorchFunctionMode):
         geometry |= dict(zip(('stride', 'padding', 'dilation', 'groups'), args))
         value = F.conv2d(input, weight, bias, **geometry)
         output = _RandomWalk.apply(input, weight, value.detach(), geometry)
-        self._latest = _Convolution(input, weight, geometry, output, output._version)
+        self._latest = output, output._version, (input, weight, geometry)
         return output
 
     def _normalize(
@@ -193,47 +174,19 @@ class PeakPropagation(TorchFunctionMode):
         scale = (running_var + eps).rsqrt()
         if weight is not None:
             scale = weight * scale
-        source = self._latest
-        if source is not None and source.gave(input):
-            folded = source.weight * scale.view(-1, 1, 1, 1)
-            return _RandomWalk.apply(source.input, folded, value.detach(), source.geometry)
-        return _Gate.apply(input, value.detach(), (scale > 0).view(-1, *[1] * (input.dim() - 2)))
-
-
-@dataclass
-class _Convolution:
-    """The latest convolution, for what stands right behind it."""
-
-    input: Tensor
-    weight: Tensor
-    geometry: dict[str, Any]
-    output: Tensor
-    version: int
-
-    def gave(self, tensor: Tensor) -> bool:
-        """Whether a tensor is the output, not changed in place since."""
-        return tensor is self.output and tensor._version == self.version
-
-
-class _Gate(torch.autograd.Function):
-    """A known value; its derivative is 1 where ``passes``, else 0."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, value: Tensor, passes: Tensor) -> Tensor:
-        ctx.save_for_backward(passes)
-        return value.clone()
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        return grad * ctx.saved_tensors[0], None, None
+        output, version, convolution = self._latest
+        if input is output and input._version == version:  # not changed in place since
+            x, kernel, geometry = convolution
+            kernel = kernel * scale.view(-1, 1, 1, 1)
+            return _RandomWalk.apply(x, kernel, value.detach(), geometry)
+        passed = input * (scale > 0).view(-1, *[1] * (input.dim() - 2))
+        return value.detach() + (passed - passed.detach())
 
 
 class _RandomWalk(torch.autograd.Function):
-    """A convolution of known value, with the derivative of peak back-propagation.
+    """A convolution of known value, with the derivative of :func:`peak_response_maps`.
 
-    With x less its smallest value in the image, so that it is not negative, and w+ the
-    non-negative part of the weights, the derivative of output y_j by input x_i is
-    ``x_i w+_ij / sum over i' of x_i' w+_i'j``.
+    In it, x is less its smallest value in the image, so that it is not negative.
     """
 
     @staticmethod
@@ -264,25 +217,17 @@ def _gradient_of_input(
     groups: int = 1,
 ) -> Tensor:
     """The gradient of a convolution's input x, (n, c, h, w), for that of its output."""
-    stride, dilation = _pair(stride), _pair(dilation)
+    dilation = _pair(dilation)
     reach = [d * (k - 1) for d, k in zip(dilation, weight.shape[-2:])]
-    if padding == 'valid':
-        before = 0, 0
-    elif padding == 'same':
-        before = reach[0] // 2, reach[1] // 2
-    else:
-        before = _pair(padding)
-    if stride != (1, 1):
-        return conv2d_input(x.shape, weight, grad, stride, before, dilation, groups)
+    if isinstance(padding, str):
+        padding = dict(valid=0, same=[r // 2 for r in reach])[padding]
+    padding = _pair(padding)
+    if _pair(stride) != (1, 1):
+        return conv2d_input(x.shape, weight, grad, stride, padding, dilation, groups)
     # Without strides this is a convolution with the mirrored kernel, which is several times as
     # fast on CPUs.
     mirrored = weight.flip(-2, -1).unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1)
-    around = [max(r - b, 0) for r, b in zip(reach, before)]
+    around = [max(r - p, 0) for r, p in zip(reach, padding)]
     back = F.conv2d(grad, mirrored.contiguous(), None, 1, around, dilation, groups)
-    (top, left), (height, width) = [max(b - r, 0) for r, b in zip(reach, before)], x.shape[-2:]
+    (top, left), (height, width) = [max(p - r, 0) for r, p in zip(reach, padding)], x.shape[-2:]
     return back.narrow(-2, top, height).narrow(-1, left, width)
-
-
-def _pair(value: int | tuple[int, ...]) -> tuple[int, int]:
-    """As torch reads its geometry: one number for both, or a tuple of one or two."""
-    return (value, value) if isinstance(value, int) else (value[0], value[-1])

@@ -11,14 +11,9 @@ def channel_covariance(x: Tensor, centered: bool = True) -> Tensor:
     """Covariance of channels over positions (SSNM, section 3.3; Gao et al., CVPR 2019).
 
     Computed in at least float32, so that half precision inputs do not overflow, with the divisor
-    n (not n - 1): one position gives zeros, and repeating all positions changes nothing.
-
-    Args:
-        x: features, shape (..., c, n), n positions, n >= 1.
-        centered: subtract the mean over the positions first; otherwise the second moment.
-
-    Returns:
-        Tensor of shape (..., c, c), symmetric positive semi-definite.
+    n (not n - 1): one position gives zeros, and repeating all positions changes nothing. Of
+    features (..., c, n), n >= 1 positions, it is (..., c, c), symmetric positive semi-definite; the
+    second moment, where it is not ``centered``.
 
     Example:
         >>> import torch

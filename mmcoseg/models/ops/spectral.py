@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ...errors import MMCosegError
 from .precision import at_least_float32, without_autocast
 
 __all__ = [
@@ -40,19 +39,12 @@ def spectral_bipartition(x: Tensor, center: bool = False) -> tuple[Tensor, Tenso
           descriptors do not differ no direction parts them; then s is constant by convention.
         - the largest eigenvalue, a scalar of the same type; 0 where the descriptors do not differ.
 
-    Raises:
-        MMCosegError: if ``x`` is not a floating-point matrix with at least one row.
-
     Example:
         >>> x = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
         >>> s, eigenvalue = spectral_bipartition(x)
         >>> (s * s[0].sign()).round(decimals=4), eigenvalue.round(decimals=4)
         (tensor([ 0.5000,  0.5000, -0.5000, -0.5000]), tensor(2.))
     """
-    if x.dim() != 2 or len(x) == 0 or not x.is_floating_point():
-        raise MMCosegError(
-            f'x must be a floating-point matrix (n, d) with n >= 1, got {tuple(x.shape)} {x.dtype}'
-        )
     n, d = x.shape
     dtype = torch.promote_types(x.dtype, torch.float32)
     gram, total = second_moments(x)
@@ -107,27 +99,19 @@ def second_moments(x: Tensor, normalize: bool = False) -> tuple[Tensor, Tensor]:
     return gram, total
 
 
-def spatial_clustering_loss(x: Tensor, s: Tensor, center: bool = False) -> Tensor:
+def spatial_clustering_loss(x: Tensor, s: Tensor) -> Tensor:
     """``l_spa = -s^T G s / n`` (SSNM, Eq. 9), in O(n d).
 
     At the optimal s the derivative of the loss through s vanishes (envelope theorem), so s is
     taken as a constant and the gradient reaches the descriptors through G alone.
 
-    Args:
-        x: descriptors as rows, (n, d).
-        s: indicator, (n,), ``|s| = 1``.
-        center: as in :func:`spectral_bipartition`.
-
-    Returns:
-        A scalar, float32 or float64. For l2-normalized x, -1 is its least possible value.
+    Of descriptors as rows (n, d) and the indicator (n,), ``|s| = 1``, it is a scalar, float32 or
+    float64. For l2-normalized x, -1 is its least possible value.
     """
     with without_autocast(x):
         x = at_least_float32(x)
         s = s.detach().to(x.dtype)
-        projection = s @ x
-        if center:
-            return -(projection - s.sum() * x.mean(dim=0)).square().sum() / len(x)
-        return (s.sum().square() - projection.square().sum()) / len(x)
+        return (s.sum().square() - (s @ x).square().sum()) / len(x)
 
 
 def orient_by_border(maps: Tensor) -> Tensor:
@@ -137,13 +121,8 @@ def orient_by_border(maps: Tensor) -> Tensor:
     is at most the mean over their inside. Maps without an inside (a side of 1 or 2), and ties, have
     fewer positive than negative entries; where that is a tie too, the center of the negative part
     comes first in reading order. All maps get one sign, which depends neither on their order nor on
-    the sign they came with. Maps whose mean over the group is zero everywhere stay as they are.
-
-    Args:
-        maps: (N, h, w).
-
-    Returns:
-        ``maps`` or ``-maps``.
+    the sign they came with. Maps (N, h, w) whose mean over the group is zero everywhere stay as
+    they are.
     """
     inside = maps[:, 1:-1, 1:-1]
     # Below rounding, the order of summation would decide.

@@ -6,7 +6,7 @@ What they do to one image are functions of arrays: ``mmcoseg.mean_field.dense_cr
 """
 
 from .clean_mask import CleanMask
-from .dense_crf import DenseCRF, refine_many
+from .dense_crf import DenseCRF
 from .edge_refiner import EdgeRefiner
 from .guided_filter import GuidedFilter
 from .instance_ranking import InstanceRanking
@@ -23,5 +23,4 @@ __all__ = [
     'InstancesFromMask',
     'MaskNMS',
     'SalientRegions',
-    'refine_many',
 ]

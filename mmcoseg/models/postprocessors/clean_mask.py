@@ -83,12 +83,8 @@ def clean_labels(
     Parts are 8-connected, holes 4-connected. A hole is background that one class encloses: what
     reaches the edge of the image, or holds another class, is none.
 
-    Args:
-        labels: (H, W), 0 background, 1..K classes.
-        min_share, hole_share, min_area, largest: as in :class:`CleanMask`.
-
-    Returns:
-        (H, W) uint8.
+    Labels (H, W) are 0 for the background and 1..K; the result is uint8. The rules are those of
+    :class:`CleanMask`.
     """
     labels = np.array(labels, np.uint8)
     if 0 < min_area < 1:

@@ -1,7 +1,6 @@
 """The dense CRF for groups: many images at once, on all cores."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -11,62 +10,7 @@ from ...registry import TASK_UTILS
 from ...workers import default_workers, map_in_processes
 from .edge_refiner import EdgeRefiner, resize_image, resize_prob, working_size
 
-__all__ = ['DenseCRF', 'refine_many']
-
-
-def refine_many(
-    images: Iterable[np.ndarray],
-    probs: Iterable[np.ndarray],
-    scale: float = 1.0,
-    max_side: int | None = None,
-    num_workers: int | None = None,
-    **options: Any,
-) -> list[np.ndarray]:
-    """:func:`dense_crf` of many images, in parallel.
-
-    The result is the same bit for bit for any number of workers. Images and maps are taken from
-    their iterables as they are needed.
-
-    Args:
-        images: (H, W, 3) uint8 each.
-        probs: (C, h, w) each, arrays or CPU tensors, at any resolution: they are resized to the
-            image's, bilinearly.
-        scale: resolution to work at, as a share of the image's, above 0 and up to 1.
-        max_side: larger images are worked on with this longer side, in pixels; None for any size.
-        num_workers: number of processes; None for one a core, 0 for none.
-        options: of :func:`dense_crf`.
-
-    Returns:
-        (C, h', w') float32 each, at the resolution worked at.
-
-    Raises:
-        MMCosegError, ImportError: as :func:`dense_crf` and :func:`map_in_processes`.
-        ValueError: for another number of maps than of images.
-
-    Example:
-        >>> images = [np.zeros((6, 8, 3), np.uint8)] * 2
-        >>> [prob.shape for prob in refine_many(images, np.random.rand(2, 1, 3, 4), num_workers=0)]
-        [(1, 6, 8), (1, 6, 8)]
-    """
-    return list(_refined(images, probs, scale, max_side, num_workers, options))
-
-
-def _refined(
-    images: Iterable[np.ndarray],
-    probs: Iterable[np.ndarray],
-    scale: float,
-    max_side: int | None,
-    num_workers: int | None,
-    options: dict[str, Any],
-) -> Iterator[np.ndarray]:
-    def calls() -> Iterator[tuple[tuple, dict]]:
-        for image, prob in zip(images, probs, strict=True):
-            size = working_size(image.shape[:2], scale, max_side)
-            yield (resize_image(image, size), resize_prob(prob, size)), options
-
-    # pydensecrf holds the interpreter's lock, so that threads gain nothing.
-    workers = default_workers() if num_workers is None else num_workers
-    return map_in_processes(dense_crf, calls(), workers)
+__all__ = ['DenseCRF']
 
 
 @TASK_UTILS.register_module()
@@ -78,7 +22,7 @@ class DenseCRF(EdgeRefiner):
 
     Args:
         iterations, bilateral, gaussian, logit_shift: as in :func:`dense_crf`.
-        scale, max_side, threshold: as in :class:`EdgeRefiner`.
+        max_side, threshold: as in :class:`EdgeRefiner`.
         num_workers: number of processes; None for one a core, 0 for none. The result is
             the same bit for bit.
 
@@ -96,12 +40,11 @@ class DenseCRF(EdgeRefiner):
         bilateral: Sequence[float] | None = (60, 8, 5),
         gaussian: Sequence[float] | None = (2, 3),
         logit_shift: float = 0.0,
-        scale: float = 1.0,
         max_side: int | None = 1024,
         threshold: float = 0.5,
         num_workers: int | None = None,
     ) -> None:
-        super().__init__(scale, max_side, threshold)
+        super().__init__(max_side, threshold)
         self.options = dict(
             iterations=iterations,
             bilateral=bilateral,
@@ -117,4 +60,11 @@ class DenseCRF(EdgeRefiner):
     def refine(
         self, images: Iterable[np.ndarray], probs: Iterable[np.ndarray]
     ) -> Iterator[np.ndarray]:
-        return _refined(images, probs, self.scale, self.max_side, self.num_workers, self.options)
+        def calls() -> Iterator[tuple[tuple, dict]]:
+            for image, prob in zip(images, probs, strict=True):
+                size = working_size(image.shape[:2], self.max_side)
+                yield (resize_image(image, size), resize_prob(prob, size)), self.options
+
+        # pydensecrf holds the interpreter's lock, so that threads gain nothing.
+        workers = default_workers() if self.num_workers is None else self.num_workers
+        return map_in_processes(dense_crf, calls(), workers)

@@ -10,6 +10,7 @@ from mmengine.structures import PixelData
 
 from ...datasets.image_io import image_of
 from ...errors import MMCosegError
+from ...options import in_range
 from ...structures import CoSegDataSample, GroupDataSample
 from ..ops import mask_of_prob
 
@@ -26,35 +27,27 @@ class EdgeRefiner(metaclass=ABCMeta):
     - ``pred_sem_seg``: (1, H, W) uint8, at the original size.
 
     Args:
-        scale: resolution to work at, as a share of the original size, above 0 and up to 1.
         max_side: larger images are worked on with this longer side, in pixels; None for any size.
         threshold: probability from which a pixel is object (of no account for several labels).
 
     Raises:
-        MMCosegError: for options out of range; and, when called, for samples without ``pred_prob``
-            or with an image of another size than their ``ori_shape``.
+        MMCosegError: for options out of range; when called, for an image of another size than its
+            ``ori_shape``.
     """
 
     by_image = True
 
-    def __init__(
-        self, scale: float = 1.0, max_side: int | None = 1024, threshold: float = 0.5
-    ) -> None:
-        working_size((1, 1), scale, max_side)
+    def __init__(self, max_side: int | None = 1024, threshold: float = 0.5) -> None:
+        if max_side is not None:
+            in_range('max_side (or None)', max_side, 1)
         if not 0 < threshold < 1:
             raise MMCosegError(f'threshold must be between 0 and 1, got {threshold!r}')
-        self.scale = scale
         self.max_side = max_side
         self.threshold = threshold
 
     def __call__(self, group: GroupDataSample) -> None:
-        for sample in group:
-            if 'pred_prob' not in sample:
-                raise MMCosegError(
-                    f'{type(self).__name__} refines predictions, but {_name(sample)} has no '
-                    'pred_prob; use it as a post-processor of a segmentor'
-                )
-        refined = self.refine(map(_image, group), (_prob(sample) for sample in group))
+        probs = (sample.pred_prob.data.detach().float().cpu().numpy() for sample in group)
+        refined = self.refine(map(_image, group), probs)
         for sample, prob in zip(group, refined, strict=True):
             device = sample.pred_prob.data.device
             prob = torch.from_numpy(prob)
@@ -68,28 +61,15 @@ class EdgeRefiner(metaclass=ABCMeta):
     def refine(
         self, images: Iterable[np.ndarray], probs: Iterable[np.ndarray]
     ) -> Iterator[np.ndarray]:
-        """Refined soft maps, (C, h, w) float32 each, one an image.
+        """Refined soft maps, (C, h, w) float32 each, of images (H, W, 3) uint8.
 
-        Args:
-            images: (H, W, 3) uint8 each.
-            probs: (C, h', w') each, of any resolution.
+        Those that come in are (C, h', w'), of any resolution.
         """
 
 
-def working_size(
-    size: tuple[int, int], scale: float = 1.0, max_side: int | None = None
-) -> tuple[int, int]:
-    """Height and width to work at, for an image's height and width.
-
-    Raises:
-        MMCosegError: for options out of range.
-    """
-    if not 0 < scale <= 1:
-        raise MMCosegError(f'scale must be above 0 and at most 1, got {scale!r}')
-    if max_side is not None:
-        if not max_side >= 1:
-            raise MMCosegError(f'max_side must be at least 1, or None, got {max_side!r}')
-        scale = min(scale, max_side / max(size))
+def working_size(size: tuple[int, int], max_side: int | None) -> tuple[int, int]:
+    """Height and width to work at, for an image's height and width."""
+    scale = min(1.0, (max_side or max(size)) / max(size))
     height, width = (max(1, round(side * scale)) for side in size)
     return height, width
 
@@ -104,8 +84,6 @@ def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def resize_prob(prob: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """A soft map (C, h, w) at another (height, width), as float32."""
     prob = np.asarray(prob, np.float32)
-    if prob.ndim != 3 or not prob.size:
-        raise MMCosegError(f'a soft map must be (C, h, w), got {prob.shape}')
     if prob.shape[1:] == size:
         return prob
     shrinks = prob.shape[1] >= size[0] and prob.shape[2] >= size[1]
@@ -118,15 +96,7 @@ def _image(sample: CoSegDataSample) -> np.ndarray:
     size = sample.metainfo.get('ori_shape', image.shape)[:2]
     if tuple(size) != image.shape[:2]:
         raise MMCosegError(
-            f'the image of {_name(sample)} is {image.shape[0]} x {image.shape[1]} (height x width) '
-            f'now, its prediction was made for {size[0]} x {size[1]}; was the file replaced?'
+            f'the image of {sample.identity} is {image.shape[0]} x {image.shape[1]} (height x '
+            f'width) now, its prediction was made for {size[0]} x {size[1]}; was the file replaced?'
         )
     return image
-
-
-def _prob(sample: CoSegDataSample) -> np.ndarray:
-    return sample.pred_prob.data.detach().float().cpu().numpy()
-
-
-def _name(sample: CoSegDataSample) -> str:
-    return f'{sample.get("group")}/{sample.get("stem")}'

@@ -11,6 +11,9 @@ from .edge_refiner import EdgeRefiner, resize_image, resize_prob, working_size
 
 __all__ = ['GuidedFilter', 'guided_filter']
 
+#: Longer side, in pixels, of the images that radii are meant for.
+REFERENCE_SIDE = 500
+
 
 def guided_filter(image: np.ndarray, prob: np.ndarray, radius: int, eps: float) -> np.ndarray:
     """Filter a soft map so that it takes on the edges of an image.
@@ -82,11 +85,10 @@ class GuidedFilter(EdgeRefiner):
     :class:`EdgeRefiner` for what it changes.
 
     Args:
-        radius: of the windows, in pixels of an image whose longer side is ``reference_side``.
+        radius: of the windows, in pixels of an image whose longer side is 500. It is scaled with
+            the image, so that the result does not depend on its resolution.
         eps: variance of colors, in units of [0, 1], above which an edge is kept.
-        reference_side: the longer side, in pixels, of the images that the radius is meant for. It
-            is scaled with the image, so that the result does not depend on its resolution.
-        scale, max_side, threshold: as in :class:`EdgeRefiner`.
+        max_side, threshold: as in :class:`EdgeRefiner`.
 
     Raises:
         MMCosegError: for options out of range.
@@ -96,25 +98,22 @@ class GuidedFilter(EdgeRefiner):
         self,
         radius: float = 12,
         eps: float = 1e-4,
-        reference_side: float = 500,
-        scale: float = 1.0,
         max_side: int | None = 1024,
         threshold: float = 0.5,
     ) -> None:
-        super().__init__(scale, max_side, threshold)
-        for name, value in dict(radius=radius, eps=eps, reference_side=reference_side).items():
+        super().__init__(max_side, threshold)
+        for name, value in dict(radius=radius, eps=eps).items():
             if not value > 0:
                 raise MMCosegError(f'{name} must be above 0, got {value!r}')
         self.radius = radius
         self.eps = eps
-        self.reference_side = reference_side
 
     def refine(
         self, images: Iterable[np.ndarray], probs: Iterable[np.ndarray]
     ) -> Iterator[np.ndarray]:
         for image, prob in zip(images, probs, strict=True):
-            size = working_size(image.shape[:2], self.scale, self.max_side)
-            radius = max(1, round(self.radius * max(size) / self.reference_side))
+            size = working_size(image.shape[:2], self.max_side)
+            radius = max(1, round(self.radius * max(size) / REFERENCE_SIDE))
             yield guided_filter(
                 resize_image(image, size), resize_prob(prob, size), radius, self.eps
             )

@@ -5,7 +5,6 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ...errors import MMCosegError
 from ...options import one_of
 from ...registry import TASK_UTILS
 from ...structures import Proposals
@@ -39,8 +38,7 @@ class InstanceRanking:
         select: the measure.
 
     Raises:
-        MMCosegError: for an unknown measure; when called, if shapes do not fit, or there are no
-            proposals.
+        MMCosegError: for an unknown measure; when called, if shapes do not fit.
 
     Example:
         >>> heat = torch.tensor([[[0.0, 0.5, 0.5, 0.0]]])
@@ -77,13 +75,6 @@ class InstanceRanking:
             Indices (k,) int64, the first of equal ones, and scores (k,), float32 or the maps'
             float64, on the device of the maps.
         """
-        if heat_maps.ndim != 3 or saliency.shape != heat_maps.shape[1:]:
-            raise MMCosegError(
-                f'heat maps must be (k, h, w) and the saliency (h, w), got '
-                f'{tuple(heat_maps.shape)} and {tuple(saliency.shape)}'
-            )
-        if not len(proposals):
-            raise MMCosegError('there are no proposals to choose from')
         dtype = torch.promote_types(heat_maps.dtype, torch.float32)
         heat = heat_maps.detach().cpu().to(dtype)
         saliency = saliency.detach().cpu().to(dtype)
@@ -110,6 +101,3 @@ class InstanceRanking:
         area = torch.from_numpy(proposals.areas())
         union = soft.sum(dim=(1, 2))[:, None] + area - inside
         return inside / union.clamp(min=_TINY)
-
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}(select={self.select!r})'

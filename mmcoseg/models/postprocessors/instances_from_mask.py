@@ -5,13 +5,13 @@ from typing import Literal
 import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
-from torch.nn import functional as F
 from torchvision.ops import masks_to_boxes
 
 from ...errors import MMCosegError
 from ...options import one_of
 from ...registry import TASK_UTILS
 from ...structures import CoSegDataSample, GroupDataSample
+from ..ops.resize import resize
 from .salient_regions import SalientRegions
 
 __all__ = ['InstancesFromMask']
@@ -39,10 +39,6 @@ class InstancesFromMask:
     Raises:
         MMCosegError: for options out of range; when called, naming an image without proposals where
             they are needed.
-
-    Example:
-        >>> InstancesFromMask().shape
-        'mask'
     """
 
     by_image = True
@@ -62,8 +58,7 @@ class InstancesFromMask:
         mask = sample.pred_sem_seg.data[0] != 0
         masks = self.regions.regions_of(mask).to(mask.device)
         prob = sample.pred_prob.data.float()
-        if prob.shape[1:] != mask.shape:
-            prob = F.interpolate(prob[None], mask.shape, mode='bilinear', align_corners=False)[0]
+        prob = resize(prob[None], mask.shape)[0]
         flat = masks.flatten(1).float()
         area = flat.sum(dim=1)
         scores = flat @ prob[0].flatten() / area.clamp(min=1) * area / mask.sum().clamp(min=1)

@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor
 
-from ...errors import MMCosegError
 from ...options import in_range
 from ...registry import TASK_UTILS
 from ..ops.masks import mask_overlaps
@@ -22,7 +21,7 @@ class MaskNMS:
             merged; who looks at pictures does not. None: parts stay.
 
     Raises:
-        MMCosegError: if a limit is not in [0, 1]; when called, if shapes do not fit.
+        MMCosegError: if a limit is not in [0, 1].
 
     Example:
         >>> masks = torch.tensor([[[1, 1, 1, 0]], [[1, 1, 0, 0]], [[0, 0, 0, 1]]]).bool()
@@ -38,20 +37,10 @@ class MaskNMS:
         self.iou = iou
 
     def __call__(self, masks: Tensor, scores: Tensor) -> Tensor:
-        """Which masks stay.
+        """Which of masks (k, H, W) bool stay: their indices, (m,) int64, the best first.
 
-        Args:
-            masks: (k, H, W) bool.
-            scores: (k,); of equal ones the first counts as better.
-
-        Returns:
-            (m,) int64, their indices, the best first.
+        Of equal scores (k,) the first counts as better.
         """
-        if masks.ndim != 3 or scores.shape != masks.shape[:1]:
-            raise MMCosegError(
-                f'masks must be (k, H, W) and scores (k,), got {tuple(masks.shape)} and '
-                f'{tuple(scores.shape)}'
-            )
         order = scores.argsort(descending=True, stable=True)
         shared = mask_overlaps(masks)
         areas = shared.diagonal()
@@ -59,7 +48,7 @@ class MaskNMS:
         overlaps |= shared / areas[:, None].clamp(min=1) > self.containment
         overlaps = overlaps[order][:, order].cpu().numpy()
         kept: list[int] = []
-        for place in range(len(order)):
-            if not overlaps[place, kept].any():
+        for place, overlap in enumerate(overlaps):
+            if not overlap[kept].any():
                 kept.append(place)
         return order[torch.tensor(kept, dtype=torch.long, device=order.device)]

@@ -4,10 +4,12 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from ...options import in_range, whole_number
+from ...options import in_range
 from ...registry import TASK_UTILS
 
 __all__ = ['SalientRegions']
+
+MAX_REGIONS = 32
 
 
 @TASK_UTILS.register_module()
@@ -23,11 +25,11 @@ class SalientRegions:
     the mask is above any proposal, and proposals that cut a part in several follow.
 
     Args:
-        min_share: parts smaller than this share of the mask are left out.
-        max_regions: at most so many, the largest.
+        min_share: parts smaller than this share of the mask are left out; of the others, the 32
+            largest stay.
 
     Raises:
-        MMCosegError: for values out of range.
+        MMCosegError: for a share out of range.
 
     Example:
         >>> mask = torch.tensor([[True, True, False, True]])
@@ -36,22 +38,15 @@ class SalientRegions:
         ([[[1, 1, 0, 0]], [[0, 0, 0, 1]]], [0.667, 0.333])
     """
 
-    def __init__(self, min_share: float = 0.1, max_regions: int = 32) -> None:
+    def __init__(self, min_share: float = 0.1) -> None:
         in_range('min_share', min_share, 0, 1)
-        whole_number('max_regions', max_regions)
         self.min_share = min_share
-        self.max_regions = max_regions
 
     def __call__(self, masks: Tensor, mask: Tensor, saliency: Tensor) -> tuple[Tensor, Tensor]:
-        """Add the regions of an image.
+        """Add the regions of an image's mask (H, W) bool to its instances (k, H, W) bool.
 
-        Args:
-            masks: (k, H, W) bool, the instances so far.
-            mask: (H, W) bool.
-            saliency: (H, W), in [0, 1].
-
-        Returns:
-            Masks (k + r, H, W) bool, the regions last, the largest first; scores (k + r,) float32.
+        With its co-saliency (H, W) in [0, 1] it gives masks (k + r, H, W) bool, the regions last,
+        the largest first, and scores (k + r,) float32.
         """
         masks = torch.cat([masks.bool(), self.regions_of(mask).to(masks.device)])
         whole, saliency = mask.to(masks.device) != 0, saliency.to(masks.device)
@@ -69,6 +64,6 @@ class SalientRegions:
         labels = torch.from_numpy(labels)
         areas = torch.bincount(labels.flatten(), minlength=count + 1)[1:]
         least = self.min_share * areas.sum()
-        order = areas.argsort(descending=True, stable=True)[: self.max_regions]
+        order = areas.argsort(descending=True, stable=True)[:MAX_REGIONS]
         order = order[areas[order] >= least]
         return labels[None] == (order + 1)[:, None, None]

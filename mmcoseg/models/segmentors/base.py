@@ -3,6 +3,7 @@
 from abc import ABCMeta, abstractmethod
 from collections.abc import Sequence
 from itertools import chain
+from typing import Literal
 
 import torch
 from mmengine.model import BaseModel
@@ -10,6 +11,7 @@ from mmengine.structures import PixelData
 from torch import Tensor, nn
 
 from ...errors import MMCosegError
+from ...options import one_of
 from ...registry import MODELS, TASK_UTILS
 from ...structures import (
     CoSegDataSample,
@@ -22,6 +24,8 @@ from ..ops import mask_of_prob
 from ..postprocessors import EdgeRefiner
 
 __all__ = ['BaseCoSegmentor']
+
+Mode = Literal['loss', 'predict', 'tensor']
 
 
 class BaseCoSegmentor(BaseModel, metaclass=ABCMeta):
@@ -59,7 +63,7 @@ class BaseCoSegmentor(BaseModel, metaclass=ABCMeta):
         self,
         inputs: GroupImages | Tensor,
         data_samples: GroupSampleList | None = None,
-        mode: str = 'tensor',
+        mode: Mode = 'tensor',
     ) -> Tensor | dict[str, Tensor] | GroupSampleList:
         """One entry for training and testing.
 
@@ -70,18 +74,15 @@ class BaseCoSegmentor(BaseModel, metaclass=ABCMeta):
             mode: ``'loss'`` for a dict of losses, ``'predict'`` for data samples with
                 predictions, ``'tensor'`` for the network's raw output.
         """
+        one_of('mode', mode, Mode)
         images = GroupImages.of(inputs) if isinstance(inputs, Tensor) else inputs
+        if data_samples is None:
+            data_samples = [GroupDataSample([CoSegDataSample() for _ in images])]
+        run = dict(loss=self.loss, predict=self.predict, tensor=self._forward)[mode]
+        result = run(images, data_samples)
         if mode == 'loss':
-            losses = self.loss(images, data_samples)
-            _require_trained(losses)
-            return losses
-        if mode == 'predict':
-            return self.predict(images, data_samples)
-        if mode == 'tensor':
-            if data_samples is None:
-                data_samples = [GroupDataSample([CoSegDataSample() for _ in images])]
-            return self._forward(images, data_samples)
-        raise MMCosegError(f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}")
+            _require_trained(result)
+        return result
 
     @abstractmethod
     def loss(self, images: GroupImages, data_samples: GroupSampleList) -> dict[str, Tensor]:
@@ -93,9 +94,8 @@ class BaseCoSegmentor(BaseModel, metaclass=ABCMeta):
 
         What else is found of an image, such as ``presence``, is noted in its sample.
 
-        Returns:
-            (C, h, w) of each image in [0, 1]; see ``CoSegDataSample.pred_prob`` for C. Either of
-            the whole network input, or of the image without padding at any lower resolution.
+        They are (C, h, w) in [0, 1]; see ``CoSegDataSample.pred_prob`` for C. Either of the whole
+        network input, or of the image without padding at any lower resolution.
         """
 
     @abstractmethod
@@ -115,32 +115,27 @@ class BaseCoSegmentor(BaseModel, metaclass=ABCMeta):
         if not len(group):
             return
         for sample, prob in zip(group, self.soft_maps(images, group), strict=True):
-            height, width = sample.metainfo.get('img_shape', prob.shape[-2:])[:2]
-            sample.pred_prob = PixelData(data=prob[:, :height, :width])
+            sample.pred_prob = PixelData(data=without_padding(prob, sample))
 
     @torch.no_grad()
     def finish(self, group: GroupDataSample) -> None:
-        """Make masks of soft maps, and run the post-processors.
+        """Make masks of a group's ``pred_prob``, and run the post-processors.
 
         Instances are added once the masks fit the edges, and anew after any later step that
-        replaces a mask. So steps that change instances come after those that draw masks.
-
-        Args:
-            group: with ``pred_prob``; a part of a group if all post-processors are
-                :attr:`by_image`.
+        replaces a mask. So steps that change instances come after those that draw masks. It may be
+        a part of a group if all post-processors are :attr:`by_image`.
         """
         for sample in group:
             sample.pred_sem_seg = PixelData(data=self.mask_of(sample))
-        with_instances = False
+        outdated = True
         for step in self.postprocessors:
-            if not with_instances and not isinstance(step, EdgeRefiner):
+            if outdated and not isinstance(step, EdgeRefiner):
                 self.add_instances(group)
-                with_instances = True
+                outdated = False
             masks = [sample.pred_sem_seg.data for sample in group]
             step(group)
-            if any(sample.pred_sem_seg.data is not mask for sample, mask in zip(group, masks)):
-                with_instances = False
-        if not with_instances:
+            outdated |= any(s.pred_sem_seg.data is not mask for s, mask in zip(group, masks))
+        if outdated:
             self.add_instances(group)
 
     def add_instances(self, group: GroupDataSample) -> None:
@@ -156,6 +151,12 @@ class BaseCoSegmentor(BaseModel, metaclass=ABCMeta):
         prob = sample.pred_prob.data
         size = sample.metainfo.get('ori_shape', prob.shape[-2:])[:2]
         return mask_of_prob(prob, size, self.threshold)
+
+
+def without_padding(maps: Tensor, sample: CoSegDataSample) -> Tensor:
+    """The part of maps (C, H, W) of the network's input that an image covers."""
+    height, width = sample.metainfo.get('img_shape', maps.shape[-2:])[:2]
+    return maps[:, :height, :width]
 
 
 def _require_trained(losses: dict[str, Tensor | Sequence[Tensor]]) -> None:

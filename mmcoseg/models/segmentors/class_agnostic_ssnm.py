@@ -4,17 +4,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from ...errors import MMCosegError
 from ...options import build_options, known_keys, whole_number
 from ...registry import MODELS
 from ...structures import GroupDataSample, GroupImages, GroupSampleList, group_sizes_of
+from ..calling import build_parts
 from ..necks.modulator import Modulation, Modulator
 from .base import BaseCoSegmentor, ground_truth_of
 from .feature_cache import FeatureCache
-from .ssnm import SSNMTestOptions
+from .ssnm import SSNM, SSNMTestOptions
 
 __all__ = ['ClassAgnosticSSNM']
 
@@ -60,20 +61,15 @@ class ClassAgnosticSSNM(BaseCoSegmentor):
         super().__init__(data_preprocessor, postprocessors, self.test_cfg.threshold, init_cfg)
         self.backbone = MODELS.build(backbone)
         self.neck = MODELS.build(neck)
-        self.modulators = nn.ModuleDict()
-        for name, cfg in modulators.items():
-            if cfg:
-                self.modulators[name] = _without_loss(MODELS.build(cfg), f'model.modulators.{name}')
+        self.modulators = build_parts('model.modulators', modulators)
+        for name, modulator in self.modulators.items():
+            _require_no_loss(modulator, f'model.modulators.{name}')
         # Border distance, last prediction, whether there is one.
         self.decode_head = MODELS.build(dict(decode_head, num_cues=3 + len(self.modulators)))
-        self.feature_cache = FeatureCache.of_backbone(self.backbone, feature_cache)
+        self.feature_cache = FeatureCache(self.backbone, feature_cache)
         self.rounds = rounds
 
-    def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
-        """The backbone's levels, fine to coarse, of images (n, 3, H, W); in training cached."""
-        if self.training and self.feature_cache is not None:
-            return self.feature_cache(inputs, self.backbone)
-        return tuple(self.backbone(inputs))
+    extract_feat = SSNM.extract_feat
 
     def loss(self, images: GroupImages, data_samples: GroupSampleList) -> dict[str, Tensor]:
         """Mean of the head's losses over the rounds."""
@@ -245,20 +241,17 @@ def _whole_group_maps(data_samples: GroupSampleList) -> Tensor | None:
     return torch.stack([sample.saliency.data for sample in samples])
 
 
-def _without_loss(modulator: Modulator, key: str) -> Modulator:
-    """The modulator, which must have no loss of its own."""
+def _require_no_loss(modulator: Modulator, key: str) -> None:
     own = type(modulator).loss is not Modulator.loss
     if own and getattr(modulator, 'loss_weight', None) != 0:
         raise MMCosegError(
             f'{key}: {type(modulator).__name__} has a loss of its own, which ClassAgnosticSSNM '
             f'does not train; choose a modulator without one, or set {key}.loss_weight=0'
         )
-    return modulator
 
 
 def border_distance(like: Tensor) -> Tensor:
     """0 at the border of a map, 1 in its middle, (n, 1, h, w) of the size of ``like``."""
-    height, width = like.shape[-2:]
-    y = torch.linspace(-1, 1, height, device=like.device, dtype=like.dtype).abs()[:, None]
-    x = torch.linspace(-1, 1, width, device=like.device, dtype=like.dtype).abs()[None]
-    return (1 - torch.maximum(y, x)).expand(len(like), 1, height, width)
+    options = dict(device=like.device, dtype=like.dtype)
+    y, x = (torch.linspace(-1, 1, side, **options).abs() for side in like.shape[-2:])
+    return (1 - torch.maximum(y[:, None], x)).expand(len(like), 1, -1, -1)

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
-from torch.nn import functional as F
 
 from ...errors import MMCosegError
 from ...options import build_options, whole_number
@@ -24,6 +23,7 @@ from ...structures import (
 from ..calling import call_with_offers
 from ..ops import find_peaks, peak_response_maps
 from ..ops.resize import resize
+from .base import without_padding
 from .optimized_on_group import OptimizedOnGroup, at_quarter_size
 
 __all__ = ['DeepCO3']
@@ -64,8 +64,8 @@ class DeepCO3(OptimizedOnGroup):
     by which the ranking chooses the best object proposal.
 
     Args:
-        backbone, neck, losses, initial_segmentor, feature_cache: see :class:`OptimizedOnGroup`.
-            The paper's losses are ``CoPeakLoss``, ``AffinityLoss`` and ``CoSaliencyLoss``.
+        backbone, losses: see :class:`OptimizedOnGroup`. The paper's losses are ``CoPeakLoss``,
+            ``AffinityLoss`` and ``CoSaliencyLoss``.
         decode_head: gives the maps, normally ``CoSaliencyHead``.
         ranking: chooses proposals, normally ``InstanceRanking``: called with heat maps (k, H, W),
             co-saliency (H, W) and the image's proposals, it gives indices and scores (k,). None: no
@@ -75,6 +75,7 @@ class DeepCO3(OptimizedOnGroup):
         regions: adds parts of the predicted mask to the instances, and scores all of them alike;
             normally ``SalientRegions``. Not in the paper.
         test_cfg: see :class:`DeepCO3TestOptions`.
+        options: further arguments of :class:`OptimizedOnGroup`.
     """
 
     def __init__(
@@ -85,27 +86,12 @@ class DeepCO3(OptimizedOnGroup):
         ranking: dict | None = None,
         nms: dict | None = None,
         regions: dict | None = None,
-        neck: dict | None = None,
-        initial_segmentor: dict | None = None,
-        feature_cache: int = 0,
-        data_preprocessor: dict | None = None,
-        postprocessors: Sequence[dict] | None = (),
         test_cfg: dict | None = None,
-        init_cfg: dict | None = None,
+        **options: Any,
     ) -> None:
         self.test_cfg = build_options(DeepCO3TestOptions, test_cfg, 'model.test_cfg')
-        super().__init__(
-            backbone,
-            decode_head,
-            losses,
-            neck,
-            initial_segmentor,
-            feature_cache,
-            data_preprocessor,
-            postprocessors,
-            self.test_cfg.threshold,
-            init_cfg,
-        )
+        options = dict(options, threshold=self.test_cfg.threshold)
+        super().__init__(backbone, decode_head, losses, **options)
         self.ranking, self.nms, self.regions = (
             TASK_UTILS.build(cfg) if cfg else None for cfg in (ranking, nms, regions)
         )
@@ -158,23 +144,18 @@ class DeepCO3(OptimizedOnGroup):
             fine = self._maps(levels, coarse, [len(coarse)], images.size)
             for index, logits, prob in zip(indices, coarse[:, 0], fine):
                 sample = group[index]
-                height, width = sample.metainfo.get('img_shape', images.size)[:2]
-                prob = prob[:, :height, :width]
+                prob = without_padding(prob, sample)
                 if self.ranking is not None:
                     image = images.batch([index])[0]
                     sample.chosen_proposals = self._choose(sample, image, logits, prob[0])
-                probs.append(at_quarter_size(prob, (height, width)))
+                probs.append(at_quarter_size(prob, prob.shape[1:]))
         return probs
 
     def heat_maps(self, image: Tensor, coarse: Tensor) -> Tensor:
-        """What of the image the peaks of its coarse map rest on.
+        """What of an image (3, H, W) the peaks of its coarse logits (h, w) rest on.
 
-        Args:
-            image: (3, H, W), as the network gets it.
-            coarse: coarse logits, (h, w) or less at the right and the bottom.
-
-        Returns:
-            (k, H, W) float32, one a peak, the highest first, each with the sum 1.
+        The logits may be less at the right and the bottom. It gives (k, H, W) float32, one map a
+        peak, the highest first, each with the sum 1.
         """
         cfg, stage = self.test_cfg, self.test_cfg.heat_stage
         start = image if stage is None else self.backbone.input_of(image[None], stage)[0]
@@ -189,9 +170,7 @@ class DeepCO3(OptimizedOnGroup):
         if stage is None:
             return heat
         aligned = getattr(self.decode_head, 'align_corners', False)
-        heat = F.interpolate(
-            heat[None], size=image.shape[-2:], mode='bilinear', align_corners=aligned
-        )[0]
+        heat = resize(heat[None], image.shape[-2:], align_corners=aligned)[0]
         return heat / heat.sum(dim=(-2, -1), keepdim=True).clamp(min=1e-12)
 
     def _choose(
@@ -223,8 +202,7 @@ class DeepCO3(OptimizedOnGroup):
         """As of the base class; takes off the notes of chosen proposals in the end."""
         super().finish(group)
         for sample in group:
-            if 'chosen_proposals' in sample:
-                del sample.chosen_proposals
+            sample.pop('chosen_proposals', None)
 
     def add_instances(self, group: GroupDataSample) -> None:
         """Make masks of the chosen proposals; their label is the group's first category, or 0."""

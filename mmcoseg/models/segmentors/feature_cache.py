@@ -1,6 +1,5 @@
 """Features of a frozen backbone, computed once an image."""
 
-from collections.abc import Callable
 from hashlib import blake2b
 from itertools import islice
 
@@ -20,29 +19,23 @@ class FeatureCache:
     half precision, kept or not, so results do not depend on what is in the cache.
 
     Args:
-        capacity: number of images to keep; the others are computed every time.
+        backbone: gives levels; frozen, if any are kept.
+        capacity: number of images to keep; the others are computed every time. With 0 the cache is
+            nothing but the backbone, whose levels are not rounded.
 
-    Example:
-        >>> cache = FeatureCache(capacity=10)
-        >>> images = torch.rand(2, 3, 8, 8)
-        >>> _ = cache(images, lambda x: (x.mean(dim=1, keepdim=True),))
-        >>> cache(images, lambda x: 1 / 0)[0].shape
-        torch.Size([2, 1, 8, 8])
+    Raises:
+        MMCosegError: if levels of a backbone that is trained were kept.
     """
 
-    def __init__(self, capacity: int) -> None:
-        self.capacity = capacity
-        self._levels: dict[bytes, list[Tensor]] = {}
-
-    @classmethod
-    def of_backbone(cls, backbone: nn.Module, capacity: int) -> 'FeatureCache | None':
-        """A cache for a segmentor's backbone, which must be frozen; None for a capacity of 0."""
+    def __init__(self, backbone: nn.Module, capacity: int) -> None:
         if capacity and any(p.requires_grad for p in backbone.parameters()):
             raise MMCosegError(
                 'features can be kept only of a frozen backbone: set model.feature_cache=0, or '
                 'model.backbone.frozen_stages to all stages'
             )
-        return cls(capacity) if capacity else None
+        self.backbone = backbone
+        self.capacity = capacity
+        self._levels: dict[bytes, list[Tensor]] = {}
 
     def clear(self) -> None:
         """Forget all images."""
@@ -51,16 +44,17 @@ class FeatureCache:
     def __len__(self) -> int:
         return len(self._levels)
 
+    def __call__(self, images: Tensor) -> tuple[Tensor, ...]:
+        """The backbone's levels of images (n, 3, H, W)."""
+        return self._kept(images) if self.capacity else tuple(self.backbone(images))
+
     @torch.no_grad()
-    def __call__(
-        self, images: Tensor, compute: Callable[[Tensor], tuple[Tensor, ...]]
-    ) -> tuple[Tensor, ...]:
-        """Levels of images (n, 3, H, W), by ``compute`` where they are not known."""
+    def _kept(self, images: Tensor) -> tuple[Tensor, ...]:
         keys = [blake2b(image.contiguous().cpu().numpy().data).digest() for image in images]
         known = dict(self._levels)
         unknown = [i for i, key in enumerate(keys) if key not in known]
         if unknown:
-            levels = [level.half().cpu() for level in compute(images[unknown])]
+            levels = [level.half().cpu() for level in self.backbone(images[unknown])]
             for row, i in enumerate(unknown):
                 known[keys[i]] = [level[row].clone() for level in levels]
         self._levels = dict(islice(known.items(), self.capacity))

@@ -43,7 +43,11 @@ class FeatureStore:
             descriptors.permute(0, 2, 3, 1).clamp(-_LARGEST, _LARGEST).half().cpu().contiguous()
         )
         if not self._shape:
-            self._start(tuple(descriptors.shape[1:]))
+            self._shape = (self.num_images, *descriptors.shape[1:])
+            if 2 * int(np.prod(self._shape)) <= self.memory_limit:
+                self._memory = torch.empty(self._shape, dtype=torch.float16)
+            else:
+                self._file = TemporaryFile(prefix='mmcoseg-')
         if self._memory is not None:
             self._memory[list(indices)] = descriptors
             return
@@ -52,22 +56,15 @@ class FeatureStore:
             self._file.seek(index * image.nbytes)
             self._file.write(image.numpy().data)
 
-    def _start(self, shape: tuple[int, ...]) -> None:
-        self._shape = (self.num_images, *shape)
-        if 2 * int(np.prod(self._shape)) <= self.memory_limit:
-            self._memory = torch.empty(self._shape, dtype=torch.float16)
-        else:
-            self._file = TemporaryFile(prefix='mmcoseg-')
-
     def descriptors(self) -> Tensor:
         """All descriptors, (N, d, h, w) float16; a file's pages are read on first use."""
-        if self._memory is None:
-            if self._mapped is None:
-                self._file.flush()
-                # Copy-on-write, since torch knows no tensors that may not be written to.
-                self._mapped = np.memmap(self._file, np.float16, mode='c', shape=self._shape)
-            return torch.from_numpy(self._mapped).permute(0, 3, 1, 2)
-        return self._memory.permute(0, 3, 1, 2)
+        if self._memory is not None:
+            return self._memory.permute(0, 3, 1, 2)
+        if self._mapped is None:
+            self._file.flush()
+            # Copy-on-write, since torch knows no tensors that may not be written to.
+            self._mapped = np.memmap(self._file, np.float16, mode='c', shape=self._shape)
+        return torch.from_numpy(self._mapped).permute(0, 3, 1, 2)
 
     def page_out(self) -> None:
         """Take what is in a file out of memory until it is looked at again."""
@@ -76,13 +73,13 @@ class FeatureStore:
             self._mapped._mmap.madvise(advice)
 
 
-def uncentered_basis(descriptors: Tensor, channels: int, max_rows: int = 16_384) -> Tensor:
+def uncentered_basis(descriptors: Tensor, channels: int) -> Tensor:
     """The directions in which descriptors (n, d, h, w) are largest: orthonormal, (d, channels).
 
-    Uncentered, so lengths and angles are kept as well as they can be. Of more locations than
-    ``max_rows``, an even part is used.
+    Uncentered, so lengths and angles are kept as well as they can be. Of more than 16,384
+    locations, an even part is used.
     """
     rows = descriptors.permute(0, 2, 3, 1).flatten(0, 2)
-    gram, _ = second_moments(rows[:: -(-len(rows) // max_rows)])
+    gram, _ = second_moments(rows[:: -(-len(rows) // 16_384)])
     _, vectors = torch.linalg.eigh(gram.float())
     return vectors[:, -channels:].contiguous()

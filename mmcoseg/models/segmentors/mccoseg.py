@@ -1,6 +1,6 @@
 """Unsupervised co-segmentation of several classes with contrastively learned CNNs."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from ...structures import (
 from ..calling import call_with_offers
 from ..ops import min_max_maps
 from ..ops.resize import resize
+from .base import without_padding
 from .optimized_on_group import OptimizedOnGroup, at_quarter_size
 
 __all__ = ['MultiClassCoSeg']
@@ -63,11 +64,10 @@ class MultiClassCoSeg(OptimizedOnGroup):
         num_classes: K, object classes in a group: a number, that of every group; ``'data'``, what
             the data set says of each group (metainfo ``num_classes``); or ``'auto'``, as many as
             the initial segmentor finds.
-        backbone, losses, initial_segmentor, feature_cache: see :class:`OptimizedOnGroup`. The
-            paper's loss is ``CoAttentionLoss``. The initial segmentor gives K + 1 maps.
+        backbone, losses, initial_segmentor: see :class:`OptimizedOnGroup`. The paper's loss is
+            ``CoAttentionLoss``. The initial segmentor gives K + 1 maps.
         decode_head: makes logits (n, K + 1, h, w) of the levels, and maps of these; normally
             ``MultiClassHead``.
-        neck: normally ``AttentionNeck``; None for no attention (the ablation).
         extractor: a frozen backbone; its last level, averaged over the image, is the vector. Images
             reach it normalized as they reach ``backbone``, so a masked pixel has the mean color.
         extractor_size: side at which images and maps meet the extractor and the losses; None for
@@ -75,6 +75,8 @@ class MultiClassCoSeg(OptimizedOnGroup):
         max_classes: the largest K of a group; the head gets it. None: ``num_classes``, if that is a
             number.
         test_cfg: see :class:`MultiClassTestOptions`.
+        options: further arguments of :class:`OptimizedOnGroup`. The ``neck`` is normally an
+            ``AttentionNeck``; None for no attention (the ablation).
     """
 
     def __init__(
@@ -83,16 +85,12 @@ class MultiClassCoSeg(OptimizedOnGroup):
         backbone: dict,
         decode_head: dict,
         losses: Mapping[str, dict | None],
-        neck: dict | None = None,
         extractor: dict | None = None,
         extractor_size: int | None = None,
         initial_segmentor: dict | None = None,
-        feature_cache: int = 0,
         max_classes: int | None = None,
-        data_preprocessor: dict | None = None,
-        postprocessors: Sequence[dict] | None = (),
         test_cfg: dict | None = None,
-        init_cfg: dict | None = None,
+        **options: Any,
     ) -> None:
         self.test_cfg = build_options(MultiClassTestOptions, test_cfg, 'model.test_cfg')
         self.group_size = self.test_cfg.group_size
@@ -106,17 +104,9 @@ class MultiClassCoSeg(OptimizedOnGroup):
                 'classes a group has (model.initial_segmentor), and this model has none: set '
                 'model.num_classes to the number of classes (`mmcoseg segment --classes K`)'
             )
-        super().__init__(
-            backbone,
-            dict(decode_head, num_classes=max_classes),
-            losses,
-            neck,
-            initial_segmentor,
-            feature_cache,
-            data_preprocessor,
-            postprocessors,
-            init_cfg=init_cfg,
-        )
+        decode_head = dict(decode_head, num_classes=max_classes)
+        options = dict(options, initial_segmentor=initial_segmentor)
+        super().__init__(backbone, decode_head, losses, **options)
         self.num_classes = num_classes
         self.max_classes = max_classes
         self.extractor = None
@@ -157,14 +147,9 @@ class MultiClassCoSeg(OptimizedOnGroup):
                 )
 
     def extract_vectors(self, images: Tensor, maps: Tensor) -> Tensor:
-        """What the extractor sees in images through maps (Eq. 1).
+        """What the extractor sees in normalized images (n, 3, h, w) through maps (Eq. 1).
 
-        Args:
-            images: (n, 3, h, w), normalized.
-            maps: (n, k, h, w), in [0, 1].
-
-        Returns:
-            (n, k, c), float32; derivatives flow to the maps.
+        Of maps (n, k, h, w) in [0, 1] it gives (n, k, c), float32; derivatives flow to the maps.
         """
         if self.extractor is None:
             raise MMCosegError(
@@ -179,8 +164,6 @@ class MultiClassCoSeg(OptimizedOnGroup):
 
     def loss(self, images: GroupImages, data_samples: GroupSampleList) -> dict[str, Tensor]:
         """The mean over groups of the objective, by its parts; each group has its own K."""
-        if len(data_samples) == 1:
-            return super().loss(images, data_samples)
         losses: dict[str, Tensor] = {}
         sizes = [len(group) for group in data_samples]
         for part, group in zip(images.split(sizes), data_samples):
@@ -230,11 +213,10 @@ class MultiClassCoSeg(OptimizedOnGroup):
             logits = self._logits(levels, [len(levels[-1])], number)
             maps = self.decode_head.predict_by_feat(logits, images.size)
             for index, one in zip(indices, maps):
-                height, width = group[index].metainfo.get('img_shape', images.size)[:2]
-                one = one[:, :height, :width]
+                one = without_padding(one, group[index])
                 if self.test_cfg.min_max:
                     one = min_max_maps(one)
-                probs.append(at_quarter_size(one, (height, width)))
+                probs.append(at_quarter_size(one, one.shape[1:]))
         return probs
 
 

@@ -89,7 +89,7 @@ class OptimizedOnGroup(BaseCoSegmentor):
                 self.losses[name] = build_loss(cfg, f'model.losses.{name}')
         if not self.losses:
             raise MMCosegError(f'model.losses has no loss to optimize by, got {dict(losses)}')
-        self.feature_cache = FeatureCache.of_backbone(self.backbone, feature_cache)
+        self.feature_cache = FeatureCache(self.backbone, feature_cache)
         self.initial_segmentor = None
         if initial_segmentor:
             self.initial_segmentor = MODELS.build(self._sharing(initial_segmentor, backbone)).eval()
@@ -109,14 +109,8 @@ class OptimizedOnGroup(BaseCoSegmentor):
         return initial_segmentor
 
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
-        """The backbone's levels, fine to coarse, of images (n, 3, H, W)."""
-        return tuple(self.backbone(inputs))
-
-    def features(self, inputs: Tensor) -> tuple[Tensor, ...]:
-        """As :meth:`extract_feat`, from the cache if there is one."""
-        if self.feature_cache is None:
-            return self.extract_feat(inputs)
-        return self.feature_cache(inputs, self.extract_feat)
+        """The backbone's levels, fine to coarse, of images (n, 3, H, W); kept, if any are."""
+        return self.feature_cache(inputs)
 
     def levels_of(self, feats: tuple[Tensor, ...], group_sizes: list[int]) -> tuple[Tensor, ...]:
         """What the head gets: the backbone's levels, through the neck."""
@@ -131,8 +125,7 @@ class OptimizedOnGroup(BaseCoSegmentor):
         Forget other groups' features, and let the initial segmentor set ``initial_maps`` and
         ``presence`` of this one's samples.
         """
-        if self.feature_cache is not None:
-            self.feature_cache.clear()
+        self.feature_cache.clear()
         if self.initial_segmentor is None or not len(group):
             return
         found = _without_predictions(group)
@@ -166,7 +159,7 @@ class OptimizedOnGroup(BaseCoSegmentor):
         require_one_size(data_samples, images.size)
         group_sizes = group_sizes_of(data_samples)
         batch = images.batch()
-        levels = self.levels_of(self.features(batch), group_sizes)
+        levels = self.levels_of(self.extract_feat(batch), group_sizes)
         values: dict[str, Callable[[], Any]] = dict(
             features=lambda: levels[-1],
             saliency=lambda: self._saliency_of(data_samples, batch),
@@ -187,10 +180,7 @@ class OptimizedOnGroup(BaseCoSegmentor):
     ) -> dict[str, Callable[[], Any]]:
         """What losses may ask for beside what every method has; each is made when asked for.
 
-        Args:
-            batch: normalized images, (sum N, 3, H, W).
-            levels: what the head gets.
-            data_samples: the mini-batches.
+        Of the mini-batches' normalized images (sum N, 3, H, W), and the levels that the head gets.
         """
 
     def _saliency_of(self, data_samples: GroupSampleList, batch: Tensor) -> Tensor:
@@ -217,14 +207,14 @@ class OptimizedOnGroup(BaseCoSegmentor):
         """
         if self.neck is None and not asks_for(self.decode_head, 'group_sizes'):
             for indices in images.chunks(chunk_size):
-                yield indices, self.features(images.batch(indices))
+                yield indices, self.extract_feat(images.batch(indices))
             return
         # An image is never its own reference, so there are no more fillers than images.
         length = min(self.group_size, len(images))
         order, _ = wrap_around_groups(len(images), length)
         for start in range(0, len(order), length):
             part = images.select(order[start : start + length])
-            chunks = [self.features(part.batch(indices)) for indices in part.chunks(chunk_size)]
+            chunks = [self.extract_feat(part.batch(indices)) for indices in part.chunks(chunk_size)]
             feats = tuple(torch.cat(level) for level in zip(*chunks))
             wanted = list(range(start, min(start + length, len(images))))
             yield wanted, self.levels_of(feats, [length])

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...errors import MMCosegError
 from ...options import build_options, in_range, one_of, whole_number
 from ...registry import MODELS
 from ...structures import GroupDataSample, GroupImages, GroupSampleList, group_sizes_of
-from ..calling import asks_for, call_with_offers
+from ..calling import asks_for, build_parts, call_with_offers
 from ..necks.modulator import Modulation, modulate
 from .base import BaseCoSegmentor, ground_truth_of
 from .feature_cache import FeatureCache
@@ -91,17 +91,13 @@ class SSNM(BaseCoSegmentor):
         super().__init__(data_preprocessor, postprocessors, self.test_cfg.threshold, init_cfg)
         self.backbone = MODELS.build(backbone)
         self.neck = MODELS.build(neck)
-        self.modulators = nn.ModuleDict(
-            {name: MODELS.build(cfg) for name, cfg in (modulators or {}).items() if cfg}
-        )
+        self.modulators = build_parts('model.modulators', modulators or {})
         self.decode_head = MODELS.build(decode_head)
-        self.feature_cache = FeatureCache.of_backbone(self.backbone, feature_cache)
+        self.feature_cache = FeatureCache(self.backbone, feature_cache)
 
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """The backbone's levels, fine to coarse, of images (n, 3, H, W); in training cached."""
-        if self.training and self.feature_cache is not None:
-            return self.feature_cache(inputs, self.backbone)
-        return tuple(self.backbone(inputs))
+        return self.feature_cache(inputs) if self.training else tuple(self.backbone(inputs))
 
     def _decode(
         self, feats: tuple[Tensor, ...], modulation: Modulation, group_sizes: list[int]
@@ -183,9 +179,8 @@ class SSNM(BaseCoSegmentor):
 def wrap_around_groups(num_images: int, group_size: int) -> tuple[list[int], list[int]]:
     """Cut a group of images into groups of one size (SSNM, section 4.1).
 
-    Returns:
-        Indices of all images in order and then again from the first on, until the last group is
-        full; and the sizes of the groups.
+    The indices are those of all images in order, and then again from the first on, until the last
+    group is full; with them come the sizes of the groups.
 
     Example:
         >>> wrap_around_groups(7, 5)

@@ -19,11 +19,12 @@ from ...structures import (
     check_num_classes,
     group_sizes_of,
 )
+from ..calling import build_parts
 from ..ops.locations import maps_at_pixels, pad_map
 from ..ops.precision import without_autocast
 from ..ops.resize import resize
 from ..stages import Descriptors, GroupContext, SplitClasses
-from .base import BaseCoSegmentor
+from .base import BaseCoSegmentor, without_padding
 from .feature_store import FeatureStore, uncentered_basis
 
 __all__ = ['TrainingFreeCoSegmentor']
@@ -88,10 +89,7 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
         self.test_cfg = build_options(TrainingFreeTestOptions, test_cfg, 'model.test_cfg')
         super().__init__(data_preprocessor, postprocessors, self.test_cfg.threshold, init_cfg)
         self.backbone = backbone if isinstance(backbone, nn.Module) else MODELS.build(backbone)
-        self.stages = nn.ModuleDict()
-        for name, cfg in stages.items():
-            if cfg:
-                self.stages[_checked_name(name, self.stages)] = MODELS.build(cfg)
+        self.stages = build_parts('model.stages', stages)
         if not self.stages:
             raise MMCosegError('model.stages has no stage; give at least one')
         if num_classes is not None:
@@ -114,7 +112,13 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
 
     def soft_maps(self, images: GroupImages, group: GroupDataSample) -> list[Tensor]:
         """Maps (C, h', w') without padding, whose outermost pixels are parts of the image."""
-        return list(_at_images(self._run_stages(images, group), images.size, group))
+        maps = []
+        for one, sample in zip(self._run_stages(images, group), group):
+            full = without_padding(maps_at_pixels(one[None], images.size)[0], sample)
+            # Coarse maps need no more; full ones of 1,000 images would take half a gigabyte.
+            shape = [max(ceil(side / 4), n) for side, n in zip(full.shape[1:], one.shape[1:])]
+            maps.append(F.adaptive_avg_pool2d(full, shape))
+        return maps
 
     @torch.no_grad()
     def _forward(self, images: GroupImages, data_samples: GroupSampleList) -> Tensor:
@@ -141,17 +145,27 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
     def _describe_group(self, images: GroupImages) -> dict[Descriptors, FeatureStore]:
         """The descriptors of all images that the stages look at."""
         wanted = {stage.descriptors: None for stage in self.stages.values() if stage.descriptors}
-        first = _evenly_spread(len(images), BASIS_IMAGES)
-        rest = sorted(set(range(len(images))) - set(first))
+        count, most = len(images), BASIS_IMAGES
+        # At even distances; all, where there are no more.
+        first = sorted({round(i * (count - 1) / (most - 1)) for i in range(most)})
+        rest = sorted(set(range(count)) - set(first))
         # The first ones are kept as they are until they have decided on the bases.
         kept = list(self._describe(images, first, wanted))
         bases = {kind: self._basis(kind, [found[kind] for _, found in kept]) for kind in wanted}
         memory_limit = int(self.test_cfg.memory_limit * 1e6)
-        stores = {kind: FeatureStore(len(images), memory_limit) for kind in wanted}
+        stores = {kind: FeatureStore(count, memory_limit) for kind in wanted}
+
+        def store(indices: list[int], found: dict[Descriptors, Tensor]) -> None:
+            for kind, x in found.items():
+                if bases[kind] is not None:
+                    with without_autocast(x):
+                        x = torch.einsum('ndhw,dk->nkhw', x.to(bases[kind].dtype), bases[kind])
+                stores[kind].put(indices, x)
+
         while kept:
-            _store(*kept.pop(0), bases, stores)
+            store(*kept.pop(0))
         for indices, found in self._describe(images, rest, wanted):
-            _store(indices, found, bases, stores)
+            store(indices, found)
         return stores
 
     def _describe(
@@ -178,16 +192,6 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
             return uncentered_basis(torch.cat(parts), self.test_cfg.channels)
 
 
-def _at_images(prob: Tensor, size: tuple[int, int], group: GroupDataSample) -> Iterator[Tensor]:
-    """Each image's part of soft maps (N, C, h, w) that cover the padded images."""
-    for one, sample in zip(prob, group):
-        height, width = sample.metainfo.get('img_shape', size)[:2]
-        full = maps_at_pixels(one[None], size)[0, :, :height, :width]
-        # Coarse maps need no more; full ones of 1,000 images would take half a gigabyte.
-        shape = [max(ceil(side / 4), n) for side, n in zip(full.shape[1:], one.shape[1:])]
-        yield F.adaptive_avg_pool2d(full, shape)
-
-
 def _saliency_of(group: GroupDataSample, size: tuple[int, int]) -> Tensor | None:
     """Of all images with their padding to ``size``, (N, 1, h, w), or None if some have none."""
     if not len(group) or not all('saliency' in sample for sample in group):
@@ -198,34 +202,3 @@ def _saliency_of(group: GroupDataSample, size: tuple[int, int]) -> Tensor | None
         maps.append(pad_map(saliency, sample.metainfo.get('img_shape', size)[:2], size))
     shape = max((m.shape[-2:] for m in maps), key=lambda shape: shape[0] * shape[1])
     return torch.cat([resize(m, shape) for m in maps])
-
-
-def _checked_name(name: str, taken: nn.ModuleDict) -> str:
-    if not name or '.' in name or hasattr(taken, name):
-        raise MMCosegError(
-            f'a stage may not be called {name!r}: torch has another use for names with a dot and '
-            'those of its own methods; rename it'
-        )
-    return name
-
-
-def _evenly_spread(count: int, at_most: int) -> list[int]:
-    """Indices among ``count``, all or ``at_most`` of them at even distances."""
-    if count <= at_most:
-        return list(range(count))
-    return sorted({round(i * (count - 1) / (at_most - 1)) for i in range(at_most)})
-
-
-def _store(
-    indices: list[int],
-    found: dict[Descriptors, Tensor],
-    bases: dict[Descriptors, Tensor | None],
-    stores: dict[Descriptors, FeatureStore],
-) -> None:
-    """Keep descriptors of some images, in the bases that there are."""
-    for kind, descriptors in found.items():
-        basis = bases[kind]
-        if basis is not None:
-            with without_autocast(descriptors):
-                descriptors = torch.einsum('ndhw,dk->nkhw', descriptors.to(basis.dtype), basis)
-        stores[kind].put(indices, descriptors)

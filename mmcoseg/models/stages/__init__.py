@@ -1,6 +1,6 @@
 """Stages: what looks at a whole group and gives soft maps, without training."""
 
-from .cues import ConsensusCue, DDTCue, DFFCue, KMeansCue, SaliencyCue, SpectralCue
+from .cues import ConsensusCue, DDTCue, DFFCue, SaliencyCue, SpectralCue
 from .group_stage import Descriptors, GroupContext, GroupCue, GroupStage
 from .presence import PrototypePresence
 from .self_training import SelfTraining
@@ -15,7 +15,6 @@ __all__ = [
     'GroupContext',
     'GroupCue',
     'GroupStage',
-    'KMeansCue',
     'PrototypePresence',
     'SaliencyCue',
     'SelfTraining',

@@ -19,7 +19,7 @@ from ..ops.landmarks import landmark_bipartition
 from ..ops.spectral import orient_by_border, row_chunks, spectral_bipartition
 from .group_stage import Descriptors, GroupContext, GroupCue, GroupStage
 
-__all__ = ['ConsensusCue', 'DDTCue', 'DFFCue', 'KMeansCue', 'SaliencyCue', 'SpectralCue']
+__all__ = ['ConsensusCue', 'DDTCue', 'DFFCue', 'SaliencyCue', 'SpectralCue']
 
 Threshold = Literal['zero', 'otsu']
 Affinity = Literal['gram', 'landmarks']
@@ -59,7 +59,8 @@ class ConsensusCue(GroupCue):
 
     Args:
         level: index of the level that is clustered.
-        num_clusters, num_seeds: of :func:`consensus_foreground`.
+        num_clusters, num_seeds: of :func:`consensus_foreground`. One of each is one k-means
+            clustering, the baseline: 1 in the clusters off the borders, 0 elsewhere.
         saliency_exponent: how much the images' saliency counts in the choice of clusters; 0 for
             not at all.
     """
@@ -93,27 +94,6 @@ class ConsensusCue(GroupCue):
             saliency=F.adaptive_avg_pool2d(saliency.float(), descriptors.shape[-2:])[:, 0],
             saliency_exponent=self.saliency_exponent,
         )
-
-
-@MODELS.register_module()
-class KMeansCue(GroupCue):
-    """One k-means clustering of the group's locations: 1 in the clusters off the borders.
-
-    The baseline of :class:`ConsensusCue`.
-
-    Args:
-        level: index of the level that is clustered.
-        num_clusters: K, at least 2; with 6 and more, two clusters may be object.
-    """
-
-    def __init__(self, level: int = -1, num_clusters: int = 4) -> None:
-        super().__init__()
-        whole_number('num_clusters', num_clusters, 2)
-        self.descriptors = Descriptors((level,))
-        self.num_clusters = num_clusters
-
-    def group_maps(self, descriptors: Tensor, saliency: Tensor | None) -> Tensor:
-        return consensus_foreground(descriptors, (self.num_clusters,), num_seeds=1)
 
 
 @MODELS.register_module()

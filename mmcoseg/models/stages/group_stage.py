@@ -95,11 +95,9 @@ class GroupCue(GroupStage):
 
     @abstractmethod
     def group_maps(self, descriptors: Tensor, saliency: Tensor | None) -> Tensor:
-        """Where the object is, (N, h, w) in [0, 1].
+        """Where the object is, (N, h, w) in [0, 1], by descriptors (N, d, h, w) of one group.
 
-        Args:
-            descriptors: of one group's images, (N, d, h, w).
-            saliency: of the images, (N, 1, h', w') in [0, 1], or None.
+        ``saliency`` is that of the images, (N, 1, h', w') in [0, 1], or None.
         """
 
     def forward(self, context: GroupContext) -> Tensor:

@@ -9,7 +9,6 @@ from .group_stage import Descriptors, GroupContext, GroupStage
 
 __all__ = ['PrototypePresence']
 
-
 #: Cosine that gives a presence of 0.5, and how fast presence changes with it.
 MIDDLE, SCALE = 0.45, 8.0
 
@@ -40,11 +39,9 @@ class PrototypePresence(GroupStage):
         return prob
 
     def presence(self, prob: Tensor, descriptors: Tensor) -> Tensor:
-        """Presence of each image, (N,) in [0, 1]; 1 for a group of one image.
+        """Presence (N,) in [0, 1] of soft maps (N, 1, h', w') and descriptors (N, d, h, w).
 
-        Args:
-            prob: soft maps (N, 1, h', w').
-            descriptors: (N, d, h, w).
+        It is 1 for a group of one image.
         """
         if len(descriptors) == 1:
             return torch.ones(1)

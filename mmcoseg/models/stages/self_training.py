@@ -125,10 +125,8 @@ def match_area(logits: Tensor, share: float) -> Tensor:
 def match_areas(maps: Tensor, shares: Tensor, rounds: int = 100) -> Tensor:
     """Weigh classes so that each one's mean becomes its share; a location's sum stays 1.
 
-    Args:
-        maps: (N, C, h, w), above 0, each location's sum 1.
-        shares: (C,), their sum 1.
-        rounds: at most, of multiplying each class by how much it lacks.
+    Each of at most so many rounds multiplies each class by how much it lacks. Maps are
+    (N, C, h, w), above 0; shares are (C,), their sum 1.
     """
     weights = torch.ones_like(shares, dtype=torch.float64)
     for _ in range(rounds):
@@ -153,9 +151,9 @@ def _array(image: Tensor) -> np.ndarray:
 
 
 def _at_image(prob: Tensor, size: tuple[int, int], part: tuple[int, int]) -> np.ndarray:
-    """A soft map (1, 1, h, w) over the image, (1, H / 4, W / 4): coarse maps need no more.
+    """A soft map (1, 1, h, w) of the network's input over an image, a ``part`` of it.
 
-    The image is a ``part`` of the network's input of this ``size``.
+    It gives (1, H / 4, W / 4): coarse maps need no more.
     """
     full = maps_at_pixels(prob.float(), size)[..., : part[0], : part[1]]
     return F.adaptive_avg_pool2d(full, [-(-side // 4) for side in part])[0].cpu().numpy()

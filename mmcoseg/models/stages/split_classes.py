@@ -58,7 +58,6 @@ class SplitClasses(GroupStage):
         check_num_classes(num_classes)
         one_of('method', method, ClassMethod)
         whole_number('rounds', rounds, 0)
-        whole_number('max_classes', max_classes)
         self.num_classes = num_classes
         self.max_classes = max_classes
         self.descriptors = Descriptors(tuple(levels), normalized=True)
@@ -74,6 +73,7 @@ class SplitClasses(GroupStage):
             self.num_classes = num_classes
         if max_classes is not None:
             self.max_classes = max_classes
+        whole_number('max_classes', self.max_classes)
         most = dict(data=1, auto=min(self.max_classes, MOST_CLASSES))
         if self.num_clusters <= most.get(self.num_classes, self.num_classes):
             raise MMCosegError(
@@ -119,12 +119,9 @@ class SplitClasses(GroupStage):
 def with_foreground(shares: Tensor, foreground: Tensor) -> Tensor:
     """K + 1 soft maps whose foreground is the union of their own and another.
 
-    The background becomes ``b (1 - f)``, of the background b and the foreground f; what is left is
-    shared out among the classes in their proportions, evenly where there are none.
-
-    Args:
-        shares: (N, K + 1, h, w), the background first, each location's sum 1.
-        foreground: probability, (N, 1, h, w).
+    Of the shares (N, K + 1, h, w), the background b first, and the foreground f (N, 1, h, w), the
+    background becomes ``b (1 - f)``; what is left is shared out among the classes in their
+    proportions, evenly where there are none.
     """
     background, classes = shares[:, :1], shares[:, 1:]
     total = classes.sum(dim=1, keepdim=True)

@@ -256,9 +256,9 @@ def test_starting_at_a_stage_goes_on_to_the_same_levels(name):
 def test_stages_to_start_at_are_not_behind_a_tap(stage):
     for config in STAGED.values():
         backbone = MODELS.build(config)
-        with pytest.raises(ValueError, match=rf"start must be one of .*, got '{stage}'"):
+        with pytest.raises(ValueError, match='not in list'):
             backbone.input_of(torch.zeros(1, 3, 64, 64), stage)
-        with pytest.raises(ValueError, match=rf"start must be one of .*, got '{stage}'"):
+        with pytest.raises(ValueError, match='not in list'):
             backbone(torch.zeros(1, 3, 64, 64), stage)
 
 

@@ -72,5 +72,5 @@ def test_module_and_errors():
     assert loss(logits, target) == 2 * balanced_bce_with_logits(logits, target).mean()
     with pytest.raises(ValueError, match=r"balance must be one of .*'sideways'"):
         BalancedBCELoss('sideways')
-    with pytest.raises(ValueError, match='one shape'):
+    with pytest.raises(ValueError, match='same as input size'):
         balanced_bce_with_logits(logits, target[:1])

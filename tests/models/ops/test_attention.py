@@ -41,32 +41,25 @@ def literal_mutual(q, k, scale):
     return out
 
 
-CHUNKS = [None, 1, 4, 7, 1000]
-
-
-@pytest.mark.parametrize('chunk_size', CHUNKS)
-def test_self_attention_equals_the_definition(chunk_size):
+def test_self_attention_equals_the_definition():
     q, k, v = maps(2, 3, 3, 5), maps(2, 3, 3, 5, seed=1), maps(2, 4, 3, 5, seed=2)
-    torch.testing.assert_close(self_attention(q, k, v, chunk_size), literal_self(q, k, v))
+    torch.testing.assert_close(self_attention(q, k, v), literal_self(q, k, v))
 
 
-@pytest.mark.parametrize('chunk_size', CHUNKS)
 @pytest.mark.parametrize('images', [2, 4])
-@pytest.mark.parametrize('scale', [None, 3.0])
-def test_mutual_attention_equals_the_definition(chunk_size, images, scale):
+def test_mutual_attention_equals_the_definition(images):
     q, k = maps(images, 4, 3, 5), maps(images, 4, 3, 5, seed=1)
-    expected = literal_mutual(q, k, scale or 4**-0.5)
-    torch.testing.assert_close(mutual_attention(q, k, scale, chunk_size), expected)
+    expected = literal_mutual(q, k, 4**-0.5)
+    torch.testing.assert_close(mutual_attention(q, k), expected)
     # Who asks and who answers makes a difference.
-    assert not torch.allclose(mutual_attention(k, q, scale), expected, atol=1e-3)
+    assert not torch.allclose(mutual_attention(k, q), expected, atol=1e-3)
 
 
-@pytest.mark.parametrize('chunk_size', [None, 2])
-def test_derivatives(chunk_size):
+def test_derivatives():
     q, k, v = (maps(3, c, 2, 3, seed=c).requires_grad_() for c in (2, 2, 3))
     q2 = maps(3, 2, 2, 3, seed=5).requires_grad_()
-    assert torch.autograd.gradcheck(lambda *x: self_attention(*x, chunk_size), (q, k, v))
-    assert torch.autograd.gradcheck(lambda *x: mutual_attention(*x, 2.0, chunk_size), (q2, k))
+    assert torch.autograd.gradcheck(self_attention, (q, k, v))
+    assert torch.autograd.gradcheck(mutual_attention, (q2, k))
 
 
 @pytest.mark.parametrize('location', [(1, 1), (1, 2)])
@@ -127,43 +120,16 @@ class Alive(TorchDispatchMode):
         return out
 
 
-@pytest.mark.parametrize('chunk_size', [None, 40])
 @pytest.mark.parametrize('images', [2, 5])
 @pytest.mark.parametrize('which', ['self', 'mutual'])
-def test_never_more_than_one_block_is_alive(which, images, chunk_size):
+def test_never_more_than_two_blocks_are_alive(which, images):
     side, locations = 24, 24 * 24
     q, k = (maps(images, 2, side, side, seed=s).requires_grad_() for s in range(2))
     with Alive() as alive:
-        out = (
-            self_attention(q, k, k, chunk_size)
-            if which == 'self'
-            else mutual_attention(q, k, None, chunk_size)
-        )
+        out = self_attention(q, k, k) if which == 'self' else mutual_attention(q, k)
         torch.autograd.grad(out.sum(), (q, k))
     # What is of the size of the inputs, and a pair's weights, come on top.
     inputs = 20 * q.numel() + images**2 * locations
-    block = (2 * chunk_size if chunk_size else locations) * locations
-    assert alive.most <= block + inputs < 2 * locations**2
+    assert alive.most <= locations**2 + inputs < 2 * locations**2
     # It counts at all: blocks were made.
-    assert alive.largest >= (chunk_size or locations // 2) * locations
-
-
-@pytest.mark.parametrize('chunk_size', [0, -1, 1.5])
-def test_wrong_chunks(chunk_size):
-    q = maps(2, 3, 2, 2)
-    for attend in (
-        lambda: self_attention(q, q, q, chunk_size),
-        lambda: mutual_attention(q, q, chunk_size=chunk_size),
-    ):
-        with pytest.raises(ValueError, match='chunk_size must be a positive whole number'):
-            attend()
-
-
-def test_wrong_shapes():
-    q = maps(2, 3, 2, 2)
-    with pytest.raises(ValueError, match=r'q and k must be \(N, c, h, w\), both alike'):
-        mutual_attention(q, q[:, :2])
-    with pytest.raises(ValueError, match=r'q and k must be'):
-        self_attention(q[0], q[0], q[0])
-    with pytest.raises(ValueError, match=r'v must be \(N, C, h, w\) as q'):
-        self_attention(q, q, q[:1])
+    assert alive.largest >= locations // 2 * locations

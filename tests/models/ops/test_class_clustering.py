@@ -132,15 +132,6 @@ def test_small_groups_and_identical_images():
     assert torch.isfinite(flat).all()
 
 
-def test_wrong_options():
-    features, labels = group(n=1)
-    for options in (dict(num_classes=0), dict(num_classes=3, num_clusters=3)):
-        with pytest.raises(ValueError, match='num_classes must be at least 1 and num_clusters'):
-            cluster_classes(features, labels.float(), **options)
-    with pytest.raises(ValueError, match='method must be'):
-        cluster_classes(features, labels.float(), 2, 'magic')
-
-
 def test_discriminants_against_scikit_learn():
     """With hard labels and no ridge it is LDA by the maximum-likelihood covariance."""
     features, labels = group(noise=0.6)

@@ -130,16 +130,6 @@ def test_the_largest_number():
     assert len(count_classes(*data, max_classes=9).shares) == 4
 
 
-def test_wrong_input():
-    features, foreground = group([0, 1])
-    with pytest.raises(ValueError, match='features must be .* got .*16, 9, 9.* and .*1, 9, 9'):
-        count_classes(features, foreground[:1])
-    with pytest.raises(ValueError, match='without images'):
-        count_classes(features[:0], foreground[:0])
-    with pytest.raises(ValueError, match='max_classes must be a whole number, at least 1, got 0'):
-        count_classes(features, foreground, max_classes=0)
-
-
 def test_in_words():
     assert str(ClassCount((0.09, 0.71, 0.2))) == '2 classes (sure: 0.71; next 3: 0.20)'
     assert str(ClassCount((0.46, 0.3, 0.24))) == '1 class (unsure: 0.46; next 2: 0.30)'

@@ -55,7 +55,6 @@ OPS = {
     'mask_overlaps': lambda: mask_overlaps(torch.ones(2, 1001, dtype=torch.bool)),
     'principal_components': lambda: principal_components(rows(), 4),
     'spatial_clustering_loss': lambda: spatial_clustering_loss(rows(), rows()[:, 0]),
-    'centered_clustering_loss': lambda: spatial_clustering_loss(rows(), rows()[:, 0], center=True),
     'spectral_bipartition': lambda: spectral_bipartition(rows())[0],
     'centered_bipartition': lambda: spectral_bipartition(rows(), center=True)[0],
     'channel_covariance': lambda: channel_covariance(features().flatten(2)),

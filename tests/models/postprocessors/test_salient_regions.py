@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmcoseg.models.postprocessors import SalientRegions
+from mmcoseg.models.postprocessors import SalientRegions, salient_regions
 from mmcoseg.registry import TASK_UTILS
 
 
@@ -58,7 +58,7 @@ def test_by_hand():
     assert len(SalientRegions(min_share=1 / 8)(proposal, mask, saliency)[0]) == 4
 
 
-def test_definition_on_random_masks():
+def test_definition_on_random_masks(monkeypatch):
     rng = np.random.default_rng(0)
     for _ in range(30):
         shape = rng.integers(1, 12, 2)
@@ -66,7 +66,8 @@ def test_definition_on_random_masks():
         saliency = torch.from_numpy(rng.random(shape))
         proposals = torch.from_numpy(rng.random((int(rng.integers(0, 4)), *shape)) < 0.4)
         min_share, most = float(rng.choice([0.0, 0.1, 0.4])), int(rng.integers(1, 5))
-        masks, scores = SalientRegions(min_share, most)(proposals, mask, saliency)
+        monkeypatch.setattr(salient_regions, 'MAX_REGIONS', most)
+        masks, scores = SalientRegions(min_share)(proposals, mask, saliency)
         parts = sorted(parts_of(mask.numpy()), key=len, reverse=True)[:most]
         parts = [part for part in parts if len(part) >= min_share * int(mask.sum())]
         assert torch.equal(masks[: len(proposals)], proposals)
@@ -108,17 +109,19 @@ def test_an_empty_proposal_scores_nothing():
     assert scores.tolist() == [0, 1]
 
 
-def test_only_the_largest_parts_count():
+def test_only_the_largest_parts_count(monkeypatch):
     mask = torch.zeros(1, 41, dtype=torch.bool)
     mask[0, ::2] = True
     mask[0, 9] = True  # joins two
     regions = SalientRegions(min_share=0)
-    assert len(regions.regions_of(mask)) == 20
+    every = regions.regions_of(mask)
+    assert len(every) == 20
     for most in (1, 3):
-        parts = SalientRegions(0, most).regions_of(mask)
+        monkeypatch.setattr(salient_regions, 'MAX_REGIONS', most)
+        parts = regions.regions_of(mask)
         assert len(parts) == most and int(parts[0].sum()) == 3
         # Of equal ones the first.
-        assert torch.equal(parts, regions.regions_of(mask)[:most])
+        assert torch.equal(parts, every[:most])
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU')
@@ -137,10 +140,7 @@ def test_on_a_gpu():
 
 
 def test_options():
-    assert TASK_UTILS.build(dict(type='SalientRegions', max_regions=3)).max_regions == 3
+    assert TASK_UTILS.build(dict(type='SalientRegions', min_share=0.2)).min_share == 0.2
     for share in (-0.1, 1.1, float('nan')):
         with pytest.raises(ValueError, match='min_share must be a number from 0 to 1, got'):
             SalientRegions(share)
-    for most in (0, -1, 2.0, None):
-        with pytest.raises(ValueError, match='max_regions must be a whole number, at least 1, got'):
-            SalientRegions(max_regions=most)

@@ -170,7 +170,7 @@ def test_losses_that_would_not_be_trained_are_refused():
 def test_unknown_mode():
     model = Brightness()
     with pytest.raises(
-        MMCosegError, match="mode must be 'loss', 'predict' or 'tensor', got 'test'"
+        MMCosegError, match=r"mode must be one of \('loss', 'predict', 'tensor'\), got 'test'"
     ):
         model(**batch(model), mode='test')
 

@@ -168,20 +168,22 @@ def test_features_of_a_frozen_backbone_are_computed_once():
 
 
 def test_cache_knows_images_by_content_and_its_capacity():
-    cache, seen = FeatureCache(capacity=2), []
+    seen = []
 
-    def compute(images):
-        seen.append(len(images))
-        return (images.mean(dim=(2, 3), keepdim=True), images[:, :1])
+    class Means(nn.Module):
+        def forward(self, images):
+            seen.append(len(images))
+            return (images.mean(dim=(2, 3), keepdim=True), images[:, :1])
 
+    cache = FeatureCache(Means(), capacity=2)
     images = torch.rand(3, 3, 4, 4)
-    first = cache(images, compute)
-    again = cache(images.clone().contiguous(memory_format=torch.channels_last), compute)
+    first = cache(images)
+    again = cache(images.clone().contiguous(memory_format=torch.channels_last))
     assert seen == [3, 1] and len(cache) == 2
     for a, b in zip(first, again):
         assert torch.equal(a, b)
     changed = images.flip(-1)
-    torch.testing.assert_close(cache(changed, compute)[1], changed[:, :1], atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(cache(changed)[1], changed[:, :1], atol=1e-3, rtol=1e-3)
 
 
 def test_hook_fits_the_neck_and_finds_maps_of_whole_groups(tmp_path):

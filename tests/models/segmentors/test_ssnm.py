@@ -223,7 +223,7 @@ def test_errors_name_the_cause():
         build(test_cfg=dict(threshold=2))
     model = build()
     data = model.data_preprocessor(batch(), training=True)
-    with pytest.raises(ValueError, match="mode must be 'loss', 'predict' or 'tensor'"):
+    with pytest.raises(ValueError, match=r"mode must be one of \('loss', 'predict', 'tensor'\)"):
         model(**data, mode='train')
     data['data_samples'][0].set_metainfo(dict(label_ids=(7,)))
     with pytest.raises(ValueError, match='category number 7.*num_classes=3'):

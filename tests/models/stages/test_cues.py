@@ -19,7 +19,7 @@ CUES = {
     'ddt': dict(type='DDTCue'),
     'ddt otsu': dict(type='DDTCue', threshold='otsu'),
     'dff': dict(type='DFFCue'),
-    'kmeans': dict(type='KMeansCue', num_clusters=3),
+    'kmeans': dict(type='ConsensusCue', num_clusters=[3], num_seeds=1),
     'spectral': dict(type='SpectralCue', normalize=False),
     'spectral otsu': dict(type='SpectralCue', normalize=False, threshold='otsu'),
     'spectral landmarks': dict(
@@ -126,7 +126,6 @@ def test_rotations_change_nothing_where_that_is_said(cue):
     [
         (dict(type='DDTCue', threshold='half'), "one of .*got 'half'"),
         (dict(type='DFFCue', num_factors=1), 'num_factors .*at least 2, got 1'),
-        (dict(type='KMeansCue', num_clusters=1), 'num_clusters .*at least 2, got 1'),
         (dict(type='SpectralCue', affinity='centered'), "one of .*got 'centered'"),
         (dict(type='SpectralCue', threshold='share'), "one of .*got 'share'"),
     ],
@@ -136,9 +135,10 @@ def test_wrong_options(config, message):
         MODELS.build(config)
 
 
-def test_kmeans_is_one_clustering_of_the_consensus():
+def test_the_consensus_is_the_mean_of_its_clusterings():
     features, _ = scene(4)
-    runs = [maps_of(MODELS.build(dict(type='KMeansCue', num_clusters=k)), features) for k in (3, 6)]
+    alone = [ConsensusCue(num_clusters=[k], num_seeds=1) for k in (3, 6)]
+    runs = [maps_of(one, features) for one in alone]
     assert all(set(run.unique().tolist()) <= {0, 1} for run in runs)
     cue = MODELS.build(dict(type='ConsensusCue', num_clusters=(3, 6), num_seeds=1))
     torch.testing.assert_close(maps_of(cue, features), torch.stack(runs).mean(dim=0))
