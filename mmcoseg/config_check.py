@@ -87,7 +87,11 @@ _BELOW = {
     'vis_backends': _Place(nodes.VISBACKENDS, ('save_dir',)),
 }
 #: What types were called in earlier versions, and are called now.
-_RENAMED = {'TimmFeatures': 'TimmModel', 'VGG16Pools': 'VGG16'}
+_RENAMED = {
+    'KMeansCue': 'ConsensusCue (num_clusters=[K], num_seeds=1)',
+    'TimmFeatures': 'TimmModel',
+    'VGG16Pools': 'VGG16',
+}
 #: Keys below the top, such as norm_cfg, of dicts that are no components, or of mmcv's own kind.
 _OTHER = re.compile(r'\w+_cfg|\w*kwargs|metainfo')
 _NODES = tuple(node for node in vars(nodes).values() if isinstance(node, Registry))

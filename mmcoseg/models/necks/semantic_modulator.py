@@ -5,6 +5,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...errors import MMCosegError
 from ...registry import MODELS
 from ...structures import split_groups
 from ..ops.pooling import channel_covariance
@@ -108,6 +109,12 @@ class SemanticModulator(Modulator):
         """``loss_sem``: binary cross-entropy over L categories, mean over groups (Eq. 12)."""
         if self.classifier is None or labels is None:
             return {}
+        if labels.shape[1] != self.classifier.out_features:
+            raise MMCosegError(
+                f'labels have {labels.shape[1]} categories, the semantic modulator was built for '
+                f'num_classes={self.classifier.out_features}; set '
+                f'model.modulators.semantic.num_classes={labels.shape[1]}'
+            )
         gamma = modulation.state['gamma']
         with without_autocast(gamma):
             logits = self.classifier(gamma).float()

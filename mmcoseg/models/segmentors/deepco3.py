@@ -90,8 +90,9 @@ class DeepCO3(OptimizedOnGroup):
         **options: Any,
     ) -> None:
         self.test_cfg = build_options(DeepCO3TestOptions, test_cfg, 'model.test_cfg')
-        options = dict(options, threshold=self.test_cfg.threshold)
-        super().__init__(backbone, decode_head, losses, **options)
+        super().__init__(
+            backbone, decode_head, losses, threshold=self.test_cfg.threshold, **options
+        )
         self.ranking, self.nms, self.regions = (
             TASK_UTILS.build(cfg) if cfg else None for cfg in (ranking, nms, regions)
         )

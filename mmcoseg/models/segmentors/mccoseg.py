@@ -105,8 +105,9 @@ class MultiClassCoSeg(OptimizedOnGroup):
                 'model.num_classes to the number of classes (`mmcoseg segment --classes K`)'
             )
         decode_head = dict(decode_head, num_classes=max_classes)
-        options = dict(options, initial_segmentor=initial_segmentor)
-        super().__init__(backbone, decode_head, losses, **options)
+        super().__init__(
+            backbone, decode_head, losses, initial_segmentor=initial_segmentor, **options
+        )
         self.num_classes = num_classes
         self.max_classes = max_classes
         self.extractor = None

@@ -97,6 +97,11 @@ def test_gradcheck_of_the_scale(modulator):
     assert torch.autograd.gradcheck(lambda x: modulator((x,), [2, 1]).scale, x)
 
 
+def test_wrong_number_of_classes_is_named(modulator):
+    with pytest.raises(ValueError, match=r'labels have 4 categories.*num_classes=3'):
+        modulator.loss(modulator(feats(2), [2]), [2], torch.zeros(1, 4))
+
+
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
 def test_large_features_are_pooled_in_float32_under_autocast(modulator, dtype):
     modulator = modulator.float()
