@@ -79,20 +79,16 @@ class ConsensusCue(GroupCue):
         self.saliency_exponent = saliency_exponent
 
     def group_maps(self, descriptors: Tensor, saliency: Tensor | None) -> Tensor:
-        if not self.saliency_exponent:
-            return consensus_foreground(descriptors, self.num_clusters, self.num_seeds)
-        if saliency is None:
+        if self.saliency_exponent and saliency is None:
             raise MMCosegError(
                 f'ConsensusCue with saliency_exponent={self.saliency_exponent} needs the '
                 "images' saliency: put ComputeSaliency into the pipeline, or set "
                 'saliency_exponent=0'
             )
+        if saliency is not None:
+            saliency = F.adaptive_avg_pool2d(saliency.float(), descriptors.shape[-2:])[:, 0]
         return consensus_foreground(
-            descriptors,
-            self.num_clusters,
-            self.num_seeds,
-            saliency=F.adaptive_avg_pool2d(saliency.float(), descriptors.shape[-2:])[:, 0],
-            saliency_exponent=self.saliency_exponent,
+            descriptors, self.num_clusters, self.num_seeds, saliency, self.saliency_exponent
         )
 
 
