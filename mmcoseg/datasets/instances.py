@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from ..errors import MMCosegError
 from ..registry import DATASETS
-from .base import CoSegDataset, download_hint
+from .base import CoSegDataset, download_hint, image_record
 from .coco_file import CocoFile, listed_size, read_coco
 
 __all__ = [
@@ -107,16 +107,10 @@ class InstanceCoSegDataset(CoSegDataset):
             own = annotations[image['id']]
             present.update(coco.names[a['category_id']] for a in own)
             instances = self._instances(own, coco)
-            record = dict(
-                img_path=str(folder / file),
-                seg_map_path=None,
-                group=group,
-                stem=Path(file).stem,
-                label_ids=tuple(sorted({instance['category'] for instance in instances})),
-                instances=instances,
-                listed_size=listed_size(image),
-            )
-            records.append(record | self._published_results(image))
+            shown = tuple(sorted({instance['category'] for instance in instances}))
+            rest = dict(instances=instances, listed_size=listed_size(image))
+            rest |= self._published_results(image)
+            records.append(image_record(folder / file, group, shown, **rest))
         common, category = common_categories(group, present)
         label_ids = tuple(sorted(chain.from_iterable(map(self.label_ids_of, common))))
         return dict(group=group, category=category, label_ids=label_ids, images=records)

@@ -12,7 +12,14 @@ from scipy.sparse.csgraph import dijkstra
 from skimage.segmentation import slic
 
 from ..errors import MMCosegError
-from .images import ROUNDING, at_image_size, texture_energy, unit_range, working_lab
+from .images import (
+    ROUNDING,
+    at_image_size,
+    region_means,
+    texture_energy,
+    unit_range,
+    working_lab,
+)
 
 __all__ = [
     'background_weighted_contrast',
@@ -66,7 +73,9 @@ def robust_background_detection(
     total = np.zeros(lab.shape[:2])
     for count in np.atleast_1d(superpixels).tolist():
         labels = superpixel_labels(lab, count, compactness)
-        features, centers = _region_means(labels, np.concatenate([lab, energy], 2))
+        features = region_means(labels, np.concatenate([lab, energy], 2))
+        places = np.moveaxis(np.indices(labels.shape), 0, 2)
+        centers = region_means(labels, places) / max(labels.shape)
         adjacent, border = _region_graph(labels)
         distance = _distances(features)
         distance[distance < ROUNDING] = 0
@@ -190,17 +199,6 @@ def optimize_saliency(
     # Far below every weight that means something, it only keeps the matrix regular.
     diagonal = diagonal + 1e-12 * max(1.0, float(diagonal.max(initial=0)))
     return np.clip(np.linalg.solve(np.diag(diagonal) - weights, foreground), 0, 1)
-
-
-def _region_means(labels: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean of ``values`` (n, C), and center in units of the long side (n, 2), of each label."""
-    flat = labels.reshape(-1)
-    count = np.bincount(flat)
-    places = np.divmod(np.arange(flat.size), labels.shape[1])
-    channels = values.reshape(flat.size, -1).T
-    means = [np.bincount(flat, channel) / count for channel in channels]
-    centers = [np.bincount(flat, place) / count / max(labels.shape) for place in places]
-    return np.stack(means, 1), np.stack(centers, 1)
 
 
 def _region_graph(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
