@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ...errors import MMCosegError
-from .affinity import inverse_norms
+from .affinity import inverse_norms, require_saliency_of
 from .precision import at_least_float32, without_autocast
 
 __all__ = ['co_peak_means', 'co_peaks', 'local_maximum_values']
@@ -142,10 +141,7 @@ def co_peak_means(
         >>> co_peak_means(x, torch.full((2, 3, 3), 0.5), [(0, 1)])
         tensor([0.2500])
     """
-    if x.dim() != 4 or s.shape != (len(x), *x.shape[2:]):
-        raise MMCosegError(
-            f'x must be (N, d, h, w) and s (N, h, w), got {tuple(x.shape)} and {tuple(s.shape)}'
-        )
+    require_saliency_of(x, s)
     with without_autocast(x):
         y = _descriptors(x, s)
         shape = (*s.shape[1:], *s.shape[1:])

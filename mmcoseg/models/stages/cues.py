@@ -12,11 +12,15 @@ from ...errors import MMCosegError
 from ...options import one_of, whole_number
 from ...registry import MODELS
 from ..ops.clustering import consensus_foreground
-from ..ops.contrast import soften_by_otsu
-from ..ops.ddt import deep_descriptor_transform
 from ..ops.dff import deep_feature_factorization, factor_off_border
 from ..ops.landmarks import landmark_bipartition
-from ..ops.spectral import orient_by_border, row_chunks, spectral_bipartition
+from ..ops.masks import soften_by_otsu
+from ..ops.spectral import (
+    deep_descriptor_transform,
+    orient_by_border,
+    row_chunks,
+    spectral_bipartition,
+)
 from .group_stage import Descriptors, GroupContext, GroupCue, GroupStage
 
 __all__ = ['ConsensusCue', 'DDTCue', 'DFFCue', 'SaliencyCue', 'SpectralCue']
