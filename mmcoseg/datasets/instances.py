@@ -2,7 +2,6 @@
 
 import warnings
 from collections import defaultdict
-from collections.abc import Collection
 from itertools import chain
 from operator import itemgetter
 from pathlib import Path, PurePosixPath
@@ -100,7 +99,12 @@ class InstanceCoSegDataset(CoSegDataset):
         if len({Path(file).stem for file, _ in images}) < len(images):
             raise MMCosegError(f'{self.ann_file}: images of the group {group!r} have the same name')
         folder = Path(self.data_prefix['img_path']) / group
-        _require_files(folder, dict(images), self.ann_file)
+        missing = sorted(dict(images).keys() - {path.name for path in folder.glob('*')})
+        if missing:
+            raise FileNotFoundError(
+                f'{folder} lacks {len(missing)} of the {len(images)} images in {self.ann_file}, '
+                f'the first are {missing[:5]}'
+            )
         records = []
         present: set[str] = set()
         for file, image in sorted(images, key=itemgetter(0)):
@@ -136,15 +140,6 @@ class InstanceCoSegDataset(CoSegDataset):
             if image.get(f'{kind}_file'):
                 paths[f'{kind}_path'] = str(Path(self.data_root or '', str(image[f'{kind}_file'])))
         return paths
-
-
-def _require_files(folder: Path, files: Collection[str], ann_file: str) -> None:
-    missing = sorted(set(files).difference(path.name for path in folder.glob('*')))
-    if missing:
-        raise FileNotFoundError(
-            f'{folder} lacks {len(missing)} of the {len(files)} images in {ann_file}, the first '
-            f'are {missing[:5]}'
-        )
 
 
 def common_categories(group: str, present: set[str]) -> tuple[set[str], str]:
