@@ -143,15 +143,10 @@ def co_peak_means(
     """
     require_saliency_of(x, s)
     with without_autocast(x):
-        y = _descriptors(x, s)
+        x, s = at_least_float32(x), at_least_float32(s)
+        # Rows that lie together make products with sparse matrices several times faster.
+        y = (x * (s * inverse_norms(x))[:, None]).flatten(2).transpose(1, 2).contiguous()
         shape = (*s.shape[1:], *s.shape[1:])
         if not pairs:
             return (y * 0).sum().expand(0)
         return torch.stack([_MeanAtCoPeaks.apply(y[n], y[m], shape, threshold) for n, m in pairs])
-
-
-def _descriptors(x: Tensor, s: Tensor) -> Tensor:
-    """Normalized features as long as their saliency, as rows: (N, h w, d), at least float32."""
-    x, s = at_least_float32(x), at_least_float32(s)
-    # Rows that lie together make products with sparse matrices several times faster.
-    return (x * (s * inverse_norms(x))[:, None]).flatten(2).transpose(1, 2).contiguous()
