@@ -1,4 +1,4 @@
-"""Time of the dense CRF in one process, in threads and in processes; and what else there is.
+"""Time of the dense CRF in one process, in threads and in processes.
 
 Images of one size, rendered or photographs of a folder, with soft maps of an eighth of it. Times on
 the clock, the best of several runs that take turns; memory is read from /proc (Linux only).
@@ -22,7 +22,7 @@ from _table import markdown_table
 
 from mmcoseg.datasets import SyntheticCoSegDataset
 from mmcoseg.datasets.image_io import IMAGE_SUFFIXES, read_image
-from mmcoseg.models.postprocessors import DenseCRF, GuidedFilter
+from mmcoseg.models.postprocessors import DenseCRF
 from mmcoseg.workers import default_workers
 
 LABELS = (2, 4, 10)
@@ -64,7 +64,6 @@ def main() -> None:
     ways: dict[str, Callable[[], object]] = {
         'dense CRF': lambda: refined(images, probs),
         'dense CRF, half size': lambda: refined(images, probs, max_side=max(args.size) // 2),
-        'guided filter': lambda: list(GuidedFilter().refine(images, probs)),
     }
     took = measure(list(ways.values()), args.repeat)
     times = {name: seconds / len(images) for name, seconds in zip(ways, took)}

@@ -60,30 +60,22 @@ class ImageCache:
         name = digest.hexdigest()
         return self.folder / name[:2] / f'{name[2:]}.npz'
 
-    def read(self, image: np.ndarray) -> Arrays | None:
-        """The image's arrays, or None where there is no file or only a damaged one."""
+    def get(self, image: np.ndarray, compute: Callable[[], Arrays]) -> Arrays:
+        """The image's arrays, from its file if there is a sound one, else computed and kept."""
+        if self.folder is None:
+            return compute()
+        path = self.path_of(image)
         try:
-            with np.load(self.path_of(image), allow_pickle=False) as file:
+            with np.load(path, allow_pickle=False) as file:
                 return dict(file)
         except PermissionError:
             raise
         # Of a damaged archive numpy and zipfile raise ValueError, BadZipFile, zlib.error, ...
         except Exception:
-            return None
-
-    def write(self, image: np.ndarray, arrays: Arrays) -> None:
-        """Keep an image's arrays."""
+            pass
+        arrays = compute()
         buffer = BytesIO()
         np.savez_compressed(buffer, **arrays)
-        with write_atomically(self.path_of(image)) as file:
+        with write_atomically(path) as file:
             file.write(buffer.getbuffer())
-
-    def get(self, image: np.ndarray, compute: Callable[[], Arrays]) -> Arrays:
-        """The image's arrays, from its file if there is one, else computed and kept."""
-        if self.folder is None:
-            return compute()
-        arrays = self.read(image)
-        if arrays is None:
-            arrays = compute()
-            self.write(image, arrays)
         return arrays

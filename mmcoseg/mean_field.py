@@ -28,8 +28,7 @@ def import_pydensecrf() -> ModuleType:
         'pydensecrf.densecrf',
         'DenseCRF',
         '`pip install pydensecrf2` works on Python 3.10 to 3.12; it cannot be built on 3.13. '
-        'Without it: `--no-crf` on the command line, `CoSegInferencer(crf=False)`, or GuidedFilter '
-        "in place of DenseCRF in the config's `postprocessors`",
+        'Without it: `--no-crf` on the command line, or `CoSegInferencer(crf=False)`',
     )
 
 

@@ -235,5 +235,5 @@ def test_arrays_of_other_kinds_are_refused():
 
 def test_a_missing_package_says_what_to_do(monkeypatch):
     monkeypatch.setitem(sys.modules, 'pydensecrf.densecrf', None)
-    with pytest.raises(ImportError, match='(?s)pydensecrf2.*3.13.*--no-crf.*GuidedFilter'):
+    with pytest.raises(ImportError, match='(?s)pydensecrf2.*3.13.*--no-crf.*crf=False'):
         import_pydensecrf()

@@ -2,7 +2,6 @@
 
 from .base import CoSegDataset
 from .coco_seg import COCOSEGDataset
-from .collate import group_collate
 from .concat import ConcatCoSegDataset
 from .instances import (
     COCONonVOCDataset,
@@ -23,6 +22,7 @@ from .transforms import (
     MixForeignImages,
     PackGroupInputs,
     SampleGroup,
+    group_collate,
 )
 
 __all__ = [

@@ -23,6 +23,7 @@ __all__ = [
     'download_hint',
     'group_names',
     'image_files',
+    'image_record',
     'is_image_name',
     'select_groups',
     'visible_folders',
@@ -166,8 +167,7 @@ class CoSegDataset(BaseDataset):
         label_ids = self.label_ids_of(group)
         images = []
         for file, mask in zip(files, self._masks_of(group, files)):
-            image = dict(img_path=str(file), seg_map_path=mask, group=group, stem=file.stem)
-            images.append(dict(image, label_ids=label_ids))
+            images.append(image_record(file, group, label_ids, seg_map_path=mask))
         return dict(group=group, category=group, label_ids=label_ids, images=images)
 
     def _masks_of(self, group: str, files: list[Path]) -> list[str | None]:
@@ -246,6 +246,14 @@ def download_hint(source: str, converter: str) -> str:
         f'Download {source} and run `python tools/dataset_converters/{converter}.py DOWNLOAD '
         f'data/{converter}`; then set data_root'
     )
+
+
+def image_record(
+    file: Path, group: str, label_ids: tuple[int, ...], seg_map_path: str | None = None, **rest: Any
+) -> dict:
+    """The image record of a file; ``rest`` are further keys, see docs/architecture.md."""
+    record = dict(img_path=str(file), seg_map_path=seg_map_path, group=group, stem=file.stem)
+    return dict(record, label_ids=label_ids, **rest)
 
 
 def visible_folders(root: Path) -> list[Path]:

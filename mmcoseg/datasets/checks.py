@@ -334,7 +334,7 @@ def _check_instances(file: Path, coco: CocoFile, pairs: list[_Pair], report: Dat
 def _check_annotations(
     coco: CocoFile, listed: dict[object, _ListedImage], file: Path, report: DataReport
 ) -> None:
-    """Whether all annotations have masks that can be used."""
+    """Whether all annotations have masks that can be used, which cover some of the image."""
     ids = Counter(annotation['id'] for annotation in coco.annotations)
     for number, count in ids.items():
         if count > 1:
@@ -346,21 +346,16 @@ def _check_annotations(
             if 'area' in annotation:
                 area_of(annotation)
             rle = rle_of(annotation, image.size)
-            _check_pixels(annotation, rle, file, report)
+            name, shape = f'annotation {annotation["id"]}', annotation['segmentation']
+            without_area = polygons_with_area(shape)[1] if isinstance(shape, list) else 0
+            if without_area:
+                parts = f'{without_area} of its {len(shape)} polygons'
+                report.add('warning', file, f'{name}: {parts} have no area and count for nothing')
+            if not coco_mask.area(rle):
+                report.add('warning', file, f'{name} has no pixel')
             if not annotation.get('iscrowd'):
                 image.masks.append(rle)
                 image.categories.add(coco.names[annotation['category_id']])
-
-
-def _check_pixels(annotation: dict, rle: dict, file: Path, report: DataReport) -> None:
-    """Whether all parts of an annotation cover some of the image."""
-    name, shape = f'annotation {annotation["id"]}', annotation['segmentation']
-    without_area = polygons_with_area(shape)[1] if isinstance(shape, list) else 0
-    if without_area:
-        parts = f'{without_area} of its {len(shape)} polygons'
-        report.add('warning', file, f'{name}: {parts} have no area and count for nothing')
-    if not coco_mask.area(rle):
-        report.add('warning', file, f'{name} has no pixel')
 
 
 def _check_instance_group(

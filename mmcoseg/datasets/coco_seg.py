@@ -6,7 +6,7 @@ from typing import Any
 
 from ..errors import MMCosegError
 from ..registry import DATASETS
-from .base import CoSegDataset
+from .base import CoSegDataset, image_record
 from .coco_index import open_index
 
 __all__ = ['COCOSEGDataset']
@@ -84,7 +84,7 @@ class COCOSEGDataset(CoSegDataset):
 
     def image_record(self, group: str, position: int) -> dict:
         """The image record at a position of the index."""
-        path = str(Path(self.data_prefix['img_path']) / self._index.file_name(position))
+        file = Path(self.data_prefix['img_path']) / self._index.file_name(position)
         instances, label_ids = [], set()
         for annotation in self._index.annotations(position):
             label = self._label_of.get(annotation.category)
@@ -94,14 +94,9 @@ class COCOSEGDataset(CoSegDataset):
                 label_ids.add(label)
             mask, name = annotation.segmentation, annotation.name
             instances.append(dict(category=label, mask=mask, name=name))
-        record = dict(
-            img_path=path,
-            seg_map_path=None,
-            group=group,
-            stem=Path(path).stem,
-            label_ids=tuple(sorted(label_ids)),
-            instances=instances,
-            listed_size=self._index.size(position),
+        size = self._index.size(position)
+        record = image_record(
+            file, group, tuple(sorted(label_ids)), instances=instances, listed_size=size
         )
         return self._complete(record)
 

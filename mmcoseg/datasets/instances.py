@@ -2,7 +2,6 @@
 
 import warnings
 from collections import defaultdict
-from collections.abc import Collection
 from itertools import chain
 from operator import itemgetter
 from pathlib import Path, PurePosixPath
@@ -10,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ..errors import MMCosegError
 from ..registry import DATASETS
-from .base import CoSegDataset, download_hint
+from .base import CoSegDataset, download_hint, image_record
 from .coco_file import CocoFile, listed_size, read_coco
 
 __all__ = [
@@ -100,23 +99,22 @@ class InstanceCoSegDataset(CoSegDataset):
         if len({Path(file).stem for file, _ in images}) < len(images):
             raise MMCosegError(f'{self.ann_file}: images of the group {group!r} have the same name')
         folder = Path(self.data_prefix['img_path']) / group
-        _require_files(folder, dict(images), self.ann_file)
+        missing = sorted(dict(images).keys() - {path.name for path in folder.glob('*')})
+        if missing:
+            raise FileNotFoundError(
+                f'{folder} lacks {len(missing)} of the {len(images)} images in {self.ann_file}, '
+                f'the first are {missing[:5]}'
+            )
         records = []
         present: set[str] = set()
         for file, image in sorted(images, key=itemgetter(0)):
             own = annotations[image['id']]
             present.update(coco.names[a['category_id']] for a in own)
             instances = self._instances(own, coco)
-            record = dict(
-                img_path=str(folder / file),
-                seg_map_path=None,
-                group=group,
-                stem=Path(file).stem,
-                label_ids=tuple(sorted({instance['category'] for instance in instances})),
-                instances=instances,
-                listed_size=listed_size(image),
-            )
-            records.append(record | self._published_results(image))
+            shown = tuple(sorted({instance['category'] for instance in instances}))
+            rest = dict(instances=instances, listed_size=listed_size(image))
+            rest |= self._published_results(image)
+            records.append(image_record(folder / file, group, shown, **rest))
         common, category = common_categories(group, present)
         label_ids = tuple(sorted(chain.from_iterable(map(self.label_ids_of, common))))
         return dict(group=group, category=category, label_ids=label_ids, images=records)
@@ -142,15 +140,6 @@ class InstanceCoSegDataset(CoSegDataset):
             if image.get(f'{kind}_file'):
                 paths[f'{kind}_path'] = str(Path(self.data_root or '', str(image[f'{kind}_file'])))
         return paths
-
-
-def _require_files(folder: Path, files: Collection[str], ann_file: str) -> None:
-    missing = sorted(set(files).difference(path.name for path in folder.glob('*')))
-    if missing:
-        raise FileNotFoundError(
-            f'{folder} lacks {len(missing)} of the {len(files)} images in {ann_file}, the first '
-            f'are {missing[:5]}'
-        )
 
 
 def common_categories(group: str, present: set[str]) -> tuple[set[str], str]:

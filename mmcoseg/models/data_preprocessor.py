@@ -51,15 +51,15 @@ class GroupDataPreprocessor(BaseDataPreprocessor):
         self.interpolation = interpolation
         if (mean is None) != (std is None):
             raise MMCosegError(f'give both mean and std or neither, got mean={mean}, std={std}')
-        if mean is not None and not (len(mean) == len(std) == 3):
+        if mean is None:
+            mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+        if not (len(mean) == len(std) == 3):
             raise MMCosegError(f'mean and std need 3 values each, got {mean} and {std}')
         self.bgr_to_rgb = bgr_to_rgb
         self.size_divisor = size_divisor
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        self.normalizes = mean is not None
-        if self.normalizes:
-            self.register_buffer('mean', torch.tensor(mean).view(3, 1, 1), persistent=False)
-            self.register_buffer('std', torch.tensor(std).view(3, 1, 1), persistent=False)
+        self.register_buffer('mean', torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer('std', torch.tensor(std).view(3, 1, 1), persistent=False)
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """Args: data as :func:`~mmcoseg.datasets.group_collate` makes it; images uint8 or float.
@@ -88,9 +88,7 @@ class GroupDataPreprocessor(BaseDataPreprocessor):
         for image in images:
             if self.bgr_to_rgb:
                 image = image.flip(0)
-            image = image.float()
-            if self.normalizes:
-                image = (image - self.mean) / self.std
+            image = (image.float() - self.mean) / self.std
             padding = (0, width - image.shape[-1], 0, height - image.shape[-2])
             padded.append(F.pad(image, padding) if any(padding) else image)
         return torch.stack(padded).contiguous(memory_format=self.memory_format)

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from ..saliency.images import ROUNDING
+from ..saliency.images import ROUNDING, region_means
 
 __all__ = ['RegionGraph', 'centers_of', 'edge_strength', 'superpixels_of']
 
@@ -92,8 +92,5 @@ def edge_strength(strengths: np.ndarray) -> np.ndarray:
 
 def centers_of(labels: np.ndarray) -> np.ndarray:
     """(n, 2) y and x of each label's center off the image's, in units of the long side."""
-    flat, long_side = labels.reshape(-1), max(labels.shape)
-    count = np.bincount(flat)
-    places = np.divmod(np.arange(flat.size), labels.shape[1])
-    centers = np.stack([np.bincount(flat, place) / count for place in places], 1)
-    return (centers - (np.array(labels.shape) - 1) / 2) / long_side
+    centers = region_means(labels, np.moveaxis(np.indices(labels.shape), 0, 2))
+    return (centers - (np.array(labels.shape) - 1) / 2) / max(labels.shape)

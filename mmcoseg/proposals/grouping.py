@@ -91,16 +91,6 @@ def combinatorial_grouping(
 
 
 @dataclass
-class _Regions:
-    """The regions of a tree, the most persistent first."""
-
-    #: (m, n) bool, the superpixels of each.
-    membership: np.ndarray
-    #: (m,), the node of the tree that each is part of.
-    parents: np.ndarray
-
-
-@dataclass
 class _Combinations:
     """Regions of a tree, alone, in pairs and in triplets."""
 
@@ -129,8 +119,13 @@ def _best(found: Sequence[_Combinations]) -> np.ndarray:
     return nodes[np.concatenate(parts)[best]].any(axis=1)
 
 
-def _regions(parents: np.ndarray, altitudes: np.ndarray, graph: RegionGraph) -> _Regions:
-    """Those of a tree that are neither too small nor too large."""
+def _regions(
+    parents: np.ndarray, altitudes: np.ndarray, graph: RegionGraph
+) -> tuple[np.ndarray, np.ndarray]:
+    """Those of a tree that are neither too small nor too large, the most persistent first.
+
+    Their superpixels, (m, n) bool, and the node of the tree that each is part of, (m,).
+    """
     leaves, total = len(graph.sizes), graph.sizes.sum()
     membership = np.zeros((len(parents), leaves), bool)
     membership[np.arange(leaves), np.arange(leaves)] = True
@@ -141,11 +136,11 @@ def _regions(parents: np.ndarray, altitudes: np.ndarray, graph: RegionGraph) -> 
     persistence = np.where(parents == np.arange(len(parents)), 0, altitudes[parents] - altitudes)
     fit = np.flatnonzero((areas >= MIN_AREA * total) & (areas <= MAX_AREA * total))
     nodes = fit[np.argsort(-persistence[fit], kind='stable')]
-    return _Regions(membership[nodes], parents[nodes])
+    return membership[nodes], parents[nodes]
 
 
 def _combinations(
-    regions: _Regions,
+    regions: tuple[np.ndarray, np.ndarray],
     graph: RegionGraph,
     centers: np.ndarray,
     pair_nodes: int,
@@ -154,7 +149,9 @@ def _combinations(
     """The regions, and the pairs and triplets of those that touch, with their scores."""
     # All sums are of regions, with a last, empty one, and add up over disjoint regions;
     # contours do, but for what they share.
-    membership = np.concatenate([regions.membership, np.zeros((1, len(graph.sizes)), bool)])
+    membership, parents = regions
+    empty = len(membership)
+    membership = np.concatenate([membership, np.zeros((1, len(graph.sizes)), bool)])
     floats = membership.astype(np.float64)
     shared = graph.shared_lengths()
     areas = floats @ graph.sizes
@@ -165,12 +162,10 @@ def _combinations(
     numbers = np.random.default_rng(0).integers(0, 2**64, len(graph.sizes), np.uint64)
     marks = (membership * numbers).sum(axis=1, dtype=np.uint64)
 
-    best = floats[: min(pair_nodes, len(regions.membership))]
+    best = floats[: min(pair_nodes, empty)]
     touch = (best @ shared) @ best.T
     apart = best @ best.T == 0
-    parts = _parts(regions, apart & (touch > 0), apart, triplet_nodes)
-
-    empty = len(regions.membership)
+    parts = _parts(parents, apart & (touch > 0), apart, triplet_nodes)
     common = np.zeros(len(parts))
     for one, other in ((0, 1), (0, 2), (1, 2)):
         both = (parts[:, one] < empty) & (parts[:, other] < empty)
@@ -187,21 +182,19 @@ def _combinations(
 
 
 def _parts(
-    regions: _Regions, beside: np.ndarray, apart: np.ndarray, triplet_nodes: int
+    parents: np.ndarray, beside: np.ndarray, apart: np.ndarray, triplet_nodes: int
 ) -> np.ndarray:
     """The regions of each combination, (c, 3); the number of regions stands for none.
 
-    Args:
-        beside: (p, p) bool, which of the best regions touch without overlap.
-        apart: (p, p) bool, which do not overlap.
-        triplet_nodes: regions among which triplets are looked for.
+    Of the best regions, ``beside`` (p, p) says which touch without overlap, ``apart`` which do not
+    overlap.
     """
-    empty = len(regions.membership)
+    empty = len(parents)
     singles = np.full((empty, 3), empty)
     singles[:, 0] = np.arange(empty)
     one, two = np.triu(beside).nonzero()
     # A pair of siblings is their parent.
-    strangers = regions.parents[one] != regions.parents[two]
+    strangers = parents[one] != parents[two]
     pairs = np.stack([one, two, np.full(len(one), empty)], axis=1)[strangers]
     few = (one < triplet_nodes) & (two < triplet_nodes)
     one, two = one[few], two[few]

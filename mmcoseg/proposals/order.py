@@ -34,7 +34,6 @@ def diverse_order(
     starts = np.searchsorted(first, np.arange(len(membership) + 1))
     taken: list[int] = []
     left = np.ones(len(membership), bool)
-    limit = len(membership) if limit is None else limit
     for threshold in thresholds:
         near = overlaps > np.float32(threshold)
         neighbors = second[near]
@@ -43,13 +42,11 @@ def diverse_order(
         for index in taken:
             free[neighbors[bounds[index] : bounds[index + 1]]] = False
         for index in range(len(membership)):
-            if len(taken) >= limit:
-                break
             if free[index]:
                 taken.append(index)
                 left[index] = False
                 free[neighbors[bounds[index] : bounds[index + 1]]] = False
-    return np.array(taken, np.int64)
+    return np.array(taken[:limit], np.int64)
 
 
 def _overlaps(

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.sparse import csr_matrix, diags
 from scipy.sparse.linalg import ArpackNoConvergence, eigsh
 
-from ..saliency.images import ROUNDING, texture_energy
+from ..saliency.images import ROUNDING, region_means, texture_energy
 from .graph import RegionGraph, centers_of, edge_strength
 
 __all__ = ['TREES', 'normalized_cut', 'region_trees']
@@ -26,9 +26,7 @@ def region_trees(
 
     regions = hg.UndirectedGraph(len(graph.sizes))
     regions.add_edges(graph.first, graph.second)
-    flat = labels.reshape(-1)
-    channels = np.concatenate([lab, 5 * texture_energy(lab)], 2).reshape(len(flat), -1).T
-    means = np.stack([np.bincount(flat, c) for c in channels], 1) / graph.sizes[:, None]
+    means = region_means(labels, np.concatenate([lab, 5 * texture_energy(lab)], 2))
     centers = centers_of(labels)
     # Light and shade are of one object more often than two colors.
     color = means * [0.3, 1.5, 1.5, 1, 1, 1]

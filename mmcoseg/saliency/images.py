@@ -5,7 +5,14 @@ import numpy as np
 
 from ..errors import MMCosegError
 
-__all__ = ['ROUNDING', 'at_image_size', 'texture_energy', 'unit_range', 'working_lab']
+__all__ = [
+    'ROUNDING',
+    'at_image_size',
+    'region_means',
+    'texture_energy',
+    'unit_range',
+    'working_lab',
+]
 
 #: Mean colors nearer than this, in units of Lab, differ by rounding only.
 ROUNDING = 1e-3
@@ -35,6 +42,14 @@ def texture_energy(lab: np.ndarray) -> np.ndarray:
         bands.append(cv2.GaussianBlur(np.abs(finer - coarser), (0, 0), 2))
         finer = coarser
     return np.stack(bands, 2)
+
+
+def region_means(labels: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """(n, C) float64, the mean of values (H, W, C) over each of the labels (H, W)."""
+    flat = labels.reshape(-1)
+    channels = values.reshape(flat.size, -1).T
+    sums = np.stack([np.bincount(flat, channel) for channel in channels], 1)
+    return sums / np.bincount(flat)[:, None]
 
 
 def unit_range(values: np.ndarray) -> np.ndarray:

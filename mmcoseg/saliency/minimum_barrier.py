@@ -121,12 +121,8 @@ def border_dissimilarity(lab: np.ndarray, width: float = 0.1) -> np.ndarray:
     covariance, divided by its maximum; the sum of the four minus the largest, so that an object
     that covers one side does not hide itself.
 
-    Args:
-        lab: (H, W, 3) float32 CIE Lab.
-        width: of a strip, in units of the shorter side.
-
-    Returns:
-        (H, W) float32 in [0, 3].
+    Of (H, W, 3) float32 CIE Lab it is (H, W) float32 in [0, 3]; ``width`` is that of a strip, in
+    units of the shorter side.
     """
     height = lab.shape[0]
     deep = max(1, round(width * min(lab.shape[:2])))

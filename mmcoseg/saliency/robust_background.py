@@ -12,7 +12,7 @@ from scipy.sparse.csgraph import dijkstra
 from skimage.segmentation import slic
 
 from ..errors import MMCosegError
-from .images import ROUNDING, at_image_size, texture_energy, unit_range, working_lab
+from .images import ROUNDING, at_image_size, region_means, texture_energy, unit_range, working_lab
 
 __all__ = [
     'background_weighted_contrast',
@@ -66,7 +66,9 @@ def robust_background_detection(
     total = np.zeros(lab.shape[:2])
     for count in np.atleast_1d(superpixels).tolist():
         labels = superpixel_labels(lab, count, compactness)
-        features, centers = _region_means(labels, np.concatenate([lab, energy], 2))
+        features = region_means(labels, np.concatenate([lab, energy], 2))
+        places = np.moveaxis(np.indices(labels.shape), 0, 2)
+        centers = region_means(labels, places) / max(labels.shape)
         adjacent, border = _region_graph(labels)
         distance = _distances(features)
         distance[distance < ROUNDING] = 0
@@ -82,15 +84,10 @@ def robust_background_detection(
 def superpixel_labels(
     lab: np.ndarray, superpixels: int = 300, compactness: float = 20.0
 ) -> np.ndarray:
-    """SLIC superpixels.
+    """SLIC superpixels of (H, W, 3) float32 CIE Lab, about as many as wanted.
 
-    Args:
-        lab: (H, W, 3) float32 CIE Lab.
-        superpixels: number wanted; about as many come out.
-        compactness: the distance of colors that weighs as much as one superpixel's width.
-
-    Returns:
-        (H, W) int64 labels, 0 to n - 1, none missing.
+    ``compactness`` is the distance of colors that weighs as much as one superpixel's width. Labels
+    are (H, W) int64, 0 to n - 1, none missing.
     """
     if superpixels < 1:
         raise MMCosegError(f'superpixels must be at least 1, got {superpixels}')
@@ -115,16 +112,10 @@ def boundary_connectivity(
 
     Length on the border over the square root of the area of the soft region of superpixels that can
     be reached by short ways. A way leads over neighbors, and between any two superpixels of the
-    border.
+    border; one of length ``sigma`` still leads mostly to the same region.
 
-    Args:
-        distance: (n, n) distance of the superpixels' mean colors.
-        adjacent: (n, n) bool, symmetric, which superpixels touch.
-        border: (n,) bool, which superpixels touch the image's border.
-        sigma: length of a way at which a superpixel is still mostly of the region.
-
-    Returns:
-        (n,) float64, not negative.
+    Of the distances (n, n) of mean colors, which superpixels touch, (n, n) bool, and which touch
+    the image's border, (n,) bool, it is (n,) float64, not negative.
     """
     linked = np.triu(adjacent | (border[:, None] & border), 1)
     i, j = linked.nonzero()
@@ -141,14 +132,8 @@ def background_weighted_contrast(
 ) -> np.ndarray:
     """Difference from what is near and likely to be background (RBD, Eq. 6 and 8).
 
-    Args:
-        distance: (n, n) distance of the superpixels' mean colors.
-        centers: (n, 2) places of the superpixels.
-        background: (n,) probability of background.
-        sigma: reach, in the units of ``centers``.
-
-    Returns:
-        (n,) float64, not negative.
+    Of the distances (n, n) of mean colors, the superpixels' centers (n, 2) and probabilities of
+    background (n,), it is (n,) float64, not negative; ``sigma`` is in units of the centers.
     """
     near = np.exp(-np.square(_distances(centers)) / (2 * sigma**2))
     return (distance * near) @ background
@@ -178,29 +163,13 @@ def optimize_saliency(
 
     ``sum_i background_i s_i^2 + sum_i foreground_i (s_i - 1)^2 + sum_{i<j} w_ij (s_i - s_j)^2``
 
-    Args:
-        weights: (n, n) smoothness, symmetric and not negative.
-        background: (n,) weights of being background, not negative.
-        foreground: (n,) weights of being salient, not negative.
-
-    Returns:
-        (n,) float64 in [0, 1]. Superpixels that no term speaks of get 0.
+    No weight is negative: w, the smoothness, is (n, n) and symmetric, the others are (n,). The
+    saliency is (n,) float64 in [0, 1]; superpixels that no term speaks of get 0.
     """
     diagonal = weights.sum(1) + background + foreground
     # Far below every weight that means something, it only keeps the matrix regular.
     diagonal = diagonal + 1e-12 * max(1.0, float(diagonal.max(initial=0)))
     return np.clip(np.linalg.solve(np.diag(diagonal) - weights, foreground), 0, 1)
-
-
-def _region_means(labels: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean of ``values`` (n, C), and center in units of the long side (n, 2), of each label."""
-    flat = labels.reshape(-1)
-    count = np.bincount(flat)
-    places = np.divmod(np.arange(flat.size), labels.shape[1])
-    channels = values.reshape(flat.size, -1).T
-    means = [np.bincount(flat, channel) / count for channel in channels]
-    centers = [np.bincount(flat, place) / count / max(labels.shape) for place in places]
-    return np.stack(means, 1), np.stack(centers, 1)
 
 
 def _region_graph(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -150,7 +150,7 @@ def small_parts(monkeypatch):
     monkeypatch.setattr(inferencer_module, '_PART_IMAGES', 3)
 
 
-@pytest.mark.parametrize('postprocessors', [[], [dict(type='GuidedFilter')]])
+@pytest.mark.parametrize('postprocessors', [[], [dict(type='DenseCRF')]])
 def test_parts_are_the_group(tiny_config, small_parts, postprocessors):
     images = [make_image(seed) for seed in range(8)]
     inferencer = CoSegInferencer(

@@ -1,6 +1,6 @@
 """Transforms of group records and of the image records in them."""
 
-from .formatting import PackGroupInputs
+from .formatting import PackGroupInputs, group_collate
 from .group import ForEachImage, MixForeignImages, SampleGroup
 from .loading import LoadCoSegImage, LoadCoSegMask, LoadGroupMap
 from .priors import ComputeProposals, ComputeSaliency, LoadProposals, LoadSaliency
@@ -19,4 +19,5 @@ __all__ = [
     'PackGroupInputs',
     'ResizeToInput',
     'SampleGroup',
+    'group_collate',
 ]

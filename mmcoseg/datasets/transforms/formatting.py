@@ -1,10 +1,11 @@
-"""From group records to what a batch is made of."""
+"""From group records to batches."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
+from mmengine.registry import FUNCTIONS
 from mmengine.structures import InstanceData, PixelData
 
 from ...errors import MMCosegError
@@ -13,7 +14,7 @@ from ...structures import CoSegDataSample, GroupDataSample
 from ...structures.coseg_data_sample import VOID
 from .loading import instance_field
 
-__all__ = ['PackGroupInputs']
+__all__ = ['PackGroupInputs', 'group_collate']
 
 
 #: Keys of group records and of image records that the samples keep, where present.
@@ -35,16 +36,13 @@ class PackGroupInputs(BaseTransform):
     """
 
     def transform(self, results: dict) -> dict:
-        images = results['images']
-        samples = [self._sample(image) for image in images]
-        return dict(
-            inputs=[self._tensor(image['img']) for image in images],
-            data_samples=GroupDataSample(samples, metainfo=_some(results, _GROUP_KEYS)),
-        )
-
-    @staticmethod
-    def _tensor(image: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+        inputs, samples = [], []
+        for image in results['images']:
+            pixels = np.ascontiguousarray(image['img'].transpose(2, 0, 1))
+            inputs.append(torch.from_numpy(pixels))
+            samples.append(self._sample(image))
+        group = GroupDataSample(samples, metainfo=_some(results, _GROUP_KEYS))
+        return dict(inputs=inputs, data_samples=group)
 
     def _sample(self, image: dict) -> CoSegDataSample:
         sample = CoSegDataSample(metainfo=_some(image, _IMAGE_KEYS))
@@ -59,6 +57,22 @@ class PackGroupInputs(BaseTransform):
         if 'gt_instance_labels' in image:
             sample.gt_instances = _instances(image)
         return sample
+
+
+@FUNCTIONS.register_module()
+def group_collate(batch: list[dict]) -> dict:
+    """Put groups of any size into one batch, one list entry a group.
+
+    Items ``dict(inputs=list[Tensor (3, H, W)], data_samples=GroupDataSample)`` become
+    ``dict(inputs=list[list[Tensor]], data_samples=list[GroupDataSample])``.
+    """
+    try:
+        return {key: [item[key] for item in batch] for key in ('inputs', 'data_samples')}
+    except (KeyError, IndexError, TypeError) as error:
+        raise MMCosegError(
+            'group_collate takes items with the keys inputs and data_samples: does the data '
+            f"set's pipeline end with PackGroupInputs? ({error!r})"
+        ) from error
 
 
 def _some(record: dict, keys: Sequence[str]) -> dict:

@@ -136,7 +136,3 @@ class ForEachImage(BaseTransform):
                 self._reported.add(self._last_error)
                 warnings.warn(f'left out: {error}', stacklevel=2)
             return None
-
-    def __repr__(self) -> str:
-        steps = ', '.join(type(t).__name__ for t in self.transforms)
-        return f'{type(self).__name__}([{steps}])'

@@ -1,14 +1,15 @@
 """Losses on logits and masks, and on the features and maps of groups."""
 
-from .affinity_loss import AffinityLoss
-from .balanced_bce_loss import BalancedBCELoss, balanced_bce_with_logits
-from .balanced_jaccard_loss import BalancedJaccardLoss
 from .building import build_loss
 from .co_attention_loss import CoAttentionLoss
-from .co_peak_loss import CoPeakLoss
-from .co_saliency_loss import CoSaliencyLoss
+from .deepco3_losses import AffinityLoss, CoPeakLoss, CoSaliencyLoss
 from .initial_map_loss import InitialMapLoss
-from .mask_smooth_l1_loss import MaskSmoothL1Loss
+from .mask_losses import (
+    BalancedBCELoss,
+    BalancedJaccardLoss,
+    MaskSmoothL1Loss,
+    balanced_bce_with_logits,
+)
 
 __all__ = [
     'AffinityLoss',

@@ -1,11 +1,15 @@
-"""Building losses."""
+"""Building losses, and their mean over groups."""
 
-from torch import nn
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
 
 from ...errors import MMCosegError
 from ...registry import MODELS
+from ...structures import split_groups
 
-__all__ = ['build_loss']
+__all__ = ['build_loss', 'mean_over_groups']
 
 
 def build_loss(cfg: dict, key: str) -> nn.Module:
@@ -29,3 +33,11 @@ def build_loss(cfg: dict, key: str) -> nn.Module:
             f"it would be logged but not trained; set {key}.loss_name='loss_{name}'"
         )
     return loss
+
+
+def mean_over_groups(
+    loss: Callable[..., Tensor], group_sizes: list[int], *batches: Tensor
+) -> Tensor:
+    """The mean of what a loss, a scalar, is of each group's part of the batches (sum N, ...)."""
+    groups = zip(*(split_groups(batch, group_sizes) for batch in batches))
+    return torch.stack([loss(*parts) for parts in groups]).mean()

@@ -8,8 +8,8 @@ from torch.nn import functional as F
 
 from ...options import one_of
 from ...registry import MODELS
-from ...structures import split_groups
 from ..ops import co_attention_distances
+from .building import mean_over_groups
 
 __all__ = ['CoAttentionLoss']
 
@@ -55,13 +55,13 @@ class CoAttentionLoss(nn.Module):
 
         A scalar, float32 or float64; 0 for groups of one image.
         """
-        losses = []
-        for x in split_groups(vectors, group_sizes):
-            same, other = co_attention_distances(x)
-            # Each unordered pair stands for two. An empty choice has a derivative of 0.
-            i, j = torch.triu_indices(len(x), len(x), offset=1, device=x.device)
-            total = 2 * F.softplus(same[:, i, j] - other[:, i, j]).sum()
-            if self.reduction == 'mean':
-                total = total / max(len(x) * (len(x) - 1) * (vectors.shape[1] - 1), 1)
-            losses.append(total)
-        return self.loss_weight * torch.stack(losses).mean()
+        return self.loss_weight * mean_over_groups(self._group_loss, group_sizes, vectors)
+
+    def _group_loss(self, x: Tensor) -> Tensor:
+        same, other = co_attention_distances(x)
+        # Each unordered pair stands for two. An empty choice has a derivative of 0.
+        i, j = torch.triu_indices(len(x), len(x), offset=1, device=x.device)
+        total = 2 * F.softplus(same[:, i, j] - other[:, i, j]).sum()
+        if self.reduction == 'mean':
+            total = total / max(len(x) * (len(x) - 1) * (x.shape[1] - 1), 1)
+        return total

@@ -5,9 +5,9 @@ from torch import Tensor, nn
 
 from ...errors import MMCosegError
 from ...registry import MODELS
-from ...structures import split_groups
 from ..ops.precision import at_least_float32
 from ..ops.resize import resize
+from .building import mean_over_groups
 
 __all__ = ['InitialMapLoss']
 
@@ -41,5 +41,4 @@ class InitialMapLoss(nn.Module):
         labels = resize(initial_maps.to(maps.dtype), maps.shape[-2:])
         # Clamped so that the derivative of the logarithm stays finite.
         costs = -(labels * maps.clamp(min=1e-8).log()).sum(dim=1)
-        means = [group.mean() for group in split_groups(costs, group_sizes)]
-        return self.loss_weight * torch.stack(means).mean()
+        return self.loss_weight * mean_over_groups(torch.mean, group_sizes, costs)

@@ -7,16 +7,19 @@ from .class_count import ClassCount, count_classes
 from .clustering import border_ring, consensus_foreground, principal_components
 from .co_attention import co_attention_distances
 from .co_peaks import co_peak_means, co_peaks
-from .contrast import soften_by_otsu
-from .ddt import deep_descriptor_transform
 from .dff import deep_feature_factorization, factor_off_border, nonnegative_coefficients
 from .discriminant import group_discriminant
 from .landmarks import landmark_affinity, landmark_bipartition
 from .locations import corners_aligned, maps_at_locations, maps_at_pixels, pad_map
-from .masks import mask_iou, mask_of_prob, mask_overlaps, min_max_maps
+from .masks import mask_iou, mask_of_prob, mask_overlaps, min_max_maps, soften_by_otsu
 from .peaks import PeakPropagation, find_peaks, peak_response_maps
 from .pooling import channel_covariance
-from .spectral import orient_by_border, spatial_clustering_loss, spectral_bipartition
+from .spectral import (
+    deep_descriptor_transform,
+    orient_by_border,
+    spatial_clustering_loss,
+    spectral_bipartition,
+)
 
 __all__ = [
     'ClassCount',

@@ -6,7 +6,15 @@ from torch import Tensor
 from ...errors import MMCosegError
 from .precision import at_least_float32, without_autocast
 
-__all__ = ['inverse_norms', 'pairwise_affinity']
+__all__ = ['inverse_norms', 'pairwise_affinity', 'require_saliency_of']
+
+
+def require_saliency_of(x: Tensor, s: Tensor) -> None:
+    """Refuse features and a saliency whose shapes do not fit."""
+    if x.dim() != 4 or s.shape != (len(x), *x.shape[2:]):
+        raise MMCosegError(
+            f'x must be (N, d, h, w) and s (N, h, w), got {tuple(x.shape)} and {tuple(s.shape)}'
+        )
 
 
 def inverse_norms(x: Tensor) -> Tensor:
@@ -47,10 +55,7 @@ def pairwise_affinity(x: Tensor, s: Tensor, alpha: float = 4.0) -> Tensor:
         >>> pairwise_affinity(x, torch.tensor([[[1.0, 0.0]]]))
         tensor([[0.]])
     """
-    if x.dim() != 4 or s.shape != (len(x), *x.shape[2:]):
-        raise MMCosegError(
-            f'x must be (N, d, h, w) and s (N, h, w), got {tuple(x.shape)} and {tuple(s.shape)}'
-        )
+    require_saliency_of(x, s)
     with without_autocast(x):
         x, s = at_least_float32(x), at_least_float32(s)
         # The norms go into the weights, which saves a normalized copy of the features.

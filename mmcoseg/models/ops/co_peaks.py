@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ...errors import MMCosegError
-from .affinity import inverse_norms
+from .affinity import inverse_norms, require_saliency_of
 from .precision import at_least_float32, without_autocast
 
 __all__ = ['co_peak_means', 'co_peaks', 'local_maximum_values']
@@ -142,20 +141,12 @@ def co_peak_means(
         >>> co_peak_means(x, torch.full((2, 3, 3), 0.5), [(0, 1)])
         tensor([0.2500])
     """
-    if x.dim() != 4 or s.shape != (len(x), *x.shape[2:]):
-        raise MMCosegError(
-            f'x must be (N, d, h, w) and s (N, h, w), got {tuple(x.shape)} and {tuple(s.shape)}'
-        )
+    require_saliency_of(x, s)
     with without_autocast(x):
-        y = _descriptors(x, s)
+        x, s = at_least_float32(x), at_least_float32(s)
+        # Rows that lie together make products with sparse matrices several times faster.
+        y = (x * (s * inverse_norms(x))[:, None]).flatten(2).transpose(1, 2).contiguous()
         shape = (*s.shape[1:], *s.shape[1:])
         if not pairs:
             return (y * 0).sum().expand(0)
         return torch.stack([_MeanAtCoPeaks.apply(y[n], y[m], shape, threshold) for n, m in pairs])
-
-
-def _descriptors(x: Tensor, s: Tensor) -> Tensor:
-    """Normalized features as long as their saliency, as rows: (N, h w, d), at least float32."""
-    x, s = at_least_float32(x), at_least_float32(s)
-    # Rows that lie together make products with sparse matrices several times faster.
-    return (x * (s * inverse_norms(x))[:, None]).flatten(2).transpose(1, 2).contiguous()

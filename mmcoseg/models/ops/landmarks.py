@@ -90,13 +90,7 @@ def landmark_affinity(x: Tensor, landmarks: Tensor, num_neighbors: int, width: f
     all landmarks with their mean squared distance from each other as width: no part of the graph
     is without any connection to the rest, or which cut is best would be left to chance.
 
-    Args:
-        x, landmarks: (n, d) and (m, d).
-        num_neighbors: number of nearest landmarks.
-        width: squared distance at which similarity has fallen to 1/e.
-
-    Returns:
-        Z, (n, m); rows sum to 1.
+    Of descriptors (n, d) and landmarks (m, d) it gives Z, (n, m), whose rows sum to 1.
     """
     distances = torch.cdist(x, landmarks).square()
     near, indices = distances.topk(num_neighbors, dim=1, largest=False)

@@ -1,15 +1,16 @@
-"""From soft maps to masks, and what masks have in common."""
+"""Soft maps, the masks that they stand for, and what masks have in common."""
 
 from collections.abc import Sequence
 from typing import Literal
 
 import torch
+from skimage.filters import threshold_otsu
 from torch import Tensor
 
 from .precision import at_least_float32, without_autocast
 from .resize import resize
 
-__all__ = ['mask_iou', 'mask_of_prob', 'mask_overlaps', 'min_max_maps']
+__all__ = ['mask_iou', 'mask_of_prob', 'mask_overlaps', 'min_max_maps', 'soften_by_otsu']
 
 #: Pixels of all masks together that are looked at in one piece: 64 megabytes of float32.
 _CHUNK = 1 << 24
@@ -67,6 +68,26 @@ def min_max_maps(prob: Tensor) -> Tensor:
     stretched = torch.where(flat, 0, (prob - low) / contrast.masked_fill(flat, 1))
     total = stretched.sum(dim=0, keepdim=True)
     return torch.where(total > 0, stretched / total.masked_fill(total == 0, 1), prob)
+
+
+def soften_by_otsu(maps: Tensor) -> Tensor:
+    """Soft maps of a whole group from one threshold: ``sigmoid(2 (x - otsu) / std)``.
+
+    Otsu's threshold parts the values of all images (N, h, w), larger on objects, into two classes
+    of least variance; values at it become 0.5. All become 0 where they do not differ.
+
+    Example:
+        >>> soften_by_otsu(torch.tensor([[[0.0, 0.0, 1.0, 1.0]]])).round(decimals=2)
+        tensor([[[0.1200, 0.1200, 0.8800, 0.8800]]])
+    """
+    deviation = maps.std(correction=0)
+    if deviation <= 1e-6 * maps.abs().max():
+        return torch.zeros_like(maps)
+    values = maps.detach().double().flatten().cpu().numpy()
+    threshold = threshold_otsu(values)
+    # Between the two classes; skimage's threshold is the middle of the last bin of the lower one.
+    middle = (values[values <= threshold].max() + values[values > threshold].min()) / 2
+    return torch.sigmoid(2.0 * (maps - middle) / deviation)
 
 
 def mask_iou(masks: Tensor) -> Tensor:

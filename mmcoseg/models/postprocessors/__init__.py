@@ -1,14 +1,12 @@
 """Post-processors: called with a ``GroupDataSample`` that has predictions, which they improve.
 
 What they do to one image are functions of arrays: ``mmcoseg.mean_field.dense_crf``,
-``guided_filter.guided_filter``, ``clean_mask.clean_labels``. Others choose among masks:
-``InstanceRanking``, ``MaskNMS``.
+``clean_mask.clean_labels``. Others choose among masks: ``InstanceRanking``, ``MaskNMS``.
 """
 
 from .clean_mask import CleanMask
 from .dense_crf import DenseCRF
 from .edge_refiner import EdgeRefiner
-from .guided_filter import GuidedFilter
 from .instance_ranking import InstanceRanking
 from .instances_from_mask import InstancesFromMask
 from .mask_nms import MaskNMS
@@ -18,7 +16,6 @@ __all__ = [
     'CleanMask',
     'DenseCRF',
     'EdgeRefiner',
-    'GuidedFilter',
     'InstanceRanking',
     'InstancesFromMask',
     'MaskNMS',

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
+import cv2
 import numpy as np
 
 from ...mean_field import check_crf_options, dense_crf, import_pydensecrf
 from ...options import whole_number
 from ...registry import TASK_UTILS
 from ...workers import default_workers, map_in_processes
-from .edge_refiner import EdgeRefiner, resize_image, resize_prob, working_size
+from .edge_refiner import EdgeRefiner
 
 __all__ = ['DenseCRF']
 
@@ -62,9 +63,21 @@ class DenseCRF(EdgeRefiner):
     ) -> Iterator[np.ndarray]:
         def calls() -> Iterator[tuple[tuple, dict]]:
             for image, prob in zip(images, probs, strict=True):
-                size = working_size(image.shape[:2], self.max_side)
-                yield (resize_image(image, size), resize_prob(prob, size)), self.options
+                sides = image.shape[1::-1]
+                scale = min(1.0, (self.max_side or max(sides)) / max(sides))
+                size = [max(1, round(side * scale)) for side in sides]
+                image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+                yield (image, _resized(prob, size)), self.options
 
         # pydensecrf holds the interpreter's lock, so that threads gain nothing.
         workers = default_workers() if self.num_workers is None else self.num_workers
         return map_in_processes(dense_crf, calls(), workers)
+
+
+def _resized(prob: np.ndarray, size: list[int]) -> np.ndarray:
+    """A soft map (C, h, w) at another width and height, as float32."""
+    width, height = size
+    shrinks = prob.shape[1] >= height and prob.shape[2] >= width
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    channels = np.asarray(prob, np.float32)
+    return np.stack([cv2.resize(channel, size, interpolation=how) for channel in channels])

@@ -3,7 +3,6 @@
 from abc import ABCMeta, abstractmethod
 from collections.abc import Iterable, Iterator
 
-import cv2
 import numpy as np
 import torch
 from mmengine.structures import PixelData
@@ -14,7 +13,7 @@ from ...options import in_range
 from ...structures import CoSegDataSample, GroupDataSample
 from ..ops import mask_of_prob
 
-__all__ = ['EdgeRefiner', 'resize_image', 'resize_prob', 'working_size']
+__all__ = ['EdgeRefiner']
 
 
 class EdgeRefiner(metaclass=ABCMeta):
@@ -65,30 +64,6 @@ class EdgeRefiner(metaclass=ABCMeta):
 
         Those that come in are (C, h', w'), of any resolution.
         """
-
-
-def working_size(size: tuple[int, int], max_side: int | None) -> tuple[int, int]:
-    """Height and width to work at, for an image's height and width."""
-    scale = min(1.0, (max_side or max(size)) / max(size))
-    height, width = (max(1, round(side * scale)) for side in size)
-    return height, width
-
-
-def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """An image (H, W, 3) at another (height, width), no larger: as means of areas."""
-    if image.shape[:2] == size:
-        return image
-    return cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA)
-
-
-def resize_prob(prob: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A soft map (C, h, w) at another (height, width), as float32."""
-    prob = np.asarray(prob, np.float32)
-    if prob.shape[1:] == size:
-        return prob
-    shrinks = prob.shape[1] >= size[0] and prob.shape[2] >= size[1]
-    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return np.stack([cv2.resize(channel, size[::-1], interpolation=how) for channel in prob])
 
 
 def _image(sample: CoSegDataSample) -> np.ndarray:

@@ -8,6 +8,7 @@ from torch import Tensor
 from ...options import one_of
 from ...registry import TASK_UTILS
 from ...structures import Proposals
+from ..ops.precision import at_least_float32
 
 __all__ = ['InstanceRanking']
 
@@ -75,14 +76,13 @@ class InstanceRanking:
             Indices (k,) int64, the first of equal ones, and scores (k,), float32 or the maps'
             float64, on the device of the maps.
         """
-        dtype = torch.promote_types(heat_maps.dtype, torch.float32)
-        heat = heat_maps.detach().cpu().to(dtype)
-        saliency = saliency.detach().cpu().to(dtype)
+        heat = at_least_float32(heat_maps.detach().cpu())
+        saliency = saliency.detach().cpu().to(heat.dtype)
         if not self.use_saliency:
             saliency = torch.ones_like(saliency)
         measure = self._eq_7 if self.select == 'literal' else self._soft_iou
         scores, indices = measure(heat, saliency, proposals).max(dim=1)
-        return indices.to(heat_maps.device), scores.to(heat_maps.device, dtype)
+        return indices.to(heat_maps.device), scores.to(heat_maps.device, heat.dtype)
 
     def _eq_7(self, heat: Tensor, saliency: Tensor, proposals: Proposals) -> Tensor:
         """(k, n) float64."""

@@ -126,7 +126,9 @@ class BaseCoSegmentor(BaseModel, metaclass=ABCMeta):
         a part of a group if all post-processors are :attr:`by_image`.
         """
         for sample in group:
-            sample.pred_sem_seg = PixelData(data=self.mask_of(sample))
+            prob = sample.pred_prob.data
+            size = sample.metainfo.get('ori_shape', prob.shape[-2:])[:2]
+            sample.pred_sem_seg = PixelData(data=mask_of_prob(prob, size, self.threshold))
         outdated = True
         for step in self.postprocessors:
             if outdated and not isinstance(step, EdgeRefiner):
@@ -145,12 +147,6 @@ class BaseCoSegmentor(BaseModel, metaclass=ABCMeta):
     def by_image(self) -> bool:
         """Whether :meth:`finish` may be given a group in parts."""
         return all(getattr(step, 'by_image', False) for step in self.postprocessors)
-
-    def mask_of(self, sample: CoSegDataSample) -> Tensor:
-        """The mask that ``pred_prob`` stands for: (1, H, W) uint8 at the original size."""
-        prob = sample.pred_prob.data
-        size = sample.metainfo.get('ori_shape', prob.shape[-2:])[:2]
-        return mask_of_prob(prob, size, self.threshold)
 
 
 def without_padding(maps: Tensor, sample: CoSegDataSample) -> Tensor:

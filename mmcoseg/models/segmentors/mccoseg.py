@@ -112,17 +112,11 @@ class MultiClassCoSeg(OptimizedOnGroup):
         self.max_classes = max_classes
         self.extractor = None
         if extractor:
-            self.extractor = MODELS.build(extractor).requires_grad_(False)
+            self.extractor = MODELS.build(extractor).requires_grad_(False).eval()
+            self.resting.append(self.extractor)
         if extractor_size is not None:
             whole_number('model.extractor_size', extractor_size)
         self.extractor_size = extractor_size
-        self.train(self.training)
-
-    def train(self, mode: bool = True) -> 'MultiClassCoSeg':
-        super().train(mode)
-        if self.extractor is not None:
-            self.extractor.eval()
-        return self
 
     def num_classes_of(self, group: GroupDataSample) -> int:
         """K of a group, or of a mini-batch of it."""

@@ -91,14 +91,16 @@ class OptimizedOnGroup(BaseCoSegmentor):
             raise MMCosegError(f'model.losses has no loss to optimize by, got {dict(losses)}')
         self.feature_cache = FeatureCache(self.backbone, feature_cache)
         self.initial_segmentor = None
+        #: Parts that are not optimized, and stay in evaluation mode.
+        self.resting: list[nn.Module] = []
         if initial_segmentor:
-            self.initial_segmentor = MODELS.build(self._sharing(initial_segmentor, backbone)).eval()
+            self.initial_segmentor = MODELS.build(self._sharing(initial_segmentor, backbone))
+            self.resting.append(self.initial_segmentor.eval())
 
     def train(self, mode: bool = True) -> 'OptimizedOnGroup':
-        """The initial segmentor stays in evaluation mode."""
         super().train(mode)
-        if self.initial_segmentor is not None:
-            self.initial_segmentor.eval()
+        for part in self.resting:
+            part.eval()
         return self
 
     def _sharing(self, initial_segmentor: dict, backbone: dict) -> dict:

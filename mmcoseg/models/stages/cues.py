@@ -12,11 +12,15 @@ from ...errors import MMCosegError
 from ...options import one_of, whole_number
 from ...registry import MODELS
 from ..ops.clustering import consensus_foreground
-from ..ops.contrast import soften_by_otsu
-from ..ops.ddt import deep_descriptor_transform
 from ..ops.dff import deep_feature_factorization, factor_off_border
 from ..ops.landmarks import landmark_bipartition
-from ..ops.spectral import orient_by_border, row_chunks, spectral_bipartition
+from ..ops.masks import soften_by_otsu
+from ..ops.spectral import (
+    deep_descriptor_transform,
+    orient_by_border,
+    row_chunks,
+    spectral_bipartition,
+)
 from .group_stage import Descriptors, GroupContext, GroupCue, GroupStage
 
 __all__ = ['ConsensusCue', 'DDTCue', 'DFFCue', 'SaliencyCue', 'SpectralCue']
@@ -79,20 +83,16 @@ class ConsensusCue(GroupCue):
         self.saliency_exponent = saliency_exponent
 
     def group_maps(self, descriptors: Tensor, saliency: Tensor | None) -> Tensor:
-        if not self.saliency_exponent:
-            return consensus_foreground(descriptors, self.num_clusters, self.num_seeds)
-        if saliency is None:
+        if self.saliency_exponent and saliency is None:
             raise MMCosegError(
                 f'ConsensusCue with saliency_exponent={self.saliency_exponent} needs the '
                 "images' saliency: put ComputeSaliency into the pipeline, or set "
                 'saliency_exponent=0'
             )
+        if saliency is not None:
+            saliency = F.adaptive_avg_pool2d(saliency.float(), descriptors.shape[-2:])[:, 0]
         return consensus_foreground(
-            descriptors,
-            self.num_clusters,
-            self.num_seeds,
-            saliency=F.adaptive_avg_pool2d(saliency.float(), descriptors.shape[-2:])[:, 0],
-            saliency_exponent=self.saliency_exponent,
+            descriptors, self.num_clusters, self.num_seeds, saliency, self.saliency_exponent
         )
 
 

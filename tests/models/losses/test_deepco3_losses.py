@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mmcoseg.models.losses import AffinityLoss, CoPeakLoss, CoSaliencyLoss
-from mmcoseg.models.losses.co_saliency_loss import balanced_square_error
+from mmcoseg.models.losses.deepco3_losses import balanced_square_error
 
 
 def inputs(images=5, size=(4, 5)):

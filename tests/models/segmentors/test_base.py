@@ -6,6 +6,7 @@ from mmengine.structures import InstanceData
 from torch import nn
 
 from mmcoseg.errors import MMCosegError
+from mmcoseg.models.ops import mask_of_prob
 from mmcoseg.models.postprocessors import EdgeRefiner
 from mmcoseg.models.segmentors import BaseCoSegmentor
 from mmcoseg.registry import TASK_UTILS
@@ -89,7 +90,8 @@ def test_a_group_is_segmented_and_then_finished():
     for sample in second:
         assert sample.pred_sem_seg.data.shape == (1, 50, 60)
         assert sample.pred_sem_seg.data.dtype == torch.uint8
-        assert torch.equal(sample.pred_sem_seg.data, model.mask_of(sample))
+        mask = mask_of_prob(sample.pred_prob.data, (50, 60), model.threshold)
+        assert torch.equal(sample.pred_sem_seg.data, mask)
 
 
 def test_predicting_is_both_for_each_group():
