@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from ..errors import MMCosegError
 from ..export import GroupRecord, ImageRecord, ResultWriter, SkippedFile
-from ..files import display_name, file_name_of, write_atomically
+from ..files import display_name, file_name_of, write_atomically, write_json
 from .inputs import ImageItem
 
 __all__ = [
@@ -102,9 +102,7 @@ class GroupState:
         return state
 
     def write(self, file: Path) -> None:
-        text = json.dumps(dict(version=_VERSION, **asdict(self)))
-        with write_atomically(file) as stream:
-            stream.write(text.encode('ascii'))
+        write_json(file, dict(version=_VERSION, **asdict(self)))
 
     def files(self) -> set[str]:
         """Relative paths of all files of its images."""

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -16,15 +16,24 @@ from ..datasets.image_io import IMAGE_SUFFIXES, read_mask
 from ..datasets.multiclass import CLASSES_FILE, read_class_names
 from ..datasets.transforms.loading import LoadCoSegMask, MaskValues
 from ..errors import MMCosegError
+from ..files import named
 from ..options import one_of
 from ..structures.coseg_data_sample import VOID
 from ..workers import default_workers
 from .class_report import AbsentClasses, ClassReport, ScoreOver, count_labels
 from .functional import image_scores
 from .mask_report import MaskReport
-from .missing import MissingPredictions, named, refuse_missing
 
-__all__ = ['evaluate_classes', 'evaluate_masks', 'hold_classes']
+__all__ = [
+    'MissingPredictions',
+    'evaluate_classes',
+    'evaluate_masks',
+    'hold_classes',
+    'refuse_missing',
+]
+
+#: What true images without a prediction are: an error, or images in which nothing was found.
+MissingPredictions = Literal['error', 'empty']
 
 
 def evaluate_masks(
@@ -187,6 +196,14 @@ def _checked_pairs(
         hint = f' ({summary} says what `mmcoseg segment` skipped)' if summary.is_file() else ''
         refuse_missing(f'{len(absent)} of {len(predictions)} predictions are missing', absent, hint)
     return pairs
+
+
+def refuse_missing(problem: str, names: Sequence[object], hint: str = '') -> None:
+    """Raise FileNotFoundError with the names and what to do."""
+    raise FileNotFoundError(
+        f'{problem}: {named(names)}{hint}; predict them, score fewer groups (--groups), or take '
+        'them as empty (--missing empty)'
+    )
 
 
 def _warn_of(files: Sequence[Path]) -> None:

@@ -25,9 +25,9 @@ from ..datasets.instances import common_categories, split_file_name
 from ..errors import MMCosegError
 from ..options import one_of
 from ..structures.rle import decode_rles, is_number
+from .folders import MissingPredictions, refuse_missing
 from .functional import Matching, instance_overlaps
 from .instance_report import ImageMatches, InstanceReport
-from .missing import MissingPredictions, refuse_missing
 
 __all__ = ['evaluate_instances']
 

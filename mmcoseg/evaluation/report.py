@@ -1,11 +1,9 @@
 """What all reports share: scores of images by group and name, their table and their json."""
 
-import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from io import StringIO
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,9 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from ..errors import MMCosegError
-from ..files import write_atomically
 
-__all__ = ['Cells', 'Report', 'known_mean', 'write_json']
+__all__ = ['Cells', 'Report', 'known_mean']
 
 #: A cell of a table: figures get two decimals, NaN becomes ``-``.
 Cell = str | int | float
@@ -120,9 +117,3 @@ def _without_nan(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _without_nan(inner) for key, inner in value.items()}
     return None if isinstance(value, float) and math.isnan(value) else value
-
-
-def write_json(path: str | Path, content: dict) -> None:
-    """Write scores to a file, whole or not at all; folders are made where needed."""
-    with write_atomically(path) as file:
-        file.write(json.dumps(content, indent=1).encode())

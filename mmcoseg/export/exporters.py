@@ -1,7 +1,5 @@
 """The files of one image. Each exporter writes one kind and returns kind -> relative path."""
 
-import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +9,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from ..files import file_name_of, relative_path, save_image, write_atomically
+from ..files import copy_file, file_name_of, relative_path, save_image, write_atomically, write_json
 from ..structures.coseg_data_sample import VOID
 from ..visualization import PALETTE, overlay
 from ..visualization.contact_sheet import VOID_COLOR
@@ -134,8 +132,7 @@ def export_labelme(picture: Picture, out_dir: Path) -> dict[str, str]:
         picture.source,
         picture.image,
     )
-    with write_atomically(out_dir / path) as file:
-        file.write(json.dumps(document, indent=1).encode('ascii'))
+    write_json(out_dir / path, document, indent=1)
     return dict(labelme=path)
 
 
@@ -162,7 +159,7 @@ class YoloExporter:
         if source is None:
             save_image(Image.fromarray(picture.rgb), out_dir / copy, 'PNG')
         elif self.copy_images:
-            _copy(source, out_dir / copy)
+            copy_file(source, out_dir / copy)
         else:
             _link(source, out_dir / copy)
         return dict(yolo=label, yolo_images=copy)
@@ -238,9 +235,4 @@ def _link(source: Path, path: Path) -> None:
     try:
         path.symlink_to(relative_path(source, path.parent))
     except OSError:
-        _copy(source, path)
-
-
-def _copy(source: Path, path: Path) -> None:
-    with open(source, 'rb') as original, write_atomically(path) as file:
-        shutil.copyfileobj(original, file)
+        copy_file(source, path)

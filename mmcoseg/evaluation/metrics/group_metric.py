@@ -11,8 +11,9 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
 from ...errors import MMCosegError
+from ...files import write_json
 from ...structures import to_numpy
-from ..report import Report, write_json
+from ..report import Report
 
 __all__ = ['GroupMetric', 'mask_pair', 'pixels_of']
 
@@ -92,7 +93,7 @@ class GroupMetric(BaseMetric):
 
     def _write(self, content: dict) -> None:
         if self.out_file is not None:
-            write_json(self.out_file, content)
+            write_json(self.out_file, content, indent=1)
 
 
 def pixels_of(sample: Any, field: str) -> np.ndarray:
