@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import IO
-from urllib.parse import quote
 
 from PIL import Image
 
@@ -23,7 +22,6 @@ __all__ = [
     'named',
     'relative_path',
     'save_image',
-    'url_of',
     'write_atomically',
     'write_json',
 ]
@@ -98,11 +96,6 @@ def relative_path(file: str | Path, folder: str | Path) -> str:
         return Path(os.path.relpath(file, folder)).as_posix()
     except ValueError:  # on another drive
         return file.as_posix()
-
-
-def url_of(path: str) -> str:
-    """A relative path, with slashes, as a link."""
-    return quote(os.fsencode(path))
 
 
 @contextmanager

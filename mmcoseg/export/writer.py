@@ -8,12 +8,11 @@ import numpy as np
 
 from ..datasets.image_io import image_of
 from ..errors import MMCosegError
-from ..export_formats import FORMATS, chosen_formats
 from ..files import relative_path, write_atomically, write_json
+from ..segment_options import FORMATS, chosen_formats
 from ..structures import CoSegDataSample
 from .documents import coco_document, summary_document
 from .exporters import (
-    Picture,
     YoloExporter,
     export_cutout,
     export_labelme,
@@ -21,7 +20,7 @@ from .exporters import (
     export_overlay,
     export_thumbnails,
 )
-from .objects import ObjectMask, sureness, to_annotation, to_result
+from .objects import ObjectMask, Picture, sureness, to_annotation, to_result
 from .polygons import mask_to_polygons
 from .records import GroupRecord, ImageRecord
 from .report import build_report

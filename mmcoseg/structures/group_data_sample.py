@@ -6,7 +6,7 @@ import torch
 from mmengine.structures import BaseDataElement
 
 from ..errors import MMCosegError
-from .coseg_data_sample import CoSegDataSample
+from .coseg_data_sample import CoSegDataSample, data_field
 
 __all__ = ['GroupDataSample', 'GroupSampleList', 'group_sizes_of', 'split_groups']
 
@@ -46,22 +46,12 @@ class GroupDataSample(BaseDataElement):
         **kwargs,
     ) -> None:
         super().__init__(metainfo=metainfo, **kwargs)
-        self.samples = list(samples)
-
-    @property
-    def samples(self) -> list[CoSegDataSample]:
-        return self._samples
-
-    @samples.setter
-    def samples(self, value: list[CoSegDataSample]) -> None:
-        for sample in value:
+        for sample in samples:
             if not isinstance(sample, CoSegDataSample):
                 raise MMCosegError(f'samples must hold CoSegDataSample, got {type(sample)}')
-        self.set_field(value, '_samples', dtype=list)
+        self.samples = list(samples)
 
-    @samples.deleter
-    def samples(self) -> None:
-        del self._samples
+    samples = data_field('_samples', list)
 
     def __len__(self) -> int:
         return len(self._samples)

@@ -33,8 +33,6 @@ class GroupVisualizationHook(Hook):
         MMCosegError: when drawing, if the runner's visualizer is not a ``GroupVisualizer``.
     """
 
-    priority = 'NORMAL'
-
     def __init__(self, draw: bool = False, out_dir: str | None = None) -> None:
         self.draw = draw
         self.out_dir = out_dir
