@@ -3,8 +3,7 @@
 from .checkpoint_hooks import BestScoreHook, PlainCheckpointHook
 from .group_map_hook import GroupMapHook
 from .iteration_seed_hook import IterationSeedHook
-from .save_masks_hook import SaveMasksHook
-from .visualization_hook import GroupVisualizationHook
+from .prediction_hooks import GroupVisualizationHook, SaveMasksHook
 
 __all__ = [
     'BestScoreHook',

@@ -91,7 +91,7 @@ class CoSegMetric(GroupMetric):
         for protocol in self.protocols:
             images = []
             for image in chain.from_iterable(results):
-                images.append(dict(image, scores=image['scores'][protocol]))
+                images.append(dict(image, scored=image['scored'][protocol]))
             report = self._report(images, f'protocol {protocol}')
             prefix = f'{protocol}/' if len(self.protocols) > 1 else ''
             for name, value in report.summary().items():

@@ -50,10 +50,6 @@ class MultiClassCoSegMetric(GroupMetric):
         return count_labels(*mask_pair(sample))
 
     def _record(self, sample: Any, group: Any) -> dict:
-        return dict(super()._record(sample, group), label_ids=group.get('label_ids') or ())
-
-    def _add(self, report: ClassReport, image: dict) -> None:
+        record, ids = super()._record(sample, group), group.get('label_ids') or ()
         known = (self.dataset_meta or {}).get('classes', ())
-        ids = image['label_ids']
-        names = class_names_of(image['group'], len(ids), ids, known)
-        report.add(image['group'], image['stem'], image['scores'], image['source'], names)
+        return dict(record, names=class_names_of(record['group'], len(ids), ids, known))
