@@ -101,7 +101,7 @@ class CoSegInferencer:
                 self.model = MODELS.build(self.cfg.model)
                 self.model.init_weights()
             steps = inference_pipeline(self.cfg.test_pipeline)
-            self.pipeline = [TRANSFORMS.build(step) for step in steps]
+            self.pipeline = list(map(TRANSFORMS.build, steps))
         if weights is not None:
             _load_weights(self.model, noted, str(weights), trust)
         self.model.to(self.device).eval()

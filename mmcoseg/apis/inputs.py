@@ -47,9 +47,7 @@ class ImageLimits:
     max_aspect: float = 60
 
     def check(self, width: int, height: int, name: str) -> None:
-        """Raises:
-        BadImageError: if an image of this size is absurd.
-        """
+        """Raises: BadImageError: if an image of this size is absurd."""
         short, long = sorted((width, height))
         problems = {
             'so that it has no pixels': short < 1,

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Literal
 
-import cv2
 import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
@@ -23,7 +22,6 @@ __all__ = [
     'instance_overlaps',
     'match_instances',
     'resize_ground_truth',
-    'resize_map',
 ]
 
 #: How predictions find their instance; see :func:`match_instances`.
@@ -103,14 +101,6 @@ def foreground_probability(prob: np.ndarray) -> np.ndarray:
     return np.asarray(prob[0] if len(prob) == 1 else 1 - prob[0], dtype=np.float32)
 
 
-def resize_map(prob: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize a soft map (h, w) to ``size`` = (H, W), bilinear; float32."""
-    prob = prob.astype(np.float32, copy=False)
-    if prob.shape == size:
-        return prob
-    return cv2.resize(prob, size[::-1], interpolation=cv2.INTER_LINEAR)
-
-
 def resize_ground_truth(gt: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Object mask at ``size`` = (H, W): bilinear, then above one half; void counts as background.
 
@@ -176,10 +166,7 @@ def _intersections(preds: list[dict], others: list[dict], areas: np.ndarray) -> 
 
 
 def match_instances(
-    ious: np.ndarray,
-    void_shares: np.ndarray,
-    threshold: float,
-    matching: Matching = 'greedy',
+    ious: np.ndarray, void_shares: np.ndarray, threshold: float, matching: Matching = 'greedy'
 ) -> np.ndarray:
     """Which predictions of an image are right.
 

@@ -60,9 +60,6 @@ def evaluate_instances(
             without results are empty.
         matching: see ``match_instances``.
 
-    Returns:
-        The scores of all classes and images.
-
     Raises:
         FileNotFoundError: if a file does not exist, or predictions are missing; it names them.
         MMCosegError: if a file is not of this form, an annotation has no valid mask or score (it is
@@ -196,7 +193,7 @@ def _score(image: _TrueImage, predicted: _Predicted, gt: Path, pred: Path) -> Im
         shapes = [a.get('segmentation') for a in predicted.annotations]
         refuse_moved_polygons(shapes, predicted.size, size)
         rles = [rle_of(annotation, size) for annotation in predicted.annotations]
-        scores = [_score_of(annotation) for annotation in predicted.annotations]
+        scores = list(map(_score_of, predicted.annotations))
         overlaps = instance_overlaps(rles, true, void)
         return ImageMatches.ranked(image.category, scores, *overlaps)
 

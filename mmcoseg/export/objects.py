@@ -11,6 +11,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from ..errors import MMCosegError
+from ..evaluation.class_report import class_names_of
 from ..files import file_name_of
 from ..structures import CoSegDataSample, to_numpy
 from ..structures.coseg_data_sample import VOID
@@ -131,7 +132,7 @@ def to_result(sample: CoSegDataSample) -> ImageResult:
     names, categories = ['object'], [group]
     number = max(len(prob) - 1, int(labels.max(initial=1)))
     if number > 1:
-        names = [f'class {k}' for k in range(1, number + 1)]
+        names = list(class_names_of('', number))
         categories = [f'{group} {name}' for name in names]
     if instances is None:
         masks, found = None, _found_classes(labels, prob)

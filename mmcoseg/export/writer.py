@@ -81,11 +81,7 @@ class ResultWriter:
             exporters['yolo'] = YoloExporter(self.out_dir, copy_images)
         self._exporters = {name: exporters[name] for name in self.formats if name in exporters}
 
-    def write_image(
-        self,
-        sample: CoSegDataSample,
-        image: np.ndarray | None = None,
-    ) -> ImageRecord:
+    def write_image(self, sample: CoSegDataSample, image: np.ndarray | None = None) -> ImageRecord:
         """Write the files of one image. May be called by several threads at once.
 
         Args:
@@ -139,7 +135,7 @@ class ResultWriter:
             area_share=round(float(share), 6),
             classes=result.names,
             categories=result.categories,
-            annotations=[self._annotation(item) for item in result.objects],
+            annotations=list(map(self._annotation, result.objects)),
             files=files,
             thumbnails=export_thumbnails(picture, self.out_dir),
             warnings=list(map(str, sample.get('warnings', ()))),

@@ -39,11 +39,7 @@ class GroupDataSample(BaseDataElement):
     """
 
     def __init__(
-        self,
-        samples: Sequence[CoSegDataSample] = (),
-        *,
-        metainfo: dict | None = None,
-        **kwargs,
+        self, samples: Sequence[CoSegDataSample] = (), *, metainfo: dict | None = None, **kwargs
     ) -> None:
         super().__init__(metainfo=metainfo, **kwargs)
         for sample in samples:
@@ -84,7 +80,7 @@ def group_sizes_of(data_samples: GroupSampleList) -> list[int]:
 
     The flattened batch tensor has ``sum(group_sizes_of(...))`` images.
     """
-    return [len(group) for group in data_samples]
+    return list(map(len, data_samples))
 
 
 def split_groups(batch: torch.Tensor, group_sizes: list[int]) -> tuple[torch.Tensor, ...]:
