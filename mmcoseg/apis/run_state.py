@@ -124,16 +124,13 @@ class RunState:
         self.writer = writer
         self.settings = settings
         self.groups: dict[str, GroupState] = {}
+        self._folder = out / _STATE / 'groups'
         for file in sorted(self._folder.glob('*.json')):
             state = GroupState.read(file)
             if state is not None:
                 self.groups[state.name] = state
         self._changed = True
         self._pause_until = time.monotonic() + _PAUSE
-
-    @property
-    def _folder(self) -> Path:
-        return self.out / _STATE / 'groups'
 
     def check_settings(self) -> None:
         """Refuse to mix results of other settings with those of this run."""
