@@ -5,7 +5,6 @@ from .folders import evaluate_classes, evaluate_masks, hold_classes
 from .functional import (
     average_precision,
     binarize_adaptive,
-    foreground_probability,
     image_scores,
     instance_overlaps,
     match_instances,
@@ -35,7 +34,6 @@ __all__ = [
     'evaluate_classes',
     'evaluate_instances',
     'evaluate_masks',
-    'foreground_probability',
     'hold_classes',
     'image_scores',
     'instance_overlaps',

@@ -15,7 +15,7 @@ from ..datasets.base import select_groups
 from ..datasets.image_io import IMAGE_SUFFIXES, read_mask
 from ..datasets.multiclass import CLASSES_FILE, read_class_names
 from ..datasets.transforms.loading import LoadCoSegMask, MaskValues
-from ..errors import MMCosegError
+from ..errors import MMCosegError, naming
 from ..files import named
 from ..options import one_of
 from ..structures.coseg_data_sample import VOID
@@ -239,7 +239,5 @@ def _score(
     if not pair.prediction.is_file():
         return score(np.zeros_like(gt), gt)
     pred = pred_loader.translate(read_mask(pair.prediction), str(pair.prediction))
-    try:
+    with naming(str(pair.prediction)):
         return score(pred, gt)
-    except ValueError as error:
-        raise MMCosegError(f'{pair.prediction}: {error}') from error

@@ -17,7 +17,6 @@ __all__ = [
     'average_precision',
     'binarize_adaptive',
     'check_one_shape',
-    'foreground_probability',
     'image_scores',
     'instance_overlaps',
     'match_instances',
@@ -86,19 +85,6 @@ def binarize_adaptive(prob: np.ndarray, limit: float = 0.8) -> np.ndarray:
     # the mask of a map without any contrast is empty
     threshold = prob.mean(dtype=np.float64) + prob.std(dtype=np.float64)
     return prob > min(float(threshold), limit)
-
-
-def foreground_probability(prob: np.ndarray) -> np.ndarray:
-    """The soft map of all objects together.
-
-    Args:
-        prob: (C, h, w) in [0, 1]. C = 1: probability of the object; C > 1: channel 0 is the
-            background's.
-
-    Returns:
-        (h, w), float32, in [0, 1].
-    """
-    return np.asarray(prob[0] if len(prob) == 1 else 1 - prob[0], dtype=np.float32)
 
 
 def resize_ground_truth(gt: np.ndarray, size: tuple[int, int]) -> np.ndarray:

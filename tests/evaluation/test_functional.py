@@ -5,7 +5,6 @@ from sklearn.metrics import accuracy_score, jaccard_score
 
 from mmcoseg.evaluation.functional import (
     binarize_adaptive,
-    foreground_probability,
     image_scores,
     resize_ground_truth,
 )
@@ -75,9 +74,3 @@ def test_ground_truth_is_resized_as_torchvision_does_and_cut_at_one_half(shape):
 def test_map_without_contrast_gives_an_empty_mask():
     for value in (0.0, 0.1, 0.3, 0.79):
         assert not binarize_adaptive(np.full((224, 224), value, np.float32)).any()
-
-
-def test_foreground_is_all_but_the_background():
-    prob = np.random.default_rng(0).random((3, 4, 5)).astype(np.float32)
-    np.testing.assert_array_equal(foreground_probability(prob[:1]), prob[0])
-    np.testing.assert_array_equal(foreground_probability(prob), 1 - prob[0])

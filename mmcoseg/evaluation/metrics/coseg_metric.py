@@ -10,12 +10,7 @@ import numpy as np
 from ...errors import MMCosegError
 from ...registry import METRICS
 from ..class_report import AbsentClasses, ClassReport, ScoreOver, class_names_of, count_labels
-from ..functional import (
-    binarize_adaptive,
-    foreground_probability,
-    image_scores,
-    resize_ground_truth,
-)
+from ..functional import binarize_adaptive, image_scores, resize_ground_truth
 from ..mask_report import MaskReport
 from .group_metric import GroupMetric, mask_pair, pixels_of
 
@@ -28,7 +23,9 @@ def _score_native(sample: Any) -> tuple[float, float]:
 
 def _score_ssnm(sample: Any) -> tuple[float, float]:
     gt = resize_ground_truth(pixels_of(sample, 'gt_sem_seg')[0], (224, 224))
-    prob = foreground_probability(pixels_of(sample, 'pred_prob'))
+    prob = pixels_of(sample, 'pred_prob')
+    # Of several classes, all that is not background.
+    prob = np.asarray(prob[0] if len(prob) == 1 else 1 - prob[0], np.float32)
     pred = binarize_adaptive(cv2.resize(prob, (224, 224), interpolation=cv2.INTER_LINEAR))
     precision, jaccard = image_scores(pred, gt)
     # If both are empty, the published code divides 0 by a little more than 0.

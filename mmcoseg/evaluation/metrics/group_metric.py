@@ -10,7 +10,7 @@ from mmengine.dist import all_gather_object
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
-from ...errors import MMCosegError
+from ...errors import MMCosegError, naming
 from ...files import write_json
 from ...structures import to_numpy
 from ..report import Report
@@ -64,10 +64,8 @@ class GroupMetric(BaseMetric):
     def _record(self, sample: Any, group: Any) -> dict:
         """What :meth:`Report.add` takes of an image."""
         name, stem = sample.get('group'), sample.get('stem')
-        try:
+        with naming(f'{name}/{stem}'):
             scores = self.score_image(sample, group)
-        except ValueError as error:
-            raise MMCosegError(f'{name}/{stem}: {error}') from error
         return dict(group=name, stem=stem, scored=scores, source=sample.get('img_path'))
 
     def evaluate(self, size: int) -> dict:
