@@ -21,14 +21,7 @@ from ..export import GroupRecord, ImageRecord, ResultWriter, SkippedFile
 from ..files import display_name, file_name_of, write_atomically, write_json
 from .inputs import ImageItem
 
-__all__ = [
-    'FinishedImage',
-    'GroupState',
-    'RunState',
-    'SkippedImage',
-    'only_run',
-    'signature_of',
-]
+__all__ = ['FinishedImage', 'GroupState', 'RunState', 'SkippedImage', 'only_run', 'signature_of']
 
 #: Folder of the state, in the folder of results.
 _STATE = '.mmcoseg'

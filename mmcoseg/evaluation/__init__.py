@@ -11,9 +11,8 @@ from .functional import (
 )
 from .instance_files import evaluate_instances
 from .instance_report import ImageMatches, InstanceReport
-from .mask_report import GroupScore, MaskReport
 from .metrics import CorLocMetric, CoSegMetric, InstanceCoSegMetric, MultiClassCoSegMetric
-from .report import Report
+from .report import GroupScore, MaskReport, Report
 
 __all__ = [
     'ClassReport',

@@ -22,7 +22,7 @@ from ..structures.coseg_data_sample import VOID
 from ..workers import default_workers
 from .class_report import AbsentClasses, ClassReport, ScoreOver, count_labels
 from .functional import image_scores
-from .mask_report import MaskReport
+from .report import MaskReport
 
 __all__ = [
     'MissingPredictions',

@@ -11,14 +11,10 @@ from ...errors import MMCosegError
 from ...registry import METRICS
 from ..class_report import AbsentClasses, ClassReport, ScoreOver, class_names_of, count_labels
 from ..functional import binarize_adaptive, image_scores, resize_ground_truth
-from ..mask_report import MaskReport
+from ..report import MaskReport
 from .group_metric import GroupMetric, mask_pair, pixels_of
 
 __all__ = ['PROTOCOLS', 'CoSegMetric', 'MultiClassCoSegMetric']
-
-
-def _score_native(sample: Any) -> tuple[float, float]:
-    return image_scores(*mask_pair(sample))
 
 
 def _score_ssnm(sample: Any) -> tuple[float, float]:
@@ -34,7 +30,7 @@ def _score_ssnm(sample: Any) -> tuple[float, float]:
 
 #: What each protocol makes of one image: P and J in [0, 1]. See :class:`CoSegMetric`.
 PROTOCOLS: dict[str, Callable[[Any], tuple[float, float]]] = {
-    'native': _score_native,
+    'native': lambda sample: image_scores(*mask_pair(sample)),
     'ssnm-224': _score_ssnm,
 }
 
