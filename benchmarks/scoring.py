@@ -26,7 +26,6 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).res
 from _table import ratio_table
 
 from mmcoseg.evaluation import CoSegMetric
-from mmcoseg.evaluation.functional import resize_map
 from mmcoseg.structures import CoSegDataSample, GroupDataSample
 
 SIZE = (375, 500)
@@ -40,7 +39,7 @@ def made_up_images(number: int, num_groups: int = 20) -> list[GroupDataSample]:
     for i in range(number):
         noise = cv2.GaussianBlur(rng.random(NETWORK_SIZE, np.float32), (0, 0), 20)
         prob = (noise - noise.min()) / np.ptp(noise)
-        shifted = resize_map(np.roll(prob, 10, axis=1), SIZE)
+        shifted = cv2.resize(np.roll(prob, 10, axis=1), SIZE[::-1])
         truth = (shifted > 0.55).astype(np.int64)
         truth[np.abs(shifted - 0.55) < 0.01] = 255
         group = i % num_groups
@@ -58,7 +57,7 @@ def made_up_images(number: int, num_groups: int = 20) -> list[GroupDataSample]:
 
 def mask_back(sample: CoSegDataSample) -> np.ndarray:
     """The mask at the original size, as a segmentor makes it."""
-    return resize_map(sample.pred_prob.data[0].numpy(), SIZE) > 0.5
+    return cv2.resize(sample.pred_prob.data[0].numpy(), SIZE[::-1]) > 0.5
 
 
 def with_metric(groups: list[GroupDataSample], protocol: str) -> dict:

@@ -347,7 +347,7 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
 
 def _evaluate(args: argparse.Namespace) -> int:
     from .evaluation import evaluate_classes, evaluate_instances, evaluate_masks
-    from .evaluation.report import write_json
+    from .files import write_json
 
     # The function, the name of its scores in json, the title of its table, and its own options.
     by_class = f'classes, matched over each group, by {args.over}'
@@ -364,7 +364,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     else:
         print(report.table(title))
         if args.json:
-            write_json(args.json, content)
+            write_json(args.json, content, indent=1)
     return 0
 
 

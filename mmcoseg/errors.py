@@ -1,6 +1,9 @@
 """What is raised when the user can mend it."""
 
-__all__ = ['MMCosegError']
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = ['MMCosegError', 'naming']
 
 
 class MMCosegError(ValueError):
@@ -9,3 +12,12 @@ class MMCosegError(ValueError):
     The message names the file or key, says what is wrong and what to do. The command line prints
     it without a traceback; any other error is a bug.
     """
+
+
+@contextmanager
+def naming(what: str) -> Iterator[None]:
+    """Put the name of a file, an image or a key before the message of a ValueError."""
+    try:
+        yield
+    except ValueError as error:
+        raise MMCosegError(f'{what}: {error}') from error

@@ -1,26 +1,29 @@
 """Names of files, and writing them so that a reader never meets half of one."""
 
 import hashlib
+import json
 import os
 import re
+import shutil
 import unicodedata
 import uuid
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import IO
-from urllib.parse import quote
 
 from PIL import Image
 
 __all__ = [
+    'copy_file',
     'display_name',
     'file_name_of',
+    'named',
     'relative_path',
     'save_image',
-    'url_of',
     'write_atomically',
+    'write_json',
 ]
 
 #: Bytes of a file's name on common file systems.
@@ -80,6 +83,12 @@ def display_name(name: str) -> str:
     return ''.join(map(shown, name))
 
 
+def named(names: Sequence[object], most: int = 20) -> str:
+    """The first names and the number of the others, for messages."""
+    more = len(names) - most
+    return ', '.join(map(str, names[:most])) + (f' and {more} more' if more > 0 else '')
+
+
 def relative_path(file: str | Path, folder: str | Path) -> str:
     """The path of a file as seen from a folder, with slashes; both may be links."""
     file, folder = Path(os.path.realpath(file)), Path(os.path.realpath(folder))
@@ -87,11 +96,6 @@ def relative_path(file: str | Path, folder: str | Path) -> str:
         return Path(os.path.relpath(file, folder)).as_posix()
     except ValueError:  # on another drive
         return file.as_posix()
-
-
-def url_of(path: str) -> str:
-    """A relative path, with slashes, as a link."""
-    return quote(os.fsencode(path))
 
 
 @contextmanager
@@ -117,3 +121,15 @@ def save_image(image: Image.Image, path: str | Path, format: str, **options) -> 
     image.save(buffer, format, **options)
     with write_atomically(path) as file:
         file.write(buffer.getbuffer())
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file, whole or not at all."""
+    with open(source, 'rb') as original, write_atomically(target) as copy:
+        shutil.copyfileobj(original, copy)
+
+
+def write_json(path: str | Path, content: dict, indent: int | None = None) -> None:
+    """Write plain types, escaped so that names of files that are not UTF-8 can stand in them."""
+    with write_atomically(path) as file:
+        file.write(json.dumps(content, indent=indent, allow_nan=False).encode())

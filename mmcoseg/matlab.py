@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from scipy.io import loadmat
 
 from .errors import MMCosegError
 from .optional import import_optional
@@ -21,7 +22,10 @@ def read_mat(path: str | Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     with open(path, 'rb') as file:
         hdf5 = b'\x89HDF\r\n\x1a\n' in file.read(520)
     try:
-        arrays = _read_hdf5(path, names) if hdf5 else _read_older(path, names)
+        if hdf5:
+            arrays = _read_hdf5(path, names)
+        else:
+            arrays = loadmat(path, variable_names=list(names))
     except ImportError:
         raise
     except Exception as error:  # the readers raise anything on damaged files
@@ -37,9 +41,3 @@ def _read_hdf5(path: str | Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     with h5py.File(path, 'r') as file:
         # HDF5 has the rows last that MATLAB has first.
         return {name: file[name][()].T for name in names if name in file}
-
-
-def _read_older(path: str | Path, names: Sequence[str]) -> dict[str, np.ndarray]:
-    from scipy.io import loadmat
-
-    return loadmat(path, variable_names=list(names))

@@ -25,29 +25,31 @@ def seed_torch(entropy: tuple[int, ...]) -> None:
 
 
 @contextmanager
-def random_state(entropy: tuple[int, ...]) -> Iterator[None]:
-    """Seed ``random`` and ``numpy.random`` inside; they go on outside as if nothing happened."""
-    python, numpy = np.random.SeedSequence(entropy).generate_state(2)
-    python_before, numpy_before = random.getstate(), np.random.get_state()
-    random.seed(int(python))
-    np.random.seed(int(numpy))
+def _put_back() -> Iterator[None]:
+    """Let ``random`` and ``numpy.random`` go on outside as if nothing happened inside."""
+    python, numpy = random.getstate(), np.random.get_state()
     try:
         yield
     finally:
-        random.setstate(python_before)
-        np.random.set_state(numpy_before)
+        random.setstate(python)
+        np.random.set_state(numpy)
+
+
+@contextmanager
+def random_state(entropy: tuple[int, ...]) -> Iterator[None]:
+    """Seed ``random`` and ``numpy.random`` inside; they go on outside as if nothing happened."""
+    python, numpy = np.random.SeedSequence(entropy).generate_state(2)
+    with _put_back():
+        random.seed(int(python))
+        np.random.seed(int(numpy))
+        yield
 
 
 @contextmanager
 def all_seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Seed all generators inside; they go on outside as if nothing happened."""
-    python_before, numpy_before = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng([device] if device.type == 'cuda' else []):
+    with _put_back(), torch.random.fork_rng([device] if device.type == 'cuda' else []):
         random.seed(seed)
         np.random.seed(seed % 2**32)
         torch.manual_seed(seed)
-        try:
-            yield
-        finally:
-            random.setstate(python_before)
-            np.random.set_state(numpy_before)
+        yield

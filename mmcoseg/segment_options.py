@@ -10,10 +10,12 @@ from typing import Any, TypeVar
 
 from .config_files import METHODS
 from .errors import MMCosegError
-from .export_formats import FORMATS, chosen_formats
 from .options import in_range, known_keys, whole_number
 
-__all__ = ['InferenceOptions', 'SegmentOptions']
+__all__ = ['FORMATS', 'InferenceOptions', 'SegmentOptions', 'chosen_formats']
+
+#: What a ``ResultWriter`` can write.
+FORMATS = ('masks', 'overlays', 'cutouts', 'coco', 'labelme', 'yolo')
 
 Options = TypeVar('Options', bound='InferenceOptions')
 
@@ -44,6 +46,26 @@ def _check_number_of_classes(name: str, value: Any) -> None:
 
 def _class_number(text: str) -> int | str:
     return int(text) if text.isdecimal() else text
+
+
+def chosen_formats(names: str | Sequence[str]) -> tuple[str, ...]:
+    """The formats of these names, each once, in the order of :data:`FORMATS`.
+
+    Names may be joined by commas.
+
+    Raises:
+        MMCosegError: for a format that is not known.
+
+    Example:
+        >>> chosen_formats(['coco,yolo', 'masks'])
+        ('masks', 'coco', 'yolo')
+    """
+    names = ','.join([names] if isinstance(names, str) else names).split(',')
+    names = [name for name in names if name]
+    unknown = sorted(set(names) - set(FORMATS))
+    if unknown:
+        raise MMCosegError(f'there are no formats {unknown}; choose among {list(FORMATS)}')
+    return tuple(name for name in FORMATS if name in names)
 
 
 @dataclass(frozen=True)

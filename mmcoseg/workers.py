@@ -135,7 +135,9 @@ def _pool(num_workers: int) -> ProcessPoolExecutor:
         _pools[key] = ProcessPoolExecutor(
             num_workers,
             timeout=_IDLE,
-            initializer=_ignore_interrupts,
+            # Ctrl-C reaches all processes of a terminal; whether to go on is the caller's decision.
+            initializer=signal.signal,
+            initargs=(signal.SIGINT, signal.SIG_IGN),
             # One process a core: threads within them would only be in each other's way.
             env=dict(OMP_NUM_THREADS='1', OPENBLAS_NUM_THREADS='1'),
         )
@@ -144,8 +146,3 @@ def _pool(num_workers: int) -> ProcessPoolExecutor:
 
 def _forget(num_workers: int) -> None:
     _pools.pop((os.getpid(), num_workers)).shutdown(wait=False, kill_workers=True)
-
-
-def _ignore_interrupts() -> None:
-    """Ctrl-C reaches all processes of a terminal; whether to go on is the caller's decision."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -10,7 +10,7 @@ from mmengine.structures import PixelData
 
 from mmcoseg.config_files import find_config, list_configs
 from mmcoseg.engine import InitialState, OptimizationSettings, optimize_and_segment
-from mmcoseg.engine.inspection import without_weights
+from mmcoseg.models.backbones.weights import deferred_weights
 from mmcoseg.registry import MODELS
 from mmcoseg.testing import make_group_batch
 
@@ -38,12 +38,17 @@ def _batch() -> dict:
     return batch
 
 
+def _model(cfg):
+    with deferred_weights():
+        return MODELS.build(cfg).to(get_device())
+
+
 @pytest.mark.parametrize('name', TRAINED)
 def test_two_steps_in_mixed_precision(name):
     cfg = _config(name)
     init_default_scope('mmcoseg')
     cfg.optim_wrapper.type = 'BFloat16OptimWrapper'
-    model = MODELS.build(without_weights(cfg.model)).to(get_device())
+    model = _model(cfg.model)
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     model.train()
     before = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
@@ -59,8 +64,7 @@ def test_a_group_is_optimized_in_mixed_precision(name):
     init_default_scope('mmcoseg')
     cfg.test_cfg.optim_wrapper.type = 'BFloat16OptimWrapper'
     # Of what it takes to find instances, a batch for training has nothing.
-    model = without_weights({**cfg.model, 'ranking': None} if 'ranking' in cfg.model else cfg.model)
-    model = MODELS.build(model).to(get_device())
+    model = _model({**cfg.model, 'ranking': None} if 'ranking' in cfg.model else cfg.model)
     initial = InitialState(model)
     before = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
     settings = OptimizationSettings.from_test_cfg(dict(cfg.test_cfg, max_epochs=2), seed=0)

@@ -25,7 +25,6 @@ LAYERS = {
     'seeding': 1,
     'registry': 1,
     'config_files': 1,
-    'export_formats': 1,
     'workers': 1,
     'segment_options': 2,
     'compat': 2,

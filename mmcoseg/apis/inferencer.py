@@ -14,20 +14,11 @@ import torch
 from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 
-from ..compat import (
-    load_checkpoint_file,
-    quiet_imports,
-    return_freed_memory,
-    state_of_checkpoint,
-)
+from ..compat import load_checkpoint_file, quiet_imports, return_freed_memory, state_of_checkpoint
 from ..config_check import name_of
 from ..datasets.image_io import BadImageError, image_of, read_image
 from ..datasets.transforms import ForEachImage
-from ..engine.group_optimization import (
-    InitialState,
-    OptimizationSettings,
-    optimize_and_segment,
-)
+from ..engine.group_optimization import InitialState, OptimizationSettings, optimize_and_segment
 from ..engine.run_config import optimizes_groups
 from ..errors import MMCosegError
 from ..export import SkippedFile
@@ -110,7 +101,7 @@ class CoSegInferencer:
                 self.model = MODELS.build(self.cfg.model)
                 self.model.init_weights()
             steps = inference_pipeline(self.cfg.test_pipeline)
-            self.pipeline = [TRANSFORMS.build(step) for step in steps]
+            self.pipeline = list(map(TRANSFORMS.build, steps))
         if weights is not None:
             _load_weights(self.model, noted, str(weights), trust)
         self.model.to(self.device).eval()

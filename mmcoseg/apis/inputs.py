@@ -13,14 +13,9 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
-from ..datasets.image_io import (
-    IMAGE_SUFFIXES,
-    UNREAD_SUFFIXES,
-    BadImageError,
-    from_pil,
-    open_image,
-)
+from ..datasets.image_io import IMAGE_SUFFIXES, UNREAD_SUFFIXES, BadImageError, from_pil, open_image
 from ..errors import MMCosegError
+from ..files import named
 from ..options import one_of
 
 __all__ = ['ImageItem', 'ImageLimits', 'InputGroup', 'read_inputs']
@@ -52,9 +47,7 @@ class ImageLimits:
     max_aspect: float = 60
 
     def check(self, width: int, height: int, name: str) -> None:
-        """Raises:
-        BadImageError: if an image of this size is absurd.
-        """
+        """Raises: BadImageError: if an image of this size is absurd."""
         short, long = sorted((width, height))
         problems = {
             'so that it has no pixels': short < 1,
@@ -214,7 +207,7 @@ class _Reader:
     def note(self, text: str, names: Sequence[str], more: str = '') -> None:
         """Add a note about these names, if there are any."""
         if names:
-            self.notes.append(f'{text}: {_named(names)}{more}')
+            self.notes.append(f'{text}: {named(names, _MAX_NAMED)}{more}')
 
     def named(self, values: Mapping[Any, Any]) -> _Groups:
         """All images of each value as one group."""
@@ -454,7 +447,7 @@ def _no_image(root: Path, deep: Sequence[Path]) -> MMCosegError:
     message = f'{root} holds no image ({", ".join(IMAGE_SUFFIXES)}), nor does a folder in it'
     files = [file.name for file in itertools.filterfalse(Path.is_dir, _entries(root))]
     if files:
-        message += f'; it holds {_named(files)} (unpack archives first)'
+        message += f'; it holds {named(files, _MAX_NAMED)} (unpack archives first)'
     if deep:
         parents = {str(path.parent): None for path in deep}
         message += f'; there are some further down: give {" or ".join([*parents][:4])}'
@@ -477,8 +470,3 @@ def _distinct(names: Sequence[str], with_suffix: bool = False) -> list[str]:
         taken.add(new)
         distinct.append(new)
     return distinct
-
-
-def _named(names: Sequence[str]) -> str:
-    more = len(names) - _MAX_NAMED
-    return ', '.join(names[:_MAX_NAMED]) + (f' and {more} more' if more > 0 else '')

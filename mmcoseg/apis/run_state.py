@@ -18,17 +18,10 @@ from filelock import FileLock, Timeout
 
 from ..errors import MMCosegError
 from ..export import GroupRecord, ImageRecord, ResultWriter, SkippedFile
-from ..files import display_name, file_name_of, write_atomically
+from ..files import display_name, file_name_of, write_atomically, write_json
 from .inputs import ImageItem
 
-__all__ = [
-    'FinishedImage',
-    'GroupState',
-    'RunState',
-    'SkippedImage',
-    'only_run',
-    'signature_of',
-]
+__all__ = ['FinishedImage', 'GroupState', 'RunState', 'SkippedImage', 'only_run', 'signature_of']
 
 #: Folder of the state, in the folder of results.
 _STATE = '.mmcoseg'
@@ -102,9 +95,7 @@ class GroupState:
         return state
 
     def write(self, file: Path) -> None:
-        text = json.dumps(dict(version=_VERSION, **asdict(self)))
-        with write_atomically(file) as stream:
-            stream.write(text.encode('ascii'))
+        write_json(file, dict(version=_VERSION, **asdict(self)))
 
     def files(self) -> set[str]:
         """Relative paths of all files of its images."""
@@ -126,16 +117,13 @@ class RunState:
         self.writer = writer
         self.settings = settings
         self.groups: dict[str, GroupState] = {}
+        self._folder = out / _STATE / 'groups'
         for file in sorted(self._folder.glob('*.json')):
             state = GroupState.read(file)
             if state is not None:
                 self.groups[state.name] = state
         self._changed = True
         self._pause_until = time.monotonic() + _PAUSE
-
-    @property
-    def _folder(self) -> Path:
-        return self.out / _STATE / 'groups'
 
     def check_settings(self) -> None:
         """Refuse to mix results of other settings with those of this run."""

@@ -28,14 +28,7 @@ from .inference_config import inference_config
 from .inferencer import CoSegInferencer
 from .inputs import ImageLimits, InputGroup, read_inputs
 from .progress import RunProgress
-from .run_state import (
-    FinishedImage,
-    GroupState,
-    RunState,
-    SkippedImage,
-    only_run,
-    signature_of,
-)
+from .run_state import FinishedImage, GroupState, RunState, SkippedImage, only_run, signature_of
 
 __all__ = ['SegmentResult', 'segment_to_folder']
 

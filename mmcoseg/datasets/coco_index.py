@@ -16,7 +16,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 from mmengine.logging import print_log
 
 from ..compat import return_freed_memory
-from ..errors import MMCosegError
+from ..errors import MMCosegError, naming
 from .coco_file import area_of, listed_size, parse_coco, read_json, strict_report
 
 __all__ = ['CocoIndex', 'IndexedAnnotation', 'open_index']
@@ -205,10 +205,8 @@ def _read(file: Path) -> tuple[dict[str, np.ndarray], list[str], list[str]]:
         owners.append(position_of[annotation['image_id']])
         categories.append(number_of[annotation['category_id']])
         crowds.append(bool(annotation.get('iscrowd')))
-        try:
+        with naming(str(file)):
             areas.append(area_of(annotation))
-        except ValueError as error:
-            raise MMCosegError(f'{file}: {error}') from error
         # Taken out of the annotation, which frees its memory.
         shape = [f'annotation {annotation["id"]}', annotation.pop('segmentation', None)]
         shapes += json.dumps(shape, separators=(',', ':')).encode()

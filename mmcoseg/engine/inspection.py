@@ -1,7 +1,6 @@
 """Which components exist, and whether a config fits together."""
 
 from collections.abc import Iterator
-from typing import Any
 
 from mmengine.config import Config
 from mmengine.evaluator import Evaluator
@@ -10,10 +9,11 @@ from mmengine.registry import Registry, init_default_scope
 
 from .. import registry
 from ..config_check import CHECKED_KEYS, config_problems, errors_name_keys
+from ..models.backbones.weights import deferred_weights
 from ..registry import DATASETS, MODELS
 from .run_config import datasets_of
 
-__all__ = ['check_config', 'components', 'without_weights']
+__all__ = ['check_config', 'components']
 
 
 def components() -> dict[str, list[str]]:
@@ -25,20 +25,6 @@ def components() -> dict[str, list[str]]:
             if node.module_dict:
                 found[name] = sorted(node.module_dict)
     return found
-
-
-def without_weights(cfg: Any) -> Any:
-    """A copy of a model's config that needs no pretrained weights."""
-    if isinstance(cfg, (list, tuple)):
-        return [without_weights(value) for value in cfg]
-    if not isinstance(cfg, dict):
-        return cfg
-    copy = type(cfg)()
-    for key, value in cfg.items():
-        # A dict of weights is of another kind: those of a mean.
-        of_network = key in ('weights', 'pretrained') and not isinstance(value, dict)
-        copy[key] = None if of_network else without_weights(value)
-    return copy
 
 
 def check_config(cfg: Config, data: bool = False) -> Iterator[tuple[str, str | None]]:
@@ -58,11 +44,11 @@ def check_config(cfg: Config, data: bool = False) -> Iterator[tuple[str, str | N
 def _build_problem(cfg: Config, key: str, data: bool) -> str | None:
     """What goes wrong in building what stands below a key of a config."""
     try:
-        with errors_name_keys(cfg):
+        with errors_name_keys(cfg), deferred_weights():
             if key == 'model':
-                MODELS.build(without_weights(cfg.model))
+                MODELS.build(cfg.model)
             elif key == 'optim_wrapper':
-                build_optim_wrapper(MODELS.build(without_weights(cfg.model)), cfg.optim_wrapper)
+                build_optim_wrapper(MODELS.build(cfg.model), cfg.optim_wrapper)
             elif key.endswith('_evaluator'):
                 named = isinstance(cfg[key], dict) and 'type' not in cfg[key]
                 for one in cfg[key].values() if named else [cfg[key]]:

@@ -19,7 +19,7 @@ from ..errors import MMCosegError
 from ..models.backbones.weights import deferred_weights, load_unless_stored
 from ..options import one_of
 from ..registry import DATASETS, LOOPS
-from .hooks.checkpoint_hooks import BestScoreHook, PlainCheckpointHook
+from .hooks.run_hooks import BestScoreHook, PlainCheckpointHook
 from .loops.multi_test_loop import MultiTestLoop
 from .quiet_runner import QuietRunner
 from .run_config import datasets_of, optimizes_groups

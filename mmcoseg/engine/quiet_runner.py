@@ -29,10 +29,8 @@ class QuietRunner(Runner):
         logger = super().build_logger(*args, **kwargs)
         for handler in logger.handlers:
             if not isinstance(handler, logging.FileHandler):
-                handler.addFilter(_is_for_the_console)
+                handler.addFilter(
+                    lambda record: not record.getMessage().lstrip('-\n').startswith(_FOR_THE_FILE)
+                )
         quiet_imports()
         return logger
-
-
-def _is_for_the_console(record: logging.LogRecord) -> bool:
-    return not record.getMessage().lstrip('-\n').startswith(_FOR_THE_FILE)

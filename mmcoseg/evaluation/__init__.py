@@ -5,16 +5,14 @@ from .folders import evaluate_classes, evaluate_masks, hold_classes
 from .functional import (
     average_precision,
     binarize_adaptive,
-    foreground_probability,
     image_scores,
     instance_overlaps,
     match_instances,
 )
 from .instance_files import evaluate_instances
 from .instance_report import ImageMatches, InstanceReport
-from .mask_report import GroupScore, MaskReport
 from .metrics import CorLocMetric, CoSegMetric, InstanceCoSegMetric, MultiClassCoSegMetric
-from .report import Report
+from .report import GroupScore, MaskReport, Report
 
 __all__ = [
     'ClassReport',
@@ -35,7 +33,6 @@ __all__ = [
     'evaluate_classes',
     'evaluate_instances',
     'evaluate_masks',
-    'foreground_probability',
     'hold_classes',
     'image_scores',
     'instance_overlaps',

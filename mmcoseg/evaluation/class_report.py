@@ -206,7 +206,9 @@ class ClassReport(Report):
         truth = counts.sum(axis=1)[:, 1:]  # (N, K)
         common = counts[:, 1:, 1:]  # (N, K', K)
         union = counts.sum(axis=2)[:, 1:, None] + truth[:, None] - common
-        used = self._used(truth)
+        shown = truth > 0
+        # Which images count for which class, (N, K).
+        used = shown if self.absent == 'skip' else shown | shown.any(axis=0)
         jaccard = self._ratio(common, union, used[:, None])  # (K', K)
         rows = match_classes(np.nan_to_num(jaccard))
         # From here on every class has its channel: (N, K), and (K,) for the group's figures.
@@ -231,11 +233,6 @@ class ClassReport(Report):
             classes=tuple(scores),
             images=dict(zip(images, by_image)),
         )
-
-    def _used(self, truth: np.ndarray) -> np.ndarray:
-        """Which images count for which class, (N, K) bool, from the pixels of each class."""
-        shown = truth > 0
-        return shown if self.absent == 'skip' else shown | shown.any(axis=0)
 
     def _ratio(self, part: np.ndarray, whole: np.ndarray, used: np.ndarray) -> np.ndarray:
         """The ratio of counts (N, ...) over the images that are used; NaN where none is."""

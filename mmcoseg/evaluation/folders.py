@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -15,16 +15,25 @@ from ..datasets.base import select_groups
 from ..datasets.image_io import IMAGE_SUFFIXES, read_mask
 from ..datasets.multiclass import CLASSES_FILE, read_class_names
 from ..datasets.transforms.loading import LoadCoSegMask, MaskValues
-from ..errors import MMCosegError
+from ..errors import MMCosegError, naming
+from ..files import named
 from ..options import one_of
 from ..structures.coseg_data_sample import VOID
 from ..workers import default_workers
 from .class_report import AbsentClasses, ClassReport, ScoreOver, count_labels
 from .functional import image_scores
-from .mask_report import MaskReport
-from .missing import MissingPredictions, named, refuse_missing
+from .report import MaskReport
 
-__all__ = ['evaluate_classes', 'evaluate_masks', 'hold_classes']
+__all__ = [
+    'MissingPredictions',
+    'evaluate_classes',
+    'evaluate_masks',
+    'hold_classes',
+    'refuse_missing',
+]
+
+#: What true images without a prediction are: an error, or images in which nothing was found.
+MissingPredictions = Literal['error', 'empty']
 
 
 def evaluate_masks(
@@ -189,6 +198,14 @@ def _checked_pairs(
     return pairs
 
 
+def refuse_missing(problem: str, names: Sequence[object], hint: str = '') -> None:
+    """Raise FileNotFoundError with the names and what to do."""
+    raise FileNotFoundError(
+        f'{problem}: {named(names)}{hint}; predict them, score fewer groups (--groups), or take '
+        'them as empty (--missing empty)'
+    )
+
+
 def _warn_of(files: Sequence[Path]) -> None:
     if files:
         warnings.warn(f'{named(files)} are not looked at: masks are <stem>.png', stacklevel=4)
@@ -222,7 +239,5 @@ def _score(
     if not pair.prediction.is_file():
         return score(np.zeros_like(gt), gt)
     pred = pred_loader.translate(read_mask(pair.prediction), str(pair.prediction))
-    try:
+    with naming(str(pair.prediction)):
         return score(pred, gt)
-    except ValueError as error:
-        raise MMCosegError(f'{pair.prediction}: {error}') from error

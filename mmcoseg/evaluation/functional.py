@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Literal
 
-import cv2
 import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
@@ -18,12 +17,10 @@ __all__ = [
     'average_precision',
     'binarize_adaptive',
     'check_one_shape',
-    'foreground_probability',
     'image_scores',
     'instance_overlaps',
     'match_instances',
     'resize_ground_truth',
-    'resize_map',
 ]
 
 #: How predictions find their instance; see :func:`match_instances`.
@@ -88,27 +85,6 @@ def binarize_adaptive(prob: np.ndarray, limit: float = 0.8) -> np.ndarray:
     # the mask of a map without any contrast is empty
     threshold = prob.mean(dtype=np.float64) + prob.std(dtype=np.float64)
     return prob > min(float(threshold), limit)
-
-
-def foreground_probability(prob: np.ndarray) -> np.ndarray:
-    """The soft map of all objects together.
-
-    Args:
-        prob: (C, h, w) in [0, 1]. C = 1: probability of the object; C > 1: channel 0 is the
-            background's.
-
-    Returns:
-        (h, w), float32, in [0, 1].
-    """
-    return np.asarray(prob[0] if len(prob) == 1 else 1 - prob[0], dtype=np.float32)
-
-
-def resize_map(prob: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize a soft map (h, w) to ``size`` = (H, W), bilinear; float32."""
-    prob = prob.astype(np.float32, copy=False)
-    if prob.shape == size:
-        return prob
-    return cv2.resize(prob, size[::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def resize_ground_truth(gt: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -176,10 +152,7 @@ def _intersections(preds: list[dict], others: list[dict], areas: np.ndarray) -> 
 
 
 def match_instances(
-    ious: np.ndarray,
-    void_shares: np.ndarray,
-    threshold: float,
-    matching: Matching = 'greedy',
+    ious: np.ndarray, void_shares: np.ndarray, threshold: float, matching: Matching = 'greedy'
 ) -> np.ndarray:
     """Which predictions of an image are right.
 

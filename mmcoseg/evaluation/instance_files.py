@@ -2,8 +2,7 @@
 
 import warnings
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -22,12 +21,12 @@ from ..datasets.coco_file import (
     rle_of,
 )
 from ..datasets.instances import common_categories, split_file_name
-from ..errors import MMCosegError
+from ..errors import MMCosegError, naming
 from ..options import one_of
 from ..structures.rle import decode_rles, is_number
+from .folders import MissingPredictions, refuse_missing
 from .functional import Matching, instance_overlaps
 from .instance_report import ImageMatches, InstanceReport
-from .missing import MissingPredictions, refuse_missing
 
 __all__ = ['evaluate_instances']
 
@@ -59,9 +58,6 @@ def evaluate_instances(
             nothing had been found. A list of results does not say which images it is about: those
             without results are empty.
         matching: see ``match_instances``.
-
-    Returns:
-        The scores of all classes and images.
 
     Raises:
         FileNotFoundError: if a file does not exist, or predictions are missing; it names them.
@@ -175,28 +171,19 @@ def _prediction_of(
     return twins.get(image.file) or next(iter(twins.values()), None)
 
 
-@contextmanager
-def _naming(file: Path, image: _TrueImage) -> Iterator[None]:
-    """Put the file and the image before the message of an error."""
-    try:
-        yield
-    except ValueError as error:
-        raise MMCosegError(f'{file}: {image.name}: {error}') from error
-
-
 def _score(image: _TrueImage, predicted: _Predicted, gt: Path, pred: Path) -> ImageMatches:
-    with _naming(gt, image):
+    with naming(f'{gt}: {image.name}'):
         size = image_size(image.entry)
         true, crowds = [], []
         for annotation in image.annotations:
             kind = crowds if annotation.get('iscrowd') else true
             kind.append(rle_of(annotation, size))
         void = decode_rles(crowds, *size).any(axis=0)
-    with _naming(pred, image):
+    with naming(f'{pred}: {image.name}'):
         shapes = [a.get('segmentation') for a in predicted.annotations]
         refuse_moved_polygons(shapes, predicted.size, size)
         rles = [rle_of(annotation, size) for annotation in predicted.annotations]
-        scores = [_score_of(annotation) for annotation in predicted.annotations]
+        scores = list(map(_score_of, predicted.annotations))
         overlaps = instance_overlaps(rles, true, void)
         return ImageMatches.ranked(image.category, scores, *overlaps)
 

@@ -1,12 +1,10 @@
-"""What all reports share: scores of images by group and name, their table and their json."""
+"""Scores of images by group and name, their table and their json; and those of masks, P and J."""
 
-import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from io import StringIO
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from rich import box
@@ -14,9 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from ..errors import MMCosegError
-from ..files import write_atomically
 
-__all__ = ['Cells', 'Report', 'known_mean', 'write_json']
+__all__ = ['Cells', 'GroupScore', 'MaskReport', 'Report', 'known_mean']
 
 #: A cell of a table: figures get two decimals, NaN becomes ``-``.
 Cell = str | int | float
@@ -103,6 +100,61 @@ class Report(ABC):
         return _without_nan(content)
 
 
+class GroupScore(NamedTuple):
+    """Mean scores of the images of one group, in per cent."""
+
+    num_images: int
+    precision: float
+    jaccard: float
+
+
+class MaskReport(Report):
+    """P and J of masks; images are added as pairs (P, J) in [0, 1], as ``image_scores`` gives them.
+
+    Example:
+        >>> report = MaskReport()
+        >>> report.add('cat', '001', (0.9, 0.5))
+        >>> report.add('cat', '002', (0.7, 0.5))
+        >>> report.add('dog', '001', (1.0, 1.0))
+        >>> {key: round(value, 1) for key, value in report.summary().items()}
+        {'P': 90.0, 'J': 75.0, 'P_image': 86.7, 'J_image': 66.7}
+    """
+
+    def group_scores(self) -> dict[str, GroupScore]:
+        """Image means of every group, by name."""
+        result = {}
+        for group, images in self.groups():
+            precision, jaccard = 100 * np.mean(list(images.values()), axis=0)
+            result[group] = GroupScore(len(images), float(precision), float(jaccard))
+        return result
+
+    def summary(self) -> dict[str, float]:
+        """``P`` and ``J``: mean over groups of their image means; ``P_image``, ``J_image``:
+        mean over all images. NaN without images."""
+        names = ('P', 'J', 'P_image', 'J_image')
+        if not len(self):
+            return dict.fromkeys(names, float('nan'))
+        over_groups = np.mean([score[1:] for score in self.group_scores().values()], axis=0)
+        over_images = 100 * np.mean(list(dict(self.images()).values()), axis=0)
+        return dict(zip(names, np.concatenate([over_groups, over_images]).tolist()))
+
+    def _cells(self) -> Cells:
+        rows = [(group, *score) for group, score in self.group_scores().items()]
+        figures = list(self.summary().values())
+        means = ('class mean', len(self), *figures[:2]), ('image mean', len(self), *figures[2:])
+        return ('class', 'images', 'P', 'J'), rows, means
+
+    def _details(self) -> dict:
+        """By group its means, and its ``images`` by identity ``group/stem``."""
+        groups = {}
+        for group, (number, precision, jaccard) in self.group_scores().items():
+            groups[group] = dict(num_images=number, P=precision, J=jaccard, images={})
+        for identity, (precision, jaccard) in self.images():
+            group = identity.rpartition('/')[0]
+            groups[group]['images'][identity] = dict(P=100 * precision, J=100 * jaccard)
+        return dict(groups=groups)
+
+
 def _text(value: Cell) -> str:
     if not isinstance(value, float):
         return str(value)
@@ -120,9 +172,3 @@ def _without_nan(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _without_nan(inner) for key, inner in value.items()}
     return None if isinstance(value, float) and math.isnan(value) else value
-
-
-def write_json(path: str | Path, content: dict) -> None:
-    """Write scores to a file, whole or not at all; folders are made where needed."""
-    with write_atomically(path) as file:
-        file.write(json.dumps(content, indent=1).encode())

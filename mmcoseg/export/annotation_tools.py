@@ -8,13 +8,12 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-import numpy as np
 import yaml
 from PIL import Image
 
 from ..errors import MMCosegError
 from ..files import display_name, relative_path, write_atomically
-from .objects import ObjectMask
+from .objects import ObjectMask, Picture
 from .polygons import join_parts, mask_to_polygons
 
 __all__ = ['YoloNames', 'labelme_document', 'yolo_lines']
@@ -26,27 +25,15 @@ _LABELME_VERSION = '5.5.0'
 _YOLO_OFFSET = 0.25
 
 
-def labelme_document(
-    objects: Sequence[ObjectMask],
-    size: tuple[int, int],
-    folder: Path,
-    image_file: Path | None,
-    image: np.ndarray,
-) -> dict[str, Any]:
-    """The content of a labelme file.
+def labelme_document(picture: Picture, folder: Path) -> dict[str, Any]:
+    """The content of a labelme file in this folder.
 
     Each connected part of an object is a polygon through pixel centers, as labelme draws them;
     parts of one object have a common ``group_id``. A hole hangs on a bridge of no width.
-
-    Args:
-        objects: of the image.
-        size: height and width of the image.
-        folder: where the file will stand, from which the image's path is relative.
-        image_file: the image. None: it has no file and is put into the document.
-        image: (H, W, 3) uint8 BGR.
+    An image that has no file is put into the document.
     """
     shapes = []
-    for number, item in enumerate(objects, start=1):
+    for number, item in enumerate(picture.result.objects, start=1):
         polygons = mask_to_polygons(item.mask)
         for polygon in polygons:
             shape = dict(
@@ -58,20 +45,20 @@ def labelme_document(
                 flags={},
             )
             shapes.append(shape)
-    if image_file is None:
+    if picture.source is None:
         buffer = BytesIO()
-        Image.fromarray(image[:, :, ::-1]).save(buffer, 'PNG')
+        Image.fromarray(picture.rgb).save(buffer, 'PNG')
         path, data = 'image.png', base64.b64encode(buffer.getvalue()).decode()
     else:
-        path, data = relative_path(image_file, folder), None
+        path, data = relative_path(picture.source, folder), None
     return dict(
         version=_LABELME_VERSION,
         flags={},
         shapes=shapes,
         imagePath=path,
         imageData=data,
-        imageHeight=int(size[0]),
-        imageWidth=int(size[1]),
+        imageHeight=picture.image.shape[0],
+        imageWidth=picture.image.shape[1],
     )
 
 

@@ -65,7 +65,7 @@ def summary_document(groups: Sequence[GroupRecord], settings: dict[str, Any]) ->
         settings=settings,
         versions=_versions(),
         totals=dict(groups=len(groups), **_totals(images_of(groups), num_skipped)),
-        groups=[_group_summary(group) for group in groups],
+        groups=list(map(_group_summary, groups)),
     )
 
 
@@ -78,7 +78,7 @@ def _group_summary(group: GroupRecord) -> dict[str, Any]:
     return dict(
         **summary,
         **_totals(group.images, len(group.skipped)),
-        images=[_image_summary(record) for record in group.images],
+        images=list(map(_image_summary, group.images)),
         skipped=[dict(file_name=f.file_name, reason=f.reason) for f in group.skipped],
     )
 

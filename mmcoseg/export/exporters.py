@@ -1,26 +1,20 @@
 """The files of one image. Each exporter writes one kind and returns kind -> relative path."""
 
-import json
-import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image
 
-from ..files import file_name_of, relative_path, save_image, write_atomically
+from ..files import copy_file, file_name_of, relative_path, save_image, write_atomically, write_json
 from ..structures.coseg_data_sample import VOID
 from ..visualization import PALETTE, overlay
 from ..visualization.contact_sheet import VOID_COLOR
 from .annotation_tools import YoloNames, labelme_document, yolo_lines
-from .objects import ImageResult
+from .objects import Picture
 from .report import THUMBNAIL_SIDE
 
 __all__ = [
-    'Picture',
     'YoloExporter',
     'export_cutout',
     'export_labelme',
@@ -38,54 +32,6 @@ _THUMBNAILS = '.mmcoseg/thumbnails'
 #: Pixels of an overlay that are drawn at once, and rows beyond them.
 _BAND_PIXELS = 4_000_000
 _BAND_MARGIN = 3
-
-
-@dataclass
-class Picture:
-    """An image and what was found in it.
-
-    Args:
-        image: (H, W, 3) uint8 BGR.
-        source: file of the image; None where it has none.
-        scores: of the instances, if there are any.
-    """
-
-    image: np.ndarray
-    result: ImageResult
-    group: str
-    stem: str
-    source: Path | None
-    scores: Sequence[float] | None = None
-
-    @cached_property
-    def rgb(self) -> np.ndarray:
-        """The image, (H, W, 3) uint8 RGB."""
-        return np.ascontiguousarray(self.image[:, :, ::-1])
-
-    @cached_property
-    def numbers(self) -> np.ndarray | None:
-        """Numbers of instances from 1, (H, W) uint16; the surest one where they overlap."""
-        masks = self.result.instances
-        if masks is None:
-            return None
-        numbers = np.zeros(masks.shape[1:], np.uint16)
-        for number in np.argsort(np.asarray(self.scores), kind='stable'):
-            numbers[masks[number]] = number + 1
-        return numbers
-
-    @cached_property
-    def shown(self) -> np.ndarray:
-        """The labels that pictures show, (H, W) uint8: instances if there are any, else classes."""
-        if self.numbers is None:
-            return self.result.labels
-        # Colors repeat after the end of the palette, without the color of void.
-        whole = VOID // len(PALETTE) * len(PALETTE)
-        table = np.r_[0, np.arange(np.iinfo(np.uint16).max) % whole + 1].astype(np.uint8)
-        return table[self.numbers]
-
-    def path(self, folder: str, suffix: str) -> str:
-        """Relative path of a result: ``<folder>/<group>/<stem><suffix>``."""
-        return f'{folder}/{file_name_of(self.group)}/{file_name_of(self.stem, suffix)}'
 
 
 def export_masks(picture: Picture, out_dir: Path) -> dict[str, str]:
@@ -127,15 +73,8 @@ def export_cutout(picture: Picture, out_dir: Path) -> dict[str, str]:
 def export_labelme(picture: Picture, out_dir: Path) -> dict[str, str]:
     """Polygons."""
     path = picture.path('labelme', '.json')
-    document = labelme_document(
-        picture.result.objects,
-        picture.result.labels.shape,
-        (out_dir / path).parent,
-        picture.source,
-        picture.image,
-    )
-    with write_atomically(out_dir / path) as file:
-        file.write(json.dumps(document, indent=1).encode('ascii'))
+    document = labelme_document(picture, (out_dir / path).parent)
+    write_json(out_dir / path, document, indent=1)
     return dict(labelme=path)
 
 
@@ -162,7 +101,7 @@ class YoloExporter:
         if source is None:
             save_image(Image.fromarray(picture.rgb), out_dir / copy, 'PNG')
         elif self.copy_images:
-            _copy(source, out_dir / copy)
+            copy_file(source, out_dir / copy)
         else:
             _link(source, out_dir / copy)
         return dict(yolo=label, yolo_images=copy)
@@ -238,9 +177,4 @@ def _link(source: Path, path: Path) -> None:
     try:
         path.symlink_to(relative_path(source, path.parent))
     except OSError:
-        _copy(source, path)
-
-
-def _copy(source: Path, path: Path) -> None:
-    with open(source, 'rb') as original, write_atomically(path) as file:
-        shutil.copyfileobj(original, file)
+        copy_file(source, path)

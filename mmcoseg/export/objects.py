@@ -1,7 +1,9 @@
 """From a data sample to the objects that the formats describe."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -9,9 +11,13 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from ..errors import MMCosegError
+from ..evaluation.class_report import class_names_of
+from ..files import file_name_of
 from ..structures import CoSegDataSample, to_numpy
+from ..structures.coseg_data_sample import VOID
+from ..visualization import PALETTE
 
-__all__ = ['ImageResult', 'ObjectMask', 'sureness', 'to_annotation', 'to_result']
+__all__ = ['ImageResult', 'ObjectMask', 'Picture', 'sureness', 'to_annotation', 'to_result']
 
 
 @dataclass
@@ -52,6 +58,54 @@ class ImageResult:
     instances: np.ndarray | None
 
 
+@dataclass
+class Picture:
+    """An image and what was found in it.
+
+    Args:
+        image: (H, W, 3) uint8 BGR.
+        source: file of the image; None where it has none.
+        scores: of the instances, if there are any.
+    """
+
+    image: np.ndarray
+    result: ImageResult
+    group: str
+    stem: str
+    source: Path | None
+    scores: Sequence[float] | None = None
+
+    @cached_property
+    def rgb(self) -> np.ndarray:
+        """The image, (H, W, 3) uint8 RGB."""
+        return np.ascontiguousarray(self.image[:, :, ::-1])
+
+    @cached_property
+    def numbers(self) -> np.ndarray | None:
+        """Numbers of instances from 1, (H, W) uint16; the surest one where they overlap."""
+        masks = self.result.instances
+        if masks is None:
+            return None
+        numbers = np.zeros(masks.shape[1:], np.uint16)
+        for number in np.argsort(np.asarray(self.scores), kind='stable'):
+            numbers[masks[number]] = number + 1
+        return numbers
+
+    @cached_property
+    def shown(self) -> np.ndarray:
+        """The labels that pictures show, (H, W) uint8: instances if there are any, else classes."""
+        if self.numbers is None:
+            return self.result.labels
+        # Colors repeat after the end of the palette, without the color of void.
+        whole = VOID // len(PALETTE) * len(PALETTE)
+        table = np.r_[0, np.arange(np.iinfo(np.uint16).max) % whole + 1].astype(np.uint8)
+        return table[self.numbers]
+
+    def path(self, folder: str, suffix: str) -> str:
+        """Relative path of a result: ``<folder>/<group>/<stem><suffix>``."""
+        return f'{folder}/{file_name_of(self.group)}/{file_name_of(self.stem, suffix)}'
+
+
 def to_result(sample: CoSegDataSample) -> ImageResult:
     """The objects of an image: its ``pred_instances``, or else the classes of ``pred_sem_seg``.
 
@@ -78,7 +132,7 @@ def to_result(sample: CoSegDataSample) -> ImageResult:
     names, categories = ['object'], [group]
     number = max(len(prob) - 1, int(labels.max(initial=1)))
     if number > 1:
-        names = [f'class {k}' for k in range(1, number + 1)]
+        names = list(class_names_of('', number))
         categories = [f'{group} {name}' for name in names]
     if instances is None:
         masks, found = None, _found_classes(labels, prob)

@@ -3,18 +3,20 @@
 import base64
 import hashlib
 import math
+import os
 from collections.abc import Iterator, Sequence
 from io import BytesIO
 from itertools import cycle
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
-from ..files import display_name, url_of
+from ..files import display_name
 from ..visualization import PALETTE
 from .records import GroupRecord, ImageRecord, images_of
 
@@ -60,7 +62,9 @@ def build_report(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters.update(
-        shown=lambda value: display_name(str(value)), percent=_percent, url=url_of
+        shown=lambda value: display_name(str(value)),
+        percent=_percent,
+        url=lambda path: quote(os.fsencode(path)),
     )
     template = environment.from_string(_text('report.html.j2'))
     records = images_of(groups)

@@ -1,6 +1,5 @@
 """The writer of results: files of each image as it is done, and collections over all images."""
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,12 +8,11 @@ import numpy as np
 
 from ..datasets.image_io import image_of
 from ..errors import MMCosegError
-from ..export_formats import FORMATS, chosen_formats
-from ..files import relative_path, write_atomically
+from ..files import relative_path, write_atomically, write_json
+from ..segment_options import FORMATS, chosen_formats
 from ..structures import CoSegDataSample
 from .documents import coco_document, summary_document
 from .exporters import (
-    Picture,
     YoloExporter,
     export_cutout,
     export_labelme,
@@ -22,7 +20,7 @@ from .exporters import (
     export_overlay,
     export_thumbnails,
 )
-from .objects import ObjectMask, sureness, to_annotation, to_result
+from .objects import ObjectMask, Picture, sureness, to_annotation, to_result
 from .polygons import mask_to_polygons
 from .records import GroupRecord, ImageRecord
 from .report import build_report
@@ -83,11 +81,7 @@ class ResultWriter:
             exporters['yolo'] = YoloExporter(self.out_dir, copy_images)
         self._exporters = {name: exporters[name] for name in self.formats if name in exporters}
 
-    def write_image(
-        self,
-        sample: CoSegDataSample,
-        image: np.ndarray | None = None,
-    ) -> ImageRecord:
+    def write_image(self, sample: CoSegDataSample, image: np.ndarray | None = None) -> ImageRecord:
         """Write the files of one image. May be called by several threads at once.
 
         Args:
@@ -141,7 +135,7 @@ class ResultWriter:
             area_share=round(float(share), 6),
             classes=result.names,
             categories=result.categories,
-            annotations=[self._annotation(item) for item in result.objects],
+            annotations=list(map(self._annotation, result.objects)),
             files=files,
             thumbnails=export_thumbnails(picture, self.out_dir),
             warnings=list(map(str, sample.get('warnings', ()))),
@@ -167,20 +161,14 @@ class ResultWriter:
         ``settings`` of the run are plain types, for ``summary.json`` and the head of the report.
         """
         if 'coco' in self.formats:
-            self._write_json('annotations.json', coco_document(groups))
+            write_json(self.out_dir / 'annotations.json', coco_document(groups))
         if 'yolo' in self._exporters:
             self._exporters['yolo'].names.number([])  # the file is there even if nothing was found
         summary = summary_document(groups, settings or {})
-        self._write_json('summary.json', summary, indent=1)
+        write_json(self.out_dir / 'summary.json', summary, indent=1)
         with write_atomically(self.out_dir / 'report.html') as file:
             for text in build_report(groups, summary, self.out_dir, self._pictures):
                 file.write(text.encode())
-
-    def _write_json(self, name: str, content: dict, indent: int | None = None) -> None:
-        # Escaped, so that names with bytes that are not UTF-8 can stand in it.
-        text = json.dumps(content, indent=indent, allow_nan=False)
-        with write_atomically(self.out_dir / name) as file:
-            file.write(text.encode('ascii'))
 
     def _annotation(self, item: ObjectMask) -> dict[str, Any]:
         annotation = to_annotation(item)

@@ -10,7 +10,7 @@ from mmseg.structures import SegDataSample
 
 from .proposals import Proposals
 
-__all__ = ['CoSegDataSample', 'to_numpy']
+__all__ = ['CoSegDataSample', 'data_field', 'to_numpy']
 
 #: The value of a mask's pixels that are neither object nor background.
 VOID = 255
@@ -21,7 +21,7 @@ def to_numpy(values: Any) -> np.ndarray:
     return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
 
 
-def _field(name: str, kind: type) -> property:
+def data_field(name: str, kind: type) -> property:
     """A field that takes only values of one kind."""
     return property(
         lambda sample: getattr(sample, name),
@@ -72,9 +72,9 @@ class CoSegDataSample(SegDataSample):
         """``group/stem``: the key of this image in every file and table."""
         return f'{self.group}/{self.stem}'
 
-    pred_prob = _field('_pred_prob', PixelData)
-    saliency = _field('_saliency', PixelData)
-    gt_instances = _field('_gt_instances', InstanceData)
-    pred_instances = _field('_pred_instances', InstanceData)
-    proposals = _field('_proposals', Proposals)
-    presence = _field('_presence', numbers.Real)
+    pred_prob = data_field('_pred_prob', PixelData)
+    saliency = data_field('_saliency', PixelData)
+    gt_instances = data_field('_gt_instances', InstanceData)
+    pred_instances = data_field('_pred_instances', InstanceData)
+    proposals = data_field('_proposals', Proposals)
+    presence = data_field('_presence', numbers.Real)

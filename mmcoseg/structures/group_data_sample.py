@@ -6,7 +6,7 @@ import torch
 from mmengine.structures import BaseDataElement
 
 from ..errors import MMCosegError
-from .coseg_data_sample import CoSegDataSample
+from .coseg_data_sample import CoSegDataSample, data_field
 
 __all__ = ['GroupDataSample', 'GroupSampleList', 'group_sizes_of', 'split_groups']
 
@@ -39,29 +39,15 @@ class GroupDataSample(BaseDataElement):
     """
 
     def __init__(
-        self,
-        samples: Sequence[CoSegDataSample] = (),
-        *,
-        metainfo: dict | None = None,
-        **kwargs,
+        self, samples: Sequence[CoSegDataSample] = (), *, metainfo: dict | None = None, **kwargs
     ) -> None:
         super().__init__(metainfo=metainfo, **kwargs)
-        self.samples = list(samples)
-
-    @property
-    def samples(self) -> list[CoSegDataSample]:
-        return self._samples
-
-    @samples.setter
-    def samples(self, value: list[CoSegDataSample]) -> None:
-        for sample in value:
+        for sample in samples:
             if not isinstance(sample, CoSegDataSample):
                 raise MMCosegError(f'samples must hold CoSegDataSample, got {type(sample)}')
-        self.set_field(value, '_samples', dtype=list)
+        self.samples = list(samples)
 
-    @samples.deleter
-    def samples(self) -> None:
-        del self._samples
+    samples = data_field('_samples', list)
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -94,7 +80,7 @@ def group_sizes_of(data_samples: GroupSampleList) -> list[int]:
 
     The flattened batch tensor has ``sum(group_sizes_of(...))`` images.
     """
-    return [len(group) for group in data_samples]
+    return list(map(len, data_samples))
 
 
 def split_groups(batch: torch.Tensor, group_sizes: list[int]) -> tuple[torch.Tensor, ...]:

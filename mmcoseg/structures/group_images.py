@@ -58,11 +58,8 @@ class GroupImages:
 
     def split(self, group_sizes: Sequence[int]) -> list['GroupImages']:
         """The images of each group."""
-        groups, start = [], 0
-        for size in group_sizes:
-            groups.append(self.select(range(start, start + size)))
-            start += size
-        return groups
+        numbers = torch.arange(len(self)).split(list(group_sizes))
+        return list(map(self.select, numbers))
 
     def batch(self, indices: Sequence[int] | None = None) -> Tensor:
         """The images with these indices, or all, as the network takes them: (n, 3, *size)."""

@@ -208,7 +208,7 @@ def encode_masks(masks: np.ndarray) -> list[dict]:
 
 def areas_of(rles: Sequence[dict]) -> np.ndarray:
     """Pixels of each of any number of RLEs of :func:`as_rle`, (n,) float64."""
-    return np.array([coco_mask.area(rle) for rle in rles], np.float64)
+    return np.array(list(map(coco_mask.area, rles)), np.float64)
 
 
 def decode_rles(rles: Sequence[dict], height: int, width: int) -> np.ndarray:

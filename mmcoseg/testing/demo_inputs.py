@@ -9,6 +9,7 @@ from mmengine.structures import InstanceData, PixelData
 from PIL import Image
 
 from ..errors import MMCosegError
+from ..files import save_image
 from ..structures import CoSegDataSample, GroupDataSample
 
 __all__ = ['make_group_batch', 'write_tiny_dataset']
@@ -97,6 +98,8 @@ def write_tiny_dataset(
 ) -> Path:
     """Write a data set in the canonical layout: ``images/<group>/*.png``, ``masks/<group>/*.png``.
 
+    Returns ``root``.
+
     Args:
         root: folder to write to; it is made.
         groups: name and number of images of each group; None: ``dict(bird=3, car=2)``. Stems are
@@ -105,9 +108,6 @@ def write_tiny_dataset(
         seed: of everything random.
         foreground: mask value of objects, where there is one class.
         num_foreground: object classes; with several, mask values are 1..K.
-
-    Returns:
-        ``root``.
 
     Example:
         >>> import tempfile
@@ -118,15 +118,14 @@ def write_tiny_dataset(
     root = Path(root)
     rng = np.random.default_rng(seed)
     for number, (group, count) in enumerate((groups or dict(bird=3, car=2)).items()):
-        for part in ('images', 'masks'):
-            (root / part / group).mkdir(parents=True, exist_ok=True)
         for index in range(count):
             shape = size if index % 2 == 0 else size[::-1]
             image, mask = _image(rng, shape, num_foreground, shift=number)
             if num_foreground == 1:
                 mask = mask * np.uint8(foreground)
-            Image.fromarray(image[:, :, ::-1]).save(root / 'images' / group / f'{index:03}.png')
-            Image.fromarray(mask).save(root / 'masks' / group / f'{index:03}.png')
+            for part, pixels in (('images', image[:, :, ::-1]), ('masks', mask)):
+                path = root / part / group / f'{index:03}.png'
+                save_image(Image.fromarray(pixels), path, 'PNG')
     return root
 
 

@@ -187,7 +187,7 @@ def test_wrong_numbers_of_classes(text, pictures, tmp_path, capsys):
     arguments = ['segment', str(pictures), '--out', str(tmp_path / 'out'), f'--classes={text}']
     assert main(arguments) == 1
     said = capsys.readouterr().err
-    assert 'num_classes must be a positive whole number, or auto' in said
+    assert 'num_classes (--classes) must be a positive whole number, or auto' in said
 
 
 def test_methods_that_do_not_tell_classes_apart(pictures, tmp_path, capsys):

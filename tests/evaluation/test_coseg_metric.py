@@ -9,7 +9,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.structures import PixelData
 
 from mmcoseg.evaluation import CoSegMetric, binarize_adaptive, image_scores
-from mmcoseg.evaluation.functional import resize_ground_truth, resize_map
+from mmcoseg.evaluation.functional import resize_ground_truth
 from mmcoseg.structures import CoSegDataSample, GroupDataSample
 
 SIZES = {'bus': 3, 'cat': 1, 'dog': 4, 'emu': 2, 'fox': 3}
@@ -67,7 +67,9 @@ def test_protocol_of_the_published_code(groups):
     scores = []
     for group in groups:
         for s in group:
-            soft = resize_map(s.pred_prob.data[0].numpy(), (224, 224))
+            soft = torch.nn.functional.interpolate(
+                s.pred_prob.data[None].float(), (224, 224), mode='bilinear', align_corners=False
+            )[0, 0].numpy()
             gt = resize_ground_truth(s.gt_sem_seg.data[0].numpy(), (224, 224))
             scores.append(image_scores(binarize_adaptive(soft), gt))
     metrics = evaluate(groups, protocol='ssnm-224')

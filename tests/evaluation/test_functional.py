@@ -5,10 +5,8 @@ from sklearn.metrics import accuracy_score, jaccard_score
 
 from mmcoseg.evaluation.functional import (
     binarize_adaptive,
-    foreground_probability,
     image_scores,
     resize_ground_truth,
-    resize_map,
 )
 
 
@@ -73,27 +71,6 @@ def test_ground_truth_is_resized_as_torchvision_does_and_cut_at_one_half(shape):
     np.testing.assert_array_equal(result[clear], soft[clear] > 0.5)
 
 
-def test_maps_are_resized_only_where_needed():
-    prob = np.random.default_rng(0).random((5, 4)).astype(np.float32)
-    assert resize_map(prob, (5, 4)) is prob
-    assert resize_map(prob, (10, 6)).shape == (10, 6)
-
-
 def test_map_without_contrast_gives_an_empty_mask():
     for value in (0.0, 0.1, 0.3, 0.79):
         assert not binarize_adaptive(np.full((224, 224), value, np.float32)).any()
-
-
-def test_foreground_is_all_but_the_background():
-    prob = np.random.default_rng(0).random((3, 4, 5)).astype(np.float32)
-    np.testing.assert_array_equal(foreground_probability(prob[:1]), prob[0])
-    np.testing.assert_array_equal(foreground_probability(prob), 1 - prob[0])
-
-
-@pytest.mark.parametrize('size', [(7, 11), (224, 224), (375, 500)])
-def test_resizing_agrees_with_torch(size):
-    prob = np.random.default_rng(0).random((56, 40)).astype(np.float32)
-    expected = torch.nn.functional.interpolate(
-        torch.from_numpy(prob)[None, None], size, mode='bilinear', align_corners=False
-    )
-    np.testing.assert_allclose(resize_map(prob, size), expected[0, 0].numpy(), atol=1e-5)

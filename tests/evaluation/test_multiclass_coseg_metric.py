@@ -269,9 +269,9 @@ def test_only_small_tables_are_kept():
     for group, (_, count, classes, channels) in zip(metric.results, GROUPS):
         assert len(group) == count
         for image in group:
-            rows, columns = image['scores'].shape
+            rows, columns = image['scored'].shape
             assert rows <= channels + 1 and columns <= classes + 1
-            owner = image['scores'] if image['scores'].base is None else image['scores'].base
+            owner = image['scored'] if image['scored'].base is None else image['scored'].base
             assert owner.size == rows * columns
 
 

@@ -1,21 +1,19 @@
 """What all converters share: their command line, and writing images with masks."""
 
 import argparse
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from ...files import save_image, write_atomically
+from ...files import copy_file, save_image
 from ..image_io import read_image, require_one_size
 
 __all__ = [
     'COCO_VOC_CLASSES',
     'VOC_CLASSES',
     'converter_parser',
-    'copy_file',
     'folder_with',
     'print_counts',
     'run_command',
@@ -88,9 +86,3 @@ def write_pair(target: Path, group: str, image: Path, mask: np.ndarray, mask_fil
     else:
         save_image(Image.fromarray(pixels[:, :, ::-1]), copy.with_suffix('.png'), 'PNG')
     save_image(Image.fromarray(mask), target / 'masks' / group / f'{image.stem}.png', 'PNG')
-
-
-def copy_file(source: Path, target: Path) -> None:
-    """Copy a file, whole or not at all."""
-    with open(source, 'rb') as original, write_atomically(target) as copy:
-        shutil.copyfileobj(original, copy)

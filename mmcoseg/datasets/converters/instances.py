@@ -6,7 +6,6 @@ applies the paper's rules (section 4.1), :func:`write_instances` writes what
 """
 
 import argparse
-import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -15,10 +14,10 @@ from pycocotools import mask as coco_mask
 from rich.progress import track
 
 from ...errors import MMCosegError
-from ...files import file_name_of, relative_path, write_atomically
+from ...files import copy_file, file_name_of, relative_path, write_json
 from ..image_io import read_image, require_one_size
 from ..instances import PublishedCounts
-from .common import converter_parser, copy_file, run_command
+from .common import converter_parser, run_command
 from .sources import SourceImage, is_published_layout, read_published
 
 __all__ = ['run_instance_converter', 'select_images', 'write_instances']
@@ -104,8 +103,7 @@ def write_instances(
                 annotations.append(entry)
         counts[name] = (len(members), found)
     content = dict(images=images, annotations=annotations, categories=categories)
-    with write_atomically(target / 'instances.json') as file:
-        file.write(json.dumps(content).encode())
+    write_json(target / 'instances.json', content)
     return counts
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ...errors import MMCosegError
+from ...errors import MMCosegError, naming
 from ...structures.rle import encode_masks
 from ..base import image_files, visible_folders
 from ..coco_file import image_size, read_coco, rle_of
@@ -135,13 +135,11 @@ def read_coco_images(root: str | Path) -> Iterator[SourceImage]:
 
 def _coco_masks(annotations: list[dict], image: dict, file: Path) -> Masks:
     instances, crowds = [], []
-    try:
+    with naming(f'{file}: {image["file_name"]}'):
         size = image_size(image)
         for annotation in annotations:
             masks = crowds if annotation.get('iscrowd') else instances
             masks.append(rle_of(annotation, size))
-    except ValueError as error:
-        raise MMCosegError(f'{file}: {image["file_name"]}: {error}') from error
     return instances, crowds
 
 

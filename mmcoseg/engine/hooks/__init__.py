@@ -1,10 +1,8 @@
 """Hooks of the runner."""
 
-from .checkpoint_hooks import BestScoreHook, PlainCheckpointHook
 from .group_map_hook import GroupMapHook
-from .iteration_seed_hook import IterationSeedHook
-from .save_masks_hook import SaveMasksHook
-from .visualization_hook import GroupVisualizationHook
+from .prediction_hooks import GroupVisualizationHook, SaveMasksHook
+from .run_hooks import BestScoreHook, IterationSeedHook, PlainCheckpointHook
 
 __all__ = [
     'BestScoreHook',

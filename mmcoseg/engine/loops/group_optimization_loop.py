@@ -22,11 +22,7 @@ from ...registry import LOOPS
 from ...seeding import entropy_of, random_state
 from ...structures import GroupDataSample
 from ...version import __version__
-from ..group_optimization import (
-    InitialState,
-    OptimizationSettings,
-    optimize_and_segment,
-)
+from ..group_optimization import InitialState, OptimizationSettings, optimize_and_segment
 from ..prediction_store import PredictionStore
 
 __all__ = ['GroupOptimizationLoop', 'fingerprint_of', 'share_out']

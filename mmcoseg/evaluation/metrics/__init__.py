@@ -1,7 +1,6 @@
 """Metrics on groups."""
 
-from .coseg_metric import CoSegMetric
+from .coseg_metric import CoSegMetric, MultiClassCoSegMetric
 from .instance_coseg_metric import CorLocMetric, InstanceCoSegMetric
-from .multiclass_coseg_metric import MultiClassCoSegMetric
 
 __all__ = ['CoSegMetric', 'CorLocMetric', 'InstanceCoSegMetric', 'MultiClassCoSegMetric']

@@ -10,9 +10,10 @@ from mmengine.dist import all_gather_object
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
-from ...errors import MMCosegError
+from ...errors import MMCosegError, naming
+from ...files import write_json
 from ...structures import to_numpy
-from ..report import Report, write_json
+from ..report import Report
 
 __all__ = ['GroupMetric', 'mask_pair', 'pixels_of']
 
@@ -61,12 +62,11 @@ class GroupMetric(BaseMetric):
             self.results.append([self._record(sample, group) for sample in group.get('samples')])
 
     def _record(self, sample: Any, group: Any) -> dict:
+        """What :meth:`Report.add` takes of an image."""
         name, stem = sample.get('group'), sample.get('stem')
-        try:
+        with naming(f'{name}/{stem}'):
             scores = self.score_image(sample, group)
-        except ValueError as error:
-            raise MMCosegError(f'{name}/{stem}: {error}') from error
-        return dict(group=name, stem=stem, source=sample.get('img_path'), scores=scores)
+        return dict(group=name, stem=stem, scored=scores, source=sample.get('img_path'))
 
     def evaluate(self, size: int) -> dict:
         """Compute from the results of all processes."""
@@ -83,16 +83,13 @@ class GroupMetric(BaseMetric):
         """The report on what was kept of images; it is logged."""
         report = self.new_report()
         for image in images:
-            self._add(report, image)
+            report.add(**image)
         print_log(f'\n{report.table(title)}', logger='current')
         return report
 
-    def _add(self, report: Report, image: dict) -> None:
-        report.add(image['group'], image['stem'], image['scores'], image['source'])
-
     def _write(self, content: dict) -> None:
         if self.out_file is not None:
-            write_json(self.out_file, content)
+            write_json(self.out_file, content, indent=1)
 
 
 def pixels_of(sample: Any, field: str) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Guards of checkpoints, which ``engine.launch`` adds to every run."""
+"""Hooks that every run has; ``engine.launch`` adds those that guard its checkpoints."""
 
 import itertools
 
@@ -7,8 +7,9 @@ from mmengine.runner import Runner
 
 from ...errors import MMCosegError
 from ...registry import HOOKS
+from ...seeding import seed_torch
 
-__all__ = ['BestScoreHook', 'PlainCheckpointHook']
+__all__ = ['BestScoreHook', 'IterationSeedHook', 'PlainCheckpointHook']
 
 
 @HOOKS.register_module()
@@ -42,3 +43,20 @@ class PlainCheckpointHook(Hook):
             for key, value in list(state.items()):
                 if callable(value):
                     del state[key]
+
+
+@HOOKS.register_module()
+class IterationSeedHook(Hook):
+    """Seed torch before every training iteration from (seed, rank, iteration).
+
+    Dropout and drop path then do not depend on earlier random numbers, so a resumed run equals an
+    uninterrupted one. ``EpisodeSampler`` and ``CoSegDataset`` do the same for the data.
+    """
+
+    # Before hooks that might draw random numbers, after RuntimeInfoHook.
+    priority = 'HIGH'
+
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict | None = None
+    ) -> None:
+        seed_torch((runner.seed, runner.rank, runner.iter))
