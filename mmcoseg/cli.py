@@ -72,8 +72,6 @@ def _is_users(error: Exception) -> bool:
     """Whether the message alone tells the user what to do."""
     if isinstance(error, (MMCosegError, OSError, ImportError)):
         return True
-    if type(error).__name__ == 'ConfigParsingError':  # mmengine's, not imported for this alone
-        return True
     # mmengine says by these two what it cannot build from a config.
     return isinstance(error, (TypeError, KeyError)) and _NOT_BUILT.search(str(error)) is not None
 
@@ -392,11 +390,12 @@ def _add_segment(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--out', required=True, metavar='DIR', help='folder of the results')
     model = parser.add_mutually_exclusive_group()
     for option in _flagged():
-        flag, argument = option.metadata['flag'], dict(option.metadata['argument'])
+        flag, argument = option.metadata['flag'], option.metadata['argument']
+        argument = dict(argument, dest=option.name, default=option.default)
         if flag == '--cfg-options':
             argument['action'] = _KeyValues
         place = model if flag in ('--method', '--config') else parser
-        place.add_argument(flag, dest=option.name, default=option.default, **argument)
+        place.add_argument(flag, **argument)
     parser.add_argument('--cutouts', action='store_true', help='also cut the objects out (RGBA)')
     parser.add_argument(
         '--max-pixels',

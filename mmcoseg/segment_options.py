@@ -179,8 +179,7 @@ class InferenceOptions:
         for option in fields(self):
             check, value = option.metadata['check'], getattr(self, option.name)
             if check is not None and value is not None:
-                flag = option.metadata['flag']
-                check(f'{option.name} ({flag})' if flag else option.name, value)
+                check(f'{option.name} ({option.metadata["flag"]})', value)
 
     @classmethod
     def of(cls: type[Options], options: Options | None, others: Mapping[str, Any]) -> Options:

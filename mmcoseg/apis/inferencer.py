@@ -73,7 +73,7 @@ class CoSegInferencer:
             others['method'] = method
         options = InferenceOptions.of(options, others)
         self.cfg = inference_config(options)
-        self.presence_threshold = options.presence_threshold
+        self.presence_threshold = options.presence_threshold or 0
         self.seed = options.seed
         workers = options.num_workers
         self.num_workers = default_workers() if workers is None else workers
@@ -144,13 +144,13 @@ class CoSegInferencer:
             yield GroupDataSample([], metainfo=dict(group=group.name, skipped=skipped))
             return
         # Masks of one part after the other, unless a step must see the whole group.
-        in_parts = parts and self.model.by_image
+        in_parts = self.model.by_image
         with self._reproducibly():
             sample = self._segment_record(record)
             if not in_parts:
                 self.model.finish(sample)
         del record
-        if self.presence_threshold is not None and not any('presence' in s for s in sample):
+        if self.presence_threshold and not any('presence' in s for s in sample):
             warnings.warn(
                 'the method gives no presence scores, so that presence_threshold does nothing',
                 stacklevel=3,
@@ -268,9 +268,8 @@ class CoSegInferencer:
 
     def _mark(self, part: GroupDataSample, names: dict[str, str]) -> None:
         """Set ``file_name`` and ``absent``; empty the masks where the presence is too low."""
-        threshold = self.presence_threshold or 0
         for sample in part:
-            unlikely = 'presence' in sample and sample.presence < threshold
+            unlikely = 'presence' in sample and sample.presence < self.presence_threshold
             absent = bool(sample.get('absent', False)) or unlikely
             sample.set_metainfo(dict(file_name=names[sample.stem], absent=absent))
             if absent:

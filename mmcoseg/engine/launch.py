@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
-from mmengine.runner import CheckpointLoader, Runner
+from mmengine.runner import CheckpointLoader, Runner, find_latest_checkpoint
 
 from ..compat import state_of_checkpoint, unwrapped, use_safe_checkpoints
 from ..config_check import class_of, errors_name_keys, name_of
@@ -81,18 +81,17 @@ def last_checkpoint(work_dir: str | Path) -> str | None:
 
     The name is an absolute path. In a folder that was moved it is the file of that name there.
     """
-    pointer = Path(work_dir) / 'last_checkpoint'
-    named = pointer.is_file() and pointer.read_text(encoding='utf-8').strip()
+    named = find_latest_checkpoint(str(work_dir))
     if not named:
         return None
     if '://' in named or Path(named).is_file():
         return named
-    here = pointer.with_name(Path(named).name)
+    here = Path(work_dir) / Path(named).name
     if here.is_file():
         return str(here)
     raise FileNotFoundError(
-        f'{pointer} names {named}, which is neither there nor in {work_dir}; give a checkpoint '
-        '(--resume CHECKPOINT), or start anew in another work folder'
+        f'last_checkpoint names {named}, which is neither there nor in {work_dir}; give a '
+        'checkpoint (--resume CHECKPOINT), or start anew in another work folder'
     )
 
 
@@ -145,10 +144,8 @@ def _name_process(launcher: str) -> None:
         os.environ[ours] = os.environ[name]
     os.environ.setdefault('MASTER_PORT', '29500')
     if launcher == 'slurm' and 'MASTER_ADDR' not in os.environ:
-        nodes = os.environ['SLURM_NODELIST']
-        if '[' in nodes or ',' in nodes:
-            command = ['scontrol', 'show', 'hostnames', nodes]
-            nodes = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        command = ['scontrol', 'show', 'hostnames', os.environ['SLURM_NODELIST']]
+        nodes = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         os.environ['MASTER_ADDR'] = nodes.split()[0]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
+from mmengine.config.utils import ConfigParsingError
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 from mmengine.utils import import_modules_from_strings
@@ -85,7 +86,7 @@ def read_config(name: str) -> Config:
     try:
         with our_configs_as_bases():
             cfg = Config.fromfile(path, import_custom_modules=False)
-    except (SyntaxError, UnicodeDecodeError) as error:
+    except (ConfigParsingError, SyntaxError, UnicodeDecodeError) as error:
         raise MMCosegError(f'{path} cannot be read as a config: {error}') from error
     _import_custom(cfg, path)
     return cfg

@@ -126,7 +126,7 @@ def to_result(sample: CoSegDataSample) -> ImageResult:
     instances = sample.get('pred_instances')
     prob, group = _prob_of(sample), str(sample.get('group'))
     labels = to_numpy(sample.pred_sem_seg.data)
-    if labels.ndim != 3 or len(labels) != 1:
+    if labels.shape[:-2] != (1,):
         raise MMCosegError(f'pred_sem_seg of {sample.identity} is not (1, H, W): {labels.shape}')
     labels = labels[0].astype(np.uint8)
     names, categories = ['object'], [group]
@@ -158,8 +158,9 @@ def _check_instances(sample: CoSegDataSample, size: tuple[int, int], number: int
     shape = tuple(instances.masks.shape[1:])
     if shape != size:
         raise MMCosegError(f'{whose} are {shape}, pred_sem_seg is {size}')
-    wrong = set(to_numpy(instances.labels).tolist()) - set(range(number))
-    if number > 1 and wrong:
+    labels = to_numpy(instances.labels) * (number > 1)  # of one class they do not matter
+    wrong = set(labels.tolist()) - set(range(number))
+    if wrong:
         raise MMCosegError(
             f'{whose} have the labels {sorted(wrong)}; the labels of {number} classes are 0 to '
             f'{number - 1}'

@@ -20,13 +20,13 @@ ROUNDING = 1e-3
 
 def working_lab(image: np.ndarray, long_side: int) -> np.ndarray:
     """(h, w, 3) float32 CIE Lab (L in [0, 100]), no side above ``long_side``."""
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
-        kind = getattr(image, 'dtype', type(image).__name__)
-        raise MMCosegError(f'image must be a uint8 array, got {kind}')
-    if image.ndim == 2:
-        image = np.repeat(image[..., None], 3, 2)
-    if image.shape[2:] != (3,) or not image.size:
-        raise MMCosegError(f'image must be (H, W, 3) or (H, W) and not empty, got {image.shape}')
+    image = np.atleast_3d(image)
+    if image.dtype != np.uint8 or not image.size or image.shape[2:] not in ((1,), (3,)):
+        raise MMCosegError(
+            'an image must be (H, W, 3) or (H, W) uint8 and not empty, got '
+            f'{image.dtype} {image.shape}'
+        )
+    image = np.broadcast_to(image, (*image.shape[:2], 3))
     scale = long_side / max(image.shape[:2])
     if scale < 1:
         size = [max(1, round(side * scale)) for side in image.shape[1::-1]]

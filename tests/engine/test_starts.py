@@ -41,6 +41,9 @@ def run_slurm(system, tool, *args, code=0, **env):
     srun.parent.mkdir(exist_ok=True)
     srun.write_text(SRUN.format(python=sys.executable))
     srun.chmod(srun.stat().st_mode | stat.S_IXUSR)
+    scontrol = srun.with_name('scontrol')
+    scontrol.write_text('#!/bin/sh\necho 127.0.0.1\n')
+    scontrol.chmod(srun.stat().st_mode)
     path = f'{srun.parent}:{os.environ["PATH"]}'
     script = str(system.repo / 'tools' / f'slurm_{tool}.sh')
     done = subprocess.run(

@@ -329,7 +329,7 @@ def test_slivers_have_a_map(method, shape, rng, recwarn):
 
 @pytest.mark.parametrize('method', METHODS)
 def test_wrong_images_are_named(method):
-    with pytest.raises(MMCosegError, match='uint8 array, got float64'):
+    with pytest.raises(MMCosegError, match='uint8 and not empty, got float64'):
         method(np.zeros((4, 4, 3)))
     with pytest.raises(MMCosegError, match='uint8 array, got list'):
         method([[0]])

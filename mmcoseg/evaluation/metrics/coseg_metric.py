@@ -137,5 +137,5 @@ class MultiClassCoSegMetric(GroupMetric):
 
     def _record(self, sample: Any, group: Any) -> dict:
         record, ids = super()._record(sample, group), group.get('label_ids') or ()
-        known = (self.dataset_meta or {}).get('classes', ())
+        known = self.dataset_meta.get('classes', ())
         return dict(record, names=class_names_of(record['group'], len(ids), ids, known))

@@ -39,6 +39,7 @@ class GroupMetric(BaseMetric):
 
     def __init__(self, out_file: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.dataset_meta = {}  # until the evaluator says more
         self.out_file = out_file
 
     @abstractmethod
