@@ -331,11 +331,11 @@ def test_slivers_have_a_map(method, shape, rng, recwarn):
 def test_wrong_images_are_named(method):
     with pytest.raises(MMCosegError, match='uint8 and not empty, got float64'):
         method(np.zeros((4, 4, 3)))
-    with pytest.raises(MMCosegError, match='uint8 array, got list'):
+    with pytest.raises(MMCosegError, match='uint8 and not empty, got int64'):
         method([[0]])
-    with pytest.raises(ValueError, match=r'got \(4, 4, 4\)'):
+    with pytest.raises(ValueError, match=r'got uint8 \(4, 4, 4\)'):
         method(np.zeros((4, 4, 4), np.uint8))
-    with pytest.raises(ValueError, match=r'got \(0, 4, 3\)'):
+    with pytest.raises(ValueError, match=r'got uint8 \(0, 4, 3\)'):
         method(np.zeros((0, 4, 3), np.uint8))
 
 
