@@ -25,13 +25,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / 'benchmarks'), str(ROOT / 'tests')]
 
 from _table import markdown_table
 from deepco3 import CLOCKS, memory
+from demo_inputs import make_group_batch
 
 from mmcoseg.models import CoAttentionLoss, MultiClassCoSeg, MutualAttention
-from mmcoseg.testing import make_group_batch
 
 PARTS = ('memory', 'time', 'step', 'loss')
 SETTINGS = {

@@ -23,6 +23,7 @@ from .version import __version__
 
 __all__ = ['main']
 
+
 #: How errors begin, or what they say, of a config that names a class or arguments wrongly.
 _NOT_BUILT = re.compile(
     r'__init__\(\) (got|missing|takes) | is not in the .* registry|'
@@ -70,10 +71,8 @@ def _run(args: argparse.Namespace, prog: str) -> int:
 
 def _is_users(error: Exception) -> bool:
     """Whether the message alone tells the user what to do."""
-    if isinstance(error, (MMCosegError, OSError, ImportError)):
-        return True
-    # mmengine says by these two what it cannot build from a config.
-    return isinstance(error, (TypeError, KeyError)) and _NOT_BUILT.search(str(error)) is not None
+    of_users = isinstance(error, (MMCosegError, OSError, ImportError))
+    return of_users or _NOT_BUILT.search(str(error)) is not None
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
@@ -422,7 +421,7 @@ def _flagged() -> list[Field]:
 def _segment(args: argparse.Namespace) -> int:
     # What may be mistyped, before seconds are spent on importing torch.
     for path in args.input:
-        if not os.path.lexists(Path(path).expanduser()):
+        if not os.path.lexists(os.path.expanduser(path)):
             raise FileNotFoundError(f'there is no file or folder {path}')
     find_config(args.config or config_of_method(args.method))
     options = _segment_options(args)

@@ -3,6 +3,7 @@
 import ctypes
 import logging
 import re
+import struct
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -76,6 +77,10 @@ def pillow_reads_avif() -> bool:
     return '.avif' in Image.registered_extensions()
 
 
+#: What torch raises of files that are damaged, or something else.
+_UNREADABLE = (UnpicklingError, RuntimeError, EOFError, LookupError, ValueError, struct.error)
+
+
 def load_checkpoint_file(
     filename: str, map_location: Any = 'cpu', trust: bool = False
 ) -> dict[str, Any]:
@@ -95,7 +100,14 @@ def load_checkpoint_file(
             return torch.load(filename, map_location=map_location, weights_only=True)
     except FileNotFoundError:
         raise FileNotFoundError(f'there is no checkpoint {filename}') from None
-    except (UnpicklingError, RuntimeError, EOFError) as error:
+    except (
+        UnpicklingError,
+        RuntimeError,
+        EOFError,
+        LookupError,
+        ValueError,
+        struct.error,
+    ) as error:
         code = re.search(r'GLOBAL (\S+)', str(error))
         if code is None:
             problem = f'cannot be read as a checkpoint, it seems damaged or incomplete: {error}'

@@ -13,7 +13,7 @@ from mmengine.registry import FUNCTIONS, Registry
 
 from . import registry as nodes
 from .compat import quiet_imports
-from .errors import MMCosegError
+from .errors import MMCosegError, naming
 from .options import nearest
 
 __all__ = [
@@ -141,11 +141,8 @@ def errors_name_keys(cfg: Config) -> Iterator[None]:
     For what :func:`require_sound` cannot see, such as arguments that a constructor passes on.
     """
     try:
-        yield
-    except MMCosegError:
-        raise
-    except ValueError as error:
-        raise MMCosegError(f'{name_of(cfg)}: {error}') from error
+        with naming(name_of(cfg)):
+            yield
     except (TypeError, KeyError) as error:
         text = str(*error.args[:1])
         keys = _keys_of_error(cfg, text)
@@ -191,7 +188,7 @@ def _walk(
     for name, part in parts:
         below = place if place is _MODEL else _BELOW.get(name, place)
         if not _OTHER.fullmatch(str(name)):
-            yield from _walk(part, f'{key}.{name}', below, scope, foreign)
+            yield from _walk(part, f'{key}.{name}', below, scope, foreign and name not in _BELOW)
 
 
 def find_component(kind: Any, node: Registry, scope: str = 'mmcoseg') -> Callable | None:

@@ -28,6 +28,7 @@ SSNM = 'ssnm_efficientnet-lite0_synthetic'
         ('train_dataloader.sampler.type', 'EpisodSampler', "(did you mean 'EpisodeSampler'?)"),
         ('train_dataloader.collate_fn.type', 'group_colate', "(did you mean 'group_collate'?)"),
         ('optim_wrapper.optimizer.weight_decai', 3, "(did you mean 'weight_decay'?)"),
+        ('optim_wrapper.optimizer.type', 'Adamm', "(did you mean 'Adam'?)"),
         ('default_hooks.logger.intervall', 3, "(did you mean 'interval'?)"),
         ('train_cfg.max_iter', 3, "(did you mean 'max_iters'?)"),
         ('test_evaluator.protocoll', 'native', "(did you mean 'protocol'?)"),

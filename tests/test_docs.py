@@ -34,8 +34,10 @@ def test_the_modulator_in_the_readme_works(repo):
     modulator = namespace['MyModulator']()
     assert isinstance(modulator, Modulator)
     feats = (torch.rand(5, 8, 4, 4),)
-    scale = modulator(feats, [3, 2]).scale
-    assert scale.shape == (5, 8) and torch.equal(scale[0], scale[2])
+    shift = modulator(feats, [3, 2]).shift
+    assert shift.shape == (5, 1, 4, 4)
+    # The group decides.
+    assert not torch.allclose(shift[0], modulator(feats, [1, 4]).shift[0])
 
 
 def test_files_and_configs_that_are_named_exist(repo):

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from demo_inputs import make_group_batch
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.optim import build_optim_wrapper
@@ -12,7 +13,6 @@ from mmcoseg.config_files import find_config, list_configs
 from mmcoseg.engine import InitialState, OptimizationSettings, optimize_and_segment
 from mmcoseg.models.backbones.weights import deferred_weights
 from mmcoseg.registry import MODELS
-from mmcoseg.testing import make_group_batch
 
 pytestmark = pytest.mark.slow
 

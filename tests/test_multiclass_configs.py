@@ -5,6 +5,7 @@ import re
 
 import pytest
 import torch
+from demo_inputs import write_tiny_dataset
 from mmengine.config import Config, DictAction
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
@@ -14,7 +15,6 @@ from mmcoseg.config_files import config_root, find_config
 from mmcoseg.engine.run_config import hand_over_input_size
 from mmcoseg.models.backbones.weights import deferred_weights
 from mmcoseg.registry import DATASETS, MODELS
-from mmcoseg.testing import write_tiny_dataset
 
 NAME = 'mccoseg/mccoseg_vgg16'
 

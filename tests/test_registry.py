@@ -48,7 +48,6 @@ LAYERS = {
     'models/segmentors': 9,
     'models': 10,
     'evaluation': 10,
-    'testing': 10,
     'visualization': 11,
     'engine': 12,
     'export': 12,

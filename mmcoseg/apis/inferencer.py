@@ -15,7 +15,7 @@ from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 
 from ..compat import load_checkpoint_file, quiet_imports, return_freed_memory, state_of_checkpoint
-from ..config_check import name_of
+from ..config_check import errors_name_keys, name_of
 from ..datasets.image_io import BadImageError, image_of, read_image
 from ..datasets.transforms import ForEachImage
 from ..engine.group_optimization import InitialState, OptimizationSettings, optimize_and_segment
@@ -97,7 +97,8 @@ class CoSegInferencer:
         with DefaultScope.overwrite_default_scope(self.cfg.get('default_scope', 'mmcoseg')):
             # Pretrained weights are not asked for where the checkpoint has the backbone's.
             pretrained = nullcontext([]) if weights is None else deferred_weights()
-            with all_seeded(self.seed, self.device), _quiet(), pretrained as noted:
+            seeded, named = all_seeded(self.seed, self.device), errors_name_keys(self.cfg)
+            with seeded, named, _quiet(), pretrained as noted:
                 self.model = MODELS.build(self.cfg.model)
                 self.model.init_weights()
             steps = inference_pipeline(self.cfg.test_pipeline)

@@ -18,7 +18,7 @@ from ..config_check import class_of, name_of, require_sound, takes_argument
 from ..config_files import find_config
 from ..datasets.base import group_names
 from ..errors import MMCosegError
-from ..options import nearest
+from ..options import known_keys, nearest
 from ..registry import DATASETS, LOOPS
 from .loops.group_optimization_loop import GroupOptimizationLoop
 
@@ -86,7 +86,7 @@ def read_config(name: str) -> Config:
     try:
         with our_configs_as_bases():
             cfg = Config.fromfile(path, import_custom_modules=False)
-    except (ConfigParsingError, SyntaxError, UnicodeDecodeError) as error:
+    except (ConfigParsingError, AssertionError, SyntaxError, UnicodeDecodeError) as error:
         raise MMCosegError(f'{path} cannot be read as a config: {error}') from error
     _import_custom(cfg, path)
     return cfg
@@ -105,7 +105,9 @@ def merge_options(cfg: Config, options: dict[str, Any] | None) -> None:
             raise MMCosegError(
                 f'{name} has no {first} to set {key} in{nearest(first, sorted(known))}'
             )
-        _make_way(cfg, key)
+        parent = _make_way(cfg, key)
+        if value is None:
+            _require_removable(parent, key)
         try:
             cfg.merge_from_dict({key: value})
         except (KeyError, TypeError, AttributeError) as error:
@@ -131,15 +133,24 @@ def hand_over_input_size(cfg: Config) -> None:
             dataset.setdefault('network_input', network_input)
 
 
-def _make_way(cfg: Config, key: str) -> None:
-    """Make a dict of what is None on the way to a key."""
+def _make_way(cfg: Config, key: str) -> Any:
+    """Make a dict of what is None on the way to a key; returns what the key is in."""
     node = cfg
     for name in key.split('.')[:-1]:
         if not isinstance(node, (Config, dict)) or name not in node:
-            return
+            return None
         if node[name] is None:
             node[name] = ConfigDict()
         node = node[name]
+    return node
+
+
+def _require_removable(parts: Any, key: str) -> None:
+    """Refuse to take a part out of a model's stages, losses and the like that is not there."""
+    where, _, name = key.rpartition('.')
+    if where.startswith('model.') and isinstance(parts, dict):
+        if all(isinstance(part, dict | None) for part in parts.values()):
+            known_keys(where, [name], parts)
 
 
 def _import_custom(cfg: Config, source: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from demo_inputs import write_tiny_dataset
 from mmengine.config import Config
 from PIL import Image
 from pycocotools.coco import COCO
@@ -15,7 +16,6 @@ from mmcoseg.apis import CoSegInferencer, InferenceOptions, SegmentOptions
 from mmcoseg.apis.inference_config import inference_config
 from mmcoseg.apis.segment import _settings
 from mmcoseg.cli import main
-from mmcoseg.testing import write_tiny_dataset
 
 sys.path.append(str(Path(__file__).parents[1] / 'engine'))
 from constant_segmentor import ConstantSegmentor

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 
 import pytest
+from demo_inputs import write_tiny_dataset
 
 from mmcoseg import __version__, cli
 from mmcoseg.cli import main
@@ -13,7 +14,6 @@ from mmcoseg.config_files import find_config, list_configs
 from mmcoseg.datasets import CoSegDataset, SampleGroup
 from mmcoseg.engine.run_config import load_config
 from mmcoseg.registry import DATASETS, MODELS, TRANSFORMS
-from mmcoseg.testing import write_tiny_dataset
 
 COMMANDS = ('segment', 'train', 'test', 'check-config', 'list', 'check-data', 'evaluate')
 

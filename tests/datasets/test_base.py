@@ -4,6 +4,7 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
+from demo_inputs import write_tiny_dataset
 from PIL import Image
 from torch.utils.data import DataLoader
 
@@ -15,7 +16,6 @@ from mmcoseg.datasets import (
     group_collate,
 )
 from mmcoseg.errors import MMCosegError
-from mmcoseg.testing import write_tiny_dataset
 
 PIPELINE = [
     dict(type='SampleGroup', num_images=2),

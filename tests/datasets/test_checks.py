@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
+from demo_inputs import write_tiny_dataset
 from PIL import Image
 
 from mmcoseg.datasets.checks import check_data, format_report
-from mmcoseg.testing import write_tiny_dataset
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
+from demo_inputs import write_tiny_dataset
 from mmengine.dataset import ConcatDataset as MMEngineConcat
 from mmengine.dataset import RepeatDataset
 from mmengine.registry import DefaultScope
@@ -12,7 +13,6 @@ from mmengine.runner import Runner
 from mmcoseg.datasets import ConcatCoSegDataset, CoSegDataset, EpisodeSampler, SyntheticCoSegDataset
 from mmcoseg.errors import MMCosegError
 from mmcoseg.registry import DATASETS
-from mmcoseg.testing import write_tiny_dataset
 
 PIPELINE = [
     dict(type='SampleGroup', num_images=2),

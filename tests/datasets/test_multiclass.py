@@ -2,13 +2,13 @@ import json
 
 import numpy as np
 import pytest
+from demo_inputs import write_tiny_dataset
 from PIL import Image
 
 from mmcoseg.datasets import ConcatCoSegDataset, MultiClassCoSegDataset, MultiClassVOCDataset
 from mmcoseg.datasets.image_io import read_mask
 from mmcoseg.datasets.multiclass import PUBLISHED_GROUPS, classes_in_name
 from mmcoseg.registry import DATASETS
-from mmcoseg.testing import write_tiny_dataset
 
 PIPELINE = [
     dict(

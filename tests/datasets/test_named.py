@@ -1,8 +1,8 @@
 import pytest
+from demo_inputs import write_tiny_dataset
 
 from mmcoseg.datasets import ICoseg8Dataset, InternetDataset, MSRC7Dataset, PASCALCoSegDataset
 from mmcoseg.registry import DATASETS
-from mmcoseg.testing import write_tiny_dataset
 
 NUMBERS = {MSRC7Dataset: 7, InternetDataset: 3, ICoseg8Dataset: 8, PASCALCoSegDataset: 20}
 

@@ -4,12 +4,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from demo_inputs import write_tiny_dataset
 
 from mmcoseg.datasets import CoSegDataset
 from mmcoseg.datasets.transforms import priors
 from mmcoseg.registry import TRANSFORMS
 from mmcoseg.saliency import fused_saliency
-from mmcoseg.testing import write_tiny_dataset
 
 
 def picture(height=80, width=120):

@@ -7,6 +7,7 @@ import sys
 import cv2
 import numpy as np
 import pytest
+from demo_inputs import write_tiny_dataset
 from scipy.io import savemat
 
 from mmcoseg.datasets import CoSegDataset
@@ -14,7 +15,6 @@ from mmcoseg.datasets.transforms import priors
 from mmcoseg.proposals import combinatorial_grouping
 from mmcoseg.registry import TRANSFORMS
 from mmcoseg.structures import Proposals
-from mmcoseg.testing import write_tiny_dataset
 
 LOAD = dict(type='LoadCoSegImage')
 RESIZE = dict(type='Resize', scale=(48, 48), keep_ratio=False)

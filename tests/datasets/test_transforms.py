@@ -3,6 +3,7 @@ import random
 import numpy as np
 import pytest
 import torch
+from demo_inputs import write_tiny_dataset
 from mmcv.transforms import BaseTransform
 from PIL import Image
 from pycocotools import mask as coco_mask
@@ -17,7 +18,6 @@ from mmcoseg.datasets import (
 )
 from mmcoseg.datasets.image_io import BadImageError
 from mmcoseg.registry import TRANSFORMS
-from mmcoseg.testing import write_tiny_dataset
 
 
 def record(count, label_ids=(0,), **kwargs):

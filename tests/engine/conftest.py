@@ -7,9 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from demo_inputs import write_tiny_dataset
 from tool_server import ToolServer
-
-from mmcoseg.testing import write_tiny_dataset
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))  # constant_segmentor

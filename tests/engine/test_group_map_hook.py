@@ -4,11 +4,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from demo_inputs import write_tiny_dataset
 
 from mmcoseg.datasets import ConcatCoSegDataset
 from mmcoseg.engine.hooks import GroupMapHook
 from mmcoseg.models import GroupDataPreprocessor
-from mmcoseg.testing import write_tiny_dataset
 
 
 class NumberOfImages:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from constant_segmentor import ConstantSegmentor
+from demo_inputs import write_tiny_dataset
 from mmengine.structures import InstanceData, PixelData
 from torch import nn
 
@@ -23,7 +24,6 @@ from mmcoseg.engine.prediction_store import PredictionStore
 from mmcoseg.errors import MMCosegError
 from mmcoseg.seeding import entropy_of
 from mmcoseg.structures import CoSegDataSample, GroupDataSample
-from mmcoseg.testing import write_tiny_dataset
 
 PIPELINE = [
     dict(

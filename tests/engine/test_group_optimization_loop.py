@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from constant_segmentor import ConstantSegmentor, RecordingHook, RecordingOptimWrapper
+from demo_inputs import write_tiny_dataset
 from mmengine.config import Config
 
 from mmcoseg.datasets import group_collate
@@ -23,7 +24,6 @@ from mmcoseg.engine.group_optimization import (
 )
 from mmcoseg.engine.launch import GroupsFailedError, build_runner, run_test, run_training
 from mmcoseg.engine.run_config import optimizes_groups, select_data
-from mmcoseg.testing import write_tiny_dataset
 
 SIZES = dict(a=5, b=2, c=7, d=3)
 EPOCHS = 3

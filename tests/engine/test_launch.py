@@ -371,3 +371,22 @@ def test_configs_that_cannot_be_read_are_named(tmp_path):
         path.write_bytes(content)
         with pytest.raises(MMCosegError, match='own.py cannot be read as a config'):
             load_config(str(path))
+
+
+@pytest.mark.parametrize(
+    ('key', 'message'),
+    [
+        ('model.stages.self_traning', "model.stages has no 'self_traning'.*did you mean"),
+        ('model.losses.co_peek', "model.losses has no 'co_peek'.*did you mean 'co_peak'"),
+    ],
+)
+def test_parts_that_are_not_there_cannot_be_removed(key, message):
+    parts = dict(stages=dict(self_training=dict(type='A')), losses=dict(co_peak=dict(type='B')))
+    cfg = Config(dict(model=dict(parts, test_cfg=dict(flip=True)), default_hooks=dict(a=dict())))
+    with pytest.raises(MMCosegError, match=message):
+        run_config.merge_options(cfg, {key: None})
+    run_config.merge_options(
+        cfg, {'model.stages.self_training': None, 'default_hooks.logger': None}
+    )
+    run_config.merge_options(cfg, {'model.test_cfg.threshold': None, 'model.neck': None})
+    assert cfg.model.stages.self_training is None

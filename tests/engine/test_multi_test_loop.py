@@ -1,12 +1,12 @@
 import pytest
 import torch
+from demo_inputs import write_tiny_dataset
 from mmengine.runner import Runner
 
 from mmcoseg.engine import MultiTestLoop
 from mmcoseg.errors import MMCosegError
 from mmcoseg.models.segmentors import BaseCoSegmentor
 from mmcoseg.registry import LOOPS, MODELS
-from mmcoseg.testing import write_tiny_dataset
 
 
 @MODELS.register_module(name='EverythingIsObject')

@@ -4,8 +4,7 @@ import subprocess
 import sys
 
 import pytest
-
-from mmcoseg.testing import write_tiny_dataset
+from demo_inputs import write_tiny_dataset
 
 pytestmark = pytest.mark.slow
 

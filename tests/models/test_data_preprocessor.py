@@ -1,9 +1,9 @@
 import pytest
 import torch
+from demo_inputs import make_group_batch
 
 from mmcoseg.models import GroupDataPreprocessor
 from mmcoseg.structures import GroupImages
-from mmcoseg.testing import make_group_batch
 
 
 def unequal_batch():

@@ -10,10 +10,10 @@ import sys
 
 import pytest
 import torch
+from demo_inputs import write_tiny_dataset
 
 from mmcoseg.datasets.image_io import read_mask
 from mmcoseg.structures.rle import encode_masks
-from mmcoseg.testing import write_tiny_dataset
 
 pytestmark = pytest.mark.slow
 

@@ -78,6 +78,21 @@ class GroupVisualizationHook(Hook):
         data_batch: dict | None = None,
         outputs: Sequence[GroupDataSample] | None = None,
     ) -> None:
+        self._draw(runner, data_batch, outputs, step=runner.iter)
+
+    def after_test_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: Sequence[GroupDataSample] | None = None,
+    ) -> None:
+        # Not the runner's iteration, which would build the training loop and its data.
+        self._draw(runner, data_batch, outputs, step=0)
+
+    def _draw(
+        self, runner: Runner, data_batch: dict, outputs: Sequence[GroupDataSample], step: int
+    ) -> None:
         if not self.draw:
             return
         if not isinstance(runner.visualizer, GroupVisualizer):
@@ -90,10 +105,8 @@ class GroupVisualizationHook(Hook):
         for inputs, group in zip(data_batch['inputs'], outputs, strict=True):
             pictures = [_picture(sample, x) for sample, x in zip(group, inputs, strict=True)]
             runner.visualizer.add_datasample(
-                group.group, pictures, group, out_dir=out_dir, step=runner.iter
+                group.group, pictures, group, out_dir=out_dir, step=step
             )
-
-    after_test_iter = after_val_iter
 
 
 def _picture(sample: CoSegDataSample, network_input: torch.Tensor) -> np.ndarray:

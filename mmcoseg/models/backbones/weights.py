@@ -9,9 +9,9 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-import torch
 from torch import nn
 
+from ...compat import load_checkpoint_file
 from ...errors import MMCosegError
 from .base import Backbone
 
@@ -145,13 +145,7 @@ def read_state_dict(path: str) -> dict[str, Any]:
         raise MissingWeightsError(
             f"there is no weights file {path}; {KEY} takes 'imagenet', None or the path of a file"
         )
-    try:
-        content = torch.load(path, map_location='cpu', weights_only=True)
-    except Exception as error:
-        raise MMCosegError(
-            f'{path} is not a file of PyTorch tensors ({type(error).__name__}); files that hold '
-            'other Python objects are not read, because reading them can run any code'
-        ) from error
+    content = load_checkpoint_file(path)
     for key in ('state_dict', 'model'):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]

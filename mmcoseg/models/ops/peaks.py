@@ -109,7 +109,11 @@ def peak_response_maps(
             (grad,) = torch.autograd.grad(response, x, seed, retain_graph=True)
             return grad[0].sum(dim=0)
 
-        maps = torch.vmap(at_image, chunk_size=chunk_size)(seeds).clamp(min=0)
+        try:
+            maps = torch.vmap(at_image, chunk_size=chunk_size)(seeds)
+        except RuntimeError:  # some part, such as an attention, has no batched backward
+            maps = torch.stack([at_image(seed) for seed in seeds])
+        maps = maps.clamp(min=0)
     return maps / maps.sum(dim=(-2, -1), keepdim=True).clamp(min=torch.finfo(maps.dtype).tiny)
 
 

@@ -187,7 +187,7 @@ class DeepCO3(OptimizedOnGroup):
         rows = ceil(coarse.shape[0] * height / image.shape[1])
         columns = ceil(coarse.shape[1] * width / image.shape[2])
         heat = self.heat_maps(image, coarse[:rows, :columns])[:, :height, :width]
-        if not len(heat) or not len(sample.proposals):
+        if min(len(heat), len(sample.proposals)) == 0:
             nothing = torch.zeros(0, device=image.device)
             return InstanceData(indices=nothing.long(), scores=nothing)
         # Compared where the proposals are; their masks are of the original size in the end.

@@ -56,6 +56,7 @@ class TrainingFreeTestOptions:
         whole_number('model.test_cfg.chunk_size', self.chunk_size)
         whole_number('model.test_cfg.channels', self.channels)
         in_range('model.test_cfg.memory_limit (megabytes)', self.memory_limit, 0)
+        in_range('model.test_cfg.threshold', self.threshold, 0, 1)
 
 
 @MODELS.register_module()
@@ -136,8 +137,7 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
             saliency=_saliency_of(group, images.size),
         )
         for name, stage in self.stages.items():
-            context.prob = stage(context)
-            context.maps[name] = context.prob
+            context.prob = context.maps[name] = _checked_maps(stage(context), name, len(images))
             for store in stores.values():
                 store.page_out()
         return context.prob.to(images.device)
@@ -202,3 +202,13 @@ def _saliency_of(group: GroupDataSample, size: tuple[int, int]) -> Tensor | None
         maps.append(pad_map(saliency, sample.metainfo.get('img_shape', size)[:2], size))
     shape = max((m.shape[-2:] for m in maps), key=lambda shape: shape[0] * shape[1])
     return torch.cat([resize(m, shape) for m in maps])
+
+
+def _checked_maps(prob: Tensor, name: str, num_images: int) -> Tensor:
+    shape = tuple(getattr(prob, 'shape', ()))
+    if (len(shape), *shape[:1]) != (4, num_images):
+        raise MMCosegError(
+            f'the stage model.stages.{name} must give a tensor of maps (N, C, h, w) of the N = '
+            f'{num_images} images, got {type(prob).__name__} {shape}'
+        )
+    return prob

@@ -190,7 +190,7 @@ def test_files_that_do_not_fit(tmp_path):
     with pytest.raises(ValueError, match='do not fit EfficientNetLite'):
         EfficientNetLite('lite0', weights=str(tmp_path / 'other.pth'))
     (tmp_path / 'text.pth').write_text('hello')
-    with pytest.raises(ValueError, match=r'text\.pth is not a file of PyTorch tensors'):
+    with pytest.raises(ValueError, match=r'text\.pth cannot be read as a checkpoint'):
         EfficientNetLite('lite0', weights=str(tmp_path / 'text.pth'))
 
 

@@ -377,3 +377,22 @@ def test_no_peaks_and_errors():
     assert peak_response_maps(model, image, none).shape == (0, 48, 40)
     with pytest.raises(ValueError, match='one map'):
         peak_response_maps(model[:-1], image, torch.tensor([[0, 0]]))
+
+
+def test_models_without_a_batched_derivative_are_gone_through_one_by_one():
+    class Plain(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, grad):
+            result = torch.zeros(grad.shape)
+            result += grad.numpy() * 2  # no batch of gradients is an array
+            return result
+
+    torch.manual_seed(0)
+    image, conv = torch.rand(3, 6, 6), torch.nn.Conv2d(3, 1, 3, padding=1)
+    peaks = torch.tensor([[1, 2], [4, 4]])
+    found = peak_response_maps(lambda x: Plain.apply(conv(x)), image, peaks)
+    torch.testing.assert_close(found, peak_response_maps(conv, image, peaks))

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from demo_inputs import make_group_batch
 from mmengine.structures import InstanceData
 from torch import nn
 
@@ -11,7 +12,6 @@ from mmcoseg.models.postprocessors import EdgeRefiner
 from mmcoseg.models.segmentors import BaseCoSegmentor
 from mmcoseg.registry import TASK_UTILS
 from mmcoseg.structures import GroupImages
-from mmcoseg.testing import make_group_batch
 
 
 class Brightness(BaseCoSegmentor):

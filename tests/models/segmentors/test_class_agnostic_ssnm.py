@@ -2,6 +2,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from demo_inputs import make_group_batch, write_tiny_dataset
 from mmengine.model import BaseModule
 from torch import nn
 
@@ -10,7 +11,6 @@ from mmcoseg.engine.hooks import GroupMapHook
 from mmcoseg.models import ClassAgnosticSSNM
 from mmcoseg.models.segmentors.feature_cache import FeatureCache
 from mmcoseg.registry import MODELS
-from mmcoseg.testing import make_group_batch, write_tiny_dataset
 
 
 @MODELS.register_module(name='FrozenTestBackbone')

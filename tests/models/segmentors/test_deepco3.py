@@ -1,5 +1,6 @@
 import pytest
 import torch
+from demo_inputs import make_group_batch
 from mmengine.model import BaseModule
 from mmengine.structures import PixelData
 from torch import nn
@@ -10,7 +11,6 @@ from mmcoseg.models.ops import find_peaks, peak_response_maps
 from mmcoseg.models.postprocessors import EdgeRefiner
 from mmcoseg.registry import MODELS, TASK_UTILS
 from mmcoseg.structures import Proposals
-from mmcoseg.testing import make_group_batch
 
 LOSSES = dict(
     co_peak=dict(type='CoPeakLoss'),

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from demo_inputs import make_group_batch
 from mmengine.structures import PixelData
 from torch import nn
 from torch.nn import functional as F
@@ -15,7 +16,6 @@ from mmcoseg.models.postprocessors import SalientRegions
 from mmcoseg.models.segmentors.base import BaseCoSegmentor
 from mmcoseg.registry import MODELS, TASK_UTILS
 from mmcoseg.structures import Proposals
-from mmcoseg.testing import make_group_batch
 
 
 @MODELS.register_module(name='DeepCO3TestStages')

@@ -2,6 +2,7 @@ import copy
 
 import pytest
 import torch
+from demo_inputs import make_group_batch
 from mmengine.model import BaseModule
 from torch import nn
 from torch.nn import functional as F
@@ -11,7 +12,6 @@ from mmcoseg.models import MultiClassCoSeg
 from mmcoseg.models.ops import mask_of_prob, min_max_maps
 from mmcoseg.models.segmentors.base import BaseCoSegmentor
 from mmcoseg.registry import MODELS
-from mmcoseg.testing import make_group_batch
 
 LOSSES = dict(
     co_attention=dict(type='CoAttentionLoss'),

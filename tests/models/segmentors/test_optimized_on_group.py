@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from demo_inputs import make_group_batch
 from mmengine.model import BaseModule
 from mmengine.structures import PixelData
 from torch import nn
@@ -12,7 +13,6 @@ from mmcoseg.models.backbones.base import StagedBackbone
 from mmcoseg.models.segmentors.base import BaseCoSegmentor
 from mmcoseg.models.stages import Descriptors, GroupStage
 from mmcoseg.registry import MODELS
-from mmcoseg.testing import make_group_batch
 
 
 @MODELS.register_module(name='OptimizedTestBackbone')

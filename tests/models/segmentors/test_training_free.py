@@ -2,6 +2,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from demo_inputs import make_group_batch
 from mmengine.config import Config
 from mmengine.model import BaseModule
 from mmengine.structures import PixelData
@@ -15,7 +16,6 @@ from mmcoseg.models.segmentors import training_free
 from mmcoseg.models.stages import Descriptors, GroupCue, GroupStage
 from mmcoseg.registry import MODELS, TRANSFORMS
 from mmcoseg.structures import GroupDataSample
-from mmcoseg.testing import make_group_batch
 
 
 @MODELS.register_module(name='TrainingFreeTestBackbone')
@@ -262,6 +262,14 @@ def test_the_first_stage_needs_no_descriptors():
 def test_a_stage_that_refines_must_have_maps_before_it():
     model = build(dict(plain=dict(type='TrainingFreeTestPlainRefiner'), **STAGES))
     with pytest.raises(ValueError, match='PlainRefiner refines the maps of the stage before it'):
+        model(**model.data_preprocessor(make_group_batch((3,), (65, 65))))
+
+
+@pytest.mark.parametrize('result', [None, torch.zeros(3, 5, 5), torch.zeros(2, 1, 5, 5)])
+def test_a_stage_that_gives_no_maps_is_named(result, monkeypatch):
+    model = build(dict(**STAGES, last=dict(type='TrainingFreeTestPlainRefiner')))
+    monkeypatch.setattr(PlainRefiner, 'forward', lambda self, context: result)
+    with pytest.raises(ValueError, match=r'model\.stages\.last must give .* \(N, C, h, w\)'):
         model(**model.data_preprocessor(make_group_batch((3,), (65, 65))))
 
 

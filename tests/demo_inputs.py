@@ -8,9 +8,9 @@ import torch
 from mmengine.structures import InstanceData, PixelData
 from PIL import Image
 
-from ..errors import MMCosegError
-from ..files import save_image
-from ..structures import CoSegDataSample, GroupDataSample
+from mmcoseg.errors import MMCosegError
+from mmcoseg.files import save_image
+from mmcoseg.structures import CoSegDataSample, GroupDataSample
 
 __all__ = ['make_group_batch', 'write_tiny_dataset']
 

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 import torch
+from demo_inputs import make_group_batch, write_tiny_dataset
 from PIL import Image
 
 from mmcoseg.datasets import CoSegDataset
 from mmcoseg.models.data_preprocessor import GroupDataPreprocessor
 from mmcoseg.structures import group_sizes_of
-from mmcoseg.testing import make_group_batch, write_tiny_dataset
 
 
 @pytest.mark.parametrize('num_foreground', [1, 2, 3])
