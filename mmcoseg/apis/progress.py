@@ -9,10 +9,13 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
+    Task,
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from ..export import SkippedFile, show_time
 from ..files import display_name
@@ -37,6 +40,7 @@ class RunProgress:
             TextColumn('{task.description}', markup=False),
             BarColumn(),
             MofNCompleteColumn(separator='/'),
+            _Rate(),
             TimeRemainingColumn(),
             console=self.console,
             transient=True,
@@ -88,6 +92,14 @@ class RunProgress:
 
     def _print(self, text: str) -> None:
         self.console.print(text, markup=False)
+
+
+class _Rate(ProgressColumn):
+    """What an image takes, on average."""
+
+    def render(self, task: Task) -> Text:
+        seconds = 1 / (task.speed or float('inf'))
+        return Text(f'{seconds:.2f} s per image')
 
 
 def _images(count: int) -> str:

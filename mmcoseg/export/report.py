@@ -38,7 +38,7 @@ _FOLDER = Path(__file__).parent
 
 def show_time(seconds: float, each: float) -> str:
     """What a run took, and what each of its images did: the same on the terminal and the page."""
-    return f'{seconds:.1f} s, {each:.2f} s an image'
+    return f'{seconds:.1f} s, {each:.2f} s per image'
 
 
 def build_report(

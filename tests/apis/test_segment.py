@@ -66,7 +66,7 @@ def test_folder_in_folder_out(photos, tmp_path, tiny_config, segment, capsys):
     assert segment(photos) == 0
     said = capsys.readouterr()
     assert said.out.startswith('images: 6 written (') and f'report: {out}/report.html' in said.out
-    assert re.search(r'^cat: 4 images, [\d.]+ s, [\d.]+ s an image$', said.err, re.MULTILINE)
+    assert re.search(r'^cat: 4 images, [\d.]+ s, [\d.]+ s per image$', said.err, re.MULTILINE)
     for group in CoSegInferencer(config=tiny_config)(photos):
         for image in group:
             with Image.open(out / 'masks' / f'{image.identity}.png') as mask:
@@ -92,7 +92,7 @@ def test_folder_in_folder_out(photos, tmp_path, tiny_config, segment, capsys):
 def test_terminal_summary_and_report_tell_the_same_times(photos, tmp_path, segment, capsys):
     assert segment(photos, '--cfg-options', 'model.delay=0.2') == 0
     said = capsys.readouterr()
-    time = r'([\d.]+) s, ([\d.]+) s an image'
+    time = r'([\d.]+) s, ([\d.]+) s per image'
     whole = re.search(rf'^images: 5 written \({time}\)$', said.out, re.MULTILINE).groups()
     assert float(whole[0]) >= 1.0  # five times 0.2 s
     content = summary(tmp_path / 'out')

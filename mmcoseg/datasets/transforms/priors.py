@@ -64,7 +64,7 @@ class ComputeProposals(BaseTransform):
 
     Args:
         cache_dir: folder of proposals on disk, shared with ``tools/misc/precompute_priors.py``;
-            None computes them anew each time, some 0.4 s an image.
+            None computes them anew each time, about 0.4 s per image.
         max_side: images with a longer side than this, in pixels, are made that large before;
             masks are of the file's size all the same. Without it a photograph of 12 megapixels
             takes 48 megabytes.
