@@ -156,7 +156,7 @@ class InferenceOptions:
         partial(whole_number, least=0),
         setting=True,
         type=int,
-        help='of everything random (default: 0)',
+        help='random seed (default: 0)',
     )
     num_workers: int | None = _option(
         None,
@@ -224,7 +224,7 @@ class SegmentOptions(InferenceOptions):
         help='copy images into yolo/images instead of linking them',
     )
     overwrite: bool = _option(
-        False, '--overwrite', action='store_true', help='compute anew what DIR has results of'
+        False, '--overwrite', action='store_true', help='recompute results that DIR already has'
     )
     channel_order: str = _option('bgr')
 

@@ -83,7 +83,7 @@ class CoSegInferencer:
         on_groups = optimizes_groups(self.cfg)
         if weights is None and self.cfg.get('train_cfg') is not None and not on_groups:
             raise MMCosegError(
-                f'{name_of(self.cfg)} is of a model that is trained: give the '
+                f'{name_of(self.cfg)} has a model that must be trained: give the '
                 'weights (a checkpoint of `mmcoseg train`)'
             )
         self._build(weights, options.trust_weights)

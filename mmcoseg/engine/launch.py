@@ -303,5 +303,7 @@ def _set_start(cfg: Config, checkpoint: str | None, resume: bool) -> None:
         cfg.load_from = checkpoint
     elif not on_groups:
         if cfg.get('train_cfg') is not None:
-            raise MMCosegError(f'{name} is of a model that is trained: give the checkpoint to test')
+            raise MMCosegError(
+                f'{name} has a model that must be trained: give the checkpoint to test'
+            )
         cfg.load_from = None

@@ -326,7 +326,7 @@ def test_weights_run_no_code(tmp_path, tiny_config, capsys):
 
 def test_a_trained_method_needs_weights_and_works_with_them(tmp_path, photos):
     name = 'ssnm_efficientnet-lite0_synthetic'
-    with pytest.raises(ValueError, match='a model that is trained: give the weights'):
+    with pytest.raises(ValueError, match='a model that must be trained: give the weights'):
         CoSegInferencer(config=name)
     resize = dict(type='Resize', scale=(64, 64), keep_ratio=False)
     cfg = Config.fromfile(str(find_config(name)))
