@@ -100,14 +100,7 @@ def load_checkpoint_file(
             return torch.load(filename, map_location=map_location, weights_only=True)
     except FileNotFoundError:
         raise FileNotFoundError(f'there is no checkpoint {filename}') from None
-    except (
-        UnpicklingError,
-        RuntimeError,
-        EOFError,
-        LookupError,
-        ValueError,
-        struct.error,
-    ) as error:
+    except _UNREADABLE as error:
         code = re.search(r'GLOBAL (\S+)', str(error))
         if code is None:
             problem = f'cannot be read as a checkpoint, it seems damaged or incomplete: {error}'
