@@ -3,18 +3,26 @@
 from .coseg_data_sample import CoSegDataSample, to_numpy
 from .group_data_sample import GroupDataSample, GroupSampleList, group_sizes_of, split_groups
 from .group_images import GroupImages
+from .hints import Absent, Box, Click, ExampleMask, Hint, Stroke, hint_map
 from .num_classes import NumClasses, check_num_classes, num_classes_of
 from .proposals import Proposals
 
 __all__ = [
+    'Absent',
+    'Box',
+    'Click',
     'CoSegDataSample',
+    'ExampleMask',
     'GroupDataSample',
     'GroupImages',
     'GroupSampleList',
+    'Hint',
     'NumClasses',
     'Proposals',
+    'Stroke',
     'check_num_classes',
     'group_sizes_of',
+    'hint_map',
     'num_classes_of',
     'split_groups',
     'to_numpy',

@@ -56,6 +56,8 @@ class CoSegDataSample(SegDataSample):
       ``ori_shape``.
     - ``initial_maps`` (PixelData): what an initial segmentor found before the model was optimized
       on the group, ``data`` as that of ``pred_prob``.
+    - ``hints`` (tuple of :class:`~mmcoseg.structures.Hint`): what a person said of some pixels; not
+      empty.
     - ``presence`` (float): how sure the method is that the common object is in this image, 0 to 1.
 
     Example:
@@ -77,4 +79,5 @@ class CoSegDataSample(SegDataSample):
     gt_instances = data_field('_gt_instances', InstanceData)
     pred_instances = data_field('_pred_instances', InstanceData)
     proposals = data_field('_proposals', Proposals)
+    hints = data_field('_hints', tuple)
     presence = data_field('_presence', numbers.Real)

@@ -1,13 +1,11 @@
 """What a person says of single pixels of an image."""
 
+from abc import ABCMeta, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
-import torch
-from mmengine.structures import PixelData
 
 from ..errors import MMCosegError
 
@@ -18,65 +16,118 @@ __all__ = [
     'Click',
     'ExampleMask',
     'Hint',
+    'HintMap',
     'Stroke',
     'hint_map',
 ]
 
-#: The value of pixels of which nothing is known.
+#: The label of pixels of which nothing is known.
 UNKNOWN = 255
 #: Radius of a click, and half the width of a stroke, as a share of the image's longer side.
 _RADIUS = 0.01
 
+Size = tuple[int, int]
+
+
+@dataclass
+class HintMap:
+    """All that is known of an image's pixels.
+
+    Args:
+        labels: (H, W) uint8: 0 no object, 1..K classes, 255 unknown.
+        sure: (H, W) bool: False where the label is only likely, or unknown.
+        contradictions: a sentence about each hint that contradicts an earlier one.
+    """
+
+    labels: np.ndarray
+    sure: np.ndarray
+    contradictions: list[str]
+
+    @property
+    def absent(self) -> bool:
+        """Whether no pixel can be an object's."""
+        return not self.labels.any()
+
+    @property
+    def shows_object(self) -> bool:
+        """Whether some pixel surely is an object's."""
+        objects = (self.labels != 0) & (self.labels != UNKNOWN)
+        return bool((objects & self.sure).any())
+
 
 @dataclass(frozen=True)
-class Hint:
+class Hint(metaclass=ABCMeta):
     """What is known of some pixels: that they are an object's, or no object's.
+
+    Coordinates are pixels of the upright original, from its upper left corner.
 
     Args:
         label: 0 for no object, or the number of the object's class, from 1 on.
     """
 
-    #: Whether pixels surely have the label; otherwise it is only likely.
-    sure: ClassVar[bool] = True
-    label: int = 1
+    label: int = field(default=1, kw_only=True)
 
-    def paint(self, labels: np.ndarray, sure: np.ndarray) -> None:
-        """Write the label into the image's maps.
+    @property
+    def highest_label(self) -> int:
+        """The largest number of a class in it; 0 if it tells of no object."""
+        return self.label
+
+    @abstractmethod
+    def paint(self, known: HintMap, original: Size) -> None:
+        """Write what is said into an image's map, of any resolution.
 
         Args:
-            labels: (H, W) uint8, with ``UNKNOWN``.
-            sure: (H, W) bool.
+            original: height and width of the upright original.
 
-        Raises: MMCosegError: if the hint lies outside the image.
+        Raises:
+            MMCosegError: if the hint lies outside of the image.
         """
-        where = self.pixels(labels.shape)
-        labels[where] = self.label
-        sure[where] = True
-
-    def pixels(self, size: tuple[int, int]) -> np.ndarray:
-        """The pixels, (H, W) bool, of an image of this height and width."""
-        raise NotImplementedError
-
-
-@dataclass(frozen=True)
-class Click(Hint):
-    """One place, ``x`` and ``y`` in pixels from the image's upper left corner."""
-
-    x: float = 0
-    y: float = 0
-
-    def pixels(self, size: tuple[int, int]) -> np.ndarray:
-        return _line([(self.x, self.y)], size)
 
 
 @dataclass(frozen=True)
 class Stroke(Hint):
     """A line through ``points``, (x, y) each."""
 
-    points: Sequence[tuple[float, float]] = ()
+    points: Sequence[tuple[float, float]]
 
-    def pixels(self, size: tuple[int, int]) -> np.ndarray:
-        return _line(self.points, size)
+    def paint(self, known: HintMap, original: Size) -> None:
+        if not self.points:
+            raise MMCosegError('a stroke needs at least one point')
+        _require_inside(self.points, original)
+        size = known.labels.shape
+        scale = np.array([size[1] / original[1], size[0] / original[0]])
+        places = np.floor(np.array(self.points, float) * scale).astype(int)
+        places = places.clip(0, np.array(size[::-1]) - 1)
+        radius = round(_RADIUS * max(size))
+        # Only the part of the map around the line: maps are large, and lines many.
+        left, top = (places.min(axis=0) - radius).clip(0)
+        right, bottom = places.max(axis=0) + radius + 1
+        window = known.labels[top:bottom, left:right]
+        sure = known.sure[top:bottom, left:right]
+        drawn = np.zeros(window.shape, np.uint8)
+        corners = (places - [left, top]).tolist()
+        for start, end in zip(corners, corners[1:]):
+            cv2.line(drawn, start, end, 1, max(1, 2 * radius))
+        for corner in corners:
+            cv2.circle(drawn, corner, radius, 1, -1)
+        where = drawn == 1
+        if (sure & where & (window != self.label)).any():
+            x, y = self.points[0]
+            known.contradictions.append(
+                f'the hint at ({x:g}, {y:g}) contradicts an earlier one; the later one counts'
+            )
+        window[where], sure[where] = self.label, True
+
+
+@dataclass(frozen=True)
+class Click(Hint):
+    """One place."""
+
+    x: float
+    y: float
+
+    def paint(self, known: HintMap, original: Size) -> None:
+        Stroke([(self.x, self.y)], label=self.label).paint(known, original)
 
 
 @dataclass(frozen=True)
@@ -84,122 +135,102 @@ class Box(Hint):
     """A box around an object, or around what is none.
 
     Outside of all boxes of objects an image shows none. Inside of one, a pixel is likely the
-    object's.
-
-    Args:
-        left, top, right, bottom: in pixels; the right and lower edges do not belong to it.
+    object's. The right and lower edges do not belong to it.
     """
 
-    left: float = 0
-    top: float = 0
-    right: float = 0
-    bottom: float = 0
+    left: float
+    top: float
+    right: float
+    bottom: float
 
-    def pixels(self, size: tuple[int, int]) -> np.ndarray:
+    def paint(self, known: HintMap, original: Size) -> None:
         edges = (self.left, self.top, self.right, self.bottom)
-        _require_inside([edges[:2], edges[2:]], size)
-        left, top, right, bottom = map(round, edges)
-        if right <= left or bottom <= top:
-            raise MMCosegError(f'a box must be (left, top, right, bottom), got {edges}')
-        inside = np.zeros(size, bool)
-        inside[top:bottom, left:right] = True
-        return inside
-
-    def paint(self, labels: np.ndarray, sure: np.ndarray) -> None:
-        inside = self.pixels(labels.shape)
+        if self.right <= self.left or self.bottom <= self.top:
+            raise MMCosegError(f'a box is left, top, right, bottom, got {edges}')
+        _require_inside([edges[:2], edges[2:]], original)
+        height, width = known.labels.shape
+        across, down = width / original[1], height / original[0]
+        inside = np.zeros((height, width), bool)
+        rows = slice(int(self.top * down), max(1, round(self.bottom * down)))
+        columns = slice(int(self.left * across), max(1, round(self.right * across)))
+        inside[rows, columns] = True
         if self.label == 0:
-            labels[inside], sure[inside] = 0, True
+            known.labels[inside], known.sure[inside] = 0, True
             return
-        outside = ~inside & (labels == UNKNOWN)
-        labels[outside], sure[outside] = 0, True
-        free = inside & ~((labels != UNKNOWN) & (labels != 0) & sure)
-        labels[free], sure[free] = self.label, False
+        outside = ~inside & (known.labels == UNKNOWN)
+        known.labels[outside], known.sure[outside] = 0, True
+        known.labels[inside], known.sure[inside] = self.label, False
 
 
 @dataclass(frozen=True)
 class Absent(Hint):
     """No object is in the image."""
 
-    label: int = 0
+    label: int = field(default=0, kw_only=True)
 
-    def pixels(self, size: tuple[int, int]) -> np.ndarray:
-        return np.ones(size, bool)
+    def paint(self, known: HintMap, original: Size) -> None:
+        _paint_all(known, np.zeros_like(known.labels), '"no object"')
 
 
 @dataclass(frozen=True, eq=False)
 class ExampleMask(Hint):
-    """The whole mask, (H, W) uint8: 0 background, 1..K classes, 255 unknown."""
+    """The whole mask, (H, W) uint8 of the original's size: 0, 1..K, or 255 for unknown."""
 
-    mask: np.ndarray | None = None
+    mask: np.ndarray
 
-    def paint(self, labels: np.ndarray, sure: np.ndarray) -> None:
-        if self.mask.shape != labels.shape:
+    @property
+    def highest_label(self) -> int:
+        return int(self.mask.max(where=self.mask != UNKNOWN, initial=0))
+
+    def paint(self, known: HintMap, original: Size) -> None:
+        if self.mask.shape != tuple(original):
             raise MMCosegError(
-                f'the mask is {self.mask.shape[0]} x {self.mask.shape[1]}, its image '
-                f'{labels.shape[0]} x {labels.shape[1]} (height x width)'
+                f'the mask is {self.mask.shape[1]} x {self.mask.shape[0]}, its image '
+                f'{original[1]} x {original[0]} (width x height)'
             )
-        known = self.mask != UNKNOWN
-        labels[known], sure[known] = self.mask[known], True
+        size = known.labels.shape[::-1]
+        mask = cv2.resize(self.mask, size, interpolation=cv2.INTER_NEAREST_EXACT)
+        _paint_all(known, mask, 'the whole mask')
 
 
-def hint_map(hints: Sequence[Hint], size: tuple[int, int]) -> tuple[PixelData, list[str]]:
-    """All that is known of an image's pixels.
+def hint_map(hints: Sequence[Hint], original: Size, size: Size | None = None) -> HintMap:
+    """All that is known of an image's pixels. Later hints count where they contradict earlier ones.
+
+    Boxes say less than the rest, and count only where nothing else is said.
 
     Args:
-        hints: of the image; later ones count where they contradict earlier ones.
-        size: height and width of the upright original.
-
-    Returns:
-        - ``CoSegDataSample.hints``: ``data`` (1, H, W) uint8, 0 no object, 1..K classes, 255
-          unknown; ``sure`` (1, H, W) bool, False where the label is only likely.
-        - What contradicts what, for messages.
+        original: height and width of the upright original, whose pixels hints are given in.
+        size: height and width of the map; None: the original's.
 
     Raises:
         MMCosegError: for a hint outside of the image.
 
     Example:
-        >>> found, _ = hint_map([Click(x=1, y=0), Click(label=0, x=4, y=0)], (1, 6))
-        >>> found.data
-        tensor([[[255,   1, 255, 255,   0, 255]]], dtype=torch.uint8)
+        >>> hint_map([Click(1, 0), Click(4, 0, label=0)], (1, 6)).labels
+        array([[255,   1, 255, 255,   0, 255]], dtype=uint8)
     """
-    labels = np.full(size, UNKNOWN, np.uint8)
-    sure = np.zeros(size, bool)
-    contradictions = []
-    # Boxes first: what is said of pixels inside or outside is more than they say.
-    ordered = sorted(hints, key=lambda hint: not isinstance(hint, Box))
-    for hint in ordered:
-        before, was_sure = labels.copy(), sure.copy()
-        hint.paint(labels, sure)
-        if not isinstance(hint, Box) and (was_sure & (before != labels)).any():
-            contradictions.append(f'{_text(hint)} contradicts earlier hints there, and counts')
-    data = PixelData(data=torch.from_numpy(labels)[None])
-    data.sure = torch.from_numpy(sure)[None]
-    return data, contradictions
+    shape = original if size is None else size
+    known = HintMap(np.full(shape, UNKNOWN, np.uint8), np.zeros(shape, bool), [])
+    boxes = [hint for hint in hints if isinstance(hint, Box)]
+    others = [hint for hint in hints if not isinstance(hint, Box)]
+    for hint in (*boxes, *others):
+        hint.paint(known, original)
+    return known
 
 
-def _text(hint: Hint) -> str:
-    values: dict[str, Any] = {key: v for key, v in vars(hint).items() if key != 'mask'}
-    return f'{type(hint).__name__.lower()} {values}'
+def _paint_all(known: HintMap, labels: np.ndarray, what: str) -> None:
+    """Write labels of all pixels."""
+    said = labels != UNKNOWN
+    if (known.sure & said & (known.labels != labels)).any():
+        known.contradictions.append(f'{what} contradicts an earlier hint; the later one counts')
+    known.labels[said], known.sure[said] = labels[said], True
 
 
-def _line(points: Sequence[tuple[float, float]], size: tuple[int, int]) -> np.ndarray:
-    _require_inside(points, size)
-    radius = round(_RADIUS * max(size))
-    places = np.minimum(np.floor(points), np.array(size[::-1]) - 1).astype(int).tolist()
-    drawn = np.zeros(size, np.uint8)
-    for start, end in zip(places, places[1:]):
-        cv2.line(drawn, start, end, 1, max(1, 2 * radius))
-    for place in places:
-        cv2.circle(drawn, place, radius, 1, -1)
-    return drawn.astype(bool)
-
-
-def _require_inside(points: Sequence[tuple[float, float]], size: tuple[int, int]) -> None:
-    if not len(points):
-        raise MMCosegError('a stroke needs at least one point')
+def _require_inside(points: Sequence[tuple[float, float]], original: Size) -> None:
+    height, width = original
     for x, y in points:
-        if not (0 <= x <= size[1] and 0 <= y <= size[0]):
+        if not (0 <= x <= width and 0 <= y <= height):
             raise MMCosegError(
-                f'({x:g}, {y:g}) lies outside of the image of {size[1]} x {size[0]} pixels '
+                f'({x:g}, {y:g}) lies outside of the image, which is {width} x {height} pixels '
                 '(width x height); coordinates are (x, y) in the upright original'
             )

@@ -54,6 +54,8 @@ class PackGroupInputs(BaseTransform):
             sample.saliency = PixelData(data=prior[None])
         if 'proposals' in image:
             sample.proposals = image['proposals']
+        if image.get('hints'):
+            sample.hints = tuple(image['hints'])
         if 'gt_instance_labels' in image:
             sample.gt_instances = _instances(image)
         return sample

@@ -1,7 +1,8 @@
 """What all segmentors share: the three modes, and how soft maps become results."""
 
 from abc import ABCMeta, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import chain
 from typing import Literal
 
@@ -22,6 +23,7 @@ from ...structures import (
 )
 from ..ops import mask_of_prob
 from ..postprocessors import EdgeRefiner
+from .hinted_images import hinted_images, obey_hints, refine_by_hints
 
 __all__ = ['BaseCoSegmentor']
 
@@ -112,10 +114,12 @@ class BaseCoSegmentor(BaseModel, metaclass=ABCMeta):
     @torch.no_grad()
     def segment(self, images: GroupImages, group: GroupDataSample) -> None:
         """Set ``pred_prob`` of the images of one group."""
-        if not len(group):
-            return
-        for sample, prob in zip(group, self.soft_maps(images, group), strict=True):
-            sample.pred_prob = PixelData(data=without_padding(prob, sample))
+        if len(group):
+            keep_maps(group, self.soft_maps(images, group))
+
+    def updater(self, images: GroupImages, group: GroupDataSample) -> Callable[[], None]:
+        """What segments a group, each time that it is called, by the hints of that time."""
+        return partial(self.segment, images, group)
 
     @torch.no_grad()
     def finish(self, group: GroupDataSample) -> None:
@@ -124,11 +128,17 @@ class BaseCoSegmentor(BaseModel, metaclass=ABCMeta):
         Instances are added once the masks fit the edges, and anew after any later step that
         replaces a mask. So steps that change instances come after those that draw masks. It may be
         a part of a group if all post-processors are :attr:`by_image`.
+
+        Hints on an image act here, whatever the method: they spread to pixels that are near and
+        alike, and each step's masks are changed to what they say.
         """
+        hinted = hinted_images(group)
+        refine_by_hints(hinted)
         for sample in group:
             prob = sample.pred_prob.data
             size = sample.metainfo.get('ori_shape', prob.shape[-2:])[:2]
             sample.pred_sem_seg = PixelData(data=mask_of_prob(prob, size, self.threshold))
+        obey_hints(hinted)
         outdated = True
         for step in self.postprocessors:
             if outdated and not isinstance(step, EdgeRefiner):
@@ -136,6 +146,7 @@ class BaseCoSegmentor(BaseModel, metaclass=ABCMeta):
                 outdated = False
             masks = [sample.pred_sem_seg.data for sample in group]
             step(group)
+            obey_hints(hinted)
             outdated |= any(s.pred_sem_seg.data is not mask for s, mask in zip(group, masks))
         if outdated:
             self.add_instances(group)
@@ -144,9 +155,20 @@ class BaseCoSegmentor(BaseModel, metaclass=ABCMeta):
         """Set ``pred_instances`` from the masks; nothing in methods without instances."""
 
     @property
+    def follows_hints(self) -> bool:
+        """Whether a hint on one image counts for the whole group."""
+        return False
+
+    @property
     def by_image(self) -> bool:
         """Whether :meth:`finish` may be given a group in parts."""
         return all(getattr(step, 'by_image', False) for step in self.postprocessors)
+
+
+def keep_maps(group: GroupDataSample, maps: Sequence[Tensor]) -> None:
+    """Set ``pred_prob`` of a group's images to what :meth:`BaseCoSegmentor.soft_maps` gives."""
+    for sample, prob in zip(group, maps, strict=True):
+        sample.pred_prob = PixelData(data=without_padding(prob, sample))
 
 
 def without_padding(maps: Tensor, sample: CoSegDataSample) -> Tensor:

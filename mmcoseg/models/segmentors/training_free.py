@@ -1,6 +1,6 @@
 """Co-segmentation without training: stages that look at the whole group."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -23,9 +23,9 @@ from ..calling import build_parts
 from ..ops.locations import maps_at_pixels, pad_map
 from ..ops.precision import without_autocast
 from ..ops.resize import resize
-from ..stages import Descriptors, GroupContext, SplitClasses
-from .base import BaseCoSegmentor, without_padding
-from .feature_store import FeatureStore, uncentered_basis
+from ..stages import Descriptors, FollowHints, GroupContext, GroupStage, SplitClasses
+from ..stages.feature_store import FeatureStore, uncentered_basis
+from .base import BaseCoSegmentor, keep_maps, without_padding
 
 __all__ = ['TrainingFreeCoSegmentor']
 
@@ -113,13 +113,30 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
 
     def soft_maps(self, images: GroupImages, group: GroupDataSample) -> list[Tensor]:
         """Maps (C, h', w') without padding, whose outermost pixels are parts of the image."""
-        maps = []
-        for one, sample in zip(self._run_stages(images, group), group):
-            full = without_padding(maps_at_pixels(one[None], images.size)[0], sample)
-            # Coarse maps need no more; full ones of 1,000 images would take half a gigabyte.
-            shape = [max(ceil(side / 4), n) for side, n in zip(full.shape[1:], one.shape[1:])]
-            maps.append(F.adaptive_avg_pool2d(full, shape))
-        return maps
+        return _maps_of_images(self._run_stages(images, group), images.size, group)
+
+    @torch.no_grad()
+    def updater(self, images: GroupImages, group: GroupDataSample) -> Callable[[], None]:
+        """As in the base class; only stages from the first that follows hints on act again."""
+        stages = list(self.stages.items())
+        follows = [isinstance(stage, FollowHints) for _, stage in stages]
+        first = follows.index(True) if True in follows else len(stages)
+        context = self._look_at(images, group)
+        self._act(context, stages[:first])
+        before = context.prob
+
+        @torch.no_grad()
+        def update() -> None:
+            context.prob = before
+            self._act(context, stages[first:])
+            prob = context.prob.to(images.device)
+            keep_maps(group, _maps_of_images(prob, images.size, group))
+
+        return update
+
+    @property
+    def follows_hints(self) -> bool:
+        return any(isinstance(stage, FollowHints) for stage in self.stages.values())
 
     @torch.no_grad()
     def _forward(self, images: GroupImages, data_samples: GroupSampleList) -> Tensor:
@@ -129,18 +146,29 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
 
     def _run_stages(self, images: GroupImages, group: GroupDataSample) -> Tensor:
         """Soft maps (N, C, h, w) of one group, on the device of the images."""
+        context = self._look_at(images, group)
+        self._act(context, self.stages.items())
+        return context.prob.to(images.device)
+
+    def _look_at(self, images: GroupImages, group: GroupDataSample) -> GroupContext:
+        """The context of a group before any stage has acted."""
         stores = self._describe_group(images)
-        context = GroupContext(
+        return GroupContext(
             images,
             group,
             descriptors={wanted: store.descriptors() for wanted, store in stores.items()},
             saliency=_saliency_of(group, images.size),
+            stores=stores,
         )
-        for name, stage in self.stages.items():
-            context.prob = context.maps[name] = _checked_maps(stage(context), name, len(images))
-            for store in stores.values():
+
+    @staticmethod
+    def _act(context: GroupContext, stages: Iterable[tuple[str, GroupStage]]) -> None:
+        """Let stages act, one after the other; what they give is in the context."""
+        for name, stage in stages:
+            prob = _checked_maps(stage(context), name, len(context.images))
+            context.prob = context.maps[name] = prob
+            for store in context.stores.values():
                 store.page_out()
-        return context.prob.to(images.device)
 
     def _describe_group(self, images: GroupImages) -> dict[Descriptors, FeatureStore]:
         """The descriptors of all images that the stages look at."""
@@ -190,6 +218,17 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
         # Autocast to another half precision than float16 refuses to join these.
         with without_autocast(parts[0]):
             return uncentered_basis(torch.cat(parts), self.test_cfg.channels)
+
+
+def _maps_of_images(prob: Tensor, size: tuple[int, int], group: GroupDataSample) -> list[Tensor]:
+    """Maps (N, C, h, w) of locations as :meth:`TrainingFreeCoSegmentor.soft_maps` gives them."""
+    maps = []
+    for one, sample in zip(prob, group):
+        full = without_padding(maps_at_pixels(one[None], size)[0], sample)
+        # Coarse maps need no more; full ones of 1,000 images would take half a gigabyte.
+        shape = [max(ceil(side / 4), n) for side, n in zip(full.shape[1:], one.shape[1:])]
+        maps.append(F.adaptive_avg_pool2d(full, shape))
+    return maps
 
 
 def _saliency_of(group: GroupDataSample, size: tuple[int, int]) -> Tensor | None:

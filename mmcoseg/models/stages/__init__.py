@@ -1,6 +1,7 @@
 """Stages: what looks at a whole group and gives soft maps, without training."""
 
 from .cues import ConsensusCue, DDTCue, DFFCue, SaliencyCue, SpectralCue
+from .follow_hints import FollowHints
 from .group_stage import Descriptors, GroupContext, GroupCue, GroupStage
 from .presence import PrototypePresence
 from .self_training import SelfTraining
@@ -12,6 +13,7 @@ __all__ = [
     'DDTCue',
     'DFFCue',
     'Descriptors',
+    'FollowHints',
     'GroupContext',
     'GroupCue',
     'GroupStage',

@@ -4,17 +4,16 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ...registry import MODELS
-from ...structures import CoSegDataSample, GroupDataSample
+from ...structures import CoSegDataSample, GroupDataSample, hint_map
 from ...structures.hints import UNKNOWN
 from ..ops.hints import HintPosterior, match_best_overlap
 from ..ops.locations import maps_at_locations, pad_map
 from ..ops.resize import resize
 from .group_stage import Descriptors, GroupContext, GroupStage
 
-__all__ = ['FollowHints', 'known_at_locations']
+__all__ = ['FollowHints', 'known_at_locations', 'num_hinted_classes', 'split_object']
 
 #: What a location counts at most, and all of one image together.
 LOCATION_WEIGHT, IMAGE_WEIGHT = 0.1, 1.0
@@ -24,7 +23,7 @@ LIKELY = 0.3
 
 @MODELS.register_module()
 class FollowHints(GroupStage):
-    """Corrects the maps of all images by what ``sample.hints`` say of some pixels of some images.
+    """Corrects the maps of all images by what ``sample.hints`` say of pixels of some images.
 
     See :class:`~mmcoseg.models.ops.hints.HintPosterior`. A location counts 0.1, and all locations
     of an image together at most 1, so that a whole mask does not outweigh many clicks. Without
@@ -47,12 +46,14 @@ class FollowHints(GroupStage):
         if not any('hints' in sample for sample in context.group):
             return prob
         descriptors = context.descriptors[self.descriptors]
+        if 'hint_posterior' not in context.kept:
+            context.kept['hint_posterior'] = HintPosterior(descriptors)
         shape = descriptors.shape[-2:]
         before = split_object(resize(prob.float().cpu(), shape), num_hinted_classes(context.group))
         labels, weights = known_at_locations(
             context.group, before.shape[1], shape, context.images.size
         )
-        after = HintPosterior(descriptors).maps(before, labels, weights)
+        after = context.kept['hint_posterior'].maps(before, labels, weights)
         return match_best_overlap(after, before)
 
 
@@ -60,9 +61,8 @@ def num_hinted_classes(group: GroupDataSample) -> int:
     """The highest class number in a group's hints, at least 1."""
     highest = 1
     for sample in group:
-        if 'hints' in sample:
-            labels = sample.hints.data
-            highest = max(highest, int(labels.masked_fill(labels == UNKNOWN, 0).max()))
+        for hint in sample.get('hints', ()):
+            highest = max(highest, hint.highest_label)
     return highest
 
 
@@ -75,8 +75,7 @@ def split_object(prob: Tensor, num_classes: int) -> Tensor:
     if missing <= 0:
         return prob
     if prob.shape[1] == 1:
-        shares = [prob / num_classes] * num_classes
-        return torch.cat([1 - prob, *shares], dim=1)
+        prob = torch.cat([1 - prob, prob], dim=1)
     share = prob[:, 1:2] / (missing + 1)
     return torch.cat([prob[:, :1], share, prob[:, 2:], *[share] * missing], dim=1)
 
@@ -98,24 +97,24 @@ def known_at_locations(
     weights = torch.zeros(len(group), *shape)
     for number, sample in enumerate(group):
         if 'hints' in sample:
-            maps = _at_locations(sample, channels, shape, size)
-            weights[number] = maps[-1]
-            labels[number] = maps[:-1] / maps[-1].clamp(min=1e-6)
+            shares = _known_shares(sample, channels, shape, size)
+            total = shares.sum(dim=0)
+            # A map of the object alone is what is left without the background.
+            labels[number] = shares[-channels:] / total.clamp(min=1e-6)
+            weights[number] = total
     strongest = weights.amax(dim=(1, 2), keepdim=True).clamp(min=1e-6)
     weights = weights / strongest
     total = weights.sum(dim=(1, 2), keepdim=True).clamp(min=1e-6)
     return labels, weights * (IMAGE_WEIGHT / total).clamp(max=LOCATION_WEIGHT)
 
 
-def _at_locations(
+def _known_shares(
     sample: CoSegDataSample, channels: int, shape: Sequence[int], size: tuple[int, int]
 ) -> Tensor:
-    """How much of each location has each label, and is known at all: (channels + 1, h, w)."""
-    known, sure = sample.hints.data[0].long(), sample.hints.sure[0]
-    first = 1 if channels == 1 else 0
-    values = known.masked_fill(known == UNKNOWN, channels + first)
-    maps = F.one_hot(values, channels + first + 1).permute(2, 0, 1)[first:-1].float()
-    counts = torch.where(sure, 1.0, LIKELY) * (known != UNKNOWN)
-    maps = torch.cat([maps * counts, counts[None]])[None]
-    maps = pad_map(maps, sample.metainfo.get('img_shape', size)[:2], size)
-    return maps_at_locations(maps, tuple(shape), size)[0]
+    """How much of each location is known to have each label: (max(2, channels), h, w)."""
+    part = sample.metainfo.get('img_shape', size)[:2]
+    known = hint_map(sample.hints, sample.metainfo.get('ori_shape', part)[:2], part)
+    labels = torch.from_numpy(known.labels)
+    counts = torch.from_numpy(known.sure).float().clamp(min=LIKELY)
+    maps = [(labels == label) * counts for label in range(max(2, channels))]
+    return maps_at_locations(pad_map(torch.stack(maps)[None], part, size), tuple(shape), size)[0]

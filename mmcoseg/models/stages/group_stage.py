@@ -2,6 +2,7 @@
 
 from abc import ABCMeta, abstractmethod
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from mmengine.model import BaseModule
@@ -10,6 +11,7 @@ from torch.nn import functional as F
 
 from ...errors import MMCosegError
 from ...structures import GroupDataSample, GroupImages
+from .feature_store import FeatureStore
 
 __all__ = ['Descriptors', 'GroupContext', 'GroupCue', 'GroupStage']
 
@@ -53,6 +55,8 @@ class GroupContext:
         saliency: of the images, (N, 1, h, w) in [0, 1], where the pipeline gives it.
         maps: what each stage so far gave, by the stage's name, (N, C, h, w) in [0, 1].
         prob: what the last stage gave.
+        stores: what keeps the descriptors.
+        kept: what stages keep for the next time that they are called with the group.
     """
 
     images: GroupImages
@@ -61,6 +65,8 @@ class GroupContext:
     saliency: Tensor | None = None
     maps: dict[str, Tensor] = field(default_factory=dict)
     prob: Tensor | None = None
+    stores: dict[Descriptors, FeatureStore] = field(default_factory=dict)
+    kept: dict[str, Any] = field(default_factory=dict)
 
 
 class GroupStage(BaseModule, metaclass=ABCMeta):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from mmcoseg.models.segmentors import feature_store
-from mmcoseg.models.segmentors.feature_store import FeatureStore, uncentered_basis
+from mmcoseg.models.stages import feature_store
+from mmcoseg.models.stages.feature_store import FeatureStore, uncentered_basis
 
 
 @pytest.mark.parametrize('memory_limit', [0, 10**6], ids=['file', 'memory'])
@@ -59,7 +59,7 @@ def test_a_full_disk_is_an_error_and_not_a_killed_process(monkeypatch):
 
 MEMORY = """
 import torch, resource
-from mmcoseg.models.segmentors.feature_store import FeatureStore
+from mmcoseg.models.stages.feature_store import FeatureStore
 store = FeatureStore(200, {limit})
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 part = torch.randn(8, 400, 25, 25)

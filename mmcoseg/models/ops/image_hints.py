@@ -1,0 +1,71 @@
+"""From hints on an image to what that says of its other pixels."""
+
+import cv2
+import numpy as np
+
+from ...structures.hints import UNKNOWN, HintMap
+
+__all__ = ['spread_hints']
+
+#: Standard deviations of the kernel: of places, in pixels of the map, and of colors in CIELAB.
+PLACE, COLOR = 12.0, 12.0
+#: Variance of a hint's error; most pixels with hints that count; range of the probabilities.
+NOISE, MOST_HINTS, LOW, HIGH = 0.1, 256, 0.02, 0.98
+
+
+def spread_hints(image: np.ndarray, prob: np.ndarray, known: HintMap) -> np.ndarray:
+    """Correct an image's soft map near the hints on it, where its colors are like theirs.
+
+    A Gaussian process over places x and colors c, smoothed a little, corrects the soft map p: its
+    mean is 0, its covariance ``exp(-|x - x'|^2 / 2 sx^2 - |c - c'|^2 / 2 sc^2)``, and a pixel known
+    to be y says that it is ``y - p`` there.
+
+    Args:
+        image: (h, w, 3) uint8 BGR, of some 128 pixels along its longer side.
+        prob: (C, h, w), as ``CoSegDataSample.pred_prob``.
+        known: of the same size; only what is sure counts.
+
+    Returns:
+        The corrected map, (C, h, w) float32 in [0.02, 0.98]; several classes sum to 1.
+    """
+    rows, columns = np.nonzero(known.sure)
+    if len(rows) > MOST_HINTS:
+        even = np.linspace(0, len(rows) - 1, MOST_HINTS).round().astype(int)
+        rows, columns = rows[even], columns[even]
+    if not len(rows):
+        return prob
+    smooth = cv2.GaussianBlur(image, (0, 0), 1).astype(np.float32) / 255
+    colors = cv2.cvtColor(smooth, cv2.COLOR_BGR2LAB) / COLOR
+    places = np.indices(image.shape[:2], np.float32).transpose(1, 2, 0) / PLACE
+    points = np.concatenate([places, colors], axis=2)
+    hinted = points[rows, columns]
+    kernel = _kernel(points.reshape(-1, 5), hinted)
+    among = _kernel(hinted, hinted) + NOISE * np.eye(len(hinted), dtype=np.float32)
+    labels = known.labels[rows, columns]
+    values = prob.reshape(len(prob), -1).T
+    residual = _one_hot(labels, len(prob)) - prob[:, rows, columns].T
+    values = values + kernel @ np.linalg.solve(among, residual)
+    values = values.clip(LOW, HIGH)
+    if len(prob) > 1:
+        values = values / values.sum(axis=1, keepdims=True)
+    return np.ascontiguousarray(values.T.reshape(prob.shape), np.float32)
+
+
+def set_known(prob: np.ndarray, known: HintMap) -> None:
+    """Write into a soft map (C, h, w) what is surely known of its pixels."""
+    labels = known.labels[known.sure]
+    prob[:, known.sure] = _one_hot(labels, len(prob)).T.clip(LOW, HIGH)
+    if len(prob) > 1:
+        prob /= prob.sum(axis=0)
+
+
+def _kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    squares = (a * a).sum(axis=1)[:, None] + (b * b).sum(axis=1) - 2 * a @ b.T
+    return np.exp(-squares.clip(0) / 2)
+
+
+def _one_hot(labels: np.ndarray, channels: int) -> np.ndarray:
+    """Labels (n,) as channels (n, C); a single channel is that of any object."""
+    if channels == 1:
+        return (labels != 0)[:, None].astype(np.float32)
+    return np.eye(max(channels, UNKNOWN), dtype=np.float32)[labels][:, :channels]

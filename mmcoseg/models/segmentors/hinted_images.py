@@ -1,0 +1,75 @@
+"""Hints on single images, where masks are made."""
+
+import cv2
+import numpy as np
+import torch
+from mmengine.structures import PixelData
+
+from ...datasets.image_io import image_of
+from ...errors import naming
+from ...structures import CoSegDataSample, GroupDataSample, hint_map, to_numpy
+from ...structures.hints import HintMap
+from ..ops.image_hints import set_known, spread_hints
+
+__all__ = ['hinted_images', 'obey_hints', 'refine_by_hints']
+
+#: Longer side of the map on which hints spread, and of that on which they are drawn then.
+_COARSE, _FINE = 128, 512
+
+HintedImages = list[tuple[CoSegDataSample, HintMap]]
+
+
+def hinted_images(group: GroupDataSample) -> HintedImages:
+    """Images with hints, and all that is known of their pixels, at the original size."""
+    found = []
+    for sample in group:
+        if 'hints' in sample:
+            found.append((sample, _map_of(sample)))
+    return found
+
+
+def _map_of(sample: CoSegDataSample, size: tuple[int, int] | None = None) -> HintMap:
+    original = sample.metainfo.get('ori_shape', sample.pred_prob.data.shape[-2:])[:2]
+    with naming(sample.identity):
+        return hint_map(sample.hints, original, size)
+
+
+def refine_by_hints(images: HintedImages) -> None:
+    """Spread hints over the pixels of their images that are near and alike: ``pred_prob``."""
+    for sample, known in images:
+        if known.sure.all():
+            continue  # all is known
+        pixels = image_of(sample)
+        coarse, fine = (_limited(pixels.shape[:2], side) for side in (_COARSE, _FINE))
+        prob = _resized(to_numpy(sample.pred_prob.data.float()), coarse)
+        small = cv2.resize(pixels, coarse[::-1], interpolation=cv2.INTER_AREA)
+        spread = _resized(spread_hints(small, prob, _map_of(sample, coarse)), fine)
+        set_known(spread, _map_of(sample, fine))
+        device = sample.pred_prob.data.device
+        sample.pred_prob = PixelData(data=torch.from_numpy(spread).to(device))
+
+
+def obey_hints(images: HintedImages) -> None:
+    """Give pixels the labels that are surely known, in ``pred_sem_seg``, in place.
+
+    Moreover, an image is ``absent``, and its ``presence`` 0, if nothing in it can be an object;
+    its presence is 1 if something surely is.
+    """
+    for sample, known in images:
+        mask = sample.pred_sem_seg.data
+        sure = torch.from_numpy(known.sure).to(mask.device)
+        mask[0, sure] = torch.from_numpy(known.labels).to(mask)[sure]
+        if known.absent:
+            sample.set_metainfo(dict(absent=True))
+        if known.absent or known.shows_object:
+            sample.presence = float(known.shows_object)
+
+
+def _limited(size: tuple[int, int], side: int) -> tuple[int, int]:
+    scale = min(1, side / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def _resized(prob: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A soft map (C, h, w) at another height and width, bilinearly."""
+    return np.stack([cv2.resize(channel, size[::-1]) for channel in prob])
