@@ -196,10 +196,25 @@ class InferenceOptions:
 class SegmentOptions(InferenceOptions):
     """What :func:`~mmcoseg.apis.segment_to_folder` can be told, beside :class:`InferenceOptions`.
 
+    ``hints`` and ``examples`` are as for :func:`~mmcoseg.apis.hints_from`.
     ``formats`` are some of ``mmcoseg.export.FORMATS``. ``channel_order`` of arrays is ``'bgr'`` or
     ``'rgb'``. ``overwrite`` also deletes earlier results of the groups in the input.
     """
 
+    hints: Any = _option(
+        None,
+        '--hints',
+        metavar='FILE',
+        help='a json file of clicks, strokes, boxes and absences on some images, which count '
+        'for their whole groups (docs/hints.md)',
+    )
+    examples: Any = _option(
+        None,
+        '--examples',
+        metavar='MASKS',
+        help='folder of masks of some of the images, <stem>.png or <group>/<stem>.png: examples of '
+        'the objects to find',
+    )
     formats: Sequence[str] = _option(
         ('masks', 'overlays', 'coco'),
         '--format',

@@ -2,7 +2,7 @@
 
 from ..segment_options import InferenceOptions, SegmentOptions
 from .inferencer import CoSegInferencer
-from .inputs import ImageLimits, read_inputs
+from .inputs import ImageLimits, hints_from, read_inputs
 from .segment import SegmentResult, segment_to_folder
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     'InferenceOptions',
     'SegmentOptions',
     'SegmentResult',
+    'hints_from',
     'read_inputs',
     'segment_to_folder',
 ]

@@ -20,16 +20,16 @@ from ..datasets.image_io import BadImageError, image_of, read_image
 from ..datasets.transforms import ForEachImage
 from ..engine.group_optimization import InitialState, OptimizationSettings, optimize_and_segment
 from ..engine.run_config import optimizes_groups
-from ..errors import MMCosegError
+from ..errors import MMCosegError, naming
 from ..export import SkippedFile
 from ..models.backbones.weights import WeightsToLoad, deferred_weights, load_unless_stored
 from ..registry import INFERENCERS, MODELS, TRANSFORMS
 from ..seeding import all_seeded
 from ..segment_options import InferenceOptions
-from ..structures import CoSegDataSample, GroupDataSample
+from ..structures import CoSegDataSample, GroupDataSample, hint_map
 from ..workers import default_workers, map_in_threads, with_workers
 from .inference_config import inference_config, inference_pipeline
-from .inputs import ImageItem, ImageLimits, InputGroup, read_inputs
+from .inputs import ImageItem, ImageLimits, InputGroup, hints_from, read_inputs, with_hints
 
 __all__ = ['CoSegInferencer']
 
@@ -107,12 +107,14 @@ class CoSegInferencer:
             _load_weights(self.model, noted, str(weights), trust)
         self.model.to(self.device).eval()
 
-    def __call__(self, inputs: Any, channel_order: str = 'bgr') -> list[GroupDataSample]:
+    def __call__(
+        self, inputs: Any, channel_order: str = 'bgr', hints: Any = None
+    ) -> list[GroupDataSample]:
         """Segment all groups, and keep the results of all; see :meth:`stream`."""
-        return list(self.stream(inputs, channel_order))
+        return list(self.stream(inputs, channel_order, hints=hints))
 
     def stream(
-        self, inputs: Any, channel_order: str = 'bgr', parts: bool = False
+        self, inputs: Any, channel_order: str = 'bgr', parts: bool = False, hints: Any = None
     ) -> Iterator[GroupDataSample]:
         """Segment group by group.
 
@@ -122,6 +124,7 @@ class CoSegInferencer:
                 part's masks are made in their turn (unless a post-processor must see the whole
                 group), so that those of a thousand photographs need not fit into memory together.
                 Each image comes decoded, in ``ori_img``.
+            hints: what a person said of images, see :func:`~mmcoseg.apis.hints_from`.
 
         Yields:
             The groups with predictions, on the CPU, their images in the order of the input. Each
@@ -135,11 +138,19 @@ class CoSegInferencer:
         groups = read_inputs(inputs, channel_order, notes)
         for note in notes:
             warnings.warn(note, stacklevel=2)
+        if hints is not None:
+            groups = with_hints(groups, hints_from(hints))
         for group in groups:
             yield from self.segment_group(group, parts)
 
     def segment_group(self, group: InputGroup, parts: bool = False) -> Iterator[GroupDataSample]:
         """Segment one of the groups that :func:`~mmcoseg.apis.read_inputs` gives."""
+        if not self.model.follows_hints and any(item.hints for item in group.items):
+            warnings.warn(
+                'the method does not carry hints over to other images (it has no stage '
+                'FollowHints): each counts only for its own image',
+                stacklevel=3,
+            )
         record, skipped, kept = self._load(group, _KEPT_PIXELS if parts else 0)
         if not record['images']:
             yield GroupDataSample([], metainfo=dict(group=group.name, skipped=skipped))
@@ -222,7 +233,7 @@ class CoSegInferencer:
             try:
                 num_pixels = item.check(self.limits)
                 keep = item.path is not None and take_room(num_pixels)
-                image = self._load_image(item, group.name, num_pixels, keep)
+                image = self._load_image(item, group, num_pixels, keep)
                 if keep:  # not in the record, whose packing would copy it
                     kept[item.stem] = image.pop('ori_img')
                 return image
@@ -237,17 +248,21 @@ class CoSegInferencer:
         return record, skipped, kept
 
     def _load_image(
-        self, item: ImageItem, group: str, num_pixels: int, keep: bool
+        self, item: ImageItem, group: InputGroup, num_pixels: int, keep: bool
     ) -> dict[str, Any]:
         # Pillow images are not safe to be read by two threads, and may stand in a group twice.
         with self._lock if num_pixels > _LARGE or item.path is None else nullcontext():
-            image = dict(item.record(), group=group, seg_map_path=None, label_ids=())
+            image = dict(item.record(), group=group.name, seg_map_path=None, label_ids=())
+            image.update(hints=item.hints, class_names=group.classes)
             image.update(self.model.data_preprocessor.network_input)
             if keep:
                 image['ori_img'] = read_image(item.path)
             for step in self.pipeline:
                 if isinstance(step, ForEachImage):
                     image = step.apply(image)
+        if item.hints:  # what is wrong with them is said before anything is computed
+            with naming(f'{group.name}/{item.file_name}'):
+                hint_map(item.hints, image['ori_shape'])
         return image
 
     def _decode(self, part: GroupDataSample, kept: dict[str, np.ndarray]) -> None:

@@ -13,12 +13,14 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
+from ..datasets.hint_files import GivenHints, read_examples, read_hints
 from ..datasets.image_io import IMAGE_SUFFIXES, UNREAD_SUFFIXES, BadImageError, from_pil, open_image
 from ..errors import MMCosegError
 from ..files import named
-from ..options import one_of
+from ..options import nearest, one_of
+from ..structures import Hint
 
-__all__ = ['ImageItem', 'ImageLimits', 'InputGroup', 'read_inputs']
+__all__ = ['ImageItem', 'ImageLimits', 'InputGroup', 'hints_from', 'read_inputs', 'with_hints']
 
 #: Suffixes of files that lie beside images for good reason: left out of folders without a note.
 _COMPANIONS = frozenset(
@@ -70,12 +72,14 @@ class ImageItem:
         file_name: the name of its file, or what stands for one.
         path: of the file, None for an image in memory.
         image: the image in memory: (H, W, 3) uint8 BGR, or a Pillow image.
+        hints: what a person said of its pixels.
     """
 
     stem: str
     file_name: str
     path: Path | None = None
     image: Any = field(default=None, compare=False, repr=False)
+    hints: tuple[Hint, ...] = ()
 
     @classmethod
     def of_file(cls, path: Path) -> 'ImageItem':
@@ -132,7 +136,7 @@ class ImageItem:
             raise BadImageError(f'{self.path} cannot be read as an image: {error}') from error
 
     def record(self) -> dict[str, Any]:
-        """Where a pipeline starts, without the group.
+        """Where a pipeline starts, without the group and the hints.
 
         Raises:
             BadImageError: if a Pillow image cannot be read.
@@ -150,13 +154,87 @@ class ImageItem:
 
 @dataclass
 class InputGroup:
-    """The images that are segmented together: the group's name, and its images in order."""
+    """The images that are segmented together.
+
+    Args:
+        name: of the group.
+        items: its images, in order.
+        classes: names of the classes that hints tell apart; may be empty.
+    """
 
     name: str
     items: list[ImageItem]
+    classes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.items)
+
+
+def hints_from(*given: Any) -> GivenHints:
+    """Hints on images, from what a user gives; later ones are added to earlier ones.
+
+    Args:
+        given: each the path of a file of hints (docs/hints.md), the path of a folder of example
+            masks, a dict ``<group>/<file name>`` or ``<file name>`` -> list of hints, or None.
+
+    Raises:
+        FileNotFoundError: if there is no such file or folder.
+        MMCosegError: if it holds something else, which is named.
+    """
+    hints = GivenHints()
+    for value in given:
+        if isinstance(value, (str, os.PathLike)):
+            path = Path(value).expanduser()
+            hints.add(read_examples(path) if path.is_dir() else read_hints(path))
+        elif isinstance(value, Mapping):
+            hints.add(GivenHints({name: list(found) for name, found in value.items()}))
+        elif value is not None:
+            raise MMCosegError(
+                'hints are the path of a file of hints or of a folder of masks, or a dict of lists '
+                f'of hints; got {type(value).__name__}'
+            )
+    for name, found in hints.by_image.items():
+        for hint in found:
+            if not isinstance(hint, Hint):
+                raise MMCosegError(
+                    f'the hints on {name!r} must be Click, Stroke, Box, Absent or ExampleMask, got '
+                    f'{type(hint).__name__}'
+                )
+    return hints
+
+
+def with_hints(groups: Sequence[InputGroup], given: GivenHints) -> list[InputGroup]:
+    """Groups whose images have the hints that are given for their names.
+
+    Raises:
+        MMCosegError: for a name that no image has, with the nearest one, or that several have.
+    """
+    places: dict[str, set[tuple[int, int]]] = defaultdict(set)
+    for i, group in enumerate(groups):
+        for j, item in enumerate(group.items):
+            for name in (item.file_name, item.stem):
+                places[name].add((i, j))
+                places[f'{group.name}/{name}'].add((i, j))
+    hints: dict[tuple[int, int], list[Hint]] = defaultdict(list)
+    for name, found in given.by_image.items():
+        if not places[name]:
+            known = [known for known, where in places.items() if where]
+            raise MMCosegError(
+                f'there are hints on {name!r}, but the input has no such image'
+                f'{nearest(name, known)}; images are named <group>/<file> or <file>'
+            )
+        if len(places[name]) > 1:
+            raise MMCosegError(
+                f'there are hints on {name!r}, a name that several images have; '
+                'name it <group>/<file>'
+            )
+        [place] = places[name]
+        hints[place] += found
+    hinted = []
+    for i, group in enumerate(groups):
+        items = [replace(item, hints=tuple(hints[i, j])) for j, item in enumerate(group.items)]
+        hinted.append(replace(group, items=items, classes=given.classes_of(group.name)))
+    return hinted
 
 
 def read_inputs(

@@ -19,9 +19,9 @@ from filelock import FileLock, Timeout
 from ..errors import MMCosegError
 from ..export import GroupRecord, ImageRecord, ResultWriter, SkippedFile
 from ..files import display_name, file_name_of, write_atomically, write_json
-from .inputs import ImageItem
+from .inputs import ImageItem, InputGroup
 
-__all__ = ['FinishedImage', 'GroupState', 'RunState', 'SkippedImage', 'only_run', 'signature_of']
+__all__ = ['FinishedImage', 'GroupState', 'RunState', 'SkippedImage', 'only_run', 'signatures_of']
 
 #: Folder of the state, in the folder of results.
 _STATE = '.mmcoseg'
@@ -32,14 +32,27 @@ _VERSION = 1
 _PAUSE, _PAUSE_FACTOR = 5.0, 10.0
 
 #: Identifies the content of an input; None if it is not there.
-Signature = list[int] | str | None
+Signature = list[int | str] | None
 
 
-def signature_of(item: ImageItem) -> Signature:
+def signatures_of(group: InputGroup) -> dict[str, Signature]:
+    """File name of each image -> what its result depends on: its content and the group's hints."""
+    hints = [(item.file_name, item.hints) for item in group.items if item.hints]
+    suffix = []
+    if hints:
+        suffix = [hashlib.sha1(repr((group.classes, hints)).encode()).hexdigest()]
+    signatures = {}
+    for item in group.items:
+        content = _signature_of(item)
+        signatures[item.file_name] = None if content is None else [*content, *suffix]
+    return signatures
+
+
+def _signature_of(item: ImageItem) -> Signature:
     """Size and time of a file, or the hash of an image in memory."""
     if item.path is None:
         pixels = np.asarray(item.image)
-        return hashlib.sha1(pixels.tobytes() + str(pixels.shape).encode()).hexdigest()
+        return [hashlib.sha1(pixels.tobytes() + str(pixels.shape).encode()).hexdigest()]
     try:
         status = os.stat(item.path)
     except OSError:

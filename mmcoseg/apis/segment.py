@@ -26,9 +26,9 @@ from ..structures import CoSegDataSample, GroupDataSample
 from ..workers import map_in_threads
 from .inference_config import inference_config
 from .inferencer import CoSegInferencer
-from .inputs import ImageLimits, InputGroup, read_inputs
+from .inputs import ImageLimits, InputGroup, hints_from, read_inputs, with_hints
 from .progress import RunProgress
-from .run_state import FinishedImage, GroupState, RunState, SkippedImage, only_run, signature_of
+from .run_state import FinishedImage, GroupState, RunState, SkippedImage, only_run, signatures_of
 
 __all__ = ['SegmentResult', 'segment_to_folder']
 
@@ -80,8 +80,8 @@ def segment_to_folder(
     """Segment groups of images and write the results; see docs/segment.md.
 
     Images whose results are in the folder already are left alone. A group that has others is
-    computed as a whole, and the results of those others are written. Results of images that are
-    not in the input stay where they are, and in the collections.
+    computed as a whole, and the results of those others are written; if its hints have changed, all
+    are. Results of images that are not in the input stay where they are, and in the collections.
 
     Args:
         inputs: as for :func:`~mmcoseg.apis.read_inputs`.
@@ -100,6 +100,7 @@ def segment_to_folder(
     limits = options.limits or ImageLimits()
     notes: list[str] = []
     groups = read_inputs(inputs, options.channel_order, notes)
+    groups = with_hints(groups, hints_from(options.examples, options.hints))
     settings = _settings(options)
     out = Path(out_dir).expanduser()
     with only_run(out), _pillow_takes(limits.max_pixels):
@@ -157,7 +158,7 @@ class _Job:
         if not overwrite:
             self.old = state.groups.get(group.name, self.old)
         # Taken before anything is read, so that later changes of a file are noticed.
-        self.signatures = {item.file_name: signature_of(item) for item in group.items}
+        self.signatures = signatures_of(group)
         self.stems = {item.file_name: item.stem for item in group.items}
         self.todo = set(self.stems)
         done = [image for image in self.old.images if self._has(image, state.out)]
@@ -217,6 +218,8 @@ class _Run:
         skipped: dict[str, SkippedImage] = {}
         # Part by part: masks of a thousand photographs would not fit into memory together.
         for part in inferencer.segment_group(group, parts=True):
+            for text in _contradictions(part):
+                self.progress.note(text)
             if self.options.overwrite and group.name in self.state.groups:
                 self.state.withdraw(group.name)
             count = _described(part.get('class_count'))
@@ -263,6 +266,15 @@ class _Run:
         record = self.state.writer.write_image(image, pixels)
         self.progress.advance(1)
         return record
+
+
+def _contradictions(part: GroupDataSample) -> list[str]:
+    """What hints on its images contradict each other."""
+    texts = []
+    for sample in part:
+        if 'hints' in sample:
+            texts += [f'{sample.identity}: {text}' for text in sample.get('warnings', ())]
+    return texts
 
 
 def _described(count: ClassCount | None) -> dict[str, Any] | None:

@@ -1,27 +1,63 @@
-"""Hints in files: ``hints.json`` and folders of example masks."""
+"""What a person said of images, in files: ``hints.json`` and folders of example masks."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..errors import MMCosegError, naming
+from ..files import write_json
 from ..options import known_keys, nearest
-from ..structures.hints import Absent, Box, Click, ExampleMask, Hint, Stroke
+from ..structures import Absent, Box, Click, ExampleMask, Hint, Stroke
 from .coco_file import read_json
 from .image_io import read_mask
 from .multiclass import CLASSES_FILE, read_class_names
 from .transforms import LoadCoSegMask
 
-__all__ = ['HINTS_VERSION', 'read_examples', 'read_hints']
+__all__ = ['HINTS_VERSION', 'GivenHints', 'read_examples', 'read_hints', 'write_hints']
 
 HINTS_VERSION = 1
-
-#: Image, as ``<group>/<file name>`` or ``<file name>`` -> its hints.
-Hints = dict[str, list[Hint]]
+_KINDS = ('click', 'stroke', 'box', 'absent')
 
 
-def read_hints(file: str | Path) -> tuple[Hints, tuple[str, ...]]:
-    """The hints of a file, and the names of the classes that they tell apart.
+@dataclass
+class GivenHints:
+    """Hints on images that are known by their names.
+
+    Args:
+        by_image: ``<group>/<file name>``, ``<group>/<stem>``, ``<file name>`` or ``<stem>`` -> the
+            image's hints.
+        classes: group -> names of the classes 1..K; under ``''`` those of all other groups.
+    """
+
+    by_image: dict[str, list[Hint]] = field(default_factory=dict)
+    classes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def classes_of(self, group: str) -> tuple[str, ...]:
+        """Names of a group's classes 1..K; empty where they have none."""
+        return self.classes.get(group, self.classes.get('', ()))
+
+    def add(self, others: 'GivenHints') -> None:
+        """Take more hints.
+
+        Raises:
+            MMCosegError: if both name classes, and not the same ones in the same order.
+        """
+        if self.classes and others.classes:
+            for group in {*self.classes, *others.classes}:
+                ours, theirs = self.classes_of(group), others.classes_of(group)
+                if ours and theirs and ours != theirs:
+                    raise MMCosegError(
+                        f'the classes are {list(ours)} here and {list(theirs)} there; name the '
+                        'same classes in the same order'
+                    )
+        self.classes |= others.classes
+        for image, hints in others.by_image.items():
+            self.by_image[image] = [*self.by_image.get(image, []), *hints]
+
+
+def read_hints(file: str | Path) -> GivenHints:
+    """The hints of a file.
 
     The file is ``{"version": 1, "classes": [<name>, ...], "images": {"<group>/<file>": [<hint>,
     ...]}}``. A hint is one of
@@ -32,7 +68,7 @@ def read_hints(file: str | Path) -> tuple[Hints, tuple[str, ...]]:
     - ``{"absent": true}``: the image shows no object,
 
     in pixels of the upright original. The first three may have an ``"object"``: true (default),
-    false for what is no object, or the name of a class.
+    false for what is no object, or the name of a class. ``"classes"`` may be left out.
 
     Raises:
         FileNotFoundError: if it is not there.
@@ -40,23 +76,25 @@ def read_hints(file: str | Path) -> tuple[Hints, tuple[str, ...]]:
     """
     content = read_json(file)
     with naming(str(file)):
-        if not isinstance(content, dict) or 'images' not in content:
-            raise MMCosegError('hints are a dict with "version" and "images"')
-        known_keys('the file of hints', content, ('version', 'classes', 'images'))
+        if not isinstance(content, dict) or not isinstance(content.get('images'), dict):
+            raise MMCosegError(
+                'hints are {"version": 1, "images": {"<group>/<file>": [<hint>, ...]}}'
+            )
+        known_keys('the file', content, ('version', 'classes', 'images'))
         if content.get('version') != HINTS_VERSION:
             raise MMCosegError(
-                f'the version is {content.get("version")!r}; this version of mmcoseg reads '
-                f'{HINTS_VERSION}'
+                f'its version is {content.get("version")!r}; this version of mmcoseg reads '
+                f'"version": {HINTS_VERSION}'
             )
-        classes = _classes(content.get('classes', []))
-        hints: Hints = {}
+        classes = _read_classes(content.get('classes', []))
+        hints = GivenHints(classes={'': classes} if classes else {})
         for image, entries in content['images'].items():
             with naming(image):
-                hints[image] = list(_read_entries(entries, classes))
-    return hints, classes
+                hints.by_image[image] = _read_entries(entries, classes)
+    return hints
 
 
-def _classes(names: Any) -> tuple[str, ...]:
+def _read_classes(names: Any) -> tuple[str, ...]:
     if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
         raise MMCosegError(f'"classes" must be a list of names, got {names!r}')
     if len(set(names)) < len(names):
@@ -64,79 +102,106 @@ def _classes(names: Any) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _read_entries(entries: Any, classes: tuple[str, ...]) -> Iterator[Hint]:
+def _read_entries(entries: Any, classes: tuple[str, ...]) -> list[Hint]:
     if not isinstance(entries, list):
         raise MMCosegError(f'the hints of an image are a list, got {type(entries).__name__}')
-    for number, entry in enumerate(entries):
+    hints = []
+    for number, entry in enumerate(entries, 1):
         with naming(f'hint {number}'):
-            yield _read_entry(entry, classes)
+            hints.append(_read_entry(entry, classes))
+    return hints
 
 
 def _read_entry(entry: Any, classes: tuple[str, ...]) -> Hint:
-    kinds = dict(click=_click, stroke=_stroke, box=_box, absent=_absent)
-    if not isinstance(entry, dict) or len(entry.keys() & kinds.keys()) != 1:
-        raise MMCosegError(f'a hint has exactly one of the keys {sorted(kinds)}, got {entry!r}')
-    known_keys('the hint', entry, (*kinds, 'object'))
-    (kind,) = entry.keys() & kinds.keys()
-    return kinds[kind](entry[kind], _label(entry.get('object', True), classes))
+    kinds = [kind for kind in _KINDS if isinstance(entry, dict) and kind in entry]
+    if len(kinds) != 1:
+        raise MMCosegError(f'a hint has exactly one of the keys {list(_KINDS)}, got {entry!r}')
+    [kind] = kinds
+    known_keys('it', entry, (kind, 'object'))
+    value = entry[kind]
+    label = _read_label(entry.get('object', True), classes)
+    if kind == 'absent':
+        if value is not True:
+            raise MMCosegError(f'"absent" can only be true, got {value!r}')
+        return Absent()
+    if kind == 'stroke':
+        if not isinstance(value, list) or not value:
+            raise MMCosegError(f'a stroke is a list of points [x, y], got {value!r}')
+        return Stroke([tuple(_read_numbers(point, 2)) for point in value], label=label)
+    if kind == 'box':
+        return Box(*_read_numbers(value, 4), label=label)
+    return Click(*_read_numbers(value, 2), label=label)
 
 
-def _label(value: Any, classes: tuple[str, ...]) -> int:
+def _read_label(value: Any, classes: tuple[str, ...]) -> int:
     if isinstance(value, bool):
         return int(value)
     if value in classes:
         return classes.index(value) + 1
     raise MMCosegError(
-        f'"object" is {value!r}: it must be true, false, or one of the classes {list(classes)}'
+        f'"object" is {value!r}; it must be true, false, or one of "classes", {list(classes)}'
         f'{nearest(str(value), classes)}'
     )
 
 
-def _click(value: Any, label: int) -> Hint:
-    x, y = _numbers(value, 2)
-    return Click(label, x, y)
-
-
-def _stroke(value: Any, label: int) -> Hint:
-    if not isinstance(value, list) or not value:
-        raise MMCosegError(f'a stroke is a list of points [x, y], got {value!r}')
-    return Stroke(label, tuple(tuple(_numbers(point, 2)) for point in value))
-
-
-def _box(value: Any, label: int) -> Hint:
-    return Box(label, *_numbers(value, 4))
-
-
-def _absent(value: Any, label: int) -> Hint:
-    if value is not True:
-        raise MMCosegError(f'"absent" can only be true, got {value!r}')
-    return Absent()
-
-
-def _numbers(value: Any, count: int) -> list[float]:
+def _read_numbers(value: Any, count: int) -> list[float]:
     sound = isinstance(value, list) and len(value) == count
     if not sound or not all(type(number) in (int, float) for number in value):
-        raise MMCosegError(f'{count} numbers are needed, in pixels, got {value!r}')
+        raise MMCosegError(f'it takes {count} numbers, in pixels, got {value!r}')
     return [float(number) for number in value]
 
 
-def read_examples(folder: str | Path) -> tuple[Hints, Mapping[str, tuple[str, ...]]]:
-    """Example masks, ``<group>/<stem>.png`` or ``<stem>.png``, as hints by ``<group>/<stem>``.
+def write_hints(
+    file: str | Path, by_image: Mapping[str, Sequence[Hint]], classes: Sequence[str] = ()
+) -> None:
+    """Write hints by image as :func:`read_hints` reads them.
+
+    Raises:
+        MMCosegError: for an example mask, which has no place there.
+    """
+    images = {}
+    for image, hints in by_image.items():
+        with naming(image):
+            images[image] = [_entry_of(hint, classes) for hint in hints]
+    content = dict(version=HINTS_VERSION, images=images)
+    if classes:
+        content['classes'] = list(classes)
+    write_json(file, content, indent=1)
+
+
+def _entry_of(hint: Hint, classes: Sequence[str]) -> dict[str, Any]:
+    named = classes[hint.label - 1] if 0 < hint.label <= len(classes) else bool(hint.label)
+    match hint:
+        case Absent():
+            return dict(absent=True)
+        case Click():
+            return dict(click=[hint.x, hint.y], object=named)
+        case Stroke():
+            return dict(stroke=[list(point) for point in hint.points], object=named)
+        case Box():
+            return dict(box=[hint.left, hint.top, hint.right, hint.bottom], object=named)
+    raise MMCosegError('example masks are kept as files of masks, not in a file of hints')
+
+
+def read_examples(folder: str | Path) -> GivenHints:
+    """Example masks, ``<group>/<stem>.png`` or ``<stem>.png``, as hints.
 
     Masks hold 0 and 255, or 0 to K for K classes, whose names ``classes.json`` may give, as in
-    ``MultiClassCoSegDataset``.
+    ``MultiClassCoSegDataset``. A folder of results has them in ``masks``.
 
     Raises:
         FileNotFoundError: if there is no mask in the folder.
         MMCosegError: naming a mask that cannot be read.
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     root = folder / 'masks' if (folder / 'masks').is_dir() else folder
-    loader = LoadCoSegMask()
-    hints: Hints = {}
+    loader = LoadCoSegMask(binary=False)
+    hints = GivenHints(classes=read_class_names(folder / CLASSES_FILE))
     for file in sorted([*root.glob('*.png'), *root.glob('*/*.png')]):
         mask = loader.translate(read_mask(file), str(file))
-        hints[str(file.relative_to(root).with_suffix(''))] = [ExampleMask(mask=mask)]
-    if not hints:
-        raise FileNotFoundError(f'{folder} holds no masks <group>/<stem>.png or <stem>.png')
-    return hints, read_class_names(folder / CLASSES_FILE)
+        hints.by_image[file.relative_to(root).with_suffix('').as_posix()] = [ExampleMask(mask)]
+    if not hints.by_image:
+        raise FileNotFoundError(
+            f'there are no example masks in {folder}: it must hold <stem>.png or <group>/<stem>.png'
+        )
+    return hints

@@ -114,7 +114,8 @@ def to_result(sample: CoSegDataSample) -> ImageResult:
     ``pred_prob`` over the class' mask; times the image's ``presence``, where the method gives one.
     What is not known counts as 1.
 
-    Where K is 1 the category is the group's name: the group is what its images have in common.
+    Categories are the ``class_names`` of the metainfo, where it has some. Else,
+    where K is 1 the category is the group's name: the group is what its images have in common.
     Otherwise it is the group's name and ``class 1`` to ``class K``. Labels of instances count the
     classes from 0 (where K is 1 they do not matter).
 
@@ -131,7 +132,11 @@ def to_result(sample: CoSegDataSample) -> ImageResult:
     labels = labels[0].astype(np.uint8)
     names, categories = ['object'], [group]
     number = max(len(prob) - 1, int(labels.max(initial=1)))
-    if number > 1:
+    given = sample.get('class_names', ())
+    if given:
+        others = class_names_of('', max(number, 2))
+        names = categories = [*given[:number], *others[len(given) : number]]
+    elif number > 1:
         names = list(class_names_of('', number))
         categories = [f'{group} {name}' for name in names]
     if instances is None:

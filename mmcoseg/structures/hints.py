@@ -1,5 +1,6 @@
 """What a person says of single pixels of an image."""
 
+import hashlib
 from abc import ABCMeta, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -172,11 +173,16 @@ class Absent(Hint):
         _paint_all(known, np.zeros_like(known.labels), '"no object"')
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ExampleMask(Hint):
     """The whole mask, (H, W) uint8 of the original's size: 0, 1..K, or 255 for unknown."""
 
     mask: np.ndarray
+
+    def __repr__(self) -> str:
+        height, width = self.mask.shape
+        digest = hashlib.sha1(np.ascontiguousarray(self.mask)).hexdigest()
+        return f'ExampleMask({width} x {height}, {digest})'
 
     @property
     def highest_label(self) -> int:

@@ -21,7 +21,7 @@ __all__ = ['PackGroupInputs', 'group_collate']
 _GROUP_KEYS = ('group', 'category', 'label_ids', 'num_classes')
 _IMAGE_KEYS = tuple(
     'group stem img_path ori_img render seg_map_path ori_shape img_shape scale_factor flip '
-    'flip_direction foreign'.split()
+    'flip_direction foreign class_names'.split()
 )
 
 

@@ -24,7 +24,10 @@ def hinted_images(group: GroupDataSample) -> HintedImages:
     found = []
     for sample in group:
         if 'hints' in sample:
-            found.append((sample, _map_of(sample)))
+            known = _map_of(sample)
+            texts = (*sample.metainfo.get('warnings', ()), *known.contradictions)
+            sample.set_metainfo(dict(warnings=texts))
+            found.append((sample, known))
     return found
 
 

@@ -7,7 +7,6 @@ from torch import Tensor
 
 from ...registry import MODELS
 from ...structures import CoSegDataSample, GroupDataSample, hint_map
-from ...structures.hints import UNKNOWN
 from ..ops.hints import HintPosterior, match_best_overlap
 from ..ops.locations import maps_at_locations, pad_map
 from ..ops.resize import resize
