@@ -24,6 +24,7 @@ def test_every_flag_sets_its_option():
         *('--no-crf', '--classes', '2', '--min-area', '0.5', '--largest', '--seed', '3'),
         *('--presence-threshold', '0.25', '--workers', '4', '--trust-checkpoint', '--polygons'),
         *('--format', 'masks,coco', 'yolo', '--copy', '--overwrite', '--cutouts'),
+        *('--hints', 'h.json', '--examples', 'masks'),
     )
     assert options == SegmentOptions(
         config='x.py',
@@ -42,6 +43,8 @@ def test_every_flag_sets_its_option():
         formats=['masks,coco', 'yolo', 'cutouts'],
         copy_images=True,
         overwrite=True,
+        hints='h.json',
+        examples='masks',
     )
     assert options.settings()['formats'] == ['masks', 'cutouts', 'coco', 'yolo']
     unset = {o.name for o in fields(options) if getattr(options, o.name) == o.default}
