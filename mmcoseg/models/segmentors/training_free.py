@@ -1,6 +1,6 @@
 """Co-segmentation without training: stages that look at the whole group."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -116,23 +116,9 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
         return _maps_of_images(self._run_stages(images, group), images.size, group)
 
     @torch.no_grad()
-    def updater(self, images: GroupImages, group: GroupDataSample) -> Callable[[], None]:
+    def updater(self, images: GroupImages, group: GroupDataSample) -> 'StagesUpdater':
         """As in the base class; only stages from the first that follows hints on act again."""
-        stages = list(self.stages.items())
-        follows = [isinstance(stage, FollowHints) for _, stage in stages]
-        first = follows.index(True) if True in follows else len(stages)
-        context = self._look_at(images, group)
-        self._act(context, stages[:first])
-        before = context.prob
-
-        @torch.no_grad()
-        def update() -> None:
-            context.prob = before
-            self._act(context, stages[first:])
-            prob = context.prob.to(images.device)
-            keep_maps(group, _maps_of_images(prob, images.size, group))
-
-        return update
+        return StagesUpdater(self, images, group)
 
     @property
     def follows_hints(self) -> bool:
@@ -146,11 +132,11 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
 
     def _run_stages(self, images: GroupImages, group: GroupDataSample) -> Tensor:
         """Soft maps (N, C, h, w) of one group, on the device of the images."""
-        context = self._look_at(images, group)
-        self._act(context, self.stages.items())
+        context = self.look_at(images, group)
+        self.act(context, self.stages.items())
         return context.prob.to(images.device)
 
-    def _look_at(self, images: GroupImages, group: GroupDataSample) -> GroupContext:
+    def look_at(self, images: GroupImages, group: GroupDataSample) -> GroupContext:
         """The context of a group before any stage has acted."""
         stores = self._describe_group(images)
         return GroupContext(
@@ -162,7 +148,7 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
         )
 
     @staticmethod
-    def _act(context: GroupContext, stages: Iterable[tuple[str, GroupStage]]) -> None:
+    def act(context: GroupContext, stages: Iterable[tuple[str, GroupStage]]) -> None:
         """Let stages act, one after the other; what they give is in the context."""
         for name, stage in stages:
             prob = _checked_maps(stage(context), name, len(context.images))
@@ -218,6 +204,35 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
         # Autocast to another half precision than float16 refuses to join these.
         with without_autocast(parts[0]):
             return uncentered_basis(torch.cat(parts), self.test_cfg.channels)
+
+
+class StagesUpdater:
+    """Segments one group again and again, as its hints change.
+
+    Attributes:
+        context: of the group, after the last stage.
+    """
+
+    def __init__(
+        self, segmentor: TrainingFreeCoSegmentor, images: GroupImages, group: GroupDataSample
+    ) -> None:
+        self.segmentor = segmentor
+        stages = list(segmentor.stages.items())
+        follows = [isinstance(stage, FollowHints) for _, stage in stages]
+        first = follows.index(True) if True in follows else len(stages)
+        self.context = segmentor.look_at(images, group)
+        segmentor.act(self.context, stages[:first])
+        self.before = self.context.prob
+        self.stages = stages[first:]
+
+    @torch.no_grad()
+    def __call__(self) -> None:
+        """Set ``pred_prob`` of the group's images by the hints that they have now."""
+        context = self.context
+        context.prob = self.before
+        self.segmentor.act(context, self.stages)
+        prob = context.prob.to(context.images.device)
+        keep_maps(context.group, _maps_of_images(prob, context.images.size, context.group))
 
 
 def _maps_of_images(prob: Tensor, size: tuple[int, int], group: GroupDataSample) -> list[Tensor]:
