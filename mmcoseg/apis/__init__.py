@@ -4,9 +4,11 @@ from ..segment_options import InferenceOptions, SegmentOptions
 from .inferencer import CoSegInferencer
 from .inputs import ImageLimits, hints_from, read_inputs
 from .segment import SegmentResult, segment_to_folder
+from .session import GroupSession
 
 __all__ = [
     'CoSegInferencer',
+    'GroupSession',
     'ImageLimits',
     'InferenceOptions',
     'SegmentOptions',

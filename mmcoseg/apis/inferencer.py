@@ -4,7 +4,7 @@ import logging
 import math
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -16,20 +16,23 @@ from mmengine.registry import DefaultScope
 
 from ..compat import load_checkpoint_file, quiet_imports, return_freed_memory, state_of_checkpoint
 from ..config_check import errors_name_keys, name_of
+from ..datasets.hint_files import GivenHints
 from ..datasets.image_io import BadImageError, image_of, read_image
 from ..datasets.transforms import ForEachImage
 from ..engine.group_optimization import InitialState, OptimizationSettings, optimize_and_segment
 from ..engine.run_config import optimizes_groups
 from ..errors import MMCosegError, naming
 from ..export import SkippedFile
+from ..files import named
 from ..models.backbones.weights import WeightsToLoad, deferred_weights, load_unless_stored
 from ..registry import INFERENCERS, MODELS, TRANSFORMS
 from ..seeding import all_seeded
 from ..segment_options import InferenceOptions
-from ..structures import CoSegDataSample, GroupDataSample, hint_map
+from ..structures import CoSegDataSample, GroupDataSample, GroupImages, hint_map
 from ..workers import default_workers, map_in_threads, with_workers
 from .inference_config import inference_config, inference_pipeline
 from .inputs import ImageItem, ImageLimits, InputGroup, hints_from, read_inputs, with_hints
+from .session import GroupSession
 
 __all__ = ['CoSegInferencer']
 
@@ -143,6 +146,57 @@ class CoSegInferencer:
         for group in groups:
             yield from self.segment_group(group, parts)
 
+    def open(
+        self,
+        inputs: Any,
+        hints: Any = None,
+        classes: Sequence[str] = (),
+        channel_order: str = 'bgr',
+    ) -> GroupSession:
+        """Open one group of images for hints, which then act at once.
+
+        Args:
+            inputs, channel_order: see :func:`~mmcoseg.apis.read_inputs`.
+            hints: what a person said of images already, see :func:`~mmcoseg.apis.hints_from`.
+            classes: names of the classes that hints tell apart; by default those of ``hints``.
+
+        Raises:
+            MMCosegError: if the input is not one group, or the method is optimized on each group.
+        """
+        if self.optimization is not None:
+            raise MMCosegError(
+                f'{name_of(self.cfg)} is optimized on each group for minutes; open a group with '
+                'another method, such as consensus'
+            )
+        groups = read_inputs(inputs, channel_order)
+        if len(groups) != 1:
+            raise MMCosegError(
+                f'one group can be opened at a time; the input has {len(groups)}: '
+                f'{named([group.name for group in groups], 10)}'
+            )
+        given = hints_from(hints)
+        if classes:
+            given.add(GivenHints(classes={'': tuple(classes)}))
+        [group] = with_hints(groups, given)
+        return GroupSession(self, group)
+
+    def updater_of(
+        self, group: InputGroup
+    ) -> tuple[GroupDataSample, Callable[[], None], list[SkippedFile]]:
+        """A group's samples, what segments them by their hints of the time, and skipped files."""
+        record, skipped, _ = self._load(group, 0)
+        if not record['images']:
+            raise MMCosegError(f'no image of the group {group.name} can be read')
+        with self.reproducibly():
+            images, sample = self._packed(record)
+            return sample, self.model.updater(images, sample), skipped
+
+    def finished(self, part: GroupDataSample, group: InputGroup) -> GroupDataSample:
+        """The samples with masks of their soft maps, on the CPU."""
+        with self.reproducibly():
+            self.model.finish(part)
+        return self._marked(part, group)
+
     def segment_group(self, group: InputGroup, parts: bool = False) -> Iterator[GroupDataSample]:
         """Segment one of the groups that :func:`~mmcoseg.apis.read_inputs` gives."""
         if not self.model.follows_hints and any(item.hints for item in group.items):
@@ -157,7 +211,7 @@ class CoSegInferencer:
             return
         # Masks of one part after the other, unless a step must see the whole group.
         in_parts = self.model.by_image
-        with self._reproducibly():
+        with self.reproducibly():
             sample = self._segment_record(record)
             if not in_parts:
                 self.model.finish(sample)
@@ -167,27 +221,21 @@ class CoSegInferencer:
                 'the method gives no presence scores, so that presence_threshold does nothing',
                 stacklevel=3,
             )
-        names = {item.stem: item.file_name for item in group.items}
         for part in _parts(sample) if parts else [sample]:
             if parts:
                 self._decode(part, kept)
-            if in_parts:
-                with self._reproducibly():
-                    self.model.finish(part)
-            if self.device.type != 'cpu':
-                part = part.cpu()
-            self._mark(part, names)
+            part = self.finished(part, group) if in_parts else self._marked(part, group)
             part.set_metainfo(dict(skipped=skipped))
             yield part
 
     @contextmanager
-    def _reproducibly(self) -> Iterator[None]:
+    def reproducibly(self) -> Iterator[None]:
         """Start from the seed, with the chosen number of workers."""
         with all_seeded(self.seed, self.device), with_workers(self.num_workers):
             yield
 
-    def _segment_record(self, record: dict) -> GroupDataSample:
-        """The group with soft maps, of its record with loaded images."""
+    def _packed(self, record: dict) -> tuple[GroupImages, GroupDataSample]:
+        """The images and the sample of a group, of its record with loaded images."""
         results = record
         for step in self.pipeline:
             if not isinstance(step, ForEachImage):  # those are done, see _load
@@ -197,7 +245,12 @@ class CoSegInferencer:
         return_freed_memory()
         batch = dict(inputs=[results.pop('inputs')], data_samples=[results.pop('data_samples')])
         data = self.model.data_preprocessor(batch, False)
-        images, [group] = data['inputs'], data['data_samples']
+        [group] = data['data_samples']
+        return data['inputs'], group
+
+    def _segment_record(self, record: dict) -> GroupDataSample:
+        """The group with soft maps, of its record with loaded images."""
+        images, group = self._packed(record)
         if self.optimization is None:
             self.model.segment(images, group)
             return group
@@ -282,8 +335,11 @@ class CoSegInferencer:
 
         map_in_threads(decode, part.samples, self.num_workers)
 
-    def _mark(self, part: GroupDataSample, names: dict[str, str]) -> None:
-        """Set ``file_name`` and ``absent``; empty the masks where the presence is too low."""
+    def _marked(self, part: GroupDataSample, group: InputGroup) -> GroupDataSample:
+        """The part on the CPU, its absent images with empty masks; sets ``file_name``, ``absent``."""
+        if self.device.type != 'cpu':
+            part = part.cpu()
+        names = {item.stem: item.file_name for item in group.items}
         for sample in part:
             unlikely = 'presence' in sample and sample.presence < self.presence_threshold
             absent = bool(sample.get('absent', False)) or unlikely
@@ -292,6 +348,7 @@ class CoSegInferencer:
                 sample.pred_sem_seg.data = torch.zeros_like(sample.pred_sem_seg.data)
                 if 'pred_instances' in sample:
                     sample.pred_instances = sample.pred_instances[:0]
+        return part
 
 
 def _parts(group: GroupDataSample) -> Iterator[GroupDataSample]:

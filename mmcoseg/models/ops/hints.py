@@ -1,6 +1,8 @@
 """From what is known of some pixels to what that says of all locations of a group."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -9,15 +11,19 @@ from torch.nn import functional as F
 from .precision import without_autocast
 from .spectral import row_chunks
 
-__all__ = ['HintPosterior', 'best_overlap', 'match_best_overlap']
+__all__ = ['HintPosterior', 'best_overlap', 'expected_overlap', 'match_best_overlap']
 
 #: Landmarks of the kernel, and its width in units of the cosine.
 NUM_LANDMARKS, WIDTH = 256, 0.3
 #: How much the kernel's smallest directions count, against rounding.
 JITTER = 1e-4
-#: Variance of a hint's error; and how strongly the maps that came in are held, as the weight of
-#: saying nothing against them at a location that is drawn at random.
-NOISE, PULL = 0.03, 3.0
+#: Variance of a hint's error, and how strongly the maps that came in are held, as the weight of
+#: saying nothing against them at a random location: without examples, and with a few.
+WITHOUT_EXAMPLES, FEW_EXAMPLES = (0.01, 1.0), (0.001, 1.0)
+#: Among these, more examples choose; the last one trusts them least.
+TRUST = tuple(product((0.001, 0.01, 0.1), (0.1, 0.3, 1.0, 3.0)))
+#: So many examples are needed for a choice. More than so many are left out several at a time.
+LEAST_EXAMPLES, MOST_FOLDS = 3, 10
 #: Locations that stand for the group in this.
 SAMPLE = 4096
 #: Locations whose kernel is kept at most: 256 megabytes.
@@ -30,14 +36,18 @@ class HintPosterior:
     """Soft maps of a group, given what is known of some locations.
 
     A Gaussian process f over descriptors corrects the soft maps p: its mean is 0, and its
-    covariance is ``k(x, y) = exp((cos(x, y) - 1) / 0.3)``, on m = 256 landmarks Z (Nystroem):
-    ``f(x) = phi(x)^T v``, ``phi(x) = K_ZZ^-1/2 k_Z(x)``. A location known to be y, with weight w, says
-    ``f(x) = y - p(x)`` with a variance of ``0.03 / w``; and the maps are held where nothing is known:
-    f is 0 at a random location of the group with a weight of 3. So
+    covariance is ``k(x, y) = exp((cos(x, y) - 1) / 0.3)`` on m = 256 landmarks Z (Nystroem):
+    ``f(x) = phi(x)^T v``, ``phi(x) = K_ZZ^-1/2 k_Z(x)``. A location known to be y, with a weight w,
+    says that f is ``y - p`` there, with a variance of ``noise / w``. Where nothing is known the
+    maps are held: f is 0 at a random location of the group, with a weight of ``pull``. So
 
-        ``v = (0.03 I + 3 E[phi phi^T] + sum w phi phi^T)^-1 sum w phi (y - p)``.
+        ``v = (noise I + pull E[phi phi^T] + sum w phi phi^T)^-1 sum w phi (y - p)``.
 
-    Where a hint only says what the maps say, nothing changes.
+    Where hints only say what the maps say, nothing changes.
+
+    How far examples can be trusted depends on the group. Three or more of them choose ``noise`` and
+    ``pull`` by how well each is predicted by the other hints: the mean gain of their Jaccard
+    indices, less its standard error, is largest.
 
     Args:
         descriptors: of the group's images, (N, d, h, w).
@@ -52,13 +62,14 @@ class HintPosterior:
         with without_autocast(points):
             # In order, so that the same ones are taken whatever the order of the images.
             order = points[:, -1].float().argsort(stable=True)
-            sample = points[order[:: -(-len(points) // SAMPLE)]].float()
+            self.sample = order[:: -(-len(points) // SAMPLE)]
+            sample = points[self.sample].float()
             self.landmarks = F.normalize(sample[:: -(-len(sample) // NUM_LANDMARKS)], dim=1)
             values, vectors = torch.linalg.eigh(self._kernel(self.landmarks).double())
             root = vectors * values.clamp(min=JITTER).rsqrt()
             self.root = (root @ vectors.t()).float()
-            phi = self._features(sample)
-            self.held = PULL * phi.t() @ phi / len(phi)
+            self.phi = self._features(sample)
+            self.held = self.phi.t() @ self.phi / len(self.phi)
 
     def _kernel(self, x: Tensor) -> Tensor:
         """``k_Z(x)``, (n, m), of descriptors (n, d)."""
@@ -68,7 +79,7 @@ class HintPosterior:
         return self._kernel(x) @ self.root
 
     def _kernel_rows(self) -> Iterator[Tensor]:
-        """``k_Z`` of all locations, some at a time; kept where there is room, for the next update."""
+        """``k_Z`` of all locations in parts; kept for the next time where there is room."""
         if len(self.points) > MOST_KEPT:
             yield from map(self._kernel, row_chunks(self.points))
             return
@@ -77,28 +88,135 @@ class HintPosterior:
         yield self.kept
 
     @torch.no_grad()
-    def maps(self, prob: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    def maps(
+        self, prob: Tensor, labels: Tensor, weights: Tensor, examples: Sequence[int] = ()
+    ) -> Tensor:
         """The maps (N, C, h, w) that the hints make of the maps that came in.
 
         Args:
             prob: the maps p at the descriptors' resolution, (N, C, h, w).
             labels: what is known, (N, C, h, w), of any value where the weight is 0.
             weights: how much it counts, (N, h, w), from 0.
+            examples: indices of the images whose whole masks are known.
         """
-        where = weights.flatten().nonzero()[:, 0]
-        channels = prob.shape[1]
-        before = prob.float().permute(0, 2, 3, 1).reshape(-1, channels)
-        known = labels.float().permute(0, 2, 3, 1).reshape(-1, channels)
+        before = _rows(prob)
         with without_autocast(self.points):
-            phi = self._features(self.points[where])
-            weighted = weights.flatten()[where, None] * phi
-            precision = NOISE * torch.eye(phi.shape[1]) + self.held + weighted.t() @ phi
-            v = torch.linalg.solve(precision, weighted.t() @ (known - before)[where])
+            parts = self._parts_by_image(before, _rows(labels), weights.flatten(1))
+            all_parts = list(parts.values())
+            noise, pull = self._trust(before, all_parts, [parts[number] for number in examples])
+            v = self._solve(noise, pull, all_parts)
             change = torch.cat([rows @ (self.root @ v) for rows in self._kernel_rows()])
-        after = (before + change).clamp(LOW, HIGH)
-        if channels > 1:
-            after = after / after.sum(dim=1, keepdim=True)
-        return after.view(len(prob), *self.size, channels).permute(0, 3, 1, 2).contiguous()
+        after = _bounded(before + change)
+        return after.view(len(prob), *self.size, -1).permute(0, 3, 1, 2).contiguous()
+
+    def _solve(
+        self, noise: float, pull: float, parts: list['_Part'], without: list['_Part'] = ()
+    ) -> Tensor:
+        """v, by what images with hints say, without some of them."""
+        precision = noise * torch.eye(len(self.held)) + pull * self.held
+        said = torch.zeros_like(parts[0].said)
+        for part in parts:
+            precision += part.known
+            said += part.said
+        for part in without:
+            precision -= part.known
+            said -= part.said
+        return torch.cholesky_solve(said, torch.linalg.cholesky(precision))
+
+    def _parts_by_image(
+        self, before: Tensor, labels: Tensor, weights: Tensor
+    ) -> dict[int, '_Part']:
+        """What each image with hints says."""
+        parts = {}
+        for number in weights.any(dim=1).nonzero()[:, 0].tolist():
+            weight = weights[number]
+            where = weight.nonzero()[:, 0]
+            rows = where + number * len(weight)
+            phi = self._features(self.points[rows])
+            weighted = weight[where, None] * phi
+            known = weighted.t() @ phi
+            said = weighted.t() @ (labels[rows] - before[rows])
+            parts[number] = _Part(phi, before[rows], labels[rows], known, said)
+        return parts
+
+    def _trust(
+        self, before: Tensor, parts: list['_Part'], examples: list['_Part']
+    ) -> tuple[float, float]:
+        """``noise`` and ``pull``, chosen by examples that are left out in turn."""
+        if not examples:
+            return WITHOUT_EXAMPLES
+        if len(examples) < LEAST_EXAMPLES:
+            return FEW_EXAMPLES
+        # So that it does not matter in which order the images come.
+        examples = sorted(examples, key=lambda part: float(part.phi.sum()))
+        sample = before[self.sample]
+        level = _levels(_bounded(sample))
+        gains = []
+        for noise, pull in TRUST:
+            gains.append([])
+            for start in range(min(len(examples), MOST_FOLDS)):
+                left_out = examples[start::MOST_FOLDS]
+                v = self._solve(noise, pull, parts, left_out)
+                shift = _levels(_bounded(sample + self.phi @ v)) - level
+                for part in left_out:
+                    after = _shifted(_bounded(part.before + part.phi @ v), shift)
+                    gain = _overlap(after, part.labels) - _overlap(part.before, part.labels)
+                    gains[-1].append(gain)
+        gains = torch.tensor(gains)
+        sure_gain = gains.mean(dim=1) - gains.std(dim=1) / len(examples) ** 0.5
+        best = int(sure_gain.argmax())
+        return TRUST[best] if sure_gain[best] > 0 else TRUST[-1]
+
+
+@dataclass
+class _Part:
+    """What one image with hints says, of its n known locations.
+
+    Attributes:
+        phi: (n, m).
+        before, labels: the map that came in, and what is known, (n, C).
+        known: ``sum w phi phi^T``, (m, m).
+        said: ``sum w phi (y - p)``, (m, C).
+    """
+
+    phi: Tensor
+    before: Tensor
+    labels: Tensor
+    known: Tensor
+    said: Tensor
+
+
+def _rows(maps: Tensor) -> Tensor:
+    """Maps (N, C, h, w) as rows (N h w, C)."""
+    return maps.float().permute(0, 2, 3, 1).flatten(0, 2)
+
+
+def _bounded(rows: Tensor) -> Tensor:
+    """Rows (n, C) as probabilities; of several classes, with a sum of 1."""
+    rows = rows.clamp(LOW, HIGH)
+    return rows if rows.shape[1] == 1 else rows / rows.sum(dim=1, keepdim=True)
+
+
+def _overlap(rows: Tensor, labels: Tensor) -> Tensor:
+    """Jaccard index of the objects in rows (n, C) with what is known, (n, C) in [0, 1]."""
+    first = 0 if rows.shape[1] == 1 else 1
+    found, true = (rows[:, first:] >= 0.5).float(), labels[:, first:]
+    shared = (found * true).sum()
+    return shared / (found.sum() + true.sum() - shared).clamp(min=1e-6)
+
+
+def _levels(rows: Tensor) -> Tensor:
+    """Logits of the thresholds of the best masks of rows (n, C), (C,); 0 for a background."""
+    first = 0 if rows.shape[1] == 1 else 1
+    levels = torch.zeros(rows.shape[1])
+    levels[first:] = torch.logit(best_overlap(rows.t())[0].clamp(LOW, HIGH))[first:]
+    return levels
+
+
+def _shifted(rows: Tensor, shift: Tensor) -> Tensor:
+    """Rows (n, C) whose logits are lower by ``shift``, (C,); of several classes, their sum is 1."""
+    rows = torch.sigmoid(torch.logit(rows.clamp(LOW, HIGH)) - shift)
+    return rows if rows.shape[1] == 1 else rows / rows.sum(dim=1, keepdim=True)
 
 
 def best_overlap(prob: Tensor) -> tuple[Tensor, Tensor]:
@@ -125,6 +243,15 @@ def best_overlap(prob: Tensor) -> tuple[Tensor, Tensor]:
     return values.gather(1, place[:, None])[:, 0], best
 
 
+def expected_overlap(prob: Tensor) -> float:
+    """The Jaccard index to be expected of the best mask of an image's soft map.
+
+    Of several classes, their union counts. The map is (C, h, w), as ``CoSegDataSample.pred_prob``.
+    """
+    foreground = prob[0] if len(prob) == 1 else 1 - prob[0]
+    return best_overlap(foreground.float().reshape(1, -1))[1].item()
+
+
 def match_best_overlap(after: Tensor, before: Tensor) -> Tensor:
     """Shift the logits of maps so that one half stays the threshold of the best masks.
 
@@ -132,14 +259,8 @@ def match_best_overlap(after: Tensor, before: Tensor) -> Tensor:
     low threshold. The logits of each of a group's maps are shifted by how much that threshold has
     moved from ``before`` to ``after``, both (N, C, h, w).
     """
-    shifted = []
-    first = 1 if after.shape[1] > 1 else 0  # the background is what is left
-    for new, old in zip(after[:, first:].unbind(1), before[:, first:].unbind(1)):
-        levels = [best_overlap(maps.reshape(1, -1).clamp(LOW, HIGH))[0] for maps in (new, old)]
-        shift = torch.logit(levels[0]) - torch.logit(levels[1])
-        shifted.append(torch.sigmoid(torch.logit(new.clamp(LOW, HIGH)) - shift))
-    objects = torch.stack(shifted, dim=1)
-    if not first:
-        return objects
-    maps = torch.cat([after[:, :1], objects], dim=1)
-    return maps / maps.sum(dim=1, keepdim=True)
+    rows = _rows(after)
+    shift = _levels(rows) - _levels(_rows(before))
+    shifted = _shifted(rows, shift)
+    n, channels, height, width = after.shape
+    return shifted.view(n, height, width, channels).permute(0, 3, 1, 2).contiguous()

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ...registry import MODELS
-from ...structures import CoSegDataSample, GroupDataSample, hint_map
+from ...structures import CoSegDataSample, ExampleMask, GroupDataSample, hint_map
 from ..ops.hints import HintPosterior, match_best_overlap
 from ..ops.locations import maps_at_locations, pad_map
 from ..ops.resize import resize
@@ -15,7 +15,7 @@ from .group_stage import Descriptors, GroupContext, GroupStage
 __all__ = ['FollowHints', 'known_at_locations', 'num_hinted_classes', 'split_object']
 
 #: What a location counts at most, and all of one image together.
-LOCATION_WEIGHT, IMAGE_WEIGHT = 0.1, 1.0
+LOCATION_WEIGHT, IMAGE_WEIGHT = 0.03, 1.0
 #: What a pixel counts whose label is only likely.
 LIKELY = 0.3
 
@@ -24,8 +24,8 @@ LIKELY = 0.3
 class FollowHints(GroupStage):
     """Corrects the maps of all images by what ``sample.hints`` say of pixels of some images.
 
-    See :class:`~mmcoseg.models.ops.hints.HintPosterior`. A location counts 0.1, and all locations
-    of an image together at most 1, so that a whole mask does not outweigh many clicks. Without
+    See :class:`~mmcoseg.models.ops.hints.HintPosterior`. A location counts 0.03, and all
+    locations of an image together at most 1, so that a whole mask does not outweigh many clicks. Without
     hints the maps stay as they are.
 
     Hints of K classes make K + 1 maps, the background first, of the map of one object.
@@ -52,7 +52,8 @@ class FollowHints(GroupStage):
         labels, weights = known_at_locations(
             context.group, before.shape[1], shape, context.images.size
         )
-        after = context.kept['hint_posterior'].maps(before, labels, weights)
+        examples = [i for i, sample in enumerate(context.group) if _has_example(sample)]
+        after = context.kept['hint_posterior'].maps(before, labels, weights, examples)
         return match_best_overlap(after, before)
 
 
@@ -63,6 +64,10 @@ def num_hinted_classes(group: GroupDataSample) -> int:
         for hint in sample.get('hints', ()):
             highest = max(highest, hint.highest_label)
     return highest
+
+
+def _has_example(sample: CoSegDataSample) -> bool:
+    return any(isinstance(hint, ExampleMask) for hint in sample.get('hints', ()))
 
 
 def split_object(prob: Tensor, num_classes: int) -> Tensor:

@@ -29,7 +29,8 @@ def test_the_posterior_is_the_formula():
     values, vectors = torch.linalg.eigh(kernel)
     phi = kernel @ vectors @ torch.diag(values.clamp(min=1e-4) ** -0.5) @ vectors.t()
     w, p, y = (t.double().flatten() for t in (weights, prob, labels))
-    precision = 0.03 * torch.eye(len(x)) + 3 * phi.t() @ phi / len(x)
+    noise, pull = module.WITHOUT_EXAMPLES
+    precision = noise * torch.eye(len(x)) + pull * phi.t() @ phi / len(x)
     right = torch.zeros(len(x), dtype=torch.float64)
     for i in range(len(x)):
         precision += w[i] * torch.outer(phi[i], phi[i])
