@@ -336,7 +336,7 @@ class CoSegInferencer:
         map_in_threads(decode, part.samples, self.num_workers)
 
     def _marked(self, part: GroupDataSample, group: InputGroup) -> GroupDataSample:
-        """The part on the CPU, its absent images with empty masks; sets ``file_name``, ``absent``."""
+        """The part on the CPU, absent images with empty masks; sets ``file_name``, ``absent``."""
         if self.device.type != 'cpu':
             part = part.cpu()
         names = {item.stem: item.file_name for item in group.items}

@@ -24,8 +24,8 @@ LIKELY = 0.3
 class FollowHints(GroupStage):
     """Corrects the maps of all images by what ``sample.hints`` say of pixels of some images.
 
-    See :class:`~mmcoseg.models.ops.hints.HintPosterior`. A location counts 0.03, and all
-    locations of an image together at most 1, so that a whole mask does not outweigh many clicks. Without
+    See :class:`~mmcoseg.models.ops.hints.HintPosterior`. A location counts 0.03, and all locations
+    of an image together at most 1, so that a whole mask does not outweigh many clicks. Without
     hints the maps stay as they are.
 
     Hints of K classes make K + 1 maps, the background first, of the map of one object.

@@ -1,0 +1,177 @@
+"""What hints are worth: J of images without hints and of all, after example masks and clicks.
+
+    python benchmarks/hints.py DATA [--evaluate 20] [--noc 8] [--seed 0] [--groups GROUP ...]
+
+DATA holds ``images/<group>/*`` and ``masks/<group>/<stem>.png``. In each group so many images are
+drawn that never get hints, and the others get some: the masks of k of them, or one click each, in
+the middle of the largest error of the image's mask. The image of the next click is chosen at
+random, by ``next_image()``, or by the worst true J. Then, of some images each by itself, the number
+of clicks on the image until its J is 80, with and without what other images' clicks say.
+"""
+
+import argparse
+import random
+import sys
+from pathlib import Path
+
+import numpy as np
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
+
+from _table import markdown_table
+
+from mmcoseg.apis import CoSegInferencer, GroupSession
+from mmcoseg.datasets.image_io import read_mask
+from mmcoseg.engine.loops.click_loop import next_click
+
+EXAMPLES = (1, 3, 5, 10)
+CLICKS = (1, 3, 5, 10, 20)
+MOST_CLICKS = 20
+
+
+class Group:
+    """A group of photographs, its true masks, and which of its images get no hints."""
+
+    def __init__(self, folder: Path, masks: Path, evaluate: int, seed: int) -> None:
+        self.name = folder.name
+        self.session = CoSegInferencer().open(str(folder))
+        self.truth = {}
+        for name in self.session.names:
+            self.truth[name] = read_mask(masks / f'{Path(name).stem}.png') > 127
+        names = list(self.truth)
+        random.Random(seed).shuffle(names)
+        self.evaluated, self.others = names[:evaluate], names[evaluate:]
+
+    def clear(self) -> None:
+        while self.session.undo():
+            pass
+        self.session.update()
+
+    def jaccard(self, names: list[str]) -> list[float]:
+        """J of the final masks of these images, in per cent."""
+        masks = self.session.masks(names)
+        return [100 * jaccard(masks[name] > 0, self.truth[name]) for name in names]
+
+    def scores(self) -> tuple[float, float]:
+        """Mean J of the images that get no hints, and of these and all that have hints."""
+        without = self.jaccard(self.evaluated)
+        hinted = self.jaccard(list(self.session.hints())) if self.session.hints() else []
+        return float(np.mean(without)), float(np.mean([*without, *hinted]))
+
+
+def jaccard(mask: np.ndarray, truth: np.ndarray) -> float:
+    union = np.count_nonzero(mask | truth)
+    return np.count_nonzero(mask & truth) / union if union else 1.0
+
+
+def by_examples(group: Group) -> dict[str, tuple[float, float]]:
+    scores = {}
+    for count in EXAMPLES:
+        group.clear()
+        for name in group.others[:count]:
+            group.session.add_example(name, group.truth[name])
+        group.session.update()
+        scores[f'{count} masks'] = group.scores()
+    return scores
+
+
+def by_clicks(group: Group, policy: str, seed: int) -> dict[str, tuple[float, float]]:
+    """``policy``: random, next, worst; or negative: random, and only what is no object."""
+    group.clear()
+    scores, session = {}, group.session
+    waiting = list(group.others)
+    for count in range(1, CLICKS[-1] + 1):
+        for name in ordered(group, waiting, policy):
+            waiting.remove(name)
+            mask = session.masks([name])[name] > 0
+            click = next_click(mask, group.truth[name], only_negative=policy == 'negative')
+            if click is not None:
+                session.add_click(name, click.x, click.y, object=click.label)
+                session.update()
+                break
+        if count in CLICKS:
+            scores[f'{count} clicks, {policy}'] = group.scores()
+    return scores
+
+
+def ordered(group: Group, names: list[str], policy: str) -> list[str]:
+    """Images without hints, the one to click on first."""
+    if policy == 'next':
+        sureness = group.session.sureness()
+        return sorted(names, key=sureness.get)
+    if policy == 'worst':
+        return sorted(names, key=lambda name: group.jaccard([name])[0])
+    return list(names)
+
+
+def clicks_needed(session: GroupSession, name: str, truth: np.ndarray) -> tuple[int, list[float]]:
+    """Clicks on one image until its J is 80, and its J after each; the clicks are taken back."""
+    scores, count = [], 0
+    while True:
+        mask = session.masks([name])[name] > 0
+        scores.append(100 * jaccard(mask, truth))
+        click = next_click(mask, truth)
+        if scores[-1] >= 80 or count == MOST_CLICKS or click is None:
+            break
+        session.add_click(name, click.x, click.y, object=click.label)
+        session.update()
+        count += 1
+    for _ in range(count):
+        session.undo()
+    session.update()
+    return count, scores
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('data', type=Path)
+    parser.add_argument('--groups', nargs='+', metavar='GROUP')
+    parser.add_argument('--evaluate', type=int, default=20, help='images of a group without hints')
+    parser.add_argument(
+        '--noc', type=int, default=8, help='images that are clicked on by themselves'
+    )
+    parser.add_argument('--seed', type=int, default=0)
+    args = parser.parse_args()
+    names = args.groups or sorted(path.name for path in (args.data / 'images').iterdir())
+    rows: dict[str, list[tuple[float, float]]] = {}
+    counts: dict[str, list[float]] = {}
+    for name in names:
+        images, masks = args.data / 'images' / name, args.data / 'masks' / name
+        group = Group(images, masks, args.evaluate, args.seed)
+        scores = dict(nothing=group.scores()) | by_examples(group)
+        for policy in ('random', 'next', 'worst', 'negative'):
+            scores |= by_clicks(group, policy, args.seed)
+        for what, score in scores.items():
+            rows.setdefault(what, []).append(score)
+        group.clear()
+        alone = CoSegInferencer(cfg_options={'model.stages.follow_hints': None})
+        alone_session = alone.open(str(images))
+        for image in group.evaluated[: args.noc]:
+            for what, session in dict(both=group.session, image_only=alone_session).items():
+                count, _ = clicks_needed(session, image, group.truth[image])
+                counts.setdefault(f'{name}, {what}', []).append(count)
+        print_tables(names[: names.index(name) + 1], rows, counts)
+
+
+def print_tables(names: list[str], rows: dict, counts: dict) -> None:
+    before = np.array(rows['nothing'])[:, 0]
+    table = []
+    for what, scores in rows.items():
+        without, both = np.array(scores).T
+        change = without - before
+        cells = [f'{without.mean():.1f}', f'{change.min():+.1f} ({names[change.argmin()]})']
+        cells += [f'{both.mean():.1f}', *(f'{value:.1f}' for value in without)]
+        table.append((what, *cells))
+    print(markdown_table(('hints', 'J without', 'worst change', 'J all', *names), table))
+    print(
+        markdown_table(('clicks until J 80', 'mean'), [(k, np.mean(v)) for k, v in counts.items()])
+    )
+    for what in ('both', 'image_only'):
+        of = [np.mean(v) for k, v in counts.items() if k.endswith(f', {what}')]
+        print(f'mean clicks until J 80, {what}: {np.mean(of):.2f}', flush=True)
+
+
+if __name__ == '__main__':
+    main()
