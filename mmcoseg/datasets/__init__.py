@@ -16,6 +16,7 @@ from .samplers import EpisodeSampler
 from .synthetic import SyntheticCoSegDataset
 from .transforms import (
     ForEachImage,
+    GiveExamples,
     LoadCoSegImage,
     LoadCoSegMask,
     LoadGroupMap,
@@ -33,6 +34,7 @@ __all__ = [
     'ConcatCoSegDataset',
     'EpisodeSampler',
     'ForEachImage',
+    'GiveExamples',
     'ICoseg8Dataset',
     'InstanceCoSegDataset',
     'InternetDataset',

@@ -2,6 +2,7 @@
 
 from .formatting import PackGroupInputs, group_collate
 from .group import ForEachImage, MixForeignImages, SampleGroup
+from .hints import GiveExamples
 from .loading import LoadCoSegImage, LoadCoSegMask, LoadGroupMap
 from .priors import ComputeProposals, ComputeSaliency, LoadProposals, LoadSaliency
 from .resizing import ResizeToInput
@@ -10,6 +11,7 @@ __all__ = [
     'ComputeProposals',
     'ComputeSaliency',
     'ForEachImage',
+    'GiveExamples',
     'LoadCoSegImage',
     'LoadCoSegMask',
     'LoadGroupMap',

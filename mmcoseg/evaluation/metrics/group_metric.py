@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from mmengine.dist import all_gather_object
@@ -12,10 +12,13 @@ from mmengine.logging import print_log
 
 from ...errors import MMCosegError, naming
 from ...files import write_json
+from ...options import one_of
 from ...structures import to_numpy
 from ..report import Report
 
 __all__ = ['GroupMetric', 'mask_pair', 'pixels_of']
+
+HintedImages = Literal['score', 'skip']
 
 
 class GroupMetric(BaseMetric):
@@ -26,6 +29,7 @@ class GroupMetric(BaseMetric):
 
     Args:
         out_file: json file for the scores of all images, keyed ``group/stem``. None: not written.
+        hinted_images: ``'skip'`` leaves out images with hints on them, as k-shot protocols do.
         **kwargs: ``collect_device``, ``prefix`` and ``collect_dir``, as for every metric of
             mmengine.
 
@@ -37,10 +41,14 @@ class GroupMetric(BaseMetric):
     default_prefix = ''
     title = ''
 
-    def __init__(self, out_file: str | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, out_file: str | None = None, hinted_images: HintedImages = 'score', **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
+        one_of('hinted_images', hinted_images, HintedImages)
         self.dataset_meta = {}  # until the evaluator says more
         self.out_file = out_file
+        self.skips_hinted = hinted_images == 'skip'
 
     @abstractmethod
     def new_report(self) -> Report:
@@ -60,7 +68,11 @@ class GroupMetric(BaseMetric):
     def process(self, data_batch: Any, data_samples: Sequence[Any]) -> None:
         """Keep one result per group; ``data_samples`` are groups or their dicts."""
         for group in data_samples:
-            self.results.append([self._record(sample, group) for sample in group.get('samples')])
+            records = []
+            for sample in group.get('samples'):
+                if not (self.skips_hinted and sample.get('hints')):
+                    records.append(self._record(sample, group))
+            self.results.append(records)
 
     def _record(self, sample: Any, group: Any) -> dict:
         """What :meth:`Report.add` takes of an image."""
