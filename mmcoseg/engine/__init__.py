@@ -2,11 +2,12 @@
 
 from .group_optimization import InitialState, OptimizationSettings, optimize_and_segment
 from .hooks import GroupMapHook, GroupVisualizationHook, IterationSeedHook, SaveMasksHook
-from .loops import GroupOptimizationLoop, MultiTestLoop
+from .loops import ClickLoop, GroupOptimizationLoop, MultiTestLoop
 from .optim_wrappers import BFloat16OptimWrapper
 
 __all__ = [
     'BFloat16OptimWrapper',
+    'ClickLoop',
     'GroupMapHook',
     'GroupOptimizationLoop',
     'GroupVisualizationHook',
