@@ -94,7 +94,14 @@ def test_clicks_help_the_group(run, root, policy):
     assert metrics['0_clicks/J'] < metrics['4_clicks/J']
     assert metrics['0_clicks/J'] < metrics['4_clicks/others/J']
     names = {name.rpartition('/')[0] for name in metrics}
-    assert names == {'0_clicks', '1_clicks', '1_clicks/others', '4_clicks', '4_clicks/others'}
+    assert names == {
+        '0_clicks',
+        '0_clicks/others',
+        '1_clicks',
+        '1_clicks/others',
+        '4_clicks',
+        '4_clicks/others',
+    }
 
 
 def test_the_same_seed_and_any_workers_click_the_same(run, root):

@@ -78,10 +78,10 @@ class ClickLoop(TestLoop):
         self.evaluators: dict[int, dict[str, Evaluator]] = {}
         for number in (0, *self.report):
             name = f'{number}_clicks'
-            self.evaluators[number] = {name: self._evaluator(evaluator, name, 'score')}
-            if number > 0:
-                name = f'{name}/others'
-                self.evaluators[number][name] = self._evaluator(evaluator, name, 'skip')
+            self.evaluators[number] = {
+                name: self._evaluator(evaluator, name, 'score'),
+                f'{name}/others': self._evaluator(evaluator, f'{name}_others', 'skip'),
+            }
         self.clicks_to_80: dict[str, int] = {}
 
     def _evaluator(self, cfg: dict | list, name: str, hinted_images: str) -> Evaluator:
@@ -91,7 +91,7 @@ class ClickLoop(TestLoop):
             metric = dict(metric, hinted_images=hinted_images)
             if metric.get('out_file'):
                 file = Path(metric['out_file'])
-                metric['out_file'] = str(file.with_stem(f'{file.stem}_{name.replace("/", "_")}'))
+                metric['out_file'] = str(file.with_stem(f'{file.stem}_{name}'))
             metrics.append(metric)
         evaluator = self.runner.build_evaluator(metrics)
         evaluator.dataset_meta = self.dataloader.dataset.metainfo
@@ -122,16 +122,14 @@ class ClickLoop(TestLoop):
         for index in sorted(rng.permutation(len(group))[: self.images_to_80].tolist()):
             self.clicks_to_80[group[index].identity] = self._clicks_to_80(group, index, update)
         update()
+        self._score(0, group, update)
         counts = [0] * len(group)
-        most = max(self.evaluators)
-        for number in range(most + 1):
+        for number in range(1, max(self.evaluators) + 1):
             order = sorted(self._order(group, rng), key=counts.__getitem__)
-            scored = number in self.evaluators
-            if scored:
-                self._score(number, group)
-            if number < most:
-                self._click_on_one(group, order, counts, finished=scored)
-                update()
+            self._click_on_one(group, order, counts)
+            update()
+            if number in self.evaluators:
+                self._score(number, group, update)
         print_log(f'group {group.group}: {len(group)} images, {sum(counts)} clicks', 'current')
 
     def _clicks_to_80(self, group: GroupDataSample, index: int, update: Update) -> int:
@@ -153,24 +151,19 @@ class ClickLoop(TestLoop):
 
     def _order(self, group: GroupDataSample, rng: np.random.Generator) -> list[int]:
         """Indices of the images, the one to click on first."""
-        if self.policy == 'random':
-            return rng.permutation(len(group)).tolist()
-        if self.policy == 'next':
-            return least_sure(group)
-        jaccards = []
-        for sample in group:
-            gt = to_numpy(sample.gt_sem_seg.data[0])
-            mask = mask_of_prob(sample.pred_prob.data, gt.shape, self.model.threshold)
-            jaccards.append(image_scores(to_numpy(mask[0]), gt)[1])
-        return np.argsort(jaccards, kind='stable').tolist()
+        orders = dict(
+            next=lambda: least_sure(group),
+            worst=lambda: worst_first(group, self.model.threshold),
+            random=lambda: rng.permutation(len(group)).tolist(),
+        )
+        return orders[self.policy]()
 
     def _click_on_one(
-        self, group: GroupDataSample, order: Sequence[int], counts: list[int], finished: bool
+        self, group: GroupDataSample, order: Sequence[int], counts: list[int]
     ) -> None:
         """Click on the first image with an error, if there is one."""
         for index in order:
-            if not finished:
-                self._finish_image(group, index)
+            self._finish_image(group, index)
             if self._click(group[index]):
                 counts[index] += 1
                 return
@@ -186,10 +179,11 @@ class ClickLoop(TestLoop):
             sample.hints = (*sample.get('hints', ()), click)
         return click is not None
 
-    def _score(self, number: int, group: GroupDataSample) -> None:
+    def _score(self, number: int, group: GroupDataSample, update: Update) -> None:
         self.model.finish(group)
         for evaluator in self.evaluators[number].values():
             evaluator.process(data_samples=[group])
+        update()  # for the next click: masks are made of soft maps by changing these
 
     def _collect(self) -> dict[str, float]:
         """The figures of all groups, and a line in the log about each number of clicks."""
@@ -208,6 +202,16 @@ class ClickLoop(TestLoop):
             lines.append(f'clicks to J 80 on an image itself: {results["clicks_to_80"]:.2f}')
         print_log('\n'.join(['results by number of clicks', *lines]), 'current')
         return results
+
+
+def worst_first(group: GroupDataSample, threshold: float | str) -> list[int]:
+    """Indices of a group's images, from that of the lowest J on, of masks as the maps are."""
+    jaccards = []
+    for sample in group:
+        gt = to_numpy(sample.gt_sem_seg.data[0])
+        mask = mask_of_prob(sample.pred_prob.data, gt.shape, threshold)
+        jaccards.append(image_scores(to_numpy(mask[0]), gt)[1])
+    return np.argsort(jaccards, kind='stable').tolist()
 
 
 def next_click(pred: np.ndarray, gt: np.ndarray, only_negative: bool = False) -> Click | None:
