@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from mmcoseg.engine import ClickLoop
 from mmcoseg.engine.loops.click_loop import center_of, next_click
 from mmcoseg.errors import MMCosegError
-from mmcoseg.models.segmentors.hinted_images import least_sure, sureness
+from mmcoseg.models.segmentors.hinted_images import least_sure
 from mmcoseg.models.stages import GroupStage
 from mmcoseg.registry import LOOPS, MODELS
 from mmcoseg.structures import Click, CoSegDataSample, GroupDataSample
@@ -189,7 +189,3 @@ def test_the_least_sure_image_is_the_most_doubtful():
         samples.append(sample)
     group = GroupDataSample(samples)
     assert least_sure(group) == [1, 2, 0]
-    several = CoSegDataSample()
-    maps = torch.cat([1 - prob, prob * 0.7, prob * 0.3])
-    several.pred_prob = PixelData(data=maps)
-    assert sureness(several) == pytest.approx(sureness(samples[2]))

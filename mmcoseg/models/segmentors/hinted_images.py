@@ -9,10 +9,10 @@ from ...datasets.image_io import image_of
 from ...errors import naming
 from ...structures import CoSegDataSample, GroupDataSample, hint_map, to_numpy
 from ...structures.hints import HintMap
-from ..ops.hints import best_overlap
+from ..ops.hints import expected_overlap
 from ..ops.image_hints import set_known, spread_hints
 
-__all__ = ['hinted_images', 'least_sure', 'obey_hints', 'refine_by_hints', 'sureness']
+__all__ = ['hinted_images', 'least_sure', 'obey_hints', 'refine_by_hints']
 
 #: Longer side of the map on which hints spread, and of that on which they are drawn then.
 _COARSE, _FINE = 128, 512
@@ -69,20 +69,13 @@ def obey_hints(images: HintedImages) -> None:
             sample.presence = float(known.shows_object)
 
 
-def sureness(sample: CoSegDataSample) -> float:
-    """How sure an image's soft map is of where the object is, in [0, 1].
-
-    It is the Jaccard index that the best mask is expected to have; see
-    :func:`~mmcoseg.models.ops.hints.best_overlap`.
-    """
-    prob = sample.pred_prob.data.float()
-    objects = prob[0] if len(prob) == 1 else 1 - prob[0]
-    return float(best_overlap(objects.reshape(1, -1))[1])
-
-
 def least_sure(group: GroupDataSample) -> list[int]:
-    """Indices of a group's images, from the one of the least sure soft map on."""
-    return np.argsort([sureness(sample) for sample in group], kind='stable').tolist()
+    """Indices of a group's images, from the one of the least sure soft map on.
+
+    See :func:`~mmcoseg.models.ops.hints.expected_overlap`.
+    """
+    overlaps = [expected_overlap(sample.pred_prob.data) for sample in group]
+    return np.argsort(overlaps, kind='stable').tolist()
 
 
 def _limited(size: tuple[int, int], side: int) -> tuple[int, int]:
