@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from ..errors import MMCosegError
+from ..options import whole_number
 
 __all__ = [
     'UNKNOWN',
@@ -22,7 +23,7 @@ __all__ = [
     'hint_map',
 ]
 
-#: The label of pixels of which nothing is known.
+#: The label of pixels of which nothing is known; classes have lower ones.
 UNKNOWN = 255
 #: Radius of a click, and half the width of a stroke, as a share of the image's longer side.
 _RADIUS = 0.01
@@ -63,10 +64,18 @@ class Hint(metaclass=ABCMeta):
     Coordinates are pixels of the upright original, from its upper left corner.
 
     Args:
-        label: 0 for no object, or the number of the object's class, from 1 on.
+        label: 0 for no object, or the number of the object's class, 1 to 254.
+
+    Raises:
+        MMCosegError: for another label.
     """
 
     label: int = field(default=1, kw_only=True)
+
+    def __post_init__(self) -> None:
+        whole_number('the label of a hint', self.label, 0)
+        if self.label >= UNKNOWN:
+            raise MMCosegError(f'the label of a hint must be below {UNKNOWN}, got {self.label}')
 
     @property
     def highest_label(self) -> int:
@@ -87,37 +96,23 @@ class Hint(metaclass=ABCMeta):
 
 @dataclass(frozen=True)
 class Stroke(Hint):
-    """A line through ``points``, (x, y) each."""
+    """A line through ``points``, (x, y) each: a list or an array (n, 2), n at least 1."""
 
     points: Sequence[tuple[float, float]]
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        try:
+            points = np.array(self.points, float)
+        except (TypeError, ValueError):
+            points = np.empty(0)
+        if points.ndim != 2 or points.shape[1] != 2 or not len(points):
+            raise MMCosegError('a stroke is a list of points (x, y), at least one')
+        # As plain numbers, which can be compared and written to files.
+        object.__setattr__(self, 'points', tuple(map(tuple, points.tolist())))
+
     def paint(self, known: HintMap, original: Size) -> None:
-        if not self.points:
-            raise MMCosegError('a stroke needs at least one point')
-        _require_inside(self.points, original)
-        size = known.labels.shape
-        scale = np.array([size[1] / original[1], size[0] / original[0]])
-        places = np.floor(np.array(self.points, float) * scale).astype(int)
-        places = places.clip(0, np.array(size[::-1]) - 1)
-        radius = round(_RADIUS * max(size))
-        # Only the part of the map around the line: maps are large, and lines many.
-        left, top = (places.min(axis=0) - radius).clip(0)
-        right, bottom = places.max(axis=0) + radius + 1
-        window = known.labels[top:bottom, left:right]
-        sure = known.sure[top:bottom, left:right]
-        drawn = np.zeros(window.shape, np.uint8)
-        corners = (places - [left, top]).tolist()
-        for start, end in zip(corners, corners[1:]):
-            cv2.line(drawn, start, end, 1, max(1, 2 * radius))
-        for corner in corners:
-            cv2.circle(drawn, corner, radius, 1, -1)
-        where = drawn == 1
-        if (sure & where & (window != self.label)).any():
-            x, y = self.points[0]
-            known.contradictions.append(
-                f'the hint at ({x:g}, {y:g}) contradicts an earlier one; the later one counts'
-            )
-        window[where], sure[where] = self.label, True
+        _draw_line(known, self.points, self.label, original)
 
 
 @dataclass(frozen=True)
@@ -128,7 +123,7 @@ class Click(Hint):
     y: float
 
     def paint(self, known: HintMap, original: Size) -> None:
-        Stroke([(self.x, self.y)], label=self.label).paint(known, original)
+        _draw_line(known, [(self.x, self.y)], self.label, original)
 
 
 @dataclass(frozen=True)
@@ -144,16 +139,18 @@ class Box(Hint):
     right: float
     bottom: float
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not (self.left < self.right and self.top < self.bottom):
+            edges = (self.left, self.top, self.right, self.bottom)
+            raise MMCosegError(f'a box is left, top, right, bottom, from 0 on, got {edges}')
+
     def paint(self, known: HintMap, original: Size) -> None:
-        edges = (self.left, self.top, self.right, self.bottom)
-        if self.right <= self.left or self.bottom <= self.top:
-            raise MMCosegError(f'a box is left, top, right, bottom, got {edges}')
-        _require_inside([edges[:2], edges[2:]], original)
+        _require_inside([(self.left, self.top), (self.right, self.bottom)], original)
         height, width = known.labels.shape
-        across, down = width / original[1], height / original[0]
+        rows = _interval(self.top, self.bottom, height / original[0])
+        columns = _interval(self.left, self.right, width / original[1])
         inside = np.zeros((height, width), bool)
-        rows = slice(int(self.top * down), max(1, round(self.bottom * down)))
-        columns = slice(int(self.left * across), max(1, round(self.right * across)))
         inside[rows, columns] = True
         if self.label == 0:
             known.labels[inside], known.sure[inside] = 0, True
@@ -167,7 +164,7 @@ class Box(Hint):
 class Absent(Hint):
     """No object is in the image."""
 
-    label: int = field(default=0, kw_only=True)
+    label: int = field(default=0, init=False)
 
     def paint(self, known: HintMap, original: Size) -> None:
         _paint_all(known, np.zeros_like(known.labels), '"no object"')
@@ -178,6 +175,12 @@ class ExampleMask(Hint):
     """The whole mask, (H, W) uint8 of the original's size: 0, 1..K, or 255 for unknown."""
 
     mask: np.ndarray
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        dtype, shape = getattr(self.mask, 'dtype', None), np.shape(self.mask)
+        if dtype != np.uint8 or len(shape) != 2:
+            raise MMCosegError(f'an example mask is an array (H, W) of uint8, got {dtype} {shape}')
 
     def __repr__(self) -> str:
         height, width = self.mask.shape
@@ -224,12 +227,46 @@ def hint_map(hints: Sequence[Hint], original: Size, size: Size | None = None) ->
     return known
 
 
+def _draw_line(known: HintMap, points: Sequence, label: int, original: Size) -> None:
+    """Write a label along a line through points (x, y) of the original."""
+    _require_inside(points, original)
+    size = known.labels.shape
+    scale = np.array([size[1] / original[1], size[0] / original[0]])
+    places = np.floor(np.array(points, float) * scale).astype(int)
+    places = places.clip(0, np.array(size[::-1]) - 1)
+    radius = round(_RADIUS * max(size))
+    # Only the part of the map around the line: maps are large, and lines many.
+    left, top = (places.min(axis=0) - radius).clip(0)
+    right, bottom = places.max(axis=0) + radius + 1
+    window = known.labels[top:bottom, left:right]
+    sure = known.sure[top:bottom, left:right]
+    drawn = np.zeros(window.shape, np.uint8)
+    corners = (places - [left, top]).tolist()
+    for start, end in zip(corners, corners[1:]):
+        cv2.line(drawn, start, end, 1, max(1, 2 * radius))
+    for corner in corners:
+        cv2.circle(drawn, corner, radius, 1, -1)
+    where = drawn == 1
+    if (sure & where & (window != label)).any():
+        x, y = points[0]
+        known.contradictions.append(
+            f'the hint at ({x:g}, {y:g}) contradicts an earlier one; the later one counts'
+        )
+    window[where], sure[where] = label, True
+
+
 def _paint_all(known: HintMap, labels: np.ndarray, what: str) -> None:
     """Write labels of all pixels."""
     said = labels != UNKNOWN
     if (known.sure & said & (known.labels != labels)).any():
         known.contradictions.append(f'{what} contradicts an earlier hint; the later one counts')
     known.labels[said], known.sure[said] = labels[said], True
+
+
+def _interval(start: float, end: float, scale: float) -> slice:
+    """Rows or columns of a map between two edges in the original: at least one."""
+    first = int(start * scale)
+    return slice(first, max(first + 1, round(end * scale)))
 
 
 def _require_inside(points: Sequence[tuple[float, float]], original: Size) -> None:
