@@ -69,19 +69,31 @@ def read_coco(file: str | Path, hint: str = '', report: Report | None = None) ->
     return parse_coco(read_json(file, hint), file, report)
 
 
-def read_json(file: str | Path, hint: str = '') -> Any:
-    """The content of a json file; ``hint`` ends the message if it is not there."""
+def read_json(file: str | Path, hint: str = '', unique: bool = False) -> Any:
+    """The content of a json file; ``hint`` ends the message if it is not there.
+
+    ``unique`` refuses an object that has a key twice; else the last one counts.
+    """
     try:
         content = Path(file).read_bytes()
     except FileNotFoundError:
         raise FileNotFoundError(f'there is no file {file}.{hint}') from None
     try:
         # Of bytes, json finds out the encoding, and passes over a mark of byte order.
-        return json.loads(content)
+        return json.loads(content, object_pairs_hook=_unique if unique else None)
     except (ValueError, RecursionError) as error:
         raise MMCosegError(
             f'{file} is not valid json ({error}); unpack, write or download it once more'
         ) from error
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = {}
+    for key, value in pairs:
+        if key in found:
+            raise MMCosegError(f'it has {key!r} twice')
+        found[key] = value
+    return found
 
 
 def parse_coco(

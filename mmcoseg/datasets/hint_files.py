@@ -3,14 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from reprlib import repr as short
 from typing import Any
 
 from ..errors import MMCosegError, naming
 from ..files import write_json
 from ..options import known_keys, nearest
 from ..structures import Absent, Box, Click, ExampleMask, Hint, Stroke
+from ..structures.hints import UNKNOWN
 from .coco_file import read_json
-from .image_io import read_mask
+from .image_io import IMAGE_SUFFIXES, read_mask
 from .multiclass import CLASSES_FILE, read_class_names
 from .transforms import LoadCoSegMask
 
@@ -18,6 +20,9 @@ __all__ = ['HINTS_VERSION', 'GivenHints', 'read_examples', 'read_hints', 'write_
 
 HINTS_VERSION = 1
 _KINDS = ('click', 'stroke', 'box', 'absent')
+_FORM = 'hints are {"version": 1, "images": {"<group>/<file>": [<hint>, ...]}}'
+#: Far beyond any image, in pixels.
+_MOST = 1e9
 
 
 @dataclass
@@ -74,18 +79,18 @@ def read_hints(file: str | Path) -> GivenHints:
         FileNotFoundError: if it is not there.
         MMCosegError: naming the file, the image and the entry that is wrong.
     """
-    content = read_json(file)
+    content = read_json(file, unique=True)
     with naming(str(file)):
-        if not isinstance(content, dict) or not isinstance(content.get('images'), dict):
-            raise MMCosegError(
-                'hints are {"version": 1, "images": {"<group>/<file>": [<hint>, ...]}}'
-            )
-        known_keys('the file', content, ('version', 'classes', 'images'))
+        if not isinstance(content, dict):
+            raise MMCosegError(_FORM)
         if content.get('version') != HINTS_VERSION:
             raise MMCosegError(
-                f'its version is {content.get("version")!r}; this version of mmcoseg reads '
+                f'its version is {short(content.get("version"))}; this version of mmcoseg reads '
                 f'"version": {HINTS_VERSION}'
             )
+        known_keys('the file', content, ('version', 'classes', 'images'))
+        if not isinstance(content.get('images'), dict):
+            raise MMCosegError(_FORM)
         classes = _read_classes(content.get('classes', []))
         hints = GivenHints(classes={'': classes} if classes else {})
         for image, entries in content['images'].items():
@@ -96,9 +101,11 @@ def read_hints(file: str | Path) -> GivenHints:
 
 def _read_classes(names: Any) -> tuple[str, ...]:
     if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
-        raise MMCosegError(f'"classes" must be a list of names, got {names!r}')
+        raise MMCosegError(f'"classes" must be a list of names, got {short(names)}')
+    if len(names) >= UNKNOWN:
+        raise MMCosegError(f'"classes" has {len(names)} names; at most {UNKNOWN - 1} are possible')
     if len(set(names)) < len(names):
-        raise MMCosegError(f'"classes" has a name twice: {names}')
+        raise MMCosegError(f'"classes" has a name twice: {short(names)}')
     return tuple(names)
 
 
@@ -115,18 +122,19 @@ def _read_entries(entries: Any, classes: tuple[str, ...]) -> list[Hint]:
 def _read_entry(entry: Any, classes: tuple[str, ...]) -> Hint:
     kinds = [kind for kind in _KINDS if isinstance(entry, dict) and kind in entry]
     if len(kinds) != 1:
-        raise MMCosegError(f'a hint has exactly one of the keys {list(_KINDS)}, got {entry!r}')
+        raise MMCosegError(f'a hint has exactly one of the keys {list(_KINDS)}, got {short(entry)}')
     [kind] = kinds
-    known_keys('it', entry, (kind, 'object'))
     value = entry[kind]
-    label = _read_label(entry.get('object', True), classes)
     if kind == 'absent':
+        known_keys('it', entry, (kind,))
         if value is not True:
-            raise MMCosegError(f'"absent" can only be true, got {value!r}')
+            raise MMCosegError(f'"absent" can only be true, got {short(value)}')
         return Absent()
+    known_keys('it', entry, (kind, 'object'))
+    label = _read_label(entry.get('object', True), classes)
     if kind == 'stroke':
         if not isinstance(value, list) or not value:
-            raise MMCosegError(f'a stroke is a list of points [x, y], got {value!r}')
+            raise MMCosegError(f'a stroke is a list of points [x, y], got {short(value)}')
         return Stroke([tuple(_read_numbers(point, 2)) for point in value], label=label)
     if kind == 'box':
         return Box(*_read_numbers(value, 4), label=label)
@@ -139,16 +147,17 @@ def _read_label(value: Any, classes: tuple[str, ...]) -> int:
     if value in classes:
         return classes.index(value) + 1
     raise MMCosegError(
-        f'"object" is {value!r}; it must be true, false, or one of "classes", {list(classes)}'
+        f'"object" is {short(value)}; it must be true, false, or one of "classes", {list(classes)}'
         f'{nearest(str(value), classes)}'
     )
 
 
 def _read_numbers(value: Any, count: int) -> list[float]:
-    sound = isinstance(value, list) and len(value) == count
-    if not sound or not all(type(number) in (int, float) for number in value):
-        raise MMCosegError(f'it takes {count} numbers, in pixels, got {value!r}')
-    return [float(number) for number in value]
+    numbers = value if isinstance(value, list) and len(value) == count else [None]
+    for number in numbers:
+        if type(number) not in (int, float) or not abs(number) < _MOST:  # not NaN
+            raise MMCosegError(f'it takes {count} numbers, in pixels, got {short(value)}')
+    return [float(number) for number in numbers]
 
 
 def write_hints(
@@ -157,7 +166,7 @@ def write_hints(
     """Write hints by image as :func:`read_hints` reads them.
 
     Raises:
-        MMCosegError: for an example mask, which has no place there.
+        MMCosegError: for an example mask, which has no place there, or a class without a name.
     """
     images = {}
     for image, hints in by_image.items():
@@ -170,7 +179,9 @@ def write_hints(
 
 
 def _entry_of(hint: Hint, classes: Sequence[str]) -> dict[str, Any]:
-    named = classes[hint.label - 1] if 0 < hint.label <= len(classes) else bool(hint.label)
+    if hint.label > max(1, len(classes)):
+        raise MMCosegError(f'a hint is of class {hint.label}, but the classes are {list(classes)}')
+    named = classes[hint.label - 1] if hint.label and classes else bool(hint.label)
     match hint:
         case Absent():
             return dict(absent=True)
@@ -191,13 +202,17 @@ def read_examples(folder: str | Path) -> GivenHints:
 
     Raises:
         FileNotFoundError: if there is no mask in the folder.
-        MMCosegError: naming a mask that cannot be read.
+        MMCosegError: naming a mask that cannot be read, or an image that is no png.
     """
     folder = Path(folder).expanduser()
     root = folder / 'masks' if (folder / 'masks').is_dir() else folder
     loader = LoadCoSegMask(binary=False)
     hints = GivenHints(classes=read_class_names(folder / CLASSES_FILE))
-    for file in sorted([*root.glob('*.png'), *root.glob('*/*.png')]):
+    for file in sorted([*root.glob('[!.]*'), *root.glob('[!.]*/[!.]*')]):
+        if file.suffix.lower() not in IMAGE_SUFFIXES:
+            continue
+        if file.suffix != '.png':
+            raise MMCosegError(f'{file} is no example mask: they are png files, called <stem>.png')
         mask = loader.translate(read_mask(file), str(file))
         hints.by_image[file.relative_to(root).with_suffix('').as_posix()] = [ExampleMask(mask)]
     if not hints.by_image:
