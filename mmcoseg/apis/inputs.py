@@ -187,24 +187,34 @@ def hints_from(*given: Any) -> GivenHints:
             path = Path(value).expanduser()
             hints.add(read_examples(path) if path.is_dir() else read_hints(path))
         elif isinstance(value, Mapping):
-            hints.add(GivenHints({name: list(found) for name, found in value.items()}))
+            hints.add(GivenHints({name: _listed(name, found) for name, found in value.items()}))
         elif value is not None:
             raise MMCosegError(
                 'hints are the path of a file of hints or of a folder of masks, or a dict of lists '
                 f'of hints; got {type(value).__name__}'
             )
-    for name, found in hints.by_image.items():
-        for hint in found:
-            if not isinstance(hint, Hint):
-                raise MMCosegError(
-                    f'the hints on {name!r} must be Click, Stroke, Box, Absent or ExampleMask, got '
-                    f'{type(hint).__name__}'
-                )
     return hints
+
+
+def _listed(name: Any, hints: Any) -> list[Hint]:
+    """The hints on an image of this name, checked."""
+    if not isinstance(name, str):
+        raise MMCosegError(f'hints are given by names of images, which are texts, got {name!r}')
+    if not isinstance(hints, (list, tuple)):
+        raise MMCosegError(f'the hints on {name!r} must be a list, got {type(hints).__name__}')
+    for hint in hints:
+        if not isinstance(hint, Hint):
+            raise MMCosegError(
+                f'the hints on {name!r} must be Click, Stroke, Box, Absent or ExampleMask, got '
+                f'{type(hint).__name__}'
+            )
+    return list(hints)
 
 
 def with_hints(groups: Sequence[InputGroup], given: GivenHints) -> list[InputGroup]:
     """Groups whose images have the hints that are given for their names.
+
+    A group has the names of classes, too, if there are hints on an image of it.
 
     Raises:
         MMCosegError: for a name that no image has, with the nearest one, or that several have.
@@ -233,7 +243,9 @@ def with_hints(groups: Sequence[InputGroup], given: GivenHints) -> list[InputGro
     hinted = []
     for i, group in enumerate(groups):
         items = [replace(item, hints=tuple(hints[i, j])) for j, item in enumerate(group.items)]
-        hinted.append(replace(group, items=items, classes=given.classes_of(group.name)))
+        follows = any(item.hints for item in items)
+        classes = given.classes_of(group.name) if follows else ()
+        hinted.append(replace(group, items=items, classes=classes))
     return hinted
 
 

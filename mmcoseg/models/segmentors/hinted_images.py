@@ -16,6 +16,8 @@ __all__ = ['hinted_images', 'least_sure', 'obey_hints', 'refine_by_hints']
 
 #: Longer side of the map on which hints spread, and of that on which they are drawn then.
 _COARSE, _FINE = 128, 512
+#: Contradictions of an image that are spelled out.
+_MOST_SHOWN = 5
 
 HintedImages = list[tuple[CoSegDataSample, HintMap]]
 
@@ -26,10 +28,17 @@ def hinted_images(group: GroupDataSample) -> HintedImages:
     for sample in group:
         if 'hints' in sample:
             known = _map_of(sample)
-            texts = (*sample.metainfo.get('warnings', ()), *known.contradictions)
+            texts = (*sample.metainfo.get('warnings', ()), *_few(known.contradictions))
             sample.set_metainfo(dict(warnings=texts))
             found.append((sample, known))
     return found
+
+
+def _few(contradictions: list[str]) -> list[str]:
+    """The first ones, and how many more there are: of a thousand hints many may contradict."""
+    shown = contradictions[:_MOST_SHOWN]
+    more = len(contradictions) - len(shown)
+    return [*shown, f'{more} more hints contradict earlier ones'] if more else shown
 
 
 def _map_of(sample: CoSegDataSample, size: tuple[int, int] | None = None) -> HintMap:
