@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ...registry import MODELS
 from ...structures import CoSegDataSample, ExampleMask, GroupDataSample, hint_map
 from ..ops.hints import HintPosterior, match_best_overlap
-from ..ops.locations import maps_at_locations, pad_map
+from ..ops.locations import maps_at_locations
 from ..ops.resize import resize
 from .group_stage import Descriptors, GroupContext, GroupStage
 
@@ -121,4 +122,5 @@ def _known_shares(
     labels = torch.from_numpy(known.labels)
     counts = torch.from_numpy(known.sure).float().clamp(min=LIKELY)
     maps = [(labels == label) * counts for label in range(max(2, channels))]
-    return maps_at_locations(pad_map(torch.stack(maps)[None], part, size), tuple(shape), size)[0]
+    padding = (0, size[1] - part[1], 0, size[0] - part[0])
+    return maps_at_locations(F.pad(torch.stack(maps)[None], padding), tuple(shape), size)[0]
