@@ -52,9 +52,8 @@ class HintMap:
 
     @property
     def shows_object(self) -> bool:
-        """Whether some pixel surely is an object's."""
-        objects = (self.labels != 0) & (self.labels != UNKNOWN)
-        return bool((objects & self.sure).any())
+        """Whether an object surely is in it, if only somewhere in a box."""
+        return bool(((self.labels != 0) & (self.labels != UNKNOWN)).any())
 
 
 @dataclass(frozen=True)

@@ -36,9 +36,11 @@ def hinted_images(group: GroupDataSample) -> HintedImages:
 
 def _few(contradictions: list[str]) -> list[str]:
     """The first ones, and how many more there are: of a thousand hints many may contradict."""
-    shown = contradictions[:_MOST_SHOWN]
-    more = len(contradictions) - len(shown)
-    return [*shown, f'{more} more hints contradict earlier ones'] if more else shown
+    different = list(dict.fromkeys(contradictions))
+    more = len(different) - _MOST_SHOWN
+    if more <= 0:
+        return different
+    return [*different[:_MOST_SHOWN], f'{more} more hints contradict earlier ones']
 
 
 def _map_of(sample: CoSegDataSample, size: tuple[int, int] | None = None) -> HintMap:
@@ -48,18 +50,27 @@ def _map_of(sample: CoSegDataSample, size: tuple[int, int] | None = None) -> Hin
 
 
 def refine_by_hints(images: HintedImages) -> None:
-    """Spread hints over the pixels of their images that are near and alike: ``pred_prob``."""
+    """Spread hints over the pixels of their images that are near and alike: ``pred_prob``.
+
+    What is surely known has its label there.
+    """
     for sample, known in images:
-        if known.sure.all():
-            continue  # all is known
-        pixels = image_of(sample)
-        coarse, fine = (_limited(pixels.shape[:2], side) for side in (_COARSE, _FINE))
-        prob = _resized(to_numpy(sample.pred_prob.data.float()), coarse)
-        small = cv2.resize(pixels, coarse[::-1], interpolation=cv2.INTER_AREA)
-        spread = _resized(spread_hints(small, prob, _map_of(sample, coarse)), fine)
-        set_known(spread, _map_of(sample, fine))
+        prob = to_numpy(sample.pred_prob.data.float())
+        if not known.sure.all():
+            prob = _spread(sample, prob)
+        fine = _limited(known.labels.shape, _FINE)
+        prob = _resized(prob, fine)
+        set_known(prob, _map_of(sample, fine))
         device = sample.pred_prob.data.device
-        sample.pred_prob = PixelData(data=torch.from_numpy(spread).to(device))
+        sample.pred_prob = PixelData(data=torch.from_numpy(prob).to(device))
+
+
+def _spread(sample: CoSegDataSample, prob: np.ndarray) -> np.ndarray:
+    """A soft map (C, h, w), coarse, in which hints have spread."""
+    pixels = image_of(sample)
+    coarse = _limited(pixels.shape[:2], _COARSE)
+    small = cv2.resize(pixels, coarse[::-1], interpolation=cv2.INTER_AREA)
+    return spread_hints(small, _resized(prob, coarse), _map_of(sample, coarse))
 
 
 def obey_hints(images: HintedImages) -> None:
