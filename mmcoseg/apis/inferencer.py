@@ -6,6 +6,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -178,7 +179,7 @@ class CoSegInferencer:
         if classes:
             given.add(GivenHints(classes={'': tuple(classes)}))
         [group] = with_hints(groups, given)
-        return GroupSession(self, group)
+        return GroupSession(self, replace(group, classes=given.classes_of(group.name)))
 
     def updater_of(
         self, group: InputGroup
