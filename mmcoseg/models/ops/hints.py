@@ -60,8 +60,10 @@ class HintPosterior:
         self.points = points
         self.kept: Tensor | None = None
         with without_autocast(points):
-            # In order, so that the same ones are taken whatever the order of the images.
-            order = points[:, -1].float().argsort(stable=True)
+            # In order, so that the same ones are taken whatever the order of the images: by the
+            # last value, and those that are equal by their sum, which is exact.
+            order = points.sum(dim=1, dtype=torch.float64).argsort(stable=True)
+            order = order[points[order, -1].float().argsort(stable=True)]
             self.sample = order[:: -(-len(points) // SAMPLE)]
             sample = points[self.sample].float()
             self.landmarks = F.normalize(sample[:: -(-len(sample) // NUM_LANDMARKS)], dim=1)

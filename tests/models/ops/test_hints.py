@@ -53,6 +53,22 @@ def test_the_order_of_images_does_not_matter():
     torch.testing.assert_close(other, found[order], atol=1e-4, rtol=0)
 
 
+def test_the_order_of_images_does_not_matter_where_values_are_equal():
+    # In half precision many locations share a value.
+    descriptors, prob, labels, weights = group(n=6, h=9, w=9)
+    descriptors[:, -1] = (descriptors[:, -1] * 4).round() / 4
+    order = torch.tensor([3, 0, 5, 4, 1, 2])
+    found = HintPosterior(descriptors.half())
+    other = HintPosterior(descriptors[order].half())
+    assert torch.equal(found.landmarks, other.landmarks)
+    torch.testing.assert_close(
+        other.maps(prob[order], labels[order], weights[order]),
+        found.maps(prob, labels, weights)[order],
+        atol=1e-4,
+        rtol=0,
+    )
+
+
 def test_what_is_alike_follows_a_hint_more_than_what_is_not():
     descriptors = torch.randn(3, 8, 1, 1, generator=torch.Generator().manual_seed(1))
     descriptors[1] = descriptors[0] + 0.1 * descriptors[2]
