@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from mmengine.model import BaseModule
@@ -8,7 +9,7 @@ from mmcoseg.models import SSNM
 from mmcoseg.models.necks import Modulation, Modulator
 from mmcoseg.models.segmentors import wrap_around_groups
 from mmcoseg.registry import MODELS
-from mmcoseg.structures import CoSegDataSample, GroupDataSample
+from mmcoseg.structures import Click, CoSegDataSample, ExampleMask, GroupDataSample
 
 
 @MODELS.register_module(name='SegmentorTestBackbone')
@@ -336,3 +337,20 @@ def test_losses_of_one_name_are_added_up():
     assert losses['loss_shift'].item() == 2
     together = losses_of(build_shifted('loss_seg'))
     assert together['loss_seg'] > losses_of(build_shifted('loss_shift'))['loss_seg'] + 0.99
+
+
+def test_hints_are_obeyed_on_their_own_image():
+    data = batch((3,))
+    [group] = data['data_samples']
+    for sample in group:
+        sample.set_metainfo(dict(ori_img=np.zeros((50, 40, 3), np.uint8)))
+    mask = np.zeros((50, 40), np.uint8)
+    mask[5:20, 10:30] = 1
+    group[0].hints = (ExampleMask(mask),)
+    group[1].hints = (Click(30, 25), Click(2, 2, label=0))
+    expected = build().eval().test_step(batch((3,)))[0]
+    [found] = build().eval().test_step(data)
+    np.testing.assert_array_equal(found[0].pred_sem_seg.data[0].numpy(), mask)
+    assert found[1].pred_sem_seg.data[0, 25, 30] == 1
+    assert found[1].pred_sem_seg.data[0, 2, 2] == 0
+    assert torch.equal(found[2].pred_prob.data, expected[2].pred_prob.data)
