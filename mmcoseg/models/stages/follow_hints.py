@@ -53,7 +53,10 @@ class FollowHints(GroupStage):
         labels, weights = known_at_locations(
             context.group, before.shape[1], shape, context.images.size
         )
-        examples = [i for i, sample in enumerate(context.group) if _has_example(sample)]
+        said = weights.flatten(1).any(dim=1).tolist()  # nothing by a mask of void alone
+        if not any(said):
+            return prob
+        examples = [i for i, sample in enumerate(context.group) if said[i] and _has_example(sample)]
         after = context.kept['hint_posterior'].maps(before, labels, weights, examples)
         return match_best_overlap(after, before)
 

@@ -166,6 +166,8 @@ def test_an_object_is_split_into_equal_shares():
         [[Absent()], [Absent()], [Absent()]],
         [[ExampleMask(np.ones(ORIGINAL, np.uint8))]] * 3,
         [[ExampleMask(np.full(ORIGINAL, 255, np.uint8))], []],
+        [[ExampleMask(np.full(ORIGINAL, 255, np.uint8))], [Click(0, 0)]],
+        [[ExampleMask(np.full(ORIGINAL, value, np.uint8))] for value in (0, 1, 1, 255)],
         [[Click(0, 0)]],
         [[Click(0, 0, label=0)], [Click(96, 64, label=0)]],
         [[Click(8, 8, label=254)], []],
