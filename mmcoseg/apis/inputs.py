@@ -222,7 +222,7 @@ def with_hints(groups: Sequence[InputGroup], given: GivenHints) -> list[InputGro
     places: dict[str, set[tuple[int, int]]] = defaultdict(set)
     for i, group in enumerate(groups):
         for j, item in enumerate(group.items):
-            for name in (item.file_name, item.stem):
+            for name in (item.file_name, item.stem, Path(item.file_name).stem):
                 places[name].add((i, j))
                 places[f'{group.name}/{name}'].add((i, j))
     hints: dict[tuple[int, int], list[Hint]] = defaultdict(list)
