@@ -29,7 +29,8 @@ class SplitClasses(GroupStage):
     The group's locations are clustered (:func:`~mmcoseg.models.ops.cluster_classes`). In each round
     discriminants of the classes are learned from the maps so far, and their posteriors are averaged
     with the clusters, which keep the classes from drifting. Stages after it must take several
-    classes. A single class, of the method ``'objects'``, is the foreground that came in.
+    classes. A single class, of the method ``'objects'``, is the foreground that came in. Maps of
+    several classes, which hints have told apart, stay as they are.
 
     Args:
         num_classes: K: a number; ``'data'`` for what the data set says of each group (metainfo
@@ -84,8 +85,10 @@ class SplitClasses(GroupStage):
     def forward(self, context: GroupContext) -> Tensor:
         """Soft maps (N, K + 1, h, w) at the descriptors' resolution; each location sums to 1."""
         descriptors = context.descriptors[self.descriptors]
-        foreground = self.maps_before(context).float().cpu()
-        foreground = resize(foreground, descriptors.shape[-2:], antialias=True)
+        before = self.maps_before(context)
+        if before.shape[1] > 1:
+            return before
+        foreground = resize(before.float().cpu(), descriptors.shape[-2:], antialias=True)
         num_classes = self._num_classes_of(context.group, descriptors, foreground[:, 0])
         if num_classes == 1 and self.method == 'objects':
             return torch.cat([1 - foreground, foreground], dim=1).to(descriptors.device)

@@ -345,3 +345,22 @@ def test_any_method_obeys_hints_on_their_own_image():
     # Instances are made of masks that obey.
     for sample in found:
         assert torch.equal(sample.pred_instances.masks, sample.pred_sem_seg.data > 0)
+
+
+def test_classes_that_hints_tell_apart_are_not_split_again():
+    """Of a method that splits classes by itself: numbers are those of the hints."""
+    stages = dict(
+        ddt=dict(type='DDTCue', level=0),
+        follow_hints=dict(type='FollowHints', levels=[0]),
+        classes=dict(type='SplitClasses', levels=[0], num_classes=3, num_clusters=4),
+    )
+    model = TrainingFreeCoSegmentor(backbone=dict(type='HintsTestBackbone'), stages=stages)
+    hints = [[ExampleMask(an_example(label=2))], [Click(30, 25), Click(8, 8, label=2)], [], []]
+    follow = dict(stages, classes=None)
+    expected = TrainingFreeCoSegmentor(
+        backbone=dict(type='HintsTestBackbone'), stages={k: v for k, v in follow.items() if v}
+    )
+    for one, other in zip(results(model, hints), results(expected, hints)):
+        assert torch.equal(one.pred_prob.data, other.pred_prob.data)
+    # Hints of one class leave it to the method.
+    assert {len(prob) for prob in probs(results(model, [[Click(30, 25)], [], []]))} == {4}
