@@ -55,6 +55,20 @@ def test_every_kind_of_hint(file):
     assert hints.classes_of('cat') == hints.classes_of('dog') == CLASSES
 
 
+def test_the_example_in_the_documentation(repo, file):
+    page = (repo / 'docs' / 'hints.md').read_text()
+    [example] = re.findall(r'```json\n(.*?)```', page, re.DOTALL)
+    file.write_text(example)
+    hints = read_hints(file)
+    assert hints.by_image['kitchen/002.jpg'] == [Box(120, 80, 480, 420)]
+    assert [hint.label for hint in hints.by_image['kitchen/001.jpg']] == [1, 0, 2]
+    # And its error.
+    file.write_text(example.replace('[90.5, 31]', '[90.5]'))
+    with pytest.raises(MMCosegError) as error:
+        read_hints(file)
+    assert f'error: hints.json{str(error.value).removeprefix(str(file))}\n' in page
+
+
 def test_round_trip(file):
     by_image = {
         'cat/001.jpg': [Click(1.25, 2), Click(0.1, 1e-3, label=0), Absent()],
