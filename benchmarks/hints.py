@@ -14,6 +14,7 @@ import random
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
@@ -64,6 +65,11 @@ def jaccard(mask: np.ndarray, truth: np.ndarray) -> float:
     return np.count_nonzero(mask & truth) / union if union else 1.0
 
 
+def coarse_jaccard(prob: np.ndarray, truth: np.ndarray) -> float:
+    """J of a soft map (h, w) before its edges are drawn."""
+    return jaccard(cv2.resize(prob, truth.shape[::-1]) >= 0.5, truth)
+
+
 def by_examples(group: Group) -> dict[str, tuple[float, float]]:
     scores = {}
     for count in EXAMPLES:
@@ -100,7 +106,8 @@ def ordered(group: Group, names: list[str], policy: str) -> list[str]:
         sureness = group.session.sureness()
         return sorted(names, key=sureness.get)
     if policy == 'worst':
-        return sorted(names, key=lambda name: group.jaccard([name])[0])
+        maps = group.session.maps()
+        return sorted(names, key=lambda name: coarse_jaccard(maps[name][0], group.truth[name]))
     return list(names)
 
 
