@@ -32,6 +32,7 @@ REQUIRES = [
     'pydensecrf2>=1.1; python_version < "3.13"',
     'pyyaml>=6.0',
     'rich>=13.0',
+    'safetensors>=0.4',
     'scikit-image>=0.22',
     'scikit-learn>=1.3',
     'scipy>=1.11',

@@ -1,4 +1,4 @@
-"""The command line: ``mmcoseg segment``, ``train``, ``test``, ``check-config``, ``list``, ...
+"""The command line: ``mmcoseg segment``, ``apply``, ``train``, ``test``, ``list``, ...
 
 Exit codes: 0 done; 1 something is wrong with the config, the data or the machine, or a check
 found an error; 2 wrong usage. torch is imported only once a command runs, so that help is quick.
@@ -10,7 +10,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import Field, fields
+from dataclasses import Field, fields, replace
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -91,7 +91,7 @@ def _add_command(parser: argparse.ArgumentParser, name: str) -> None:
     command = _COMMANDS[name]
     command.add_arguments(parser)
     parser.add_argument('--debug', action='store_true', help='show the whole traceback of an error')
-    parser.set_defaults(run=command.run)
+    parser.set_defaults(run=command.run, command=name)
 
 
 class _KeyValues(argparse.Action):
@@ -386,9 +386,14 @@ def _add_segment(parser: argparse.ArgumentParser) -> None:
         'file with the path of an image a line; several images are a group, several folders a '
         'group each',
     )
+    _add_results(parser, _flagged())
+
+
+def _add_results(parser: argparse.ArgumentParser, options: Sequence[Field]) -> None:
+    """What every command takes that writes a folder of results."""
     parser.add_argument('--out', required=True, metavar='DIR', help='folder of the results')
     model = parser.add_mutually_exclusive_group()
-    for option in _flagged():
+    for option in options:
         flag, argument = option.metadata['flag'], option.metadata['argument']
         argument = dict(argument, dest=option.name, default=option.default)
         if flag == '--cfg-options':
@@ -419,12 +424,65 @@ def _flagged() -> list[Field]:
 
 
 def _segment(args: argparse.Namespace) -> int:
-    # What may be mistyped, before seconds are spent on importing torch.
-    for path in args.input:
+    return _write_results(args, args.input, _segment_options(args, _flagged()))
+
+
+def _add_apply(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        'paths',
+        nargs='+',
+        metavar='PATH',
+        help='first the files of saved objects, which end with .coseg; then the images to find '
+        'them in, as for `mmcoseg segment`',
+    )
+    _add_results(parser, _flagged_of_apply())
+
+
+def _flagged_of_apply() -> list[Field]:
+    """The options that mean something where each image is segmented by itself."""
+    of_groups = ('hints', 'examples', 'save_object', 'num_classes')
+    return [option for option in _flagged() if option.name not in of_groups]
+
+
+def _apply(args: argparse.Namespace) -> int:
+    objects = [path for path in args.paths if path.endswith('.coseg')]
+    images = [path for path in args.paths if not path.endswith('.coseg')]
+    if not objects or not images:
+        raise MMCosegError(
+            'give the files of saved objects, which end with .coseg, and then the images to find '
+            'them in'
+        )
+    _require_there(objects)
+    options = _segment_options(args, _flagged_of_apply())
+    return _write_results(args, images, replace(options, objects=objects))
+
+
+def _add_objects(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('action', choices=['show'], help='show: say what is in the files')
+    parser.add_argument('files', nargs='+', metavar='FILE', help='files of saved objects')
+
+
+def _objects(args: argparse.Namespace) -> int:
+    from .files import display_name
+    from .structures import read_object
+
+    for file in args.files:
+        saved = read_object(file)
+        print(f'{display_name(file)}\n{saved}')
+    return 0
+
+
+def _require_there(paths: Sequence[str]) -> None:
+    for path in paths:
         if not os.path.lexists(os.path.expanduser(path)):
             raise FileNotFoundError(f'there is no file or folder {path}')
+
+
+def _write_results(args: argparse.Namespace, images: list[str], options: SegmentOptions) -> int:
+    """Segment images into a folder of results, and say what was done."""
+    # What may be mistyped, before seconds are spent on importing torch.
+    _require_there(images)
     find_config(args.config or config_of_method(args.method))
-    options = _segment_options(args)
     in_range('--max-pixels', args.max_pixels, 0, 1e9)
     in_range('--max-aspect', args.max_aspect, 1)
 
@@ -435,7 +493,7 @@ def _segment(args: argparse.Namespace) -> int:
 
     keep_freed_memory()
     result = segment_to_folder(
-        args.input[0] if len(args.input) == 1 else args.input,
+        images[0] if len(images) == 1 else images,
         args.out,
         options,
         limits=ImageLimits(round(args.max_pixels * 1e6), args.max_aspect),
@@ -447,12 +505,12 @@ def _segment(args: argparse.Namespace) -> int:
         return 0
     files = '1 file was' if len(result.skipped) == 1 else f'{len(result.skipped)} files were'
     where = result.out_dir / 'summary.json'
-    print(f'mmcoseg segment: {files} skipped, see {where}', file=sys.stderr)
+    print(f'mmcoseg {args.command}: {files} skipped, see {where}', file=sys.stderr)
     return 1
 
 
-def _segment_options(args: argparse.Namespace) -> SegmentOptions:
-    chosen = _given(args, *(option.name for option in _flagged()))
+def _segment_options(args: argparse.Namespace, options: Sequence[Field]) -> SegmentOptions:
+    chosen = _given(args, *(option.name for option in options))
     if args.cutouts:
         chosen['formats'] = [*args.formats, 'cutouts']
     return SegmentOptions(**chosen)
@@ -466,6 +524,8 @@ class _Command(NamedTuple):
 
 _COMMANDS: dict[str, _Command] = {
     'segment': _Command(_add_segment, _segment, 'Find the common objects of groups of images.'),
+    'apply': _Command(_add_apply, _apply, 'Find saved objects in other images.'),
+    'objects': _Command(_add_objects, _objects, 'Show what saved objects are.'),
     'train': _Command(_add_train, _train, 'Train a model.'),
     'test': _Command(_add_test, _test, 'Test a model: tables, masks, pictures.'),
     'check-config': _Command(_add_check_config, _check_config, 'Build everything a config names.'),

@@ -79,6 +79,8 @@ class InferenceOptions:
     - ``crf=False`` leaves out all parts of the model that use the dense CRF;
     - ``num_classes=None`` takes what the config says, where ``'data'`` becomes ``'auto'``;
     - ``presence_threshold``: images below it also have ``absent=True`` in their metainfo;
+    - ``objects``: files of saved objects, which are then found in each image by itself, with the
+      backbone, the input and the post-processors of the config;
     - ``seed``: each group starts from it anew, so that its result does not depend on others;
     - ``num_workers``: results are the same for any number;
     - ``limits``: an :class:`~mmcoseg.apis.ImageLimits`; images beyond it are left out.
@@ -150,6 +152,7 @@ class InferenceOptions:
         metavar='T',
         help='images whose presence score is below T, from 0 to 1, get an empty mask',
     )
+    objects: Sequence[Any] = _option(())
     seed: int = _option(
         0,
         '--seed',
@@ -214,6 +217,13 @@ class SegmentOptions(InferenceOptions):
         metavar='MASKS',
         help='folder of masks of some of the images, <stem>.png or <group>/<stem>.png: examples of '
         'the objects to find',
+    )
+    save_object: Any = _option(
+        None,
+        '--save-object',
+        metavar='PATH',
+        help='also keep what tells the object of the group from everything else, for `mmcoseg '
+        'apply`: a file that ends with .coseg, or a folder, which then gets one of each group',
     )
     formats: Sequence[str] = _option(
         ('masks', 'overlays', 'coco'),

@@ -2,10 +2,11 @@
 
 import copy
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from mmcv.transforms import LoadAnnotations, LoadImageFromFile
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 
 from ..config_check import class_of, name_of, require_sound
 from ..config_files import config_of_method
@@ -13,8 +14,10 @@ from ..datasets.transforms import LoadCoSegImage
 from ..engine.run_config import datasets_of, merge_options, read_config
 from ..errors import MMCosegError
 from ..models.postprocessors import CleanMask
+from ..models.segmentors import TrainingFreeCoSegmentor
 from ..registry import MODELS, TASK_UTILS, TRANSFORMS
 from ..segment_options import InferenceOptions
+from ..structures import read_objects
 
 __all__ = ['inference_config', 'inference_pipeline']
 
@@ -25,7 +28,7 @@ def inference_config(options: InferenceOptions) -> Config:
     Raises:
         MMCosegError: for an unknown method, a config without model or test pipeline, or a number of
             classes for a model that has none.
-        FileNotFoundError: if there is no such config.
+        FileNotFoundError: if there is no such config, or file of a saved object.
     """
     if isinstance(options.config, Config):
         cfg = copy.deepcopy(options.config)
@@ -36,6 +39,8 @@ def inference_config(options: InferenceOptions) -> Config:
     if cfg.get('model') is None:
         raise MMCosegError(f'{name} has no model')
     _set_number_of_classes(cfg.model, options.num_classes, name)
+    if options.objects:
+        cfg.model = _applying(cfg.model, options.objects, name)
     _set_cleaning(cfg.model, options.min_area, options.largest)
     if not options.crf:
         cfg.model = _without_crf(cfg.model)
@@ -86,6 +91,21 @@ def _set_number_of_classes(model: dict, number: int | str | None, name: str) -> 
     model['num_classes'] = number
     if number != 'auto' and model.get('max_classes') is not None:
         model['max_classes'] = max(number, model['max_classes'])
+
+
+def _applying(model: dict, files: Sequence[str | Path], name: str) -> dict:
+    """The model that finds saved objects by the parts of one that segments groups."""
+    if not issubclass(class_of(model, MODELS), TrainingFreeCoSegmentor):
+        raise MMCosegError(
+            f'{name} is of a model that saves no objects, so that it applies none; the method '
+            'consensus does'
+        )
+    read_objects(files)  # what is wrong with them is said before anything is computed
+    applying = dict(type='AppliedObjects', objects=[str(file) for file in files])
+    for key in ('backbone', 'data_preprocessor', 'postprocessors', 'test_cfg'):
+        if key in model:
+            applying[key] = model[key]
+    return ConfigDict(applying)
 
 
 def _set_cleaning(model: dict, min_area: float | None, largest: bool) -> None:

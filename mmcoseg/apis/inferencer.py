@@ -26,6 +26,7 @@ from ..errors import MMCosegError, naming
 from ..export import SkippedFile
 from ..files import named
 from ..models.backbones.weights import WeightsToLoad, deferred_weights, load_unless_stored
+from ..models.stages import GroupContext
 from ..registry import INFERENCERS, MODELS, TRANSFORMS
 from ..seeding import all_seeded
 from ..segment_options import InferenceOptions
@@ -198,8 +199,29 @@ class CoSegInferencer:
             self.model.finish(part)
         return self._marked(part, group)
 
-    def segment_group(self, group: InputGroup, parts: bool = False) -> Iterator[GroupDataSample]:
-        """Segment one of the groups that :func:`~mmcoseg.apis.read_inputs` gives."""
+    def segment_group(
+        self,
+        group: InputGroup,
+        parts: bool = False,
+        look: Callable[[GroupContext], None] | None = None,
+    ) -> Iterator[GroupDataSample]:
+        """Segment one of the groups that :func:`~mmcoseg.apis.read_inputs` gives.
+
+        Args:
+            parts: see :meth:`stream`. Where the model has ``independent_images`` each part is also
+                loaded in its turn, so that memory does not grow with the group.
+            look: called with what a training-free segmentor knows of the group in the end.
+        """
+        if not (parts and self.model.independent_images):
+            yield from self._segment_together(group, parts, look)
+            return
+        for start in range(0, len(group), _PART_IMAGES):
+            items = group.items[start : start + _PART_IMAGES]
+            yield from self._segment_together(replace(group, items=items), parts, look)
+
+    def _segment_together(
+        self, group: InputGroup, parts: bool, look: Callable[[GroupContext], None] | None
+    ) -> Iterator[GroupDataSample]:
         if not self.model.follows_hints and any(item.hints for item in group.items):
             warnings.warn(
                 'the method does not carry hints over to other images (it has no stage '
@@ -213,7 +235,7 @@ class CoSegInferencer:
         # Masks of one part after the other, unless a step must see the whole group.
         in_parts = self.model.by_image
         with self.reproducibly():
-            sample = self._segment_record(record)
+            sample = self._segment_record(record, look)
             if not in_parts:
                 self.model.finish(sample)
         del record
@@ -249,9 +271,16 @@ class CoSegInferencer:
         [group] = data['data_samples']
         return data['inputs'], group
 
-    def _segment_record(self, record: dict) -> GroupDataSample:
+    def _segment_record(
+        self, record: dict, look: Callable[[GroupContext], None] | None
+    ) -> GroupDataSample:
         """The group with soft maps, of its record with loaded images."""
         images, group = self._packed(record)
+        if look is not None:
+            updater = self.model.updater(images, group)
+            updater()
+            look(updater.context)
+            return group
         if self.optimization is None:
             self.model.segment(images, group)
             return group

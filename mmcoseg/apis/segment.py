@@ -6,8 +6,8 @@ import time
 import warnings
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from io import StringIO
 from operator import attrgetter
 from pathlib import Path
@@ -18,11 +18,15 @@ from PIL import Image
 
 from ..datasets.image_io import BadImageError, image_of
 from ..engine.run_config import optimizes_groups
+from ..errors import MMCosegError
 from ..export import ImageRecord, ResultWriter, SkippedFile, show_time
-from ..files import display_name
+from ..files import display_name, file_name_of
 from ..models.ops import ClassCount
+from ..models.segmentors.saved_objects import require_learner, save_object
+from ..models.stages import GroupContext
 from ..segment_options import SegmentOptions
 from ..structures import CoSegDataSample, GroupDataSample
+from ..structures.saved_object import OBJECT_SUFFIX
 from ..workers import map_in_threads
 from .inference_config import inference_config
 from .inferencer import CoSegInferencer
@@ -102,6 +106,7 @@ def segment_to_folder(
     groups = read_inputs(inputs, options.channel_order, notes)
     groups = with_hints(groups, hints_from(options.examples, options.hints))
     settings = _settings(options)
+    files = _object_files(options.save_object, groups)
     out = Path(out_dir).expanduser()
     with only_run(out), _pillow_takes(limits.max_pixels):
         writer = ResultWriter(
@@ -112,12 +117,14 @@ def segment_to_folder(
             state.check_settings()
         for note in notes:
             progress.note(display_name(note))
-        jobs = [_Job(group, state, limits, options.overwrite) for group in groups]
+        jobs = []
+        for group in groups:
+            jobs.append(_Job(group, state, limits, options.overwrite, files.get(group.name)))
         run = _Run(state, options, progress)
-        progress.start(sum(len(job.group) for job in jobs if job.todo))
+        progress.start(sum(len(job.group) for job in jobs if job.needed))
         with _complete_at_the_end(state, progress):
             for job in jobs:
-                if job.todo:
+                if job.needed:
                     run.do(job)
                 else:
                     name, skipped = job.group.name, job.old.skipped_among(job.stems)
@@ -147,12 +154,21 @@ def _complete_at_the_end(state: RunState, progress: RunProgress) -> Iterator[Non
 
 
 class _Job:
-    """A group of the input, and which of its images still need results."""
+    """A group of the input, and which of its images still need results.
+
+    ``object_file`` is where the group's object is to be saved, if it is.
+    """
 
     def __init__(
-        self, group: InputGroup, state: RunState, limits: ImageLimits, overwrite: bool
+        self,
+        group: InputGroup,
+        state: RunState,
+        limits: ImageLimits,
+        overwrite: bool,
+        object_file: Path | None,
     ) -> None:
         self.group = group
+        self.object_file = object_file
         self.limits = [limits.max_pixels, limits.max_aspect]
         self.old = GroupState(group.name, state.settings)
         if not overwrite:
@@ -166,6 +182,12 @@ class _Job:
         for image in done:
             if image.signature == self.signatures.get(image.file_name, ''):
                 self.todo.discard(image.file_name)
+
+    @property
+    def needed(self) -> bool:
+        """Whether the group must be computed: for its results, or for its object."""
+        lacks_object = self.object_file is not None and not self.object_file.exists()
+        return bool(self.todo) or lacks_object
 
     def _has(self, image: FinishedImage, out: Path) -> bool:
         """Whether the results of an image are there, under its name."""
@@ -208,7 +230,10 @@ class _Run:
     @cached_property
     def inferencer(self) -> CoSegInferencer:
         """Made for the first group that needs it."""
-        return CoSegInferencer(options=self.options)
+        inferencer = CoSegInferencer(options=self.options)
+        if self.options.save_object is not None:
+            require_learner(inferencer.model)
+        return inferencer
 
     def do(self, job: _Job) -> None:
         inferencer, group = self.inferencer, job.group
@@ -216,8 +241,16 @@ class _Run:
         self.progress.begin(group.name)
         images: list[FinishedImage] = []
         skipped: dict[str, SkippedImage] = {}
+        if inferencer.model.independent_images:
+            group = replace(group, items=[i for i in group.items if i.file_name in job.todo])
+            kept = job.old.skipped_among(set(job.stems) - job.todo)
+            skipped = {image.file_name: image for image in kept}
+            self.progress.advance(len(job.group) - len(group) - len(kept))
+        look = None
+        if job.object_file is not None:
+            look = partial(self._save_object, job=job)
         # Part by part: masks of a thousand photographs would not fit into memory together.
-        for part in inferencer.segment_group(group, parts=True):
+        for part in inferencer.segment_group(group, parts=True, look=look):
             for text in _contradictions(part):
                 self.progress.note(text)
             if self.options.overwrite and group.name in self.state.groups:
@@ -251,6 +284,9 @@ class _Run:
         self.progress.end(group.name, len(images), seconds, skipped.values(), remark)
         self.state.assemble()
 
+    def _save_object(self, context: GroupContext, job: _Job) -> None:
+        save_object(self.inferencer.model, context, job.group.classes, job.object_file)
+
     def _write_part(self, part: GroupDataSample, job: _Job) -> list[ImageRecord | SkippedFile]:
         """Write the images of a part: their records, or why one could not be written."""
         wanted = [image for image in part if image.file_name in job.todo]
@@ -266,6 +302,23 @@ class _Run:
         record = self.state.writer.write_image(image, pixels)
         self.progress.advance(1)
         return record
+
+
+def _object_files(path: Any, groups: Sequence[InputGroup]) -> dict[str, Path]:
+    """Group -> the file of its object; nothing where none are to be saved."""
+    if path is None:
+        return {}
+    path = Path(path).expanduser()
+    if path.suffix == OBJECT_SUFFIX and not path.is_dir():
+        if len(groups) > 1:
+            raise MMCosegError(
+                f'--save-object {path} is one file, but the input has {len(groups)} groups: give a '
+                f'folder, which gets <group>{OBJECT_SUFFIX} for each'
+            )
+        return {groups[0].name: path}
+    if path.is_file():
+        raise MMCosegError(f'--save-object {path} must end with {OBJECT_SUFFIX}, or be a folder')
+    return {group.name: path / file_name_of(group.name, OBJECT_SUFFIX) for group in groups}
 
 
 def _contradictions(part: GroupDataSample) -> list[str]:
@@ -291,27 +344,32 @@ def _settings(options: SegmentOptions) -> dict[str, Any]:
     """All that results depend on, as plain types; neither device nor number of workers."""
     cfg = inference_config(options)
     cfg_options = options.cfg_options or {}
-    return dict(
+    settings = dict(
         method=options.method if options.config is None else Path(cfg.filename or 'config').stem,
         model=_fingerprint(cfg),
         weights=None if options.weights is None else _described_file(options.weights),
         cfg_options={key: str(value) for key, value in cfg_options.items()},
         **options.settings(),
     )
+    if options.objects:
+        settings['objects'] = [_described_file(file) for file in options.objects]
+    return settings
 
 
 def _fingerprint(cfg: Config) -> str:
     """A hash of the model, its test pipeline, and how it is optimized."""
-    parts = [cfg.model, cfg.test_pipeline]
+    model = dict(cfg.model)
+    model.pop('objects', None)  # known by their content, wherever they are
+    parts = [model, cfg.test_pipeline]
     if optimizes_groups(cfg):
         parts.append(cfg.test_cfg)
     content = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha1(content.encode()).hexdigest()[:10]
 
 
-def _described_file(weights: str | Path) -> str:
-    """Name and hash of a checkpoint."""
-    path = Path(weights).expanduser()
+def _described_file(file: str | Path) -> str:
+    """Name and hash of a checkpoint or a saved object."""
+    path = Path(file).expanduser()
     return f'{path.name} ({hashlib.sha1(path.read_bytes()).hexdigest()[:10]})'
 
 

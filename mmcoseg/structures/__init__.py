@@ -6,6 +6,7 @@ from .group_images import GroupImages
 from .hints import Absent, Box, Click, ExampleMask, Hint, Stroke, hint_map
 from .num_classes import NumClasses, check_num_classes, num_classes_of
 from .proposals import Proposals
+from .saved_object import SavedObject, read_object, read_objects
 
 __all__ = [
     'Absent',
@@ -19,11 +20,14 @@ __all__ = [
     'Hint',
     'NumClasses',
     'Proposals',
+    'SavedObject',
     'Stroke',
     'check_num_classes',
     'group_sizes_of',
     'hint_map',
     'num_classes_of',
+    'read_object',
+    'read_objects',
     'split_groups',
     'to_numpy',
 ]

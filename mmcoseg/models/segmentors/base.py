@@ -43,7 +43,12 @@ class BaseCoSegmentor(BaseModel, metaclass=ABCMeta):
             it treats each image by itself, so that a group can be given in parts.
         threshold: probability from which a pixel is object, or ``'adaptive'``; see
             :func:`~mmcoseg.models.ops.mask_of_prob`.
+
+    Attributes:
+        independent_images: whether each image is segmented by itself, whatever the others show.
     """
+
+    independent_images = False
 
     def __init__(
         self,

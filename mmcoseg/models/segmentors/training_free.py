@@ -27,7 +27,14 @@ from ..stages import Descriptors, FollowHints, GroupContext, GroupStage, SplitCl
 from ..stages.feature_store import FeatureStore, uncentered_basis
 from .base import BaseCoSegmentor, keep_maps, without_padding
 
-__all__ = ['TrainingFreeCoSegmentor']
+__all__ = [
+    'TrainingFreeCoSegmentor',
+    'TrainingFreeTestOptions',
+    'build_backbone',
+    'describe',
+    'maps_of_images',
+    'saliency_of',
+]
 
 #: Images that decide in which basis the descriptors of a group are kept.
 BASIS_IMAGES = 64
@@ -89,7 +96,7 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
     ) -> None:
         self.test_cfg = build_options(TrainingFreeTestOptions, test_cfg, 'model.test_cfg')
         super().__init__(data_preprocessor, postprocessors, self.test_cfg.threshold, init_cfg)
-        self.backbone = backbone if isinstance(backbone, nn.Module) else MODELS.build(backbone)
+        self.backbone, self.backbone_cfg = build_backbone(backbone)
         self.stages = build_parts('model.stages', stages)
         if not self.stages:
             raise MMCosegError('model.stages has no stage; give at least one')
@@ -113,7 +120,7 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
 
     def soft_maps(self, images: GroupImages, group: GroupDataSample) -> list[Tensor]:
         """Maps (C, h', w') without padding, whose outermost pixels are parts of the image."""
-        return _maps_of_images(self._run_stages(images, group), images.size, group)
+        return maps_of_images(self._run_stages(images, group), images.size, group)
 
     @torch.no_grad()
     def updater(self, images: GroupImages, group: GroupDataSample) -> 'StagesUpdater':
@@ -143,7 +150,7 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
             images,
             group,
             descriptors={wanted: store.descriptors() for wanted, store in stores.items()},
-            saliency=_saliency_of(group, images.size),
+            saliency=saliency_of(group, images.size),
             stores=stores,
         )
 
@@ -164,10 +171,10 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
         first = sorted({round(i * (count - 1) / (most - 1)) for i in range(most)})
         rest = sorted(set(range(count)) - set(first))
         # The first ones are kept as they are until they have decided on the bases.
-        kept = list(self._describe(images, first, wanted))
+        kept = list(describe(self.backbone, images, first, wanted, self.test_cfg))
         bases = {kind: self._basis(kind, [found[kind] for _, found in kept]) for kind in wanted}
         memory_limit = int(self.test_cfg.memory_limit * 1e6)
-        stores = {kind: FeatureStore(count, memory_limit) for kind in wanted}
+        stores = {kind: FeatureStore(count, memory_limit, bases[kind]) for kind in wanted}
 
         def store(indices: list[int], found: dict[Descriptors, Tensor]) -> None:
             for kind, x in found.items():
@@ -178,24 +185,9 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
 
         while kept:
             store(*kept.pop(0))
-        for indices, found in self._describe(images, rest, wanted):
+        for indices, found in describe(self.backbone, images, rest, wanted, self.test_cfg):
             store(indices, found)
         return stores
-
-    def _describe(
-        self, images: GroupImages, indices: Sequence[int], wanted: Iterable[Descriptors]
-    ) -> Iterator[tuple[list[int], dict[Descriptors, Tensor]]]:
-        """Indices of some images at a time and their descriptors, (n, d, h, w) float16."""
-        size = self.test_cfg.chunk_size
-        for start in range(0, len(indices), size):
-            chunk = indices[start : start + size]
-            batch = images.batch(chunk)
-            feats = tuple(self.backbone(batch))
-            found = {kind: kind(feats) for kind in wanted}
-            if self.test_cfg.flip:
-                feats = tuple(self.backbone(batch.flip(-1)))
-                found = {kind: (x + kind(feats).flip(-1)) / 2 for kind, x in found.items()}
-            yield chunk, {kind: x.half().cpu() for kind, x in found.items()}
 
     def _basis(self, kind: Descriptors, parts: Sequence[Tensor]) -> Tensor | None:
         """The orthonormal basis (d, d') in which descriptors are kept; None for all d."""
@@ -232,10 +224,36 @@ class StagesUpdater:
         context.prob = self.before
         self.segmentor.act(context, self.stages)
         prob = context.prob.to(context.images.device)
-        keep_maps(context.group, _maps_of_images(prob, context.images.size, context.group))
+        keep_maps(context.group, maps_of_images(prob, context.images.size, context.group))
 
 
-def _maps_of_images(prob: Tensor, size: tuple[int, int], group: GroupDataSample) -> list[Tensor]:
+def build_backbone(backbone: dict | nn.Module) -> tuple[nn.Module, dict]:
+    """A backbone, and the config by which it is known again: of a module, its type."""
+    if isinstance(backbone, nn.Module):
+        return backbone, dict(type=type(backbone).__name__)
+    return MODELS.build(backbone), dict(backbone)
+
+
+def describe(
+    backbone: nn.Module,
+    images: GroupImages,
+    indices: Sequence[int],
+    wanted: Iterable[Descriptors],
+    options: TrainingFreeTestOptions,
+) -> Iterator[tuple[list[int], dict[Descriptors, Tensor]]]:
+    """Indices of some images at a time and their descriptors, (n, d, h, w) float16."""
+    for start in range(0, len(indices), options.chunk_size):
+        chunk = indices[start : start + options.chunk_size]
+        batch = images.batch(chunk)
+        feats = tuple(backbone(batch))
+        found = {kind: kind(feats) for kind in wanted}
+        if options.flip:
+            feats = tuple(backbone(batch.flip(-1)))
+            found = {kind: (x + kind(feats).flip(-1)) / 2 for kind, x in found.items()}
+        yield chunk, {kind: x.half().cpu() for kind, x in found.items()}
+
+
+def maps_of_images(prob: Tensor, size: tuple[int, int], group: GroupDataSample) -> list[Tensor]:
     """Maps (N, C, h, w) of locations as :meth:`TrainingFreeCoSegmentor.soft_maps` gives them."""
     maps = []
     for one, sample in zip(prob, group):
@@ -246,7 +264,7 @@ def _maps_of_images(prob: Tensor, size: tuple[int, int], group: GroupDataSample)
     return maps
 
 
-def _saliency_of(group: GroupDataSample, size: tuple[int, int]) -> Tensor | None:
+def saliency_of(group: GroupDataSample, size: tuple[int, int]) -> Tensor | None:
     """Of all images with their padding to ``size``, (N, 1, h, w), or None if some have none."""
     if not len(group) or not all('saliency' in sample for sample in group):
         return None

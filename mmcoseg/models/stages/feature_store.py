@@ -19,6 +19,8 @@ class FeatureStore:
     """Descriptors of a group's images, put in some at a time and read as one tensor.
 
     Beyond the memory limit, in bytes, they are in a temporary file that goes with the tensor.
+    ``basis`` says in which orthonormal basis (d', d) of the backbone's d' channels they are; None
+    for the channels themselves.
 
     Example:
         >>> store = FeatureStore(num_images=3, memory_limit=0)
@@ -28,9 +30,10 @@ class FeatureStore:
         (torch.Size([3, 4, 5, 6]), [1.0, 0.0, 1.0])
     """
 
-    def __init__(self, num_images: int, memory_limit: int) -> None:
+    def __init__(self, num_images: int, memory_limit: int, basis: Tensor | None = None) -> None:
         self.num_images = num_images
         self.memory_limit = memory_limit
+        self.basis = basis
         self._memory: Tensor | None = None
         self._file = None
         self._mapped: np.memmap | None = None
