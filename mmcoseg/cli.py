@@ -424,7 +424,7 @@ def _flagged() -> list[Field]:
 
 
 def _segment(args: argparse.Namespace) -> int:
-    return _write_results(args, args.input, _segment_options(args, _flagged()))
+    return _write_results(args, args.input, _segment_options(args))
 
 
 def _add_apply(parser: argparse.ArgumentParser) -> None:
@@ -453,7 +453,7 @@ def _apply(args: argparse.Namespace) -> int:
             'them in'
         )
     _require_there(objects)
-    options = _segment_options(args, _flagged_of_apply())
+    options = _segment_options(args)
     return _write_results(args, images, replace(options, objects=objects))
 
 
@@ -509,8 +509,11 @@ def _write_results(args: argparse.Namespace, images: list[str], options: Segment
     return 1
 
 
-def _segment_options(args: argparse.Namespace, options: Sequence[Field]) -> SegmentOptions:
-    chosen = _given(args, *(option.name for option in options))
+def _segment_options(args: argparse.Namespace) -> SegmentOptions:
+    chosen = {}
+    for option in _flagged():
+        if hasattr(args, option.name):  # not every command has all of them
+            chosen[option.name] = getattr(args, option.name)
     if args.cutouts:
         chosen['formats'] = [*args.formats, 'cutouts']
     return SegmentOptions(**chosen)

@@ -24,7 +24,7 @@ def test_every_flag_sets_its_option():
         *('--no-crf', '--classes', '2', '--min-area', '0.5', '--largest', '--seed', '3'),
         *('--presence-threshold', '0.25', '--workers', '4', '--trust-checkpoint', '--polygons'),
         *('--format', 'masks,coco', 'yolo', '--copy', '--overwrite', '--cutouts'),
-        *('--hints', 'h.json', '--examples', 'masks'),
+        *('--hints', 'h.json', '--examples', 'masks', '--save-object', 'mug.coseg'),
     )
     assert options == SegmentOptions(
         config='x.py',
@@ -45,10 +45,11 @@ def test_every_flag_sets_its_option():
         overwrite=True,
         hints='h.json',
         examples='masks',
+        save_object='mug.coseg',
     )
     assert options.settings()['formats'] == ['masks', 'cutouts', 'coco', 'yolo']
     unset = {o.name for o in fields(options) if getattr(options, o.name) == o.default}
-    assert unset == {'method', 'limits', 'channel_order'}
+    assert unset == {'method', 'limits', 'channel_order', 'objects'}
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,10 @@ from mmcoseg.datasets import CoSegDataset, SampleGroup
 from mmcoseg.engine.run_config import load_config
 from mmcoseg.registry import DATASETS, MODELS, TRANSFORMS
 
-COMMANDS = ('segment', 'train', 'test', 'check-config', 'list', 'check-data', 'evaluate')
+COMMANDS = (
+    *('segment', 'apply', 'objects', 'train', 'test', 'check-config', 'list', 'check-data'),
+    'evaluate',
+)
 
 
 @pytest.mark.parametrize('args', [[], *[[command] for command in COMMANDS]])
