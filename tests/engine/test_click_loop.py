@@ -93,15 +93,9 @@ def test_clicks_help_the_group(run, root, policy):
     metrics = run(root, report=(1, 4), policy=policy)
     assert metrics['0_clicks/J'] < metrics['4_clicks/J']
     assert metrics['0_clicks/J'] < metrics['4_clicks/others/J']
-    names = {name.rpartition('/')[0] for name in metrics}
-    assert names == {
-        '0_clicks',
-        '0_clicks/others',
-        '1_clicks',
-        '1_clicks/others',
-        '4_clicks',
-        '4_clicks/others',
-    }
+    assert metrics['4_clicks/others_before/J'] < metrics['4_clicks/others/J']
+    for end in ('', '/others', '/others_before'):
+        assert {f'{number}_clicks{end}/J' for number in (0, 1, 4)} < set(metrics)
 
 
 def test_the_same_seed_and_any_workers_click_the_same(run, root):
@@ -121,6 +115,14 @@ def test_images_are_clicked_on_in_turn(run, root, tmp_path):
     assert counts['0_clicks'] == counts['2_clicks'] == 11
     assert counts['2_clicks_others'] == 11 - 4
     assert counts['20_clicks_others'] == 0
+    images = {}
+    for name in ('0_clicks', '2_clicks_others', '2_clicks_others_before'):
+        images[name] = {}
+        content = json.loads(file.with_stem(f'scores_{name}').read_text())
+        for group in content['native']['groups'].values():
+            images[name] |= group['images']
+    others = images['2_clicks_others']
+    assert images['2_clicks_others_before'] == {key: images['0_clicks'][key] for key in others}
 
 
 def test_single_images_take_some_clicks_and_keep_none(run, root):

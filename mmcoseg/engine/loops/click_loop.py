@@ -40,10 +40,15 @@ class ClickLoop(TestLoop):
     clicks it is scored. A click is in the center of the image's largest error; see
     :func:`next_click`. An image gets its second click when all have one or are right.
 
-    The results are those of the metrics, as ``5_clicks/J`` of all images and ``5_clicks/others/J``
-    of images without hints; and ``clicks_to_80``: how many clicks on an image itself it takes until
-    its J is 80 %, at most 20, as a mean over some images of each group. Of these, each starts
-    without any click. The file of a metric's ``out_file`` has the same names at its end.
+    The results are those of the metrics:
+
+    - ``5_clicks/J`` of all images;
+    - ``5_clicks/others/J`` of images without hints, and ``5_clicks/others_before/J``, what these
+      had without any click: where images are not clicked on at random, the others are not like all;
+    - ``clicks_to_80``: how many clicks on an image itself it takes until its J is 80 %, at most 20,
+      as a mean over some images of each group, each of which starts without clicks.
+
+    The file of a metric's ``out_file`` gets these names at its end.
 
     Args:
         runner, dataloader, evaluator: as of mmengine's ``TestLoop``; the metrics are of groups.
@@ -81,6 +86,9 @@ class ClickLoop(TestLoop):
             self.evaluators[number] = {
                 name: self._evaluator(evaluator, name, 'score'),
                 f'{name}/others': self._evaluator(evaluator, f'{name}_others', 'skip'),
+                f'{name}/others_before': self._evaluator(
+                    evaluator, f'{name}_others_before', 'skip'
+                ),
             }
         self.clicks_to_80: dict[str, int] = {}
 
@@ -181,8 +189,14 @@ class ClickLoop(TestLoop):
 
     def _score(self, number: int, group: GroupDataSample, update: Update) -> None:
         self.model.finish(group)
-        for evaluator in self.evaluators[number].values():
-            evaluator.process(data_samples=[group])
+        everything, others, before = self.evaluators[number].values()
+        everything.process(data_samples=[group])
+        others.process(data_samples=[group])
+        start = next(iter(self.evaluators[0].values()))
+        for first, now, result in zip(start.metrics, others.metrics, before.metrics):
+            stems = {record['stem'] for record in now.results[-1]}
+            kept = [record for record in first.results[-1] if record['stem'] in stems]
+            result.results.append(kept)
         update()  # for the next click: masks are made of soft maps by changing these
 
     def _collect(self) -> dict[str, float]:
