@@ -55,6 +55,11 @@ class HintMap:
         """Whether an object surely is in it, if only somewhere in a box."""
         return bool(((self.labels != 0) & (self.labels != UNKNOWN)).any())
 
+    @property
+    def sure_objects(self) -> np.ndarray:
+        """Which pixels surely are an object's, (H, W) bool."""
+        return (self.labels != 0) & (self.labels != UNKNOWN) & self.sure
+
 
 @dataclass(frozen=True)
 class Hint(metaclass=ABCMeta):

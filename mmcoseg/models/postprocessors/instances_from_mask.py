@@ -2,19 +2,23 @@
 
 from typing import Literal
 
+import cv2
+import numpy as np
 import torch
 from mmengine.structures import InstanceData
+from scipy import ndimage
+from skimage.segmentation import watershed
 from torch import Tensor
 from torchvision.ops import masks_to_boxes
 
 from ...errors import MMCosegError
 from ...options import one_of
 from ...registry import TASK_UTILS
-from ...structures import CoSegDataSample, GroupDataSample
+from ...structures import CoSegDataSample, GroupDataSample, hint_map
 from ..ops.resize import resize
 from .salient_regions import SalientRegions
 
-__all__ = ['InstancesFromMask']
+__all__ = ['InstancesFromMask', 'parts_around']
 
 Shape = Literal['mask', 'box']
 
@@ -30,6 +34,11 @@ class InstancesFromMask:
 
     Put it behind the post-processors that draw the mask. Images in which proposals were looked for
     and none was found have no instance as a box.
+
+    A person's hints that surely are the object's count one by one: what is connected, such as a
+    stroke, points at one instance. A part with several of them is split between them; a part with
+    one is kept however small it is. As a person is sure of these, their scores are the mean of
+    ``pred_prob`` alone.
 
     Args:
         shape: ``'mask'``, the part itself; ``'box'``, the proposal that stands for its box.
@@ -56,12 +65,16 @@ class InstancesFromMask:
 
     def _instances(self, sample: CoSegDataSample, label: int) -> InstanceData:
         mask = sample.pred_sem_seg.data[0] != 0
-        masks = self.regions.regions_of(mask).to(mask.device)
+        pointed_at = self._pointed_at(sample, mask)
+        others = self.regions.regions_of(mask & ~pointed_at.any(dim=0), mask)
+        masks = torch.cat([pointed_at, others]).to(mask.device)
         prob = sample.pred_prob.data.float()
         prob = resize(prob[None], mask.shape)[0]
         flat = masks.flatten(1).float()
         area = flat.sum(dim=1)
-        scores = flat @ prob[0].flatten() / area.clamp(min=1) * area / mask.sum().clamp(min=1)
+        share = area / mask.sum().clamp(min=1)
+        share[: len(pointed_at)] = 1
+        scores = flat @ prob[0].flatten() / area.clamp(min=1) * share
         if self.shape == 'box' and len(masks):
             masks = self._proposals(sample, masks)
             scores = scores[: len(masks)]
@@ -70,6 +83,16 @@ class InstancesFromMask:
             labels=torch.full((len(masks),), label, device=mask.device),
             scores=scores,
         )
+
+    @staticmethod
+    def _pointed_at(sample: CoSegDataSample, mask: Tensor) -> Tensor:
+        """The parts of a mask that each hint stands for, (p, H, W) bool."""
+        if 'hints' not in sample:
+            return mask[None][:0].cpu()
+        objects = hint_map(sample.hints, tuple(mask.shape)).sure_objects
+        seeds, count = ndimage.label(objects)
+        parts = torch.from_numpy(parts_around(seeds, mask.cpu().numpy()))
+        return parts[None] == torch.arange(1, count + 1)[:, None, None]
 
     @staticmethod
     def _proposals(sample: CoSegDataSample, parts: Tensor) -> Tensor:
@@ -85,3 +108,17 @@ class InstancesFromMask:
         boxes[:, 2:] += 1  # torchvision's boxes end on the last pixel
         chosen = proposals.box_ious(boxes.numpy()).argmax(axis=1)
         return torch.from_numpy(proposals[chosen].masks()).to(parts.device)
+
+
+def parts_around(seeds: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Share the connected parts of a mask (H, W) out among the seeds in them.
+
+    Seeds are (H, W) int, 0 for none. A part is cut where it is narrow: at the watersheds of the
+    distance to its edge. What is connected with no seed is 0.
+
+    Example:
+        >>> parts_around(np.array([[1, 0, 0, 0, 2, 0, 0]]), np.array([[1, 1, 1, 1, 1, 0, 1]]) > 0)
+        array([[1, 1, 1, 2, 2, 0, 0]], dtype=int32)
+    """
+    depth = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
+    return watershed(-depth, seeds, mask=mask)

@@ -58,12 +58,15 @@ class SalientRegions:
         mean = inside / area.clamp(min=1)
         return masks, overlap * mean
 
-    def regions_of(self, mask: Tensor) -> Tensor:
-        """The connected parts of a mask (H, W) that are large enough, (r, H, W) bool."""
+    def regions_of(self, mask: Tensor, whole: Tensor | None = None) -> Tensor:
+        """The connected parts of a mask (H, W) that are large enough, (r, H, W) bool.
+
+        ``whole`` is the mask that ``min_share`` is a share of; None: the same.
+        """
         labels, count = ndimage.label(mask.cpu().numpy())
         labels = torch.from_numpy(labels)
         areas = torch.bincount(labels.flatten(), minlength=count + 1)[1:]
-        least = self.min_share * areas.sum()
+        least = self.min_share * (mask if whole is None else whole).sum()
         order = areas.argsort(descending=True, stable=True)[:MAX_REGIONS]
         order = order[areas[order] >= least]
         return labels[None] == (order + 1)[:, None, None]
