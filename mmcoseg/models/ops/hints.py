@@ -5,13 +5,20 @@ from dataclasses import dataclass
 from itertools import product
 
 import torch
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn import functional as F
 
 from .precision import without_autocast
 from .spectral import row_chunks
 
-__all__ = ['HintPosterior', 'best_overlap', 'expected_overlap', 'match_best_overlap']
+__all__ = [
+    'HintPosterior',
+    'best_overlap',
+    'expected_overlap',
+    'match_best_overlap',
+    'order_classes',
+]
 
 #: Landmarks of the kernel, and its width in units of the cosine.
 NUM_LANDMARKS, WIDTH = 256, 0.3
@@ -252,6 +259,23 @@ def expected_overlap(prob: Tensor) -> float:
     """
     foreground = prob[0] if len(prob) == 1 else 1 - prob[0]
     return best_overlap(foreground.float().reshape(1, -1))[1].item()
+
+
+def order_classes(prob: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    """Maps of classes in the order that hints give them.
+
+    Each class gets the channel that is the likeliest where the hints show it, by the assignment of
+    highest sum.
+
+    Args:
+        prob: the maps, (N, K + 1, h, w), the background first.
+        labels, weights: as of :meth:`HintPosterior.maps`.
+    """
+    shown = torch.einsum('nkhw,nhw->k', labels[:, 1:], weights)
+    likely = torch.einsum('nkhw,nchw,nhw->kc', labels[:, 1:], prob[:, 1:], weights)
+    likely = likely / shown.clamp(min=1e-6)[:, None]
+    _, channels = linear_sum_assignment(likely.numpy(), maximize=True)
+    return torch.cat([prob[:, :1], prob[:, 1 + torch.from_numpy(channels)]], dim=1)
 
 
 def match_best_overlap(after: Tensor, before: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from ...registry import MODELS
 from ...structures import CoSegDataSample, ExampleMask, GroupDataSample, hint_map
-from ..ops.hints import HintPosterior, match_best_overlap
+from ..ops.hints import HintPosterior, match_best_overlap, order_classes
 from ..ops.locations import maps_at_locations
 from ..ops.resize import resize
 from .group_stage import Descriptors, GroupContext, GroupStage
@@ -29,7 +29,9 @@ class FollowHints(GroupStage):
     of an image together at most 1, so that a whole mask does not outweigh many clicks. Without
     hints the maps stay as they are.
 
-    Hints of K classes make K + 1 maps, the background first, of the map of one object.
+    Hints of K classes make K + 1 maps, the background first, of the map of one object. Of maps of
+    several classes, as ``SplitClasses`` finds them, each class of the hints gets the one that fits
+    it best; where there are too few, new ones share the first.
 
     Args:
         levels: indices of the backbone's levels that are compared, of one resolution;
@@ -57,6 +59,7 @@ class FollowHints(GroupStage):
         if not any(said):
             return prob
         examples = [i for i, sample in enumerate(context.group) if said[i] and _has_example(sample)]
+        before = order_classes(before, labels, weights)
         after = context.kept['hint_posterior'].maps(before, labels, weights, examples)
         return match_best_overlap(after, before)
 
