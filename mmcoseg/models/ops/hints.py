@@ -25,8 +25,9 @@ NUM_LANDMARKS, WIDTH = 256, 0.3
 #: How much the kernel's smallest directions count, against rounding.
 JITTER = 1e-4
 #: Variance of a hint's error, and how strongly the maps that came in are held, as the weight of
-#: saying nothing against them at a random location: without examples, and with a few.
-WITHOUT_EXAMPLES, FEW_EXAMPLES = (0.01, 1.0), (0.001, 1.0)
+#: saying nothing against them at a random location: without examples, with a few, and with a few
+#: of several classes.
+WITHOUT_EXAMPLES, FEW_EXAMPLES, FEW_OF_CLASSES = (0.01, 1.0), (0.001, 1.0), (0.001, 0.1)
 #: Among these, more examples choose; the last one trusts them least.
 TRUST = tuple(product((0.001, 0.01, 0.1), (0.1, 0.3, 1.0, 3.0)))
 #: So many examples are needed for a choice. More than so many are left out several at a time.
@@ -155,7 +156,7 @@ class HintPosterior:
         if not examples:
             return WITHOUT_EXAMPLES
         if len(examples) < LEAST_EXAMPLES:
-            return FEW_EXAMPLES
+            return FEW_EXAMPLES if before.shape[1] == 1 else FEW_OF_CLASSES
         # So that it does not matter in which order the images come.
         examples = sorted(examples, key=lambda part: float(part.phi.sum()))
         sample = before[self.sample]
