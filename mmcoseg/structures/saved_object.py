@@ -39,8 +39,9 @@ class SavedObject:
         classes: names of the K classes.
         levels: indices of the backbone's levels; l2-normalized one by one, and joined.
         directions, offsets: (K, d) and (K,) float32.
-        objects, backgrounds: (K, d) float32: the direction from the mean of the background to
-            the mean of the object, of unit length; and the mean of the background.
+        objects, backgrounds: (K, d') float32, of the last d' channels: the direction from the
+            mean of the background to the mean of the object, of unit length; and the mean of the
+            background.
         made_with: plain types: what an image must go through for x to mean the same.
         origin: plain types: where it comes from.
     """
@@ -206,11 +207,10 @@ def _check_tensors(tensors: dict[str, Tensor], num_classes: int) -> None:
     """Refuse tensors of other names, shapes or kinds than those of so many classes."""
     if sorted(tensors) != list(_TENSORS):
         raise MMCosegError(f'its tensors must be {list(_TENSORS)}, got {_short(sorted(tensors))}')
-    channels = tensors['directions'].shape[-1] if tensors['directions'].dim() else 0
     for name in _TENSORS:
         tensor = tensors[name]
-        shape = (num_classes,) if name == 'offsets' else (num_classes, channels)
-        if tuple(tensor.shape) != shape or not channels:
+        dimensions = 1 if name == 'offsets' else 2
+        if tensor.dim() != dimensions or len(tensor) != num_classes or not tensor.numel():
             raise MMCosegError(
                 f'its tensor {name} is {tuple(tensor.shape)}; of {num_classes} classes it must be '
                 f'(classes, channels), and offsets (classes,)'
@@ -219,6 +219,12 @@ def _check_tensors(tensors: dict[str, Tensor], num_classes: int) -> None:
             raise MMCosegError(f'its tensor {name} has values of the kind {tensor.dtype}')
         if not tensor.float().isfinite().all():
             raise MMCosegError(f'its tensor {name} has values that are not finite')
+    widths = [tensors[name].shape[1] for name in ('objects', 'backgrounds', 'directions')]
+    if widths[0] != widths[1] or widths[0] > widths[2]:
+        raise MMCosegError(
+            f'its tensors objects, backgrounds and directions have {widths} channels; the first '
+            'two must have as many as each other, and no more than the last'
+        )
 
 
 def _short(value: Any) -> str:

@@ -167,9 +167,13 @@ HOSTILE = {
     'unknown key': (lambda c: changed_description(c, code='import os'), "has no 'code'"),
     'tensor missing': (lambda c: with_tensors(c, offsets=None), 'its tensors must be'),
     'tensor more': (lambda c: with_tensors(c, other=torch.ones(1)), 'its tensors must be'),
-    'shape': (lambda c: with_tensors(c, objects=torch.ones(1, 4)), r'objects is \(1, 4\)'),
+    'shape': (lambda c: with_tensors(c, objects=torch.ones(1, 4)), r'have \[4, 5, 5\] channels'),
+    'wide': (
+        lambda c: with_tensors(c, objects=torch.ones(1, 6), backgrounds=torch.ones(1, 6)),
+        r'have \[6, 6, 5\] channels',
+    ),
     'dimensions': (lambda c: with_tensors(c, directions=torch.ones(5)), r'\(5,\)'),
-    'scalar': (lambda c: with_tensors(c, directions=torch.tensor(1.0)), r'is \(1, 5\)|is \(\)'),
+    'scalar': (lambda c: with_tensors(c, directions=torch.tensor(1.0)), r'directions is \(\)'),
     'whole numbers': (lambda c: with_tensors(c, offsets=torch.ones(1).int()), 'torch.int32'),
     'not finite': (lambda c: with_tensors(c, offsets=torch.tensor([float('nan')])), 'not finite'),
 }

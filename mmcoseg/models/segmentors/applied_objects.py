@@ -163,8 +163,9 @@ def _probabilities(saved: SavedObject, descriptors: Tensor) -> Tensor:
 
 def _presence(saved: SavedObject, descriptors: Tensor, probs: Tensor) -> Tensor:
     """How like the saved objects those are that the maps cover: (n, K) in [0, 1]."""
+    last = descriptors[:, -saved.objects.shape[1] :].float()
     with without_autocast(descriptors):
-        total = torch.einsum('ndhw,nkhw->nkd', descriptors.float(), probs)
+        total = torch.einsum('ndhw,nkhw->nkd', last, probs)
     means = total / probs.sum(dim=(2, 3))[..., None].clamp(min=1e-3)
     cosine = F.cosine_similarity(means - saved.backgrounds, saved.objects, dim=2)
     return torch.sigmoid(SCALE * (cosine - MIDDLE))

@@ -88,14 +88,17 @@ def learn_object(
         vectors = vectors if basis is None else vectors @ basis.float().cpu().t()
         learned.append((*vectors, offset))
     directions, objects, backgrounds, offsets = map(torch.stack, zip(*learned))
+    # The last level tells objects best; not every backbone says how wide it is.
+    widths = getattr(segmentor.backbone, 'out_channels', None)
+    width = directions.shape[1] if widths is None else widths[stage.descriptors.levels[-1]]
     group = context.group.get('group', '')
     return SavedObject(
         classes=tuple(_class_names(names, group, len(learned))),
         levels=stage.descriptors.levels,
         directions=directions,
         offsets=offsets,
-        objects=objects,
-        backgrounds=backgrounds,
+        objects=F.normalize(objects[:, -width:], dim=1),
+        backgrounds=backgrounds[:, -width:],
         made_with=made_with(segmentor),
         origin=dict(
             group=group,
