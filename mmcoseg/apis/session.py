@@ -107,8 +107,14 @@ class GroupSession:
         self.add(image, Box(*box, label=self._label(object)))
 
     def add_example(self, image: str, mask: np.ndarray) -> None:
-        """Give the whole mask, (H, W): 0 background, 1 to K (or True) objects, 255 unknown."""
-        self.add(image, ExampleMask(np.asarray(mask, np.uint8)))
+        """Give the whole mask, (H, W): 0 background, 1 to K (or True) objects, 255 unknown.
+
+        In a mask of nothing but 0 and 255, as files often hold, 255 is the object.
+        """
+        labels = np.asarray(mask, np.uint8)
+        if np.isin(labels, (0, 255)).all():
+            labels = labels // 255
+        self.add(image, ExampleMask(labels))
 
     def set_absent(self, image: str) -> None:
         """Say that an image does not show the object."""

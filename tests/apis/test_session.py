@@ -95,6 +95,8 @@ def test_an_example_comes_back_as_it_was_given(session):
     session.add_example('0004.png', mask)
     session.update()
     np.testing.assert_array_equal(session.masks(['0004.png'])['0004.png'], mask)
+    session.add_example('0003.png', mask * np.uint8(255))
+    np.testing.assert_array_equal(session.masks(['0003.png'])['0003.png'], mask)
 
 
 def test_classes_have_names(inferencer, images):

@@ -28,8 +28,8 @@ def hinted_images(group: GroupDataSample) -> HintedImages:
     for sample in group:
         if 'hints' in sample:
             known = _map_of(sample)
-            texts = (*sample.metainfo.get('warnings', ()), *_few(known.contradictions))
-            sample.set_metainfo(dict(warnings=texts))
+            texts = [*sample.metainfo.get('warnings', ()), *_few(known.contradictions)]
+            sample.set_metainfo(dict(warnings=tuple(dict.fromkeys(texts))))
             found.append((sample, known))
     return found
 

@@ -78,17 +78,18 @@ def _has_example(sample: CoSegDataSample) -> bool:
 
 
 def split_object(prob: Tensor, num_classes: int) -> Tensor:
-    """Maps (N, K + 1, h, w) of at least so many classes; those that are new share the first's.
+    """Maps (N, K + 1, h, w) of at least so many classes; new ones are as likely as the first.
 
-    The map of one object stays as it is where there is one class.
+    So a location that was object stays object. The map of one object stays as it is where there is
+    one class.
     """
     missing = num_classes - max(1, prob.shape[1] - 1)
     if missing <= 0:
         return prob
     if prob.shape[1] == 1:
         prob = torch.cat([1 - prob, prob], dim=1)
-    share = prob[:, 1:2] / (missing + 1)
-    return torch.cat([prob[:, :1], share, prob[:, 2:], *[share] * missing], dim=1)
+    maps = torch.cat([prob, *[prob[:, 1:2]] * missing], dim=1)
+    return maps / maps.sum(dim=1, keepdim=True)
 
 
 def known_at_locations(

@@ -145,16 +145,16 @@ def test_classes_that_the_method_found_stay():
     torch.testing.assert_close(after.sum(dim=1), torch.ones(2, *SHAPE))
 
 
-def test_an_object_is_split_into_equal_shares():
+def test_what_was_object_stays_object_however_many_classes_there_are():
     prob = torch.tensor([0.9, 0.3]).view(1, 1, 1, 2)
     assert split_object(prob, 1) is prob
     found = split_object(prob, 3)
-    expected = torch.tensor([[0.1, 0.7], [0.3, 0.1], [0.3, 0.1], [0.3, 0.1]])
-    torch.testing.assert_close(found[0, :, 0], expected)
-    # Of two classes a third is split off the first.
+    expected = torch.tensor([[0.1, 0.7], [0.9, 0.3], [0.9, 0.3], [0.9, 0.3]])
+    torch.testing.assert_close(found[0, :, 0], expected / expected.sum(dim=0))
+    # A new class is as likely as the first.
     classes = torch.tensor([0.2, 0.5, 0.3]).view(1, 3, 1, 1)
     torch.testing.assert_close(
-        split_object(classes, 3).flatten(), torch.tensor([0.2, 0.25, 0.3, 0.25])
+        split_object(classes, 3).flatten(), torch.tensor([0.2, 0.5, 0.3, 0.5]) / 1.5
     )
     assert split_object(classes, 2) is classes and split_object(classes, 1) is classes
 
