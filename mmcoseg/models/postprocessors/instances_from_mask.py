@@ -2,7 +2,6 @@
 
 from typing import Literal
 
-import cv2
 import numpy as np
 import torch
 from mmengine.structures import InstanceData
@@ -37,8 +36,7 @@ class InstancesFromMask:
 
     A person's hints that surely are the object's count one by one: what is connected, such as a
     stroke, points at one instance. A part with several of them is split between them; a part with
-    one is kept however small it is. As a person is sure of these, their scores are the mean of
-    ``pred_prob`` alone.
+    one is kept however small it is.
 
     Args:
         shape: ``'mask'``, the part itself; ``'box'``, the proposal that stands for its box.
@@ -72,9 +70,7 @@ class InstancesFromMask:
         prob = resize(prob[None], mask.shape)[0]
         flat = masks.flatten(1).float()
         area = flat.sum(dim=1)
-        share = area / mask.sum().clamp(min=1)
-        share[: len(pointed_at)] = 1
-        scores = flat @ prob[0].flatten() / area.clamp(min=1) * share
+        scores = flat @ prob[0].flatten() / area.clamp(min=1) * area / mask.sum().clamp(min=1)
         if self.shape == 'box' and len(masks):
             masks = self._proposals(sample, masks)
             scores = scores[: len(masks)]
@@ -113,12 +109,11 @@ class InstancesFromMask:
 def parts_around(seeds: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Share the connected parts of a mask (H, W) out among the seeds in them.
 
-    Seeds are (H, W) int, 0 for none. A part is cut where it is narrow: at the watersheds of the
-    distance to its edge. What is connected with no seed is 0.
+    Seeds are (H, W) int, 0 for none. Each pixel gets the seed of the shortest way to it within the
+    mask. What is connected with no seed is 0.
 
     Example:
         >>> parts_around(np.array([[1, 0, 0, 0, 2, 0, 0]]), np.array([[1, 1, 1, 1, 1, 0, 1]]) > 0)
         array([[1, 1, 1, 2, 2, 0, 0]], dtype=int32)
     """
-    depth = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
-    return watershed(-depth, seeds, mask=mask)
+    return watershed(np.zeros(mask.shape), seeds, mask=mask)

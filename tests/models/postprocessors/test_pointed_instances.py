@@ -57,7 +57,7 @@ def test_hints_split_a_part():
     assert not (found.masks[0] & found.masks[1]).any()
     left, right = found.masks
     assert left[20, 18] and right[20, 50]
-    # They are cut at the neck.
+    # They are cut half way, at the neck.
     assert not left[:, 40:].any() and not right[:, :30].any()
 
 
@@ -77,10 +77,9 @@ def test_a_click_outside_starts_an_instance():
     squares = [(5, 5, 50, 60)]
     found, mask = finished(squares, [Click(85, 30)], missed=[(26, 81, 34, 89)])
     assert len(found) == 2
-    # It is small, and yet surely there.
+    # It is smaller than parts without hints may be.
     small = found.masks[0]
     assert small[30, 85] and 20 < small.sum() < 0.1 * mask.sum()
-    assert found.scores[0] > 0.5 * float(found.scores[1])
 
 
 def test_what_is_no_object_splits_nothing():
