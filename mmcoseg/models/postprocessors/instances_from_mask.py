@@ -114,6 +114,6 @@ def parts_around(seeds: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
     Example:
         >>> parts_around(np.array([[1, 0, 0, 0, 2, 0, 0]]), np.array([[1, 1, 1, 1, 1, 0, 1]]) > 0)
-        array([[1, 1, 1, 2, 2, 0, 0]], dtype=int32)
+        array([[1, 1, 1, 2, 2, 0, 0]])
     """
     return watershed(np.zeros(mask.shape), seeds, mask=mask)
