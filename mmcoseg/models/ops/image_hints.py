@@ -3,9 +3,7 @@
 import cv2
 import numpy as np
 
-from ...structures.hints import UNKNOWN, HintMap
-
-__all__ = ['spread_hints']
+__all__ = ['set_known', 'spread_hints']
 
 #: Standard deviations of the kernel: of places, in pixels of the map, and of colors in CIELAB.
 PLACE, COLOR = 12.0, 12.0
@@ -13,7 +11,9 @@ PLACE, COLOR = 12.0, 12.0
 NOISE, MOST_HINTS, LOW, HIGH = 0.1, 256, 0.02, 0.98
 
 
-def spread_hints(image: np.ndarray, prob: np.ndarray, known: HintMap) -> np.ndarray:
+def spread_hints(
+    image: np.ndarray, prob: np.ndarray, labels: np.ndarray, sure: np.ndarray
+) -> np.ndarray:
     """Correct an image's soft map near the hints on it, where its colors are like theirs.
 
     A Gaussian process over places x and colors c, smoothed a little, corrects the soft map p: its
@@ -23,12 +23,12 @@ def spread_hints(image: np.ndarray, prob: np.ndarray, known: HintMap) -> np.ndar
     Args:
         image: (h, w, 3) uint8 BGR, of some 128 pixels along its longer side.
         prob: (C, h, w), as ``CoSegDataSample.pred_prob``.
-        known: of the same size; only what is sure counts.
+        labels: (h, w) uint8, which count where ``sure``, (h, w) bool, is True.
 
     Returns:
         The corrected map, (C, h, w) float32 in [0.02, 0.98]; several classes sum to 1.
     """
-    rows, columns = np.nonzero(known.sure)
+    rows, columns = np.nonzero(sure)
     if len(rows) > MOST_HINTS:
         even = np.linspace(0, len(rows) - 1, MOST_HINTS).round().astype(int)
         rows, columns = rows[even], columns[even]
@@ -41,9 +41,8 @@ def spread_hints(image: np.ndarray, prob: np.ndarray, known: HintMap) -> np.ndar
     hinted = points[rows, columns]
     kernel = _kernel(points.reshape(-1, 5), hinted)
     among = _kernel(hinted, hinted) + NOISE * np.eye(len(hinted), dtype=np.float32)
-    labels = known.labels[rows, columns]
     values = prob.reshape(len(prob), -1).T
-    residual = _one_hot(labels, len(prob)) - prob[:, rows, columns].T
+    residual = _one_hot(labels[rows, columns], len(prob)) - prob[:, rows, columns].T
     values = values + kernel @ np.linalg.solve(among, residual)
     values = values.clip(LOW, HIGH)
     if len(prob) > 1:
@@ -51,10 +50,9 @@ def spread_hints(image: np.ndarray, prob: np.ndarray, known: HintMap) -> np.ndar
     return np.ascontiguousarray(values.T.reshape(prob.shape), np.float32)
 
 
-def set_known(prob: np.ndarray, known: HintMap) -> None:
-    """Write into a soft map (C, h, w) what is surely known of its pixels."""
-    labels = known.labels[known.sure]
-    prob[:, known.sure] = _one_hot(labels, len(prob)).T.clip(LOW, HIGH)
+def set_known(prob: np.ndarray, labels: np.ndarray, sure: np.ndarray) -> None:
+    """Write into a soft map (C, h, w) what is surely known of its pixels, both (h, w)."""
+    prob[:, sure] = _one_hot(labels[sure], len(prob)).T.clip(LOW, HIGH)
     if len(prob) > 1:
         prob /= prob.sum(axis=0)
 
@@ -68,4 +66,4 @@ def _one_hot(labels: np.ndarray, channels: int) -> np.ndarray:
     """Labels (n,) as channels (n, C); a single channel is that of any object."""
     if channels == 1:
         return (labels != 0)[:, None].astype(np.float32)
-    return np.eye(max(channels, UNKNOWN), dtype=np.float32)[labels][:, :channels]
+    return np.eye(256, dtype=np.float32)[labels][:, :channels]

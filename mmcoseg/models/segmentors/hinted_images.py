@@ -60,7 +60,8 @@ def refine_by_hints(images: HintedImages) -> None:
             prob = _spread(sample, prob)
         fine = _limited(known.labels.shape, _FINE)
         prob = _resized(prob, fine)
-        set_known(prob, _map_of(sample, fine))
+        at_fine = _map_of(sample, fine)
+        set_known(prob, at_fine.labels, at_fine.sure)
         device = sample.pred_prob.data.device
         sample.pred_prob = PixelData(data=torch.from_numpy(prob).to(device))
 
@@ -70,7 +71,8 @@ def _spread(sample: CoSegDataSample, prob: np.ndarray) -> np.ndarray:
     pixels = image_of(sample)
     coarse = _limited(pixels.shape[:2], _COARSE)
     small = cv2.resize(pixels, coarse[::-1], interpolation=cv2.INTER_AREA)
-    return spread_hints(small, _resized(prob, coarse), _map_of(sample, coarse))
+    known = _map_of(sample, coarse)
+    return spread_hints(small, _resized(prob, coarse), known.labels, known.sure)
 
 
 def obey_hints(images: HintedImages) -> None:

@@ -11,6 +11,10 @@ from mmcoseg.structures import Absent, Box, Click, ExampleMask, hint_map
 SIZE = (9, 12)
 
 
+def spread(image, prob, known):
+    return spread_hints(image, prob, known.labels, known.sure)
+
+
 def picture(seed=0):
     return np.random.default_rng(seed).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
 
@@ -52,7 +56,7 @@ def test_the_spread_is_the_formula(channels):
     hints = [Click(1, 1), Click(8, 4, label=0), Click(5, 7, label=channels - 1 or 1), Click(9, 4)]
     known = hint_map(hints, SIZE)
     image, prob = picture(), maps(channels)
-    found = spread_hints(image, prob, known)
+    found = spread(image, prob, known)
     assert found.dtype == np.float32 and found.shape == prob.shape
     np.testing.assert_allclose(found, literal(image, prob, known), atol=2e-4)
 
@@ -60,20 +64,18 @@ def test_the_spread_is_the_formula(channels):
 def test_boxes_count_only_where_they_are_sure():
     known = hint_map([Box(4, 3, 8, 6)], SIZE)
     image, prob = picture(), maps()
-    np.testing.assert_allclose(
-        spread_hints(image, prob, known), literal(image, prob, known), atol=2e-4
-    )
+    np.testing.assert_allclose(spread(image, prob, known), literal(image, prob, known), atol=2e-4)
 
 
 def test_without_hints_the_map_stays():
     prob = maps()
-    assert spread_hints(picture(), prob, hint_map([], SIZE)) is prob
+    assert spread(picture(), prob, hint_map([], SIZE)) is prob
 
 
 def test_what_is_given_is_not_written_to():
     image, prob = picture(), maps(3)
     kept = image.copy(), prob.copy()
-    spread_hints(image, prob, hint_map([Click(1, 1)], SIZE))
+    spread(image, prob, hint_map([Click(1, 1)], SIZE))
     np.testing.assert_array_equal(image, kept[0])
     np.testing.assert_array_equal(prob, kept[1])
 
@@ -82,7 +84,7 @@ def test_hints_spread_where_colors_are_alike_and_places_near():
     image = np.zeros((40, 128, 3), np.uint8)
     image[:, 64:] = 255
     prob = np.full((1, 40, 128), 0.5, np.float32)
-    [found] = spread_hints(image, prob, hint_map([Click(60, 20)], (40, 128)))
+    [found] = spread(image, prob, hint_map([Click(60, 20)], (40, 128)))
     near, far, other = found[20, 56], found[20, 4], found[20, 68]
     assert near > 0.8 and near > far + 0.2
     assert abs(far - 0.5) < 0.01 and abs(other - 0.5) < 0.01
@@ -99,7 +101,7 @@ def test_hints_spread_where_colors_are_alike_and_places_near():
     ],
 )
 def test_maps_stay_probabilities(channels, hints):
-    found = spread_hints(picture(), maps(channels), hint_map(hints, SIZE))
+    found = spread(picture(), maps(channels), hint_map(hints, SIZE))
     assert np.isfinite(found).all() and found.min() >= 0 and found.max() <= 1
     if channels > 1:
         np.testing.assert_allclose(found.sum(axis=0), 1, atol=1e-5)
@@ -116,7 +118,7 @@ def test_of_many_hinted_pixels_some_count(monkeypatch):
     monkeypatch.setattr(module.np.linalg, 'solve', counted)
     image = np.zeros((100, 100, 3), np.uint8)
     known = hint_map([Absent()], (100, 100))
-    found = spread_hints(image, np.full((1, 100, 100), 0.9, np.float32), known)
+    found = spread(image, np.full((1, 100, 100), 0.9, np.float32), known)
     assert solved == [(module.MOST_HINTS, module.MOST_HINTS)]
     assert found.max() < 0.5
 
@@ -125,8 +127,8 @@ def test_known_pixels_are_written_into_maps():
     known = hint_map([Click(1, 1, label=2), Click(3, 3, label=0), Box(0, 0, 12, 9)], SIZE)
     one, three = maps(), maps(3)
     expected = one.copy()
-    set_known(one, known)
-    set_known(three, known)
+    set_known(one, known.labels, known.sure)
+    set_known(three, known.labels, known.sure)
     assert one[0, 1, 1] == np.float32(module.HIGH) and one[0, 3, 3] == np.float32(module.LOW)
     expected[0, 1, 1], expected[0, 3, 3] = one[0, 1, 1], one[0, 3, 3]
     np.testing.assert_array_equal(one, expected)
