@@ -27,7 +27,9 @@ JITTER = 1e-4
 #: Variance of a hint's error, and how strongly the maps that came in are held, as the weight of
 #: saying nothing against them at a random location: without examples, with a few, and with a few
 #: of several classes.
-WITHOUT_EXAMPLES, FEW_EXAMPLES, FEW_OF_CLASSES = (0.01, 1.0), (0.001, 1.0), (0.001, 0.1)
+WITHOUT_EXAMPLES, FEW_EXAMPLES, FEW_OF_CLASSES = (0.01, 1.0), (0.001, 0.3), (0.001, 0.1)
+#: How much more maps are held where all clicks are of one kind.
+ONE_KIND = 25.0
 #: Among these, more examples choose; the last one trusts them least.
 TRUST = tuple(product((0.001, 0.01, 0.1), (0.1, 0.3, 1.0, 3.0)))
 #: So many examples are needed for a choice. More than so many are left out several at a time.
@@ -47,9 +49,14 @@ class HintPosterior:
     covariance is ``k(x, y) = exp((cos(x, y) - 1) / 0.3)`` on m = 256 landmarks Z (Nystroem):
     ``f(x) = phi(x)^T v``, ``phi(x) = K_ZZ^-1/2 k_Z(x)``. A location known to be y, with a weight w,
     says that f is ``y - p`` there, with a variance of ``noise / w``. Where nothing is known the
-    maps are held: f is 0 at a random location of the group, with a weight of ``pull``. So
+    maps are held: f is 0 at a random location of the objects and one of the background, E being the
+    mean over both, with a weight of ``pull``. So
 
         ``v = (noise I + pull E[phi phi^T] + sum w phi phi^T)^-1 sum w phi (y - p)``.
+
+    Hints of one kind alone, such as clicks on what is no object, say where the maps are wrong but
+    not how much, so that they are held more: with ``pull (1 + 25 d^2)``, d being the difference of
+    the weights of all hints on objects and on background.
 
     Where hints only say what the maps say, nothing changes.
 
@@ -79,7 +86,6 @@ class HintPosterior:
             root = vectors * values.clamp(min=JITTER).rsqrt()
             self.root = (root @ vectors.t()).float()
             self.phi = self._features(sample)
-            self.held = self.phi.t() @ self.phi / len(self.phi)
 
     def _kernel(self, x: Tensor) -> Tensor:
         """``k_Z(x)``, (n, m), of descriptors (n, d)."""
@@ -113,17 +119,28 @@ class HintPosterior:
         with without_autocast(self.points):
             parts = self._parts_by_image(before, _rows(labels), weights.flatten(1))
             all_parts = list(parts.values())
-            noise, pull = self._trust(before, all_parts, [parts[number] for number in examples])
-            v = self._solve(noise, pull, all_parts)
+            held = self._held(before)
+            noise, pull = self._trust(
+                held, before, all_parts, [parts[number] for number in examples]
+            )
+            v = self._solve(noise, pull * held, all_parts)
             change = torch.cat([rows @ (self.root @ v) for rows in self._kernel_rows()])
         after = _bounded(before + change)
         return after.view(len(prob), *self.size, -1).permute(0, 3, 1, 2).contiguous()
 
+    def _held(self, before: Tensor) -> Tensor:
+        """``E[phi phi^T]``, (m, m), half of it over the objects and half over the background."""
+        objects = _foreground(before[self.sample])[:, None]
+        held = torch.zeros_like(self.root)
+        for weight in (objects, 1 - objects):
+            held += (weight * self.phi).t() @ self.phi / (2 * weight.sum().clamp(min=1e-6))
+        return held
+
     def _solve(
-        self, noise: float, pull: float, parts: list['_Part'], without: list['_Part'] = ()
+        self, noise: float, held: Tensor, parts: list['_Part'], without: list['_Part'] = ()
     ) -> Tensor:
-        """v, by what images with hints say, without some of them."""
-        precision = noise * torch.eye(len(self.held)) + pull * self.held
+        """v, by what images with hints say, without some of them; ``held`` times ``pull``."""
+        precision = noise * torch.eye(len(held)) + held
         said = torch.zeros_like(parts[0].said)
         for part in parts:
             precision += part.known
@@ -146,15 +163,19 @@ class HintPosterior:
             weighted = weight[where, None] * phi
             known = weighted.t() @ phi
             said = weighted.t() @ (labels[rows] - before[rows])
-            parts[number] = _Part(phi, before[rows], labels[rows], known, said)
+            objects = _foreground(labels[rows])
+            difference = float((weight[where] * (2 * objects - 1)).sum())
+            parts[number] = _Part(phi, before[rows], labels[rows], known, said, difference)
         return parts
 
     def _trust(
-        self, before: Tensor, parts: list['_Part'], examples: list['_Part']
+        self, held: Tensor, before: Tensor, parts: list['_Part'], examples: list['_Part']
     ) -> tuple[float, float]:
         """``noise`` and ``pull``, chosen by examples that are left out in turn."""
         if not examples:
-            return WITHOUT_EXAMPLES
+            noise, pull = WITHOUT_EXAMPLES
+            difference = sum(part.difference for part in parts)
+            return noise, pull * (1 + ONE_KIND * difference**2)
         if len(examples) < LEAST_EXAMPLES:
             return FEW_EXAMPLES if before.shape[1] == 1 else FEW_OF_CLASSES
         # So that it does not matter in which order the images come.
@@ -166,7 +187,7 @@ class HintPosterior:
             gains.append([])
             for start in range(min(len(examples), MOST_FOLDS)):
                 left_out = examples[start::MOST_FOLDS]
-                v = self._solve(noise, pull, parts, left_out)
+                v = self._solve(noise, pull * held, parts, left_out)
                 shift = _levels(_bounded(sample + self.phi @ v)) - level
                 for part in left_out:
                     after = _shifted(_bounded(part.before + part.phi @ v), shift)
@@ -187,6 +208,7 @@ class _Part:
         before, labels: the map that came in, and what is known, (n, C).
         known: ``sum w phi phi^T``, (m, m).
         said: ``sum w phi (y - p)``, (m, C).
+        difference: weight of hints on objects, less that of hints on the background.
     """
 
     phi: Tensor
@@ -194,11 +216,17 @@ class _Part:
     labels: Tensor
     known: Tensor
     said: Tensor
+    difference: float
 
 
 def _rows(maps: Tensor) -> Tensor:
     """Maps (N, C, h, w) as rows (N h w, C)."""
     return maps.float().permute(0, 2, 3, 1).flatten(0, 2)
+
+
+def _foreground(rows: Tensor) -> Tensor:
+    """The probability of any object, (n,), of rows (n, C)."""
+    return rows[:, 0] if rows.shape[1] == 1 else 1 - rows[:, 0]
 
 
 def _bounded(rows: Tensor) -> Tensor:

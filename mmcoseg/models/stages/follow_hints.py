@@ -12,6 +12,7 @@ from ..ops.hints import HintPosterior, match_best_overlap, order_classes
 from ..ops.locations import maps_at_locations
 from ..ops.resize import resize
 from .group_stage import Descriptors, GroupContext, GroupStage
+from .split_classes import SplitClasses
 
 __all__ = ['FollowHints', 'known_at_locations', 'num_hinted_classes', 'split_object']
 
@@ -19,6 +20,8 @@ __all__ = ['FollowHints', 'known_at_locations', 'num_hinted_classes', 'split_obj
 LOCATION_WEIGHT, IMAGE_WEIGHT = 0.03, 1.0
 #: What a pixel counts whose label is only likely.
 LIKELY = 0.3
+#: Classes that one object is split into at most; clusterings of more take long.
+MOST_SPLIT = 12
 
 
 @MODELS.register_module()
@@ -29,9 +32,9 @@ class FollowHints(GroupStage):
     of an image together at most 1, so that a whole mask does not outweigh many clicks. Without
     hints the maps stay as they are.
 
-    Hints of K classes make K + 1 maps, the background first, of the map of one object. Of maps of
-    several classes, as ``SplitClasses`` finds them, each class of the hints gets the one that fits
-    it best; where there are too few, new ones share the first.
+    Hints of K classes make K + 1 maps, the background first. Where one object came in, it is split
+    into K classes (:class:`SplitClasses`). Each class of the hints gets the map that fits it best;
+    where there are too few, new ones are as likely as the first.
 
     Args:
         levels: indices of the backbone's levels that are compared, of one resolution;
@@ -41,6 +44,7 @@ class FollowHints(GroupStage):
     def __init__(self, levels: Sequence[int] = (-1,)) -> None:
         super().__init__()
         self.descriptors = Descriptors(tuple(levels), normalized=True)
+        self.splitter = SplitClasses(levels=levels)
 
     def forward(self, context: GroupContext) -> Tensor:
         """Soft maps (N, C, h, w), at the descriptors' resolution where there are hints."""
@@ -51,7 +55,7 @@ class FollowHints(GroupStage):
         if 'hint_posterior' not in context.kept:
             context.kept['hint_posterior'] = HintPosterior(descriptors)
         shape = descriptors.shape[-2:]
-        before = split_object(resize(prob.float().cpu(), shape), num_hinted_classes(context.group))
+        before = self._classes_before(context, resize(prob.float().cpu(), shape))
         labels, weights = known_at_locations(
             context.group, before.shape[1], shape, context.images.size
         )
@@ -62,6 +66,16 @@ class FollowHints(GroupStage):
         before = order_classes(before, labels, weights)
         after = context.kept['hint_posterior'].maps(before, labels, weights, examples)
         return match_best_overlap(after, before)
+
+    def _classes_before(self, context: GroupContext, prob: Tensor) -> Tensor:
+        """The maps (N, C, h, w) that hints correct: of as many classes as they name."""
+        number = num_hinted_classes(context.group)
+        if prob.shape[1] > 1 or not 1 < number <= MOST_SPLIT:
+            return split_object(prob, number)
+        if ('classes', number) not in context.kept:
+            descriptors = context.descriptors[self.descriptors]
+            context.kept['classes', number] = self.splitter.split(descriptors, prob, number).cpu()
+        return context.kept['classes', number]
 
 
 def num_hinted_classes(group: GroupDataSample) -> int:

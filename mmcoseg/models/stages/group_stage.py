@@ -66,7 +66,7 @@ class GroupContext:
     maps: dict[str, Tensor] = field(default_factory=dict)
     prob: Tensor | None = None
     stores: dict[Descriptors, FeatureStore] = field(default_factory=dict)
-    kept: dict[str, Any] = field(default_factory=dict)
+    kept: dict[Any, Any] = field(default_factory=dict)
 
 
 class GroupStage(BaseModule, metaclass=ABCMeta):

@@ -90,10 +90,15 @@ class SplitClasses(GroupStage):
             return before
         foreground = resize(before.float().cpu(), descriptors.shape[-2:], antialias=True)
         num_classes = self._num_classes_of(context.group, descriptors, foreground[:, 0])
+        return self.split(descriptors, foreground, num_classes)
+
+    def split(self, descriptors: Tensor, foreground: Tensor, num_classes: int) -> Tensor:
+        """Soft maps (N, K + 1, h, w) of the foreground (N, 1, h, w) at descriptors (N, d, h, w)."""
         if num_classes == 1 and self.method == 'objects':
             return torch.cat([1 - foreground, foreground], dim=1).to(descriptors.device)
+        num_clusters = max(self.num_clusters, num_classes + 1)
         clusters = cluster_classes(
-            descriptors, foreground[:, 0], num_classes, self.method, self.num_clusters
+            descriptors, foreground[:, 0], num_classes, self.method, num_clusters
         )
         current = clusters
         for _ in range(self.rounds):

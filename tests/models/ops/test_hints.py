@@ -30,7 +30,12 @@ def test_the_posterior_is_the_formula():
     phi = kernel @ vectors @ torch.diag(values.clamp(min=1e-4) ** -0.5) @ vectors.t()
     w, p, y = (t.double().flatten() for t in (weights, prob, labels))
     noise, pull = module.WITHOUT_EXAMPLES
-    precision = noise * torch.eye(len(x)) + pull * phi.t() @ phi / len(x)
+    difference = (w * y).sum() - (w * (1 - y)).sum()
+    pull *= 1 + module.ONE_KIND * difference**2
+    precision = noise * torch.eye(len(x), dtype=torch.float64)
+    for i in range(len(x)):
+        share = p[i] / p.sum() + (1 - p[i]) / (1 - p).sum()
+        precision += pull * share / 2 * torch.outer(phi[i], phi[i])
     right = torch.zeros(len(x), dtype=torch.float64)
     for i in range(len(x)):
         precision += w[i] * torch.outer(phi[i], phi[i])
