@@ -189,6 +189,12 @@ class _Job:
         lacks_object = self.object_file is not None and not self.object_file.exists()
         return bool(self.todo) or lacks_object
 
+    def rest(self) -> tuple[InputGroup, dict[str, SkippedImage]]:
+        """The group of the images that need results, and the others that stay skipped, by name."""
+        items = [item for item in self.group.items if item.file_name in self.todo]
+        kept = self.old.skipped_among(set(self.stems) - self.todo)
+        return replace(self.group, items=items), {image.file_name: image for image in kept}
+
     def _has(self, image: FinishedImage, out: Path) -> bool:
         """Whether the results of an image are there, under its name."""
         # Of a link, where it leads to: photographs may have moved.
@@ -242,10 +248,8 @@ class _Run:
         images: list[FinishedImage] = []
         skipped: dict[str, SkippedImage] = {}
         if inferencer.model.independent_images:
-            group = replace(group, items=[i for i in group.items if i.file_name in job.todo])
-            kept = job.old.skipped_among(set(job.stems) - job.todo)
-            skipped = {image.file_name: image for image in kept}
-            self.progress.advance(len(job.group) - len(group) - len(kept))
+            group, skipped = job.rest()
+            self.progress.advance(len(job.group) - len(group) - len(skipped))
         look = None
         if job.object_file is not None:
             look = partial(self._save_object, job=job)

@@ -219,6 +219,10 @@ def _check_tensors(tensors: dict[str, Tensor], num_classes: int) -> None:
             raise MMCosegError(f'its tensor {name} has values of the kind {tensor.dtype}')
         if not tensor.float().isfinite().all():
             raise MMCosegError(f'its tensor {name} has values that are not finite')
+    _check_channels(tensors)
+
+
+def _check_channels(tensors: dict[str, Tensor]) -> None:
     widths = [tensors[name].shape[1] for name in ('objects', 'backgrounds', 'directions')]
     if widths[0] != widths[1] or widths[0] > widths[2]:
         raise MMCosegError(
