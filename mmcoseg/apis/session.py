@@ -10,6 +10,7 @@ import numpy as np
 from ..datasets.hint_files import write_hints
 from ..errors import MMCosegError, naming
 from ..models.ops.hints import expected_overlap
+from ..models.segmentors.saved_objects import require_learner, save_object
 from ..options import nearest
 from ..structures import (
     Absent,
@@ -148,6 +149,16 @@ class GroupSession:
         """
         by_image = {f'{self._group.name}/{name}': hints for name, hints in self.hints().items()}
         write_hints(file, by_image, self.classes)
+
+    def save_object(self, file: str | Path) -> None:
+        """Keep what tells the object from everything else, for ``mmcoseg apply``.
+
+        Raises:
+            MMCosegError: if the method saves no objects.
+        """
+        model = self._inferencer.model
+        require_learner(model)
+        save_object(model, self._update.context, self.classes, file)
 
     def update(self) -> None:
         """Change the soft maps of all images to what the hints of all images say."""

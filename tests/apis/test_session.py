@@ -8,7 +8,7 @@ from conftest import make_image, write_images
 
 from mmcoseg.apis import CoSegInferencer
 from mmcoseg.errors import MMCosegError
-from mmcoseg.structures import Absent, Click
+from mmcoseg.structures import Absent, Click, read_object
 
 
 @pytest.fixture(scope='module')
@@ -122,6 +122,19 @@ def test_saved_hints_give_the_same_masks(inferencer, tmp_path, photos):
     again = inferencer.open(photos / 'cat', hints=tmp_path / 'hints.json')
     assert again.hints() == session.hints()
     assert_same(again.masks(), session.masks())
+
+
+def test_what_was_learned_can_be_kept(session, images, tmp_path, tiny_config):
+    session.add_click('0000.png', 45, 30)
+    session.update()
+    session.save_object(tmp_path / 'cup.coseg')
+    saved = read_object(tmp_path / 'cup.coseg')
+    assert saved.classes == ('cups',) and saved.origin['hinted_images'] == 1
+    [group] = CoSegInferencer(objects=[tmp_path / 'cup.coseg'], num_workers=1)(images[:1])
+    assert group[0].class_names == ('cups',)
+    other = CoSegInferencer(config=tiny_config).open(images)
+    with pytest.raises(MMCosegError, match='this method has none'):
+        other.save_object(tmp_path / 'other.coseg')
 
 
 def test_errors_name_the_image_and_change_nothing(session):

@@ -29,7 +29,7 @@ JITTER = 1e-4
 #: of several classes.
 WITHOUT_EXAMPLES, FEW_EXAMPLES, FEW_OF_CLASSES = (0.01, 1.0), (0.001, 0.3), (0.001, 0.1)
 #: How much more maps are held where all clicks are of one kind.
-ONE_KIND = 25.0
+ONE_KIND = 10.0
 #: Among these, more examples choose; the last one trusts them least.
 TRUST = tuple(product((0.001, 0.01, 0.1), (0.1, 0.3, 1.0, 3.0)))
 #: So many examples are needed for a choice. More than so many are left out several at a time.
@@ -55,7 +55,7 @@ class HintPosterior:
         ``v = (noise I + pull E[phi phi^T] + sum w phi phi^T)^-1 sum w phi (y - p)``.
 
     Hints of one kind alone, such as clicks on what is no object, say where the maps are wrong but
-    not how much, so that they are held more: with ``pull (1 + 25 d^2)``, d being the difference of
+    not how much, so that they are held more: with ``pull (1 + 10 d^2)``, d being the difference of
     the weights of all hints on objects and on background.
 
     Where hints only say what the maps say, nothing changes.
