@@ -1,4 +1,4 @@
-"""What hints are worth: J of images without hints and of all, after example masks and clicks.
+"""What hints are worth: J of images without hints and of those with some, after masks and clicks.
 
     python benchmarks/hints.py DATA [--evaluate 20] [--noc 8] [--seed 0] [--groups GROUP ...]
 
@@ -42,6 +42,7 @@ class Group:
         names = list(self.truth)
         random.Random(seed).shuffle(names)
         self.evaluated, self.others = names[:evaluate], names[evaluate:]
+        self.before = dict(zip(self.others, self.jaccard(self.others)))
 
     def clear(self) -> None:
         while self.session.undo():
@@ -53,11 +54,15 @@ class Group:
         masks = self.session.masks(names)
         return [100 * jaccard(masks[name] > 0, self.truth[name]) for name in names]
 
-    def scores(self) -> tuple[float, float]:
-        """Mean J of the images that get no hints, and of these and all that have hints."""
+    def scores(self) -> tuple[float, float, float]:
+        """Mean J of the images that get no hints; of those with hints, before any and now."""
         without = self.jaccard(self.evaluated)
-        hinted = self.jaccard(list(self.session.hints())) if self.session.hints() else []
-        return float(np.mean(without)), float(np.mean([*without, *hinted]))
+        hinted = list(self.session.hints())
+        if not hinted:
+            return float(np.mean(without)), np.nan, np.nan
+        before = [self.before[name] for name in hinted]
+        now = self.jaccard(hinted)
+        return float(np.mean(without)), float(np.mean(before)), float(np.mean(now))
 
 
 def jaccard(mask: np.ndarray, truth: np.ndarray) -> float:
@@ -70,7 +75,7 @@ def coarse_jaccard(prob: np.ndarray, truth: np.ndarray) -> float:
     return jaccard(cv2.resize(prob, truth.shape[::-1]) >= 0.5, truth)
 
 
-def by_examples(group: Group) -> dict[str, tuple[float, float]]:
+def by_examples(group: Group) -> dict[str, tuple[float, ...]]:
     scores = {}
     for count in EXAMPLES:
         group.clear()
@@ -81,7 +86,7 @@ def by_examples(group: Group) -> dict[str, tuple[float, float]]:
     return scores
 
 
-def by_clicks(group: Group, policy: str, seed: int) -> dict[str, tuple[float, float]]:
+def by_clicks(group: Group, policy: str, seed: int) -> dict[str, tuple[float, ...]]:
     """``policy``: random, next, worst; or negative: random, and only what is no object."""
     group.clear()
     scores, session = {}, group.session
@@ -142,7 +147,7 @@ def main() -> None:
     parser.add_argument('--seed', type=int, default=0)
     args = parser.parse_args()
     names = args.groups or sorted(path.name for path in (args.data / 'images').iterdir())
-    rows: dict[str, list[tuple[float, float]]] = {}
+    rows: dict[str, list[tuple[float, ...]]] = {}
     counts: dict[str, list[float]] = {}
     for name in names:
         images, masks = args.data / 'images' / name, args.data / 'masks' / name
@@ -166,12 +171,17 @@ def print_tables(names: list[str], rows: dict, counts: dict) -> None:
     before = np.array(rows['nothing'])[:, 0]
     table = []
     for what, scores in rows.items():
-        without, both = np.array(scores).T
+        without, hinted_before, hinted_now = np.array(scores).T
         change = without - before
         cells = [f'{without.mean():.1f}', f'{change.min():+.1f} ({names[change.argmin()]})']
-        cells += [f'{both.mean():.1f}', *(f'{value:.1f}' for value in without)]
+        cells += [f'{hinted_before.mean():.1f}', f'{hinted_now.mean():.1f}']
+        cells += [f'{value:.1f}' for value in without]
         table.append((what, *cells))
-    print(markdown_table(('hints', 'J without', 'worst change', 'J all', *names), table))
+    print(
+        markdown_table(
+            ('hints', 'J without', 'worst change', 'hinted: before', 'now', *names), table
+        )
+    )
     print(
         markdown_table(('clicks until J 80', 'mean'), [(k, np.mean(v)) for k, v in counts.items()])
     )
