@@ -222,12 +222,6 @@ class CoSegInferencer:
     def _segment_together(
         self, group: InputGroup, parts: bool, look: Callable[[GroupContext], None] | None
     ) -> Iterator[GroupDataSample]:
-        if not self.model.follows_hints and any(item.hints for item in group.items):
-            warnings.warn(
-                'the method does not carry hints over to other images (it has no stage '
-                'FollowHints): each counts only for its own image',
-                stacklevel=3,
-            )
         record, skipped, kept = self._load(group, _KEPT_PIXELS if parts else 0)
         if not record['images']:
             yield GroupDataSample([], metainfo=dict(group=group.name, skipped=skipped))
@@ -239,17 +233,27 @@ class CoSegInferencer:
             if not in_parts:
                 self.model.finish(sample)
         del record
-        if self.presence_threshold and not any('presence' in s for s in sample):
-            warnings.warn(
-                'the method gives no presence scores, so that presence_threshold does nothing',
-                stacklevel=3,
-            )
+        self._warn_of_no_effect(sample)
         for part in _parts(sample) if parts else [sample]:
             if parts:
                 self._decode(part, kept)
             part = self.finished(part, group) if in_parts else self._marked(part, group)
             part.set_metainfo(dict(skipped=skipped))
             yield part
+
+    def _warn_of_no_effect(self, group: GroupDataSample) -> None:
+        """Warn of what the user gave and the method makes no use of."""
+        if self.presence_threshold and not any('presence' in sample for sample in group):
+            warnings.warn(
+                'the method gives no presence scores, so that presence_threshold does nothing',
+                stacklevel=4,
+            )
+        if not self.model.follows_hints and any('hints' in sample for sample in group):
+            warnings.warn(
+                'the method does not carry hints over to other images (it has no stage '
+                'FollowHints): each counts only for its own image',
+                stacklevel=4,
+            )
 
     @contextmanager
     def reproducibly(self) -> Iterator[None]:
@@ -276,13 +280,11 @@ class CoSegInferencer:
     ) -> GroupDataSample:
         """The group with soft maps, of its record with loaded images."""
         images, group = self._packed(record)
-        if look is not None:
-            updater = self.model.updater(images, group)
-            updater()
-            look(updater.context)
-            return group
         if self.optimization is None:
-            self.model.segment(images, group)
+            update = self.model.updater(images, group)
+            update()
+            if look is not None:
+                look(update.context)
             return group
         scope = self.cfg.get('default_scope', 'mmcoseg')
         with DefaultScope.overwrite_default_scope(scope), _quiet(logging.ERROR):

@@ -35,6 +35,10 @@ _UNNAMED = 'images'
 _PICTURE = np.ndarray, Image.Image
 
 
+#: An image by the names of its group and itself.
+_Image = tuple[str, str]
+
+
 @dataclass(frozen=True)
 class ImageLimits:
     """Which images are absurd: left out and listed, rather than computed on.
@@ -219,34 +223,45 @@ def with_hints(groups: Sequence[InputGroup], given: GivenHints) -> list[InputGro
     Raises:
         MMCosegError: for a name that no image has, with the nearest one, or that several have.
     """
-    places: dict[str, set[tuple[int, int]]] = defaultdict(set)
-    for i, group in enumerate(groups):
-        for j, item in enumerate(group.items):
+    if not given.by_image:
+        return list(groups)
+    owners: dict[str, set[_Image]] = defaultdict(set)
+    for group in groups:
+        for item in group.items:
             for name in (item.file_name, item.stem, Path(item.file_name).stem):
-                places[name].add((i, j))
-                places[f'{group.name}/{name}'].add((i, j))
-    hints: dict[tuple[int, int], list[Hint]] = defaultdict(list)
+                owners[name].add((group.name, item.stem))
+                owners[f'{group.name}/{name}'].add((group.name, item.stem))
+    hints: dict[_Image, list[Hint]] = defaultdict(list)
     for name, found in given.by_image.items():
-        if not places[name]:
-            known = [known for known, where in places.items() if where]
-            raise MMCosegError(
-                f'there are hints on {name!r}, but the input has no such image'
-                f'{nearest(name, known)}; images are named <group>/<file> or <file>'
-            )
-        if len(places[name]) > 1:
-            raise MMCosegError(
-                f'there are hints on {name!r}, a name that several images have; '
-                'name it <group>/<file>'
-            )
-        [place] = places[name]
-        hints[place] += found
-    hinted = []
-    for i, group in enumerate(groups):
-        items = [replace(item, hints=tuple(hints[i, j])) for j, item in enumerate(group.items)]
-        follows = any(item.hints for item in items)
-        classes = given.classes_of(group.name) if follows else ()
-        hinted.append(replace(group, items=items, classes=classes))
-    return hinted
+        hints[_image_called(name, owners)] += found
+    return [_hinted_group(group, hints, given) for group in groups]
+
+
+def _image_called(name: str, owners: Mapping[str, set[_Image]]) -> _Image:
+    """The only image of a name."""
+    found = owners.get(name, ())
+    if len(found) > 1:
+        raise MMCosegError(
+            f'there are hints on {name!r}, a name that several images have; name it <group>/<file>'
+        )
+    if not found:
+        raise MMCosegError(
+            f'there are hints on {name!r}, but the input has no such image'
+            f'{nearest(name, owners)}; images are named <group>/<file> or <file>'
+        )
+    [image] = found
+    return image
+
+
+def _hinted_group(
+    group: InputGroup, hints: Mapping[_Image, list[Hint]], given: GivenHints
+) -> InputGroup:
+    items, follows = [], False
+    for item in group.items:
+        own = tuple(hints.get((group.name, item.stem), ()))
+        items.append(replace(item, hints=own))
+        follows = follows or bool(own)
+    return replace(group, items=items, classes=given.classes_of(group.name) if follows else ())
 
 
 def read_inputs(
