@@ -5,8 +5,9 @@ import numpy as np
 
 __all__ = ['set_known', 'spread_hints']
 
-#: Standard deviations of the kernel: of places, in pixels of the map, and of colors in CIELAB.
-PLACE, COLOR = 12.0, 12.0
+#: Standard deviations of the kernel: of colors in CIELAB; and of places, in pixels of the map, as
+#: a share of the side of a square as large as the object, and its range.
+COLOR, REACH, PLACE = 8.0, 0.35, (4.0, 12.0)
 #: Variance of a hint's error; most pixels with hints that count; range of the probabilities.
 NOISE, MOST_HINTS, LOW, HIGH = 0.1, 256, 0.02, 0.98
 
@@ -35,8 +36,10 @@ def spread_hints(
     if not len(rows):
         return prob
     smooth = cv2.GaussianBlur(image, (0, 0), 1).astype(np.float32) / 255
+    foreground = prob[0] if len(prob) == 1 else 1 - prob[0]
+    reach = np.clip(REACH * np.sqrt(foreground.sum()), *PLACE)
     colors = cv2.cvtColor(smooth, cv2.COLOR_BGR2LAB) / COLOR
-    places = np.indices(image.shape[:2], np.float32).transpose(1, 2, 0) / PLACE
+    places = np.indices(image.shape[:2], np.float32).transpose(1, 2, 0) / reach
     points = np.concatenate([places, colors], axis=2)
     hinted = points[rows, columns]
     kernel = _kernel(points.reshape(-1, 5), hinted)
