@@ -19,7 +19,8 @@ def spread_hints(
 
     A Gaussian process over places x and colors c, smoothed a little, corrects the soft map p: its
     mean is 0, its covariance ``exp(-|x - x'|^2 / 2 sx^2 - |c - c'|^2 / 2 sc^2)``, and a pixel known
-    to be y says that it is ``y - p`` there.
+    to be y says that it is ``y - p`` there. sx is 0.35 times the root of the object's area, by its
+    probabilities, from 4 to 12 pixels.
 
     Args:
         image: (h, w, 3) uint8 BGR, of some 128 pixels along its longer side.

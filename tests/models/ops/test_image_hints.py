@@ -29,10 +29,13 @@ def literal(image, prob, known):
     smooth = cv2.GaussianBlur(image, (0, 0), 1).astype(np.float32) / 255
     colors = cv2.cvtColor(smooth, cv2.COLOR_BGR2LAB).astype(np.float64)
 
+    objects = prob[0] if len(prob) == 1 else prob[1:].sum(axis=0)
+    reach = min(max(module.REACH * objects.sum() ** 0.5, module.PLACE[0]), module.PLACE[1])
+
     def k(a, b):
         place = (a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2
         color = ((colors[a] - colors[b]) ** 2).sum()
-        return np.exp(-place / (2 * module.PLACE**2) - color / (2 * module.COLOR**2))
+        return np.exp(-place / (2 * reach**2) - color / (2 * module.COLOR**2))
 
     pixels = list(np.ndindex(SIZE))
     hinted = [pixel for pixel in pixels if known.sure[pixel]]
