@@ -28,8 +28,8 @@ JITTER = 1e-4
 #: saying nothing against them at a random location: without examples, with a few, and with a few
 #: of several classes.
 WITHOUT_EXAMPLES, FEW_EXAMPLES, FEW_OF_CLASSES = (0.01, 1.0), (0.001, 0.3), (0.001, 0.1)
-#: How much more maps are held where all clicks are of one kind.
-ONE_KIND = 10.0
+#: How much more maps are held where one image alone has hints, and where all are of one kind.
+FEW_IMAGES, ONE_KIND = 2.0, 10.0
 #: Among these, more examples choose; the last one trusts them least.
 TRUST = tuple(product((0.001, 0.01, 0.1), (0.1, 0.3, 1.0, 3.0)))
 #: So many examples are needed for a choice. More than so many are left out several at a time.
@@ -54,9 +54,10 @@ class HintPosterior:
 
         ``v = (noise I + pull E[phi phi^T] + sum w phi phi^T)^-1 sum w phi (y - p)``.
 
-    Hints of one kind alone, such as clicks on what is no object, say where the maps are wrong but
-    not how much, so that they are held more: with ``pull (1 + 10 d^2)``, d being the difference of
-    the weights of all hints on objects and on background.
+    Without examples they are held more, with ``pull (1 + 2 / n + 10 d^2)``: the hints on a few images
+    n may be of a special case; and those of one kind alone, such as clicks on what is no object,
+    say where the maps are wrong but not how much. d is the difference of the weights of all hints
+    on objects and on background.
 
     Where hints only say what the maps say, nothing changes.
 
@@ -175,7 +176,7 @@ class HintPosterior:
         if not examples:
             noise, pull = WITHOUT_EXAMPLES
             difference = sum(part.difference for part in parts)
-            return noise, pull * (1 + ONE_KIND * difference**2)
+            return noise, pull * (1 + FEW_IMAGES / len(parts) + ONE_KIND * difference**2)
         if len(examples) < LEAST_EXAMPLES:
             return FEW_EXAMPLES if before.shape[1] == 1 else FEW_OF_CLASSES
         # So that it does not matter in which order the images come.

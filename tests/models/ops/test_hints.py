@@ -31,7 +31,7 @@ def test_the_posterior_is_the_formula():
     w, p, y = (t.double().flatten() for t in (weights, prob, labels))
     noise, pull = module.WITHOUT_EXAMPLES
     difference = (w * y).sum() - (w * (1 - y)).sum()
-    pull *= 1 + module.ONE_KIND * difference**2
+    pull *= 1 + module.FEW_IMAGES / 3 + module.ONE_KIND * difference**2
     precision = noise * torch.eye(len(x), dtype=torch.float64)
     for i in range(len(x)):
         share = p[i] / p.sum() + (1 - p[i]) / (1 - p).sum()
