@@ -54,10 +54,10 @@ class HintPosterior:
 
         ``v = (noise I + pull E[phi phi^T] + sum w phi phi^T)^-1 sum w phi (y - p)``.
 
-    Without examples they are held more, with ``pull (1 + 2 / n + 10 d^2)``: the hints on a few images
-    n may be of a special case; and those of one kind alone, such as clicks on what is no object,
-    say where the maps are wrong but not how much. d is the difference of the weights of all hints
-    on objects and on background.
+    Without examples they are held more, with ``pull (1 + 2 / n + 10 d^2)``. Hints on few images n
+    may be of special cases. Hints of one kind alone, such as clicks on what is no object, say where
+    the maps are wrong but not how much: d is the weight of all hints on objects, less that of those
+    on background.
 
     Where hints only say what the maps say, nothing changes.
 
