@@ -17,7 +17,7 @@ from mmengine.registry import DefaultScope
 
 from ..compat import load_checkpoint_file, quiet_imports, return_freed_memory, state_of_checkpoint
 from ..config_check import errors_name_keys, name_of
-from ..datasets.hint_files import GivenHints
+from ..datasets.hint_files import GivenHints, check_class_names
 from ..datasets.image_io import BadImageError, image_of, read_image
 from ..datasets.transforms import ForEachImage
 from ..engine.group_optimization import InitialState, OptimizationSettings, optimize_and_segment
@@ -33,7 +33,15 @@ from ..segment_options import InferenceOptions
 from ..structures import CoSegDataSample, GroupDataSample, GroupImages, hint_map
 from ..workers import default_workers, map_in_threads, with_workers
 from .inference_config import inference_config, inference_pipeline
-from .inputs import ImageItem, ImageLimits, InputGroup, hints_from, read_inputs, with_hints
+from .inputs import (
+    ImageItem,
+    ImageLimits,
+    InputGroup,
+    hints_from,
+    read_inputs,
+    remarks_on_hints,
+    with_hints,
+)
 from .session import GroupSession
 
 __all__ = ['CoSegInferencer']
@@ -145,6 +153,7 @@ class CoSegInferencer:
             warnings.warn(note, stacklevel=2)
         if hints is not None:
             groups = with_hints(groups, hints_from(hints))
+            self._warn(self.remark_on_hints(), *remarks_on_hints(groups))
         for group in groups:
             yield from self.segment_group(group, parts)
 
@@ -178,9 +187,16 @@ class CoSegInferencer:
             )
         given = hints_from(hints)
         if classes:
-            given.add(GivenHints(classes={'': tuple(classes)}))
+            given.add(GivenHints(classes={'': check_class_names(classes)}))
         [group] = with_hints(groups, given)
+        self._warn(self.remark_on_hints())
         return GroupSession(self, replace(group, classes=given.classes_of(group.name)))
+
+    @staticmethod
+    def _warn(*remarks: str | None) -> None:
+        """Warn the caller of a public method."""
+        for remark in filter(None, remarks):
+            warnings.warn(remark, stacklevel=4)
 
     def updater_of(
         self, group: InputGroup
@@ -248,12 +264,15 @@ class CoSegInferencer:
                 'the method gives no presence scores, so that presence_threshold does nothing',
                 stacklevel=4,
             )
-        if not self.model.follows_hints and any('hints' in sample for sample in group):
-            warnings.warn(
-                'the method does not carry hints over to other images (it has no stage '
-                'FollowHints): each counts only for its own image',
-                stacklevel=4,
-            )
+
+    def remark_on_hints(self) -> str | None:
+        """What a user should know who gives hints to this method."""
+        if self.model.follows_hints:
+            return None
+        return (
+            'the method does not carry hints over to other images (it has no stage FollowHints): '
+            'each counts only for its own image'
+        )
 
     @contextmanager
     def reproducibly(self) -> Iterator[None]:

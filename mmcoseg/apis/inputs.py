@@ -6,21 +6,32 @@ import os
 import stat
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
 from ..datasets.hint_files import GivenHints, read_examples, read_hints
 from ..datasets.image_io import IMAGE_SUFFIXES, UNREAD_SUFFIXES, BadImageError, from_pil, open_image
-from ..errors import MMCosegError
+from ..errors import MMCosegError, naming
 from ..files import named
 from ..options import nearest, one_of
-from ..structures import Hint
+from ..structures import Hint, hint_map
 
-__all__ = ['ImageItem', 'ImageLimits', 'InputGroup', 'hints_from', 'read_inputs', 'with_hints']
+__all__ = [
+    'ImageItem',
+    'ImageLimits',
+    'InputGroup',
+    'hints_from',
+    'image_called',
+    'images_by_name',
+    'read_inputs',
+    'remarks_on_hints',
+    'with_hints',
+]
 
 #: Suffixes of files that lie beside images for good reason: left out of folders without a note.
 _COMPANIONS = frozenset(
@@ -139,6 +150,19 @@ class ImageItem:
         except OSError as error:  # such as a link to itself
             raise BadImageError(f'{self.path} cannot be read as an image: {error}') from error
 
+    def upright_size(self) -> tuple[int, int]:
+        """Height and width, turned as the file says.
+
+        Raises:
+            FileNotFoundError, BadImageError: if it is not there, or no image.
+        """
+        if self.path is None and isinstance(self.image, np.ndarray):
+            return self.image.shape[:2]
+        with nullcontext(self.image) if self.path is None else open_image(self.path) as image:
+            width, height = image.size
+            turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+        return (width, height) if turned else (height, width)
+
     def record(self) -> dict[str, Any]:
         """Where a pipeline starts, without the group and the hints.
 
@@ -225,29 +249,71 @@ def with_hints(groups: Sequence[InputGroup], given: GivenHints) -> list[InputGro
     """
     if not given.by_image:
         return list(groups)
+    owners = images_by_name(groups)
+    hints: dict[_Image, list[Hint]] = defaultdict(list)
+    for name, found in given.by_image.items():
+        with naming('the hints'):
+            hints[image_called(name, owners)] += found
+    hinted = [_hinted_group(group, hints, given) for group in groups]
+    for group in hinted:
+        _check_hints(group)
+    return hinted
+
+
+def _check_hints(group: InputGroup) -> None:
+    """Refuse hints outside of their images, before anything is computed."""
+    for item in group.items:
+        if item.hints:
+            try:
+                size = item.upright_size()
+            except Exception:
+                continue  # what cannot be read will be skipped, with the reason
+            with naming(f'{group.name}/{item.file_name}'):
+                hint_map(item.hints, size)
+
+
+def remarks_on_hints(groups: Sequence[InputGroup]) -> list[str]:
+    """A sentence about each group with hints in which a class has none."""
+    remarks = []
+    for group in groups:
+        shown: set[int] = set()
+        for item in group.items:
+            for hint in item.hints:
+                shown |= hint.classes
+        names = [name for label, name in enumerate(group.classes, 1) if label not in shown]
+        if names:
+            remarks.append(
+                f'{group.name}: no hint shows {named(names, _MAX_NAMED)}, which will not be found'
+            )
+    return remarks
+
+
+def images_by_name(groups: Sequence[InputGroup]) -> dict[str, set[_Image]]:
+    """What images may be called -> group and stem of those that are called so."""
     owners: dict[str, set[_Image]] = defaultdict(set)
     for group in groups:
         for item in group.items:
             for name in (item.file_name, item.stem, Path(item.file_name).stem):
                 owners[name].add((group.name, item.stem))
                 owners[f'{group.name}/{name}'].add((group.name, item.stem))
-    hints: dict[_Image, list[Hint]] = defaultdict(list)
-    for name, found in given.by_image.items():
-        hints[_image_called(name, owners)] += found
-    return [_hinted_group(group, hints, given) for group in groups]
+    return owners
 
 
-def _image_called(name: str, owners: Mapping[str, set[_Image]]) -> _Image:
-    """The only image of a name."""
+def image_called(name: str, owners: Mapping[str, set[_Image]]) -> _Image:
+    """Group and stem of the only image of a name.
+
+    Raises:
+        MMCosegError: if there are several, or none; then with the nearest name.
+    """
     found = owners.get(name, ())
     if len(found) > 1:
         raise MMCosegError(
-            f'there are hints on {name!r}, a name that several images have; name it <group>/<file>'
+            f'several images are called {name!r}; call the one that you mean <group>/<file>'
         )
     if not found:
         raise MMCosegError(
-            f'there are hints on {name!r}, but the input has no such image'
-            f'{nearest(name, owners)}; images are named <group>/<file> or <file>'
+            f'there is no image {name!r}{nearest(str(name), owners)}; images are called '
+            '<group>/<file> or <file>'
         )
     [image] = found
     return image

@@ -30,7 +30,7 @@ from ..structures.saved_object import OBJECT_SUFFIX
 from ..workers import map_in_threads
 from .inference_config import inference_config
 from .inferencer import CoSegInferencer
-from .inputs import ImageLimits, InputGroup, hints_from, read_inputs, with_hints
+from .inputs import ImageLimits, InputGroup, hints_from, read_inputs, remarks_on_hints, with_hints
 from .progress import RunProgress
 from .run_state import FinishedImage, GroupState, RunState, SkippedImage, only_run, signatures_of
 
@@ -115,7 +115,7 @@ def segment_to_folder(
         state = RunState(out, writer, settings)
         if not options.overwrite:
             state.check_settings()
-        for note in notes:
+        for note in (*notes, *remarks_on_hints(groups)):
             progress.note(display_name(note))
         jobs = []
         for group in groups:
@@ -245,6 +245,8 @@ class _Run:
         inferencer, group = self.inferencer, job.group
         start = time.perf_counter()
         self.progress.begin(group.name)
+        if any(item.hints for item in group.items) and inferencer.remark_on_hints():
+            self.progress.note(inferencer.remark_on_hints())
         images: list[FinishedImage] = []
         skipped: dict[str, SkippedImage] = {}
         if inferencer.model.independent_images:
@@ -289,7 +291,10 @@ class _Run:
         self.state.assemble()
 
     def _save_object(self, context: GroupContext, job: _Job) -> None:
-        save_object(self.inferencer.model, context, job.group.classes, job.object_file)
+        try:
+            save_object(self.inferencer.model, context, job.group.classes, job.object_file)
+        except MMCosegError as error:  # the results are worth keeping
+            self.progress.note(f'{job.object_file} was not written: {error}')
 
     def _write_part(self, part: GroupDataSample, job: _Job) -> list[ImageRecord | SkippedFile]:
         """Write the images of a part: their records, or why one could not be written."""
@@ -319,10 +324,20 @@ def _object_files(path: Any, groups: Sequence[InputGroup]) -> dict[str, Path]:
                 f'--save-object {path} is one file, but the input has {len(groups)} groups: give a '
                 f'folder, which gets <group>{OBJECT_SUFFIX} for each'
             )
+        _require_writable(path.parent)
         return {groups[0].name: path}
     if path.is_file():
         raise MMCosegError(f'--save-object {path} must end with {OBJECT_SUFFIX}, or be a folder')
+    _require_writable(path)
     return {group.name: path / file_name_of(group.name, OBJECT_SUFFIX) for group in groups}
+
+
+def _require_writable(folder: Path) -> None:
+    """Refuse a folder that objects cannot be saved to, before anything is computed."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f'--save-object: {folder} cannot be made: {error.strerror}') from error
 
 
 def _contradictions(part: GroupDataSample) -> list[str]:

@@ -6,9 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
 from ..datasets.hint_files import write_hints
+from ..datasets.image_io import read_mask
+from ..datasets.multiclass import CLASSES_FILE
 from ..errors import MMCosegError, naming
+from ..files import save_image, write_json
 from ..models.ops.hints import expected_overlap
 from ..models.segmentors.saved_objects import require_learner, save_object
 from ..options import nearest
@@ -24,7 +28,7 @@ from ..structures import (
     hint_map,
     to_numpy,
 )
-from .inputs import InputGroup
+from .inputs import InputGroup, image_called, images_by_name
 
 if TYPE_CHECKING:
     from .inferencer import CoSegInferencer
@@ -65,23 +69,32 @@ class GroupSession:
         samples, self._update, self.skipped = inferencer.updater_of(group)
         by_stem = {sample.stem: sample for sample in samples}
         self._samples: dict[str, CoSegDataSample] = {}
+        self._file_names: dict[str, str] = {}
         for item in group.items:
+            self._file_names[item.stem] = item.file_name
             if item.stem in by_stem:
                 self._samples[item.file_name] = by_stem[item.stem]
+        self._owners = images_by_name([group])
         self._history: list[tuple[str, Hint]] = []
         self.names = list(self._samples)
         self.classes = group.classes
         self.update()
 
     def add(self, image: str, hint: Hint) -> None:
-        """Add a hint on an image, by its file name.
+        """Add a hint on an image, which is called as in a file of hints.
 
         Warns where it contradicts an earlier one; it counts then.
 
         Raises:
             MMCosegError: if there is no such image, or the hint lies outside of it.
         """
-        sample = self._sample(image)
+        image = self._name(image)
+        sample = self._samples[image]
+        if hint.classes and max(hint.classes) > max(1, len(self.classes)):
+            raise MMCosegError(
+                f'the hint is of class {max(hint.classes)}, but the classes are '
+                f'{list(self.classes)}; name all classes when the group is opened'
+            )
         hints = (*sample.get('hints', ()), hint)
         with naming(image):
             known = hint_map(hints, sample.ori_shape[:2])
@@ -102,17 +115,25 @@ class GroupSession:
         self.add(image, Stroke(points, label=self._label(object)))
 
     def add_box(
-        self, image: str, box: tuple[float, float, float, float], object: Object = True
+        self,
+        image: str,
+        left: float,
+        top: float,
+        right: float,
+        bottom: float,
+        object: Object = True,
     ) -> None:
-        """Put a box (left, top, right, bottom) around an object, or around what is none."""
-        self.add(image, Box(*box, label=self._label(object)))
+        """Put a box around an object, or around what is none."""
+        self.add(image, Box(left, top, right, bottom, label=self._label(object)))
 
-    def add_example(self, image: str, mask: np.ndarray) -> None:
+    def add_example(self, image: str, mask: np.ndarray | str | Path) -> None:
         """Give the whole mask, (H, W): 0 background, 1 to K (or True) objects, 255 unknown.
 
-        In a mask of nothing but 0 and 255, as files often hold, 255 is the object.
+        In a mask of nothing but 0 and 255, as files often hold, 255 is the object. ``mask`` may be
+        a file.
         """
-        labels = np.asarray(mask, np.uint8)
+        given = read_mask(mask) if isinstance(mask, (str, Path)) else np.asarray(mask)
+        labels = given.astype(np.uint8)
         if np.isin(labels, (0, 255)).all():
             labels = labels // 255
         self.add(image, ExampleMask(labels))
@@ -142,13 +163,32 @@ class GroupSession:
         return found
 
     def save_hints(self, file: str | Path) -> None:
-        """Write the hints as ``mmcoseg segment --hints`` reads them.
+        """Write the hints as ``mmcoseg segment --hints`` reads them, but for example masks.
 
-        Raises:
-            MMCosegError: for example masks, which belong into files of masks.
+        Warns of those, which :meth:`save_examples` writes.
         """
-        by_image = {f'{self._group.name}/{name}': hints for name, hints in self.hints().items()}
+        by_image, examples = {}, 0
+        for name, hints in self.hints().items():
+            others = [hint for hint in hints if not isinstance(hint, ExampleMask)]
+            by_image[f'{self._group.name}/{name}'] = others
+            examples += len(hints) - len(others)
         write_hints(file, by_image, self.classes)
+        if examples:
+            warnings.warn(
+                f'{examples} example masks are not in {file}; save_examples writes them',
+                stacklevel=2,
+            )
+
+    def save_examples(self, folder: str | Path) -> None:
+        """Write the example masks as ``mmcoseg segment --examples`` reads them."""
+        folder = Path(folder)
+        for name, hints in self.hints().items():
+            for hint in hints:
+                if isinstance(hint, ExampleMask):
+                    file = folder / 'masks' / self._group.name / f'{self._samples[name].stem}.png'
+                    save_image(Image.fromarray(hint.mask), file, 'PNG')
+        if self.classes:
+            write_json(folder / CLASSES_FILE, {self._group.name: list(self.classes)})
 
     def save_object(self, file: str | Path) -> None:
         """Keep what tells the object from everything else, for ``mmcoseg apply``.
@@ -171,22 +211,31 @@ class GroupSession:
 
     def samples(self, images: Iterable[str] | None = None) -> GroupDataSample:
         """Finished samples of some images, or of all, as ``CoSegInferencer.stream`` yields them."""
-        names = self.names if images is None else list(images)
+        names = self._names(images)
         group = GroupDataSample(
-            [_copy(self._sample(name)) for name in names],
+            [_copy(self._samples[name]) for name in names],
             metainfo=dict(group=self._group.name, category=self._group.name, label_ids=()),
         )
         return self._inferencer.finished(group, self._group)
 
     def masks(self, images: Iterable[str] | None = None) -> dict[str, np.ndarray]:
         """Masks of some images, or of all: (H, W) uint8, 0 background, 1 to K objects."""
-        names = self.names if images is None else list(images)
+        names = self._names(images)
         samples = self.samples(names)
         return {name: to_numpy(s.pred_sem_seg.data[0]) for name, s in zip(names, samples)}
 
     def sureness(self) -> dict[str, float]:
-        """How sure the answer for each image is, 0 to 1: the Jaccard index to be expected."""
-        return {name: expected_overlap(s.pred_prob.data) for name, s in self._samples.items()}
+        """How sure the answer for each image is, 0 to 1: the Jaccard index to be expected.
+
+        It is 1 where a person said all of an image.
+        """
+        sureness = {}
+        for name, sample in self._samples.items():
+            prob = sample.pred_prob.data
+            hints = sample.get('hints', ())
+            known = hints and hint_map(hints, sample.ori_shape[:2], prob.shape[1:]).sure.all()
+            sureness[name] = 1.0 if known else expected_overlap(prob)
+        return sureness
 
     def next_image(self) -> str | None:
         """The image without hints whose answer is the least sure; None if all have hints."""
@@ -195,10 +244,19 @@ class GroupSession:
             del sureness[name]
         return min(sureness, key=sureness.get, default=None)
 
-    def _sample(self, image: str) -> CoSegDataSample:
-        if image not in self._samples:
-            raise MMCosegError(f'the group has no image {image!r}{nearest(str(image), self.names)}')
-        return self._samples[image]
+    def _name(self, image: str) -> str:
+        """The file name of an image, whatever it is called."""
+        _, stem = image_called(image, self._owners)
+        name = self._file_names[stem]
+        if name not in self._samples:
+            raise MMCosegError(f'{name} cannot be read, and is not in the group')
+        return name
+
+    def _names(self, images: str | Iterable[str] | None) -> list[str]:
+        if images is None:
+            return self.names
+        listed = [images] if isinstance(images, str) else images
+        return [self._name(image) for image in listed]
 
     def _label(self, object: Object) -> int:
         if isinstance(object, str):

@@ -1,5 +1,6 @@
 """What a person said of images, in files: ``hints.json`` and folders of example masks."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,14 @@ from .image_io import IMAGE_SUFFIXES, read_mask
 from .multiclass import CLASSES_FILE, read_class_names
 from .transforms import LoadCoSegMask
 
-__all__ = ['HINTS_VERSION', 'GivenHints', 'read_examples', 'read_hints', 'write_hints']
+__all__ = [
+    'HINTS_VERSION',
+    'GivenHints',
+    'check_class_names',
+    'read_examples',
+    'read_hints',
+    'write_hints',
+]
 
 HINTS_VERSION = 1
 _KINDS = ('click', 'stroke', 'box', 'absent')
@@ -53,8 +61,8 @@ class GivenHints:
                 ours, theirs = self.classes_of(group), others.classes_of(group)
                 if ours and theirs and ours != theirs:
                     raise MMCosegError(
-                        f'the classes are {list(ours)} here and {list(theirs)} there; name the '
-                        'same classes in the same order'
+                        f'the examples name the classes {list(ours)}, the hints {list(theirs)}; '
+                        'name the same classes in the same order'
                     )
         self.classes |= others.classes
         for image, hints in others.by_image.items():
@@ -91,7 +99,7 @@ def read_hints(file: str | Path) -> GivenHints:
         known_keys('the file', content, ('version', 'classes', 'images'))
         if not isinstance(content.get('images'), dict):
             raise MMCosegError(_FORM)
-        classes = _read_classes(content.get('classes', []))
+        classes = check_class_names(content.get('classes', []))
         hints = GivenHints(classes={'': classes} if classes else {})
         for image, entries in content['images'].items():
             with naming(image):
@@ -99,8 +107,10 @@ def read_hints(file: str | Path) -> GivenHints:
     return hints
 
 
-def _read_classes(names: Any) -> tuple[str, ...]:
-    if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
+def check_class_names(names: Any) -> tuple[str, ...]:
+    """Names of classes, as a tuple; refuses what is no list of different names."""
+    listed = isinstance(names, (list, tuple))
+    if not listed or not all(isinstance(name, str) and name for name in names):
         raise MMCosegError(f'"classes" must be a list of names, got {short(names)}')
     if len(names) >= UNKNOWN:
         raise MMCosegError(f'"classes" has {len(names)} names; at most {UNKNOWN - 1} are possible')
@@ -147,8 +157,8 @@ def _read_label(value: Any, classes: tuple[str, ...]) -> int:
     if value in classes:
         return classes.index(value) + 1
     raise MMCosegError(
-        f'"object" is {short(value)}; it must be true, false, or one of "classes", {list(classes)}'
-        f'{nearest(str(value), classes)}'
+        f'"object" is {short(value)}; it must be true, false, or a name in "classes", which are '
+        f'{list(classes)}{nearest(str(value), classes)}'
     )
 
 
@@ -215,8 +225,25 @@ def read_examples(folder: str | Path) -> GivenHints:
             raise MMCosegError(f'{file} is no example mask: they are png files, called <stem>.png')
         mask = loader.translate(read_mask(file), str(file))
         hints.by_image[file.relative_to(root).with_suffix('').as_posix()] = [ExampleMask(mask)]
+    _require_classes_without_gaps(hints, folder)
     if not hints.by_image:
         raise FileNotFoundError(
             f'there are no example masks in {folder}: it must hold <stem>.png or <group>/<stem>.png'
         )
     return hints
+
+
+def _require_classes_without_gaps(examples: GivenHints, folder: Path) -> None:
+    """Refuse values that are probably not meant as classes, such as 128 alone."""
+    shown: dict[str, set[int]] = defaultdict(set)
+    for image, [mask] in examples.by_image.items():
+        shown[image.rpartition('/')[0]] |= mask.classes
+    for group, values in shown.items():
+        names = examples.classes_of(group)
+        most = len(names) or len(values)
+        if max(values, default=0) > most:
+            raise MMCosegError(
+                f'{folder}: the masks{f" of {group!r}" if group else ""} hold the values '
+                f'{sorted(values)}; they must be 0 and 255, or 0 to K for K classes: name the '
+                f'classes in {CLASSES_FILE} if not all have examples'
+            )

@@ -4,7 +4,13 @@ from .coseg_data_sample import CoSegDataSample, to_numpy
 from .group_data_sample import GroupDataSample, GroupSampleList, group_sizes_of, split_groups
 from .group_images import GroupImages
 from .hints import Absent, Box, Click, ExampleMask, Hint, Stroke, hint_map
-from .num_classes import NumClasses, check_num_classes, num_classes_of
+from .num_classes import (
+    NumClasses,
+    check_num_classes,
+    hinted_classes,
+    num_classes_of,
+    num_named_classes,
+)
 from .proposals import Proposals
 from .saved_object import SavedObject, read_object, read_objects
 
@@ -25,7 +31,9 @@ __all__ = [
     'check_num_classes',
     'group_sizes_of',
     'hint_map',
+    'hinted_classes',
     'num_classes_of',
+    'num_named_classes',
     'read_object',
     'read_objects',
     'split_groups',

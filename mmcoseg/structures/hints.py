@@ -1,9 +1,12 @@
 """What a person says of single pixels of an image."""
 
 import hashlib
+import numbers
 from abc import ABCMeta, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 import cv2
 import numpy as np
@@ -82,9 +85,9 @@ class Hint(metaclass=ABCMeta):
             raise MMCosegError(f'the label of a hint must be below {UNKNOWN}, got {self.label}')
 
     @property
-    def highest_label(self) -> int:
-        """The largest number of a class in it; 0 if it tells of no object."""
-        return self.label
+    def classes(self) -> set[int]:
+        """Numbers of the classes that it shows; none if it tells of no object."""
+        return {self.label} - {0}
 
     @abstractmethod
     def paint(self, known: HintMap, original: Size) -> None:
@@ -126,6 +129,10 @@ class Click(Hint):
     x: float
     y: float
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_numbers('a click is x, y', self.x, self.y)
+
     def paint(self, known: HintMap, original: Size) -> None:
         _draw_line(known, [(self.x, self.y)], self.label, original)
 
@@ -145,8 +152,9 @@ class Box(Hint):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        edges = (self.left, self.top, self.right, self.bottom)
+        _require_numbers('a box is left, top, right, bottom', *edges)
         if not (self.left < self.right and self.top < self.bottom):
-            edges = (self.left, self.top, self.right, self.bottom)
             raise MMCosegError(f'a box is left, top, right, bottom, from 0 on, got {edges}')
 
     def paint(self, known: HintMap, original: Size) -> None:
@@ -191,9 +199,9 @@ class ExampleMask(Hint):
         digest = hashlib.sha1(np.ascontiguousarray(self.mask)).hexdigest()
         return f'ExampleMask({width} x {height}, {digest})'
 
-    @property
-    def highest_label(self) -> int:
-        return int(self.mask.max(where=self.mask != UNKNOWN, initial=0))
+    @cached_property
+    def classes(self) -> set[int]:
+        return set(np.unique(self.mask).tolist()) - {0, UNKNOWN}
 
     def paint(self, known: HintMap, original: Size) -> None:
         if self.mask.shape != tuple(original):
@@ -209,7 +217,8 @@ class ExampleMask(Hint):
 def hint_map(hints: Sequence[Hint], original: Size, size: Size | None = None) -> HintMap:
     """All that is known of an image's pixels. Later hints count where they contradict earlier ones.
 
-    Boxes say less than the rest, and count only where nothing else is said.
+    Boxes say less than the rest, and count only where nothing else is said. An absence does not
+    count at all where an object is shown later.
 
     Args:
         original: height and width of the upright original, whose pixels hints are given in.
@@ -224,11 +233,24 @@ def hint_map(hints: Sequence[Hint], original: Size, size: Size | None = None) ->
     """
     shape = original if size is None else size
     known = HintMap(np.full(shape, UNKNOWN, np.uint8), np.zeros(shape, bool), [])
-    boxes = [hint for hint in hints if isinstance(hint, Box)]
-    others = [hint for hint in hints if not isinstance(hint, Box)]
+    lasting = _without_wrong_absences(hints, known)
+    boxes = [hint for hint in lasting if isinstance(hint, Box)]
+    others = [hint for hint in lasting if not isinstance(hint, Box)]
     for hint in (*boxes, *others):
         hint.paint(known, original)
     return known
+
+
+def _without_wrong_absences(hints: Sequence[Hint], known: HintMap) -> list[Hint]:
+    """The hints without absences that a later hint on an object contradicts."""
+    last_object = max((i for i, hint in enumerate(hints) if hint.classes), default=-1)
+    lasting = []
+    for number, hint in enumerate(hints):
+        if isinstance(hint, Absent) and number < last_object:
+            known.contradictions.append('"no object" is contradicted by a later hint, which counts')
+        else:
+            lasting.append(hint)
+    return lasting
 
 
 def _draw_line(known: HintMap, points: Sequence, label: int, original: Size) -> None:
@@ -271,6 +293,12 @@ def _interval(start: float, end: float, scale: float) -> slice:
     """Rows or columns of a map between two edges in the original: at least one."""
     first = int(start * scale)
     return slice(first, max(first + 1, round(end * scale)))
+
+
+def _require_numbers(form: str, *values: Any) -> None:
+    for value in values:
+        if not isinstance(value, numbers.Real):
+            raise MMCosegError(f'{form} in pixels, got {value!r}')
 
 
 def _require_inside(points: Sequence[tuple[float, float]], original: Size) -> None:

@@ -6,7 +6,14 @@ from ..errors import MMCosegError
 from ..options import whole_number
 from .group_data_sample import GroupDataSample
 
-__all__ = ['NumClasses', 'NumberSource', 'check_num_classes', 'num_classes_of']
+__all__ = [
+    'NumClasses',
+    'NumberSource',
+    'check_num_classes',
+    'hinted_classes',
+    'num_classes_of',
+    'num_named_classes',
+]
 
 #: Where the number of classes of a group comes from, if it is not the same for all.
 NumberSource = Literal['data', 'auto']
@@ -51,3 +58,18 @@ def num_classes_of(
         cure = f'{limit} is {max_classes}: set {limit}={number}'
         raise MMCosegError(f'the group {name!r} has {number} classes, but {cure}')
     return number
+
+
+def hinted_classes(group: GroupDataSample) -> set[int]:
+    """Numbers of the classes that a group's hints show."""
+    shown: set[int] = set()
+    for sample in group:
+        for hint in sample.get('hints', ()):
+            shown |= hint.classes
+    return shown
+
+
+def num_named_classes(group: GroupDataSample) -> int:
+    """K of a group with hints: of the classes that have names, or that hints show; at least 1."""
+    named = max((len(sample.get('class_names', ())) for sample in group), default=0)
+    return max(1, named, *hinted_classes(group))

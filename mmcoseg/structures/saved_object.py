@@ -24,6 +24,8 @@ _VERSION, _KEY = 1, 'mmcoseg_object'
 _LARGEST_FILE, _LARGEST_HEAD = 64_000_000, 1_000_000
 #: Classes of all objects that are applied together: as many as a mask has values for.
 _MOST_CLASSES = 254
+#: Far beyond what is learned from descriptors of unit length.
+_LARGEST_VALUE = 1e6
 #: Characters of a class' name at most.
 LONGEST_NAME = 200
 _TENSORS = ('backgrounds', 'directions', 'objects', 'offsets')
@@ -149,6 +151,8 @@ def read_objects(files: Sequence[str | Path]) -> list[SavedObject]:
 def _content_of(path: Path) -> bytes:
     """The bytes of a file that is as small as those of objects are."""
     size = path.stat().st_size
+    if not path.is_file():  # a pipe would be waited for without end
+        raise MMCosegError('it is a folder, or not a regular file')
     if size > _LARGEST_FILE:
         raise MMCosegError(
             f'it has {size / 1e6:.0f} MB; an object has {_LARGEST_FILE / 1e6:.0f} MB at most'
@@ -217,8 +221,8 @@ def _check_tensors(tensors: dict[str, Tensor], num_classes: int) -> None:
             )
         if tensor.dtype not in (torch.float16, torch.bfloat16, torch.float32):
             raise MMCosegError(f'its tensor {name} has values of the kind {tensor.dtype}')
-        if not tensor.float().isfinite().all():
-            raise MMCosegError(f'its tensor {name} has values that are not finite')
+        if not (tensor.float().abs() <= _LARGEST_VALUE).all():  # not NaN, either
+            raise MMCosegError(f'its tensor {name} has values beyond {_LARGEST_VALUE:g}')
     _check_channels(tensors)
 
 

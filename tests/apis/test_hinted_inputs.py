@@ -83,12 +83,12 @@ def test_images_go_by_their_names(name):
 @pytest.mark.parametrize(
     ('name', 'message'),
     [
-        ('cat/c.jpg', "there are hints on 'cat/c.jpg', but the input has no such image .did you"),
+        ('cat/c.jpg', "the hints: there is no image 'cat/c.jpg' .did you"),
         ('bird/a.jpg', "did you mean '(cat|dog)/a.jpg'"),
-        ('', "there are hints on ''"),
-        ('photos/cat/a.jpg', 'images are named <group>/<file> or <file>'),
-        ('a.jpg', "'a.jpg', a name that several images have; name it <group>/<file>"),
-        ('a', "'a', a name that several images have"),
+        ('', "the hints: there is no image ''"),
+        ('photos/cat/a.jpg', 'images are called <group>/<file> or <file>'),
+        ('a.jpg', "several images are called 'a.jpg'; call the one that you mean <group>/<file>"),
+        ('a', "several images are called 'a'"),
     ],
 )
 def test_a_name_that_is_not_one_image_is_an_error(name, message):
@@ -101,7 +101,7 @@ def test_images_of_one_stem_keep_their_whole_names(tmp_path):
     write_images(tmp_path / 'cat', ['a.jpg', 'a.png'])
     hinted = with_hints(read_inputs(tmp_path / 'cat'), GivenHints({'a.png': [Absent()]}))
     assert [item.hints for item in hinted[0].items] == [(), (Absent(),)]
-    with pytest.raises(MMCosegError, match="'a', a name that several images have"):
+    with pytest.raises(MMCosegError, match="several images are called 'a'"):
         with_hints(read_inputs(tmp_path / 'cat'), GivenHints({'a': [Absent()]}))
 
 

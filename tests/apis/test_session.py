@@ -115,7 +115,7 @@ def test_saved_hints_give_the_same_masks(inferencer, tmp_path, photos):
     session = inferencer.open(photos / 'cat')
     name = session.names[0]
     session.add_click(name, 3, 4)
-    session.add_box(name, (2, 2, 15, 12))
+    session.add_box(name, 2, 2, 15, 12)
     session.add_stroke(session.names[1], [(1, 1), (12, 3)], object=False)
     session.update()
     session.save_hints(tmp_path / 'hints.json')
@@ -132,14 +132,52 @@ def test_what_was_learned_can_be_kept(session, images, tmp_path, tiny_config):
     assert saved.classes == ('cups',) and saved.origin['hinted_images'] == 1
     [group] = CoSegInferencer(objects=[tmp_path / 'cup.coseg'], num_workers=1)(images[:1])
     assert group[0].class_names == ('cups',)
-    other = CoSegInferencer(config=tiny_config).open(images)
+    with pytest.warns(UserWarning, match='does not carry hints over'):
+        other = CoSegInferencer(config=tiny_config).open(images)
     with pytest.raises(MMCosegError, match='this method has none'):
         other.save_object(tmp_path / 'other.coseg')
+
+
+def test_an_object_of_nothing_is_not_kept(session, tmp_path):
+    for name in session.names:
+        session.set_absent(name)
+    session.update()
+    with pytest.raises(MMCosegError, match='no object was found in the group'):
+        session.save_object(tmp_path / 'nothing.coseg')
+    with pytest.raises(MMCosegError, match='must end with .coseg'):
+        session.save_object(tmp_path / 'nothing.pt')
+    assert not any(tmp_path.iterdir())
+    assert set(session.sureness().values()) == {1.0}
+
+
+def test_images_go_by_the_names_that_files_of_hints_use(session):
+    for name in ('cups/0001.png', '0001.png', '0001', 'cups/0001'):
+        session.add_click(name, 1, 1)
+    assert list(session.hints()) == ['0001.png'] and len(session.hints()['0001.png']) == 4
+    assert list(session.masks('0001')) == ['0001.png']
+
+
+def test_examples_are_saved_as_masks(inferencer, photos, tmp_path):
+    session = inferencer.open(photos / 'cat')
+    name = session.names[0]
+    mask = session.masks([name])[name]
+    session.add_example(name, mask)
+    session.add_click(session.names[1], 2, 2, object=False)
+    with pytest.warns(UserWarning, match='1 example masks are not in .*save_examples'):
+        session.save_hints(tmp_path / 'hints.json')
+    session.save_examples(tmp_path / 'examples')
+    again = inferencer.open(photos / 'cat', hints=tmp_path / 'examples')
+    np.testing.assert_array_equal(again.masks([name])[name], mask)
+    [file] = (tmp_path / 'examples').glob('masks/cat/*.png')
+    session.add_example(session.names[2], file)
+    np.testing.assert_array_equal(session.hints()[session.names[2]][0].mask, mask)
 
 
 def test_errors_name_the_image_and_change_nothing(session):
     with pytest.raises(MMCosegError, match="no image '0000.jpg'.*did you mean '0000.png'"):
         session.add_click('0000.jpg', 1, 1)
+    with pytest.raises(MMCosegError, match=r'of class 2, but the classes are \[\]'):
+        session.add_example('0000.png', np.full((60, 90), 2))
     with pytest.raises(MMCosegError, match='0000.png: .* outside of the image, which is 90 x 60'):
         session.add_click('0000.png', 91, 1)
     assert session.hints() == {} and session.undo() is None
@@ -167,7 +205,8 @@ def test_one_group_at_a_time_and_files_that_cannot_be_read(inferencer, photos):
 
 def test_methods_without_the_stage_follow_hints_on_their_image(tiny_config, tmp_path):
     write_images(tmp_path / 'cat', ['a.png', 'b.png'])
-    session = CoSegInferencer(config=tiny_config).open(tmp_path / 'cat')
+    with pytest.warns(UserWarning, match='does not carry hints over'):
+        session = CoSegInferencer(config=tiny_config).open(tmp_path / 'cat')
     before = session.masks()
     session.add_click('a.png', 2, 2, object=not before['a.png'][2, 2])
     session.update()

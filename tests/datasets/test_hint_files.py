@@ -134,7 +134,7 @@ NUMBERS = r'it takes 2 numbers, in pixels, got '
         ({'absent': 1}, '"absent" can only be true'),
         ({'absent': True, 'object': 'mug'}, "it has no 'object'"),
         ({'click': [1, 2], 'object': 'mugg'}, r'"object" is .mugg.; .*did you mean .mug.'),
-        ({'click': [1, 2], 'object': 1}, '"object" is 1; it must be true, false, or one of'),
+        ({'click': [1, 2], 'object': 1}, '"object" is 1; it must be true, false, or a name in'),
         ({'click': [1, 2], 'object': None}, '"object" is None'),
         ({'click': [1, 2], 'object': ['mug']}, r'"object" is \[.mug.\]'),
     ],
@@ -319,7 +319,7 @@ def test_sources_must_agree_on_the_classes(groups):
     ours, theirs = groups
     GivenHints({}, {ours: CLASSES}).add(GivenHints({}, {theirs: CLASSES}))
     with pytest.raises(
-        MMCosegError, match=r"the classes are \['mug', 'plate'\] here and \['plate'"
+        MMCosegError, match=r"name the classes \['mug', 'plate'\], the hints \['plate'"
     ):
         GivenHints({}, {ours: CLASSES}).add(GivenHints({}, {theirs: CLASSES[::-1]}))
 
@@ -328,3 +328,12 @@ def test_groups_may_have_classes_of_their_own():
     hints = GivenHints({}, {'cat': ('eye', 'ear')})
     hints.add(GivenHints({}, {'dog': CLASSES}))
     assert hints.classes_of('cat') == ('eye', 'ear') and hints.classes_of('dog') == CLASSES
+
+
+@pytest.mark.parametrize('values', [[128], [2], [1, 3]])
+def test_values_that_are_no_classes_are_refused(tmp_path, values):
+    mask = np.zeros((4, 6), np.uint8)
+    mask[0, : len(values)] = values
+    Image.fromarray(mask).save(tmp_path / 'a.png')
+    with pytest.raises(MMCosegError, match=r'hold the values .* 0 to K for K classes: name the'):
+        read_examples(tmp_path)

@@ -163,7 +163,7 @@ def test_an_example_is_its_mask():
     known = hint_map([ExampleMask(mask)], mask.shape)
     np.testing.assert_array_equal(known.labels, mask)
     np.testing.assert_array_equal(known.sure, mask != U)
-    assert ExampleMask(mask).highest_label == 2 and known.shows_object
+    assert ExampleMask(mask).classes == {1, 2} and known.shows_object
 
 
 def test_an_example_at_half_the_size():
@@ -175,7 +175,7 @@ def test_an_empty_example_says_that_nothing_is_there():
     known = hint_map([ExampleMask(np.zeros(SIZE, np.uint8))], SIZE)
     assert known.absent and not known.shows_object
     unknown = hint_map([ExampleMask(np.full(SIZE, U, np.uint8))], SIZE)
-    assert not unknown.absent and ExampleMask(np.full(SIZE, U, np.uint8)).highest_label == 0
+    assert not unknown.absent and ExampleMask(np.full(SIZE, U, np.uint8)).classes == set()
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,6 @@ def test_an_empty_example_says_that_nothing_is_there():
         ([Click(2, 1, label=0), Click(2, 1)], 1, 'the hint at (2, 1)'),
         ([Click(2, 1), Click(2, 1, label=2)], 2, 'the hint at (2, 1)'),
         ([Click(2, 1), Absent()], 0, '"no object"'),
-        ([Absent(), Click(2, 1)], 1, 'the hint at (2, 1)'),
         ([Click(2, 1), ExampleMask(np.zeros(SIZE, np.uint8))], 0, 'the whole mask'),
         ([ExampleMask(np.ones(SIZE, np.uint8)), Absent()], 0, '"no object"'),
         ([ExampleMask(np.ones(SIZE, np.uint8)), Stroke([(2, 1)], label=0)], 0, 'the hint at (2'),
@@ -196,6 +195,24 @@ def test_the_later_hint_counts_and_the_contradiction_is_named(hints, label, what
     assert known.labels[1, 2] == label
     [text] = known.contradictions
     assert text.startswith(what) and text.endswith('the later one counts')
+
+
+@pytest.mark.parametrize('later', [Click(2, 1), ExampleMask(np.ones(SIZE, np.uint8))])
+def test_an_absence_does_not_count_where_an_object_is_shown_later(later):
+    known = hint_map([Click(0, 0, label=0), Absent(), later], SIZE)
+    [text] = known.contradictions[:1]
+    assert text.startswith('"no object"') and known.shows_object
+    without = hint_map([Click(0, 0, label=0), later], SIZE)
+    np.testing.assert_array_equal(known.labels, without.labels)
+    assert hint_map([Click(2, 1, label=0), Absent()], SIZE).absent
+
+
+@pytest.mark.parametrize('wrong', ['a', None])
+def test_places_are_numbers(wrong):
+    with pytest.raises(MMCosegError, match='a click is x, y in pixels, got'):
+        Click(1, wrong)
+    with pytest.raises(MMCosegError, match='a box is left, top, right, bottom in pixels, got'):
+        Box(0, wrong, 2, 2)
 
 
 def test_hints_that_agree_do_not_contradict():

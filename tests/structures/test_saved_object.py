@@ -175,7 +175,10 @@ HOSTILE = {
     'dimensions': (lambda c: with_tensors(c, directions=torch.ones(5)), r'\(5,\)'),
     'scalar': (lambda c: with_tensors(c, directions=torch.tensor(1.0)), r'directions is \(\)'),
     'whole numbers': (lambda c: with_tensors(c, offsets=torch.ones(1).int()), 'torch.int32'),
-    'not finite': (lambda c: with_tensors(c, offsets=torch.tensor([float('nan')])), 'not finite'),
+    'values beyond': (
+        lambda c: with_tensors(c, offsets=torch.tensor([float('nan')])),
+        'values beyond',
+    ),
 }
 
 

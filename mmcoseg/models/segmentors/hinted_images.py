@@ -58,12 +58,18 @@ def refine_by_hints(images: HintedImages) -> None:
         prob = to_numpy(sample.pred_prob.data.float())
         if not known.sure.all():
             prob = _spread(sample, prob)
-        fine = _limited(known.labels.shape, _FINE)
-        prob = _resized(prob, fine)
-        at_fine = _map_of(sample, fine)
-        set_known(prob, at_fine.labels, at_fine.sure)
-        device = sample.pred_prob.data.device
-        sample.pred_prob = PixelData(data=torch.from_numpy(prob).to(device))
+        prob = torch.from_numpy(_resized(prob, _limited(known.labels.shape, _FINE)))
+        sample.pred_prob = PixelData(data=prob.to(sample.pred_prob.data.device))
+        _set_known(sample)
+
+
+def _set_known(sample: CoSegDataSample) -> None:
+    """Write what is surely known of its pixels into an image's soft map."""
+    prob = to_numpy(sample.pred_prob.data).copy()
+    known = _map_of(sample, prob.shape[1:])
+    set_known(prob, known.labels, known.sure)
+    device = sample.pred_prob.data.device
+    sample.pred_prob = PixelData(data=torch.from_numpy(prob).to(device))
 
 
 def _spread(sample: CoSegDataSample, prob: np.ndarray) -> np.ndarray:
@@ -85,6 +91,8 @@ def obey_hints(images: HintedImages) -> None:
         mask = sample.pred_sem_seg.data
         sure = torch.from_numpy(known.sure).to(mask.device)
         mask[0, sure] = torch.from_numpy(known.labels).to(mask)[sure]
+        if known.sure.all():  # whatever a step has made of the map
+            _set_known(sample)
         if known.absent:
             sample.set_metainfo(dict(absent=True))
         if known.absent or known.shows_object:

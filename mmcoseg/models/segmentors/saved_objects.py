@@ -15,11 +15,12 @@ from torch.nn import functional as F
 from ...errors import MMCosegError
 from ...files import display_name
 from ...structures import SavedObject
-from ...structures.saved_object import LONGEST_NAME
+from ...structures.saved_object import LONGEST_NAME, OBJECT_SUFFIX
 from ...version import __version__
 from ..ops.discriminant import group_discriminant
 from ..ops.resize import resize
 from ..stages import FollowHints, GroupContext
+from ..stages.follow_hints import known_at_locations
 from ..stages.self_training import RIDGE, SLOPE, match_area
 from .base import BaseCoSegmentor
 from .training_free import TrainingFreeCoSegmentor
@@ -55,8 +56,11 @@ def save_object(
     """Learn the object of a group, and write it to a file; see :func:`learn_object`.
 
     Raises:
+        MMCosegError: if nothing was found in the group, or the file does not end with ``.coseg``.
         OSError: if it cannot be written.
     """
+    if Path(file).suffix != OBJECT_SUFFIX:
+        raise MMCosegError(f'{file} must end with {OBJECT_SUFFIX}')
     learn_object(segmentor, context, names).write(file)
 
 
@@ -67,7 +71,8 @@ def learn_object(
     """What tells the objects of a group from everything else, by its final soft maps.
 
     Fisher's discriminant, in the backbone's own channels, of each class against all else; its
-    soft maps cover as much of the group as the maps that it is learned from.
+    soft maps cover as much of the group as the maps that it is learned from. What hints say of
+    locations goes before the maps.
 
     Args:
         segmentor: that segmented the group; has a stage :class:`FollowHints`.
@@ -79,7 +84,12 @@ def learn_object(
     descriptors = context.descriptors[stage.descriptors]
     basis = context.stores[stage.descriptors].basis
     maps = resize(context.prob.float().cpu(), descriptors.shape[-2:])
+    shape, size = descriptors.shape[-2:], context.images.size
+    labels, weights = known_at_locations(context.group, maps.shape[1], shape, size)
+    maps = torch.where(weights[:, None] > 0, labels, maps)
     maps = maps if maps.shape[1] == 1 else maps[:, 1:]
+    if not (maps >= 0.5).any():
+        raise MMCosegError('no object was found in the group, so that there is none to keep')
     learned = []
     for prob in maps.unbind(1):
         direction, offset = _discriminant(descriptors, prob)

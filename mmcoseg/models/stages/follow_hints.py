@@ -7,14 +7,21 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...registry import MODELS
-from ...structures import CoSegDataSample, ExampleMask, GroupDataSample, hint_map
+from ...structures import (
+    CoSegDataSample,
+    ExampleMask,
+    GroupDataSample,
+    hint_map,
+    hinted_classes,
+    num_named_classes,
+)
 from ..ops.hints import HintPosterior, match_best_overlap, order_classes
 from ..ops.locations import maps_at_locations
 from ..ops.resize import resize
 from .group_stage import Descriptors, GroupContext, GroupStage
 from .split_classes import SplitClasses
 
-__all__ = ['FollowHints', 'known_at_locations', 'num_hinted_classes', 'split_object']
+__all__ = ['FollowHints', 'known_at_locations', 'split_object']
 
 #: What a location counts at most, and all of one image together.
 LOCATION_WEIGHT, IMAGE_WEIGHT = 0.03, 1.0
@@ -34,7 +41,8 @@ class FollowHints(GroupStage):
 
     Hints of K classes make K + 1 maps, the background first. Where one object came in, it is split
     into K classes (:class:`SplitClasses`). Each class of the hints gets the map that fits it best;
-    where there are too few, new ones are as likely as the first.
+    where there are too few, new ones are as likely as the first. Classes that have a name, but no
+    hint, are not found.
 
     Args:
         levels: indices of the backbone's levels that are compared, of one resolution;
@@ -68,23 +76,24 @@ class FollowHints(GroupStage):
         return match_best_overlap(after, before)
 
     def _classes_before(self, context: GroupContext, prob: Tensor) -> Tensor:
-        """The maps (N, C, h, w) that hints correct: of as many classes as they name."""
-        number = num_hinted_classes(context.group)
-        if prob.shape[1] > 1 or not 1 < number <= MOST_SPLIT:
-            return split_object(prob, number)
+        """The maps (N, C, h, w) that hints correct; of classes without hints they are 0."""
+        shown = hinted_classes(context.group)
+        if prob.shape[1] == 1 and 1 < len(shown) <= MOST_SPLIT:
+            maps = self._split(context, prob, len(shown))
+        else:
+            maps = split_object(prob, len(shown))
+        number = num_named_classes(context.group)
+        if number > 1 and maps.shape[1] == 1:
+            maps = torch.cat([1 - maps, maps], dim=1)
+        missing = max(0, number + 1 - maps.shape[1]) if number > 1 else 0
+        return F.pad(maps, (0, 0, 0, 0, 0, missing))
+
+    def _split(self, context: GroupContext, prob: Tensor, number: int) -> Tensor:
+        """Maps (N, K + 1, h, w) of the classes that recur in an object; found once a group."""
         if ('classes', number) not in context.kept:
             descriptors = context.descriptors[self.descriptors]
             context.kept['classes', number] = self.splitter.split(descriptors, prob, number).cpu()
         return context.kept['classes', number]
-
-
-def num_hinted_classes(group: GroupDataSample) -> int:
-    """The highest class number in a group's hints, at least 1."""
-    highest = 1
-    for sample in group:
-        for hint in sample.get('hints', ()):
-            highest = max(highest, hint.highest_label)
-    return highest
 
 
 def _has_example(sample: CoSegDataSample) -> bool:

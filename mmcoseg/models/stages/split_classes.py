@@ -8,7 +8,13 @@ from torch import Tensor
 from ...errors import MMCosegError
 from ...options import one_of, whole_number
 from ...registry import MODELS
-from ...structures import GroupDataSample, NumClasses, check_num_classes, num_classes_of
+from ...structures import (
+    GroupDataSample,
+    NumClasses,
+    check_num_classes,
+    hinted_classes,
+    num_classes_of,
+)
 from ..ops.class_clustering import ClassMethod, class_discriminants, cluster_classes
 from ..ops.class_count import MOST_CLASSES, count_classes
 from ..ops.resize import resize
@@ -36,7 +42,7 @@ class SplitClasses(GroupStage):
         num_classes: K: a number; ``'data'`` for what the data set says of each group (metainfo
             ``num_classes``); ``'auto'`` for an estimate
             (:func:`~mmcoseg.models.ops.count_classes`), which becomes the group's metainfo
-            ``class_count``.
+            ``class_count``. A person's hints on several classes say more.
         levels: indices of the backbone's levels that are looked at, of one resolution;
             l2-normalized one by one, so that each counts the same.
         method, num_clusters: of ``cluster_classes``.
@@ -110,6 +116,9 @@ class SplitClasses(GroupStage):
         self, group: GroupDataSample, descriptors: Tensor, foreground: Tensor
     ) -> int:
         """K of a group; where it is estimated, the group is told."""
+        shown = len(hinted_classes(group))
+        if self.num_classes == 'auto' and shown > 1:
+            return shown
         if self.num_classes == 'auto':
             count = count_classes(descriptors, foreground, self.max_classes)
             group.set_metainfo(dict(class_count=count))
@@ -121,7 +130,7 @@ class SplitClasses(GroupStage):
                 f'num_clusters={self.num_clusters} of SplitClasses: set it to '
                 f'{number + 1} or more'
             )
-        return number
+        return max(number, shown)
 
 
 def with_foreground(shares: Tensor, foreground: Tensor) -> Tensor:

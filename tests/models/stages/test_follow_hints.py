@@ -13,10 +13,9 @@ from mmcoseg.models.stages.follow_hints import (
     LIKELY,
     LOCATION_WEIGHT,
     known_at_locations,
-    num_hinted_classes,
     split_object,
 )
-from mmcoseg.structures import Absent, Box, Click, ExampleMask, GroupImages
+from mmcoseg.structures import Absent, Box, Click, ExampleMask, GroupImages, num_named_classes
 
 #: Of the network's input, of the feature map, and of the original images: height and width.
 INPUT, SHAPE, ORIGINAL = (32, 48), (4, 6), (64, 96)
@@ -31,10 +30,12 @@ def make_group(hints, size=INPUT):
     return group
 
 
-def run(hints, channels=1, stage=None, seed=0):
+def run(hints, channels=1, stage=None, seed=0, names=()):
     """The maps before and after the stage."""
     stage = stage or FollowHints()
     group = make_group(hints)
+    for sample in group:
+        sample.set_metainfo(dict(class_names=names))
     generator = torch.Generator().manual_seed(seed)
     descriptors = torch.randn(len(group), 8, *SHAPE, generator=generator).half()
     prob = torch.rand(len(group), channels, *SHAPE, generator=generator) * 0.6 + 0.2
@@ -129,7 +130,7 @@ def test_the_order_of_agreeing_hints_does_not_matter():
 def test_hints_of_several_classes_make_maps_of_several_classes(count):
     clicks = [Click(8 + 16 * i, 8, label=i + 1) for i in range(count)]
     _, after, context = run([clicks, [], []])
-    assert num_hinted_classes(context.group) == count
+    assert num_named_classes(context.group) == count
     if count == 1:
         assert after.shape[1] == 1
         return
@@ -137,6 +138,14 @@ def test_hints_of_several_classes_make_maps_of_several_classes(count):
     torch.testing.assert_close(after.sum(dim=1), torch.ones(3, *SHAPE))
     for i in range(count):  # more likely there than any other class
         assert after[0, 1:, 0, i].argmax().item() == i
+
+
+def test_a_class_that_has_a_name_but_no_hint_is_not_found():
+    _, after, _ = run([[Click(8, 8, label=3)], []], names=('a', 'b', 'c'))
+    assert after.shape[1] == 4
+    labels = after.argmax(dim=1)
+    assert set(labels.unique().tolist()) <= {0, 3}
+    assert after[0, :, 0, 0].argmax() == 3
 
 
 def test_classes_that_the_method_found_stay():
