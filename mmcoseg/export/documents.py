@@ -84,7 +84,7 @@ def _group_summary(group: GroupRecord) -> dict[str, Any]:
 
 
 def _image_summary(record: ImageRecord) -> dict[str, Any]:
-    fields = 'stem file_name height width presence absent area_share sureness'.split()
+    fields = 'stem file_name height width presence absent area_share sureness hints'.split()
     return dict(
         **{field: getattr(record, field) for field in fields},
         objects=len(record.annotations),

@@ -25,6 +25,7 @@ class ImageRecord:
         source: path of the image's file relative to the folder of results; None where it has none.
         sureness: see ``objects.sureness``.
         seconds: that the image took.
+        hints: number of a person's hints on it.
     """
 
     group: str
@@ -41,10 +42,11 @@ class ImageRecord:
     files: dict[str, str]
     thumbnails: dict[str, str]
     warnings: list[str]
-    # Results of earlier versions lack these two.
+    # Results of earlier versions lack some of these.
     source: str | None = None
     sureness: float | None = None
     seconds: float | None = None
+    hints: int = 0
 
     @property
     def name(self) -> str:

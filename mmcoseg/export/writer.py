@@ -140,6 +140,7 @@ class ResultWriter:
             thumbnails=export_thumbnails(picture, self.out_dir),
             warnings=list(map(str, sample.get('warnings', ()))),
             source=source and relative_path(source, self.out_dir),
+            hints=len(sample.get('hints', ())),
         )
         if not result.labels.any() and not record.absent:
             record.warnings.append('nothing was found')
