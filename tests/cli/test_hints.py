@@ -113,7 +113,7 @@ def test_examples_of_two_classes(tmp_path):
 @pytest.mark.parametrize(
     ('hints', 'message'),
     [
-        ({'007.jpg': [{'click': [1, 1]}]}, "no such image .did you mean 'synth_000/00"),
+        ({'007.jpg': [{'click': [1, 1]}]}, "no image .* .did you mean 'synth_000/00"),
         (
             {'000': [{'click': [1, 1]}, {'clik': [1, 1]}]},
             'synth_000/000: hint 2: a hint has exactly',

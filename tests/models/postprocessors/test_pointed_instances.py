@@ -69,8 +69,11 @@ def test_one_hint_splits_nothing():
 def test_a_stroke_joins_parts():
     squares = [(10, 10, 30, 30), (10, 40, 30, 60)]
     assert len(finished(squares)[0]) == 2
-    found, mask = finished(squares, [Stroke([(20, 20), (50, 20)])])
-    assert len(found) == 1 and torch.equal(found.masks[0], mask != 0)
+    found, _ = finished(squares, [Stroke([(20, 20), (50, 20)])])
+    [joined] = found.masks
+    assert joined[20, 20:50].all()
+    for top, left, bottom, right in squares:
+        assert joined[top:bottom, left:right].float().mean() > 0.95
 
 
 def test_a_click_outside_starts_an_instance():
