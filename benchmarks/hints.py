@@ -33,9 +33,11 @@ MOST_CLICKS = 20
 class Group:
     """A group of photographs, its true masks, and which of its images get no hints."""
 
-    def __init__(self, folder: Path, masks: Path, evaluate: int, seed: int) -> None:
-        self.name = folder.name
-        self.session = CoSegInferencer().open(str(folder))
+    def __init__(
+        self, folder: Path, masks: Path, evaluate: int, seed: int, spread: bool = True
+    ) -> None:
+        options = {} if spread else {'model.stages.follow_hints': None}
+        self.session = CoSegInferencer(cfg_options=options).open(str(folder))
         self.truth = {}
         for name in self.session.names:
             self.truth[name] = read_mask(masks / f'{Path(name).stem}.png') > 127
@@ -54,15 +56,17 @@ class Group:
         masks = self.session.masks(names)
         return [100 * jaccard(masks[name] > 0, self.truth[name]) for name in names]
 
-    def scores(self) -> tuple[float, float, float]:
-        """Mean J of the images that get no hints; of those with hints, before any and now."""
-        without = self.jaccard(self.evaluated)
+    def scores(self) -> tuple[float, float, float, float]:
+        """Mean J of the images that get no hints, of all; of those with hints, before and now."""
+        names = list(self.truth)
+        scores = dict(zip(names, self.jaccard(names)))
+        without = np.mean([scores[name] for name in self.evaluated])
         hinted = list(self.session.hints())
-        if not hinted:
-            return float(np.mean(without)), np.nan, np.nan
-        before = [self.before[name] for name in hinted]
-        now = self.jaccard(hinted)
-        return float(np.mean(without)), float(np.mean(before)), float(np.mean(now))
+        before = now = np.nan
+        if hinted:
+            before = np.mean([self.before[name] for name in hinted])
+            now = np.mean([scores[name] for name in hinted])
+        return without, np.mean(list(scores.values())), before, now
 
 
 def jaccard(mask: np.ndarray, truth: np.ndarray) -> float:
@@ -86,7 +90,7 @@ def by_examples(group: Group) -> dict[str, tuple[float, ...]]:
     return scores
 
 
-def by_clicks(group: Group, policy: str, seed: int) -> dict[str, tuple[float, ...]]:
+def by_clicks(group: Group, policy: str) -> dict[str, tuple[float, ...]]:
     """``policy``: random, next, worst; or negative: random, and only what is no object."""
     group.clear()
     scores, session = {}, group.session
@@ -116,14 +120,13 @@ def ordered(group: Group, names: list[str], policy: str) -> list[str]:
     return list(names)
 
 
-def clicks_needed(session: GroupSession, name: str, truth: np.ndarray) -> tuple[int, list[float]]:
-    """Clicks on one image until its J is 80, and its J after each; the clicks are taken back."""
-    scores, count = [], 0
-    while True:
+def clicks_needed(session: GroupSession, name: str, truth: np.ndarray) -> int:
+    """Clicks on one image until its J is 80; they are taken back."""
+    count = 0
+    while count < MOST_CLICKS:
         mask = session.masks([name])[name] > 0
-        scores.append(100 * jaccard(mask, truth))
         click = next_click(mask, truth)
-        if scores[-1] >= 80 or count == MOST_CLICKS or click is None:
+        if jaccard(mask, truth) >= 0.8 or click is None:
             break
         session.add_click(name, click.x, click.y, object=click.label)
         session.update()
@@ -131,7 +134,7 @@ def clicks_needed(session: GroupSession, name: str, truth: np.ndarray) -> tuple[
     for _ in range(count):
         session.undo()
     session.update()
-    return count, scores
+    return count
 
 
 def update_time(session: GroupSession) -> float:
@@ -162,16 +165,18 @@ def main() -> None:
         group = Group(images, masks, args.evaluate, args.seed)
         scores = dict(nothing=group.scores()) | by_examples(group)
         for policy in ('random', 'next', 'worst', 'negative'):
-            scores |= by_clicks(group, policy, args.seed)
+            scores |= by_clicks(group, policy)
+        alone = Group(images, masks, args.evaluate, args.seed, spread=False)
+        for what, score in by_clicks(alone, 'random').items():
+            scores[f'{what}, no spread'] = score
         for what, score in scores.items():
             rows.setdefault(what, []).append(score)
         group.clear()
+        alone.clear()
         print(f'{name}: {len(group.truth)} images, {update_time(group.session):.3f} s an update')
-        alone = CoSegInferencer(cfg_options={'model.stages.follow_hints': None})
-        alone_session = alone.open(str(images))
         for image in group.evaluated[: args.noc]:
-            for what, session in dict(both=group.session, image_only=alone_session).items():
-                count, _ = clicks_needed(session, image, group.truth[image])
+            for what, either in dict(both=group, image_only=alone).items():
+                count = clicks_needed(either.session, image, group.truth[image])
                 counts.setdefault(f'{name}, {what}', []).append(count)
         print_tables(names[: names.index(name) + 1], rows, counts)
 
@@ -180,15 +185,15 @@ def print_tables(names: list[str], rows: dict, counts: dict) -> None:
     before = np.array(rows['nothing'])[:, 0]
     table = []
     for what, scores in rows.items():
-        without, hinted_before, hinted_now = np.array(scores).T
+        without, of_all, hinted_before, hinted_now = np.array(scores).T
         change = without - before
         cells = [f'{without.mean():.1f}', f'{change.min():+.1f} ({names[change.argmin()]})']
-        cells += [f'{hinted_before.mean():.1f}', f'{hinted_now.mean():.1f}']
+        cells += [f'{of_all.mean():.1f}', f'{hinted_before.mean():.1f}', f'{hinted_now.mean():.1f}']
         cells += [f'{value:.1f}' for value in without]
         table.append((what, *cells))
     print(
         markdown_table(
-            ('hints', 'J without', 'worst change', 'hinted: before', 'now', *names), table
+            ('hints', 'J without', 'worst change', 'all', 'hinted: before', 'now', *names), table
         )
     )
     print(

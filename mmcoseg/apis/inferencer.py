@@ -32,16 +32,9 @@ from ..seeding import all_seeded
 from ..segment_options import InferenceOptions
 from ..structures import CoSegDataSample, GroupDataSample, GroupImages, hint_map
 from ..workers import default_workers, map_in_threads, with_workers
+from .hint_inputs import hints_from, remarks_on_hints, with_hints
 from .inference_config import inference_config, inference_pipeline
-from .inputs import (
-    ImageItem,
-    ImageLimits,
-    InputGroup,
-    hints_from,
-    read_inputs,
-    remarks_on_hints,
-    with_hints,
-)
+from .inputs import ImageItem, ImageLimits, InputGroup, read_inputs
 from .session import GroupSession
 
 __all__ = ['CoSegInferencer']
@@ -153,7 +146,7 @@ class CoSegInferencer:
             warnings.warn(note, stacklevel=2)
         if hints is not None:
             groups = with_hints(groups, hints_from(hints))
-            self._warn(self.remark_on_hints(), *remarks_on_hints(groups))
+            self._warn(*self.remarks_on_method(), *remarks_on_hints(groups))
         for group in groups:
             yield from self.segment_group(group, parts)
 
@@ -189,13 +182,13 @@ class CoSegInferencer:
         if classes:
             given.add(GivenHints(classes={'': check_class_names(classes)}))
         [group] = with_hints(groups, given)
-        self._warn(self.remark_on_hints())
+        self._warn(*self.remarks_on_method())
         return GroupSession(self, replace(group, classes=given.classes_of(group.name)))
 
     @staticmethod
-    def _warn(*remarks: str | None) -> None:
+    def _warn(*remarks: str) -> None:
         """Warn the caller of a public method."""
-        for remark in filter(None, remarks):
+        for remark in remarks:
             warnings.warn(remark, stacklevel=4)
 
     def updater_of(
@@ -265,14 +258,14 @@ class CoSegInferencer:
                 stacklevel=4,
             )
 
-    def remark_on_hints(self) -> str | None:
+    def remarks_on_method(self) -> list[str]:
         """What a user should know who gives hints to this method."""
         if self.model.follows_hints:
-            return None
-        return (
+            return []
+        return [
             'the method does not carry hints over to other images (it has no stage FollowHints): '
             'each counts only for its own image'
-        )
+        ]
 
     @contextmanager
     def reproducibly(self) -> Iterator[None]:

@@ -28,9 +28,10 @@ from ..segment_options import SegmentOptions
 from ..structures import CoSegDataSample, GroupDataSample
 from ..structures.saved_object import OBJECT_SUFFIX
 from ..workers import map_in_threads
+from .hint_inputs import hints_from, remarks_on_hints, with_hints
 from .inference_config import inference_config
 from .inferencer import CoSegInferencer
-from .inputs import ImageLimits, InputGroup, hints_from, read_inputs, remarks_on_hints, with_hints
+from .inputs import ImageLimits, InputGroup, read_inputs
 from .progress import RunProgress
 from .run_state import FinishedImage, GroupState, RunState, SkippedImage, only_run, signatures_of
 
@@ -242,34 +243,17 @@ class _Run:
         return inferencer
 
     def do(self, job: _Job) -> None:
-        inferencer, group = self.inferencer, job.group
+        group = job.group
         start = time.perf_counter()
         self.progress.begin(group.name)
-        if any(item.hints for item in group.items) and inferencer.remark_on_hints():
-            self.progress.note(inferencer.remark_on_hints())
-        images: list[FinishedImage] = []
+        if any(item.hints for item in group.items):
+            for remark in self.inferencer.remarks_on_method():
+                self.progress.note(remark)
         skipped: dict[str, SkippedImage] = {}
-        if inferencer.model.independent_images:
+        if self.inferencer.model.independent_images:
             group, skipped = job.rest()
             self.progress.advance(len(job.group) - len(group) - len(skipped))
-        look = None
-        if job.object_file is not None:
-            look = partial(self._save_object, job=job)
-        # Part by part: masks of a thousand photographs would not fit into memory together.
-        for part in inferencer.segment_group(group, parts=True, look=look):
-            for text in _contradictions(part):
-                self.progress.note(text)
-            if self.options.overwrite and group.name in self.state.groups:
-                self.state.withdraw(group.name)
-            count = _described(part.get('class_count'))
-            for result in (*part.skipped, *self._write_part(part, job)):
-                if isinstance(result, SkippedFile):
-                    name, reason = result.file_name, display_name(result.reason)
-                    skipped[name] = SkippedImage(name, reason, job.signatures[name], job.limits)
-                else:
-                    signature = job.signatures[result.name]
-                    images.append(FinishedImage(result.name, signature, result))
-            del part  # before the next one is made
+        images, count = self._segment(group, job, skipped)
         self.progress.advance(len(skipped))
         # Terminal, summary and report all show this time. A group is computed as a whole, so each
         # image gets an equal share.
@@ -289,6 +273,29 @@ class _Run:
         remark = count and count['text']
         self.progress.end(group.name, len(images), seconds, skipped.values(), remark)
         self.state.assemble()
+
+    def _segment(
+        self, group: InputGroup, job: _Job, skipped: dict[str, SkippedImage]
+    ) -> tuple[list[FinishedImage], dict[str, Any] | None]:
+        """Write the images of a group: those written, and the number of classes in it."""
+        look = job.object_file and partial(self._save_object, job=job)
+        images: list[FinishedImage] = []
+        # Part by part: masks of a thousand photographs would not fit into memory together.
+        for part in self.inferencer.segment_group(group, parts=True, look=look):
+            for text in _contradictions(part):
+                self.progress.note(text)
+            if self.options.overwrite and group.name in self.state.groups:
+                self.state.withdraw(group.name)
+            count = _described(part.get('class_count'))
+            for result in (*part.skipped, *self._write_part(part, job)):
+                if isinstance(result, SkippedFile):
+                    name, reason = result.file_name, display_name(result.reason)
+                    skipped[name] = SkippedImage(name, reason, job.signatures[name], job.limits)
+                else:
+                    signature = job.signatures[result.name]
+                    images.append(FinishedImage(result.name, signature, result))
+            del part  # before the next one is made
+        return images, count
 
     def _save_object(self, context: GroupContext, job: _Job) -> None:
         try:

@@ -28,7 +28,8 @@ from ..structures import (
     hint_map,
     to_numpy,
 )
-from .inputs import InputGroup, image_called, images_by_name
+from .hint_inputs import image_called, images_by_name
+from .inputs import InputGroup
 
 if TYPE_CHECKING:
     from .inferencer import CoSegInferencer

@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 HINTS_VERSION = 1
-_KINDS = ('click', 'stroke', 'box', 'absent')
+_KINDS = ['click', 'stroke', 'box', 'absent']
 _FORM = 'hints are {"version": 1, "images": {"<group>/<file>": [<hint>, ...]}}'
 #: Far beyond any image, in pixels.
 _MOST = 1e9
@@ -132,7 +132,7 @@ def _read_entries(entries: Any, classes: tuple[str, ...]) -> list[Hint]:
 def _read_entry(entry: Any, classes: tuple[str, ...]) -> Hint:
     kinds = [kind for kind in _KINDS if isinstance(entry, dict) and kind in entry]
     if len(kinds) != 1:
-        raise MMCosegError(f'a hint has exactly one of the keys {list(_KINDS)}, got {short(entry)}')
+        raise MMCosegError(f'a hint has exactly one of the keys {_KINDS}, got {short(entry)}')
     [kind] = kinds
     value = entry[kind]
     if kind == 'absent':
@@ -142,13 +142,24 @@ def _read_entry(entry: Any, classes: tuple[str, ...]) -> Hint:
         return Absent()
     known_keys('it', entry, (kind, 'object'))
     label = _read_label(entry.get('object', True), classes)
-    if kind == 'stroke':
-        if not isinstance(value, list) or not value:
-            raise MMCosegError(f'a stroke is a list of points [x, y], got {short(value)}')
-        return Stroke([tuple(_read_numbers(point, 2)) for point in value], label=label)
-    if kind == 'box':
-        return Box(*_read_numbers(value, 4), label=label)
+    return _PLACES[kind](value, label)
+
+
+def _read_click(value: Any, label: int) -> Click:
     return Click(*_read_numbers(value, 2), label=label)
+
+
+def _read_stroke(value: Any, label: int) -> Stroke:
+    if not isinstance(value, list) or not value:
+        raise MMCosegError(f'a stroke is a list of points [x, y], got {short(value)}')
+    return Stroke([tuple(_read_numbers(point, 2)) for point in value], label=label)
+
+
+def _read_box(value: Any, label: int) -> Box:
+    return Box(*_read_numbers(value, 4), label=label)
+
+
+_PLACES = dict(click=_read_click, stroke=_read_stroke, box=_read_box)
 
 
 def _read_label(value: Any, classes: tuple[str, ...]) -> int:

@@ -9,7 +9,8 @@ from conftest import make_image, write_images
 from PIL import Image
 
 from mmcoseg.apis import CoSegInferencer, hints_from, read_inputs, segment_to_folder
-from mmcoseg.apis.inputs import ImageItem, InputGroup, with_hints
+from mmcoseg.apis.hint_inputs import with_hints
+from mmcoseg.apis.inputs import ImageItem, InputGroup
 from mmcoseg.cli import main
 from mmcoseg.datasets.hint_files import GivenHints, write_hints
 from mmcoseg.errors import MMCosegError

@@ -8,21 +8,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...errors import MMCosegError, naming
-from ...options import build_options
 from ...registry import MODELS
 from ...structures import GroupDataSample, GroupImages, GroupSampleList, SavedObject, read_objects
 from ..ops.locations import maps_at_locations
 from ..ops.precision import without_autocast
 from ..stages import Descriptors, GroupContext, SaliencyCue
-from .base import BaseCoSegmentor
 from .saved_objects import made_with
-from .training_free import (
-    TrainingFreeTestOptions,
-    build_backbone,
-    describe,
-    maps_of_images,
-    saliency_of,
-)
+from .training_free import FrozenCoSegmentor, describe, maps_of_images, saliency_of
 
 __all__ = ['AppliedObjects']
 
@@ -33,7 +25,7 @@ MIDDLE, SCALE = 0.45, 8.0
 
 
 @MODELS.register_module()
-class AppliedObjects(BaseCoSegmentor):
+class AppliedObjects(FrozenCoSegmentor):
     """Finds saved objects in each image by itself; nothing is trained.
 
     A location's probability of an object is 0.7 times the saved one's, plus 0.3 times the image's
@@ -64,27 +56,16 @@ class AppliedObjects(BaseCoSegmentor):
         test_cfg: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
-        self.test_cfg = build_options(TrainingFreeTestOptions, test_cfg, 'model.test_cfg')
-        super().__init__(data_preprocessor, postprocessors, self.test_cfg.threshold, init_cfg)
+        super().__init__(backbone, data_preprocessor, postprocessors, test_cfg, init_cfg)
         if not objects:
             raise MMCosegError('model.objects is empty; give the files of saved objects')
-        self.backbone, self.backbone_cfg = build_backbone(backbone)
         self.files = [str(file) for file in objects]
         self.objects = read_objects(objects)
         self.classes: list[str] = []
         for saved in self.objects:
             self.classes += saved.classes
         self._fits = False
-        self.requires_grad_(False)
-        self.eval()
-
-    def train(self, mode: bool = True) -> 'AppliedObjects':
-        """Stays in evaluation mode, whatever ``mode``."""
-        return super().train(False)
-
-    def loss(self, images: GroupImages, data_samples: GroupSampleList) -> dict[str, Tensor]:
-        """Refused: there is nothing to train."""
-        raise MMCosegError('saved objects are applied, not trained: use `mmcoseg apply`')
+        self.freeze()
 
     def soft_maps(self, images: GroupImages, group: GroupDataSample) -> list[Tensor]:
         """Maps (C, h', w') without padding; sets ``presence`` and ``class_names``."""

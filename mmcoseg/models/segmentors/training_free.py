@@ -66,8 +66,45 @@ class TrainingFreeTestOptions:
         in_range('model.test_cfg.threshold', self.threshold, 0, 1)
 
 
+class FrozenCoSegmentor(BaseCoSegmentor):
+    """A segmentor in which nothing is trained.
+
+    Args:
+        backbone: gives levels: a config, or a module, which is then shared.
+        test_cfg: see :class:`TrainingFreeTestOptions`.
+    """
+
+    def __init__(
+        self,
+        backbone: dict | nn.Module,
+        data_preprocessor: dict | None = None,
+        postprocessors: Sequence[dict] | None = (),
+        test_cfg: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        self.test_cfg = build_options(TrainingFreeTestOptions, test_cfg, 'model.test_cfg')
+        super().__init__(data_preprocessor, postprocessors, self.test_cfg.threshold, init_cfg)
+        self.backbone, self.backbone_cfg = build_backbone(backbone)
+
+    def freeze(self) -> None:
+        """No part learns or keeps statistics; for the end of ``__init__``."""
+        self.requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> 'FrozenCoSegmentor':
+        """Stays in evaluation mode, whatever ``mode``."""
+        return super().train(False)
+
+    def loss(self, images: GroupImages, data_samples: GroupSampleList) -> dict[str, Tensor]:
+        """Refused: there is nothing to train."""
+        raise MMCosegError(
+            f'{type(self).__name__} has nothing to train: use `mmcoseg segment`, `mmcoseg apply` '
+            'or `mmcoseg test`'
+        )
+
+
 @MODELS.register_module()
-class TrainingFreeCoSegmentor(BaseCoSegmentor):
+class TrainingFreeCoSegmentor(FrozenCoSegmentor):
     """Finds the common object of each group by itself; nothing is trained.
 
     Stages look at the group one after the other (:class:`GroupStage`); the maps of the last one
@@ -94,9 +131,7 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
         test_cfg: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
-        self.test_cfg = build_options(TrainingFreeTestOptions, test_cfg, 'model.test_cfg')
-        super().__init__(data_preprocessor, postprocessors, self.test_cfg.threshold, init_cfg)
-        self.backbone, self.backbone_cfg = build_backbone(backbone)
+        super().__init__(backbone, data_preprocessor, postprocessors, test_cfg, init_cfg)
         self.stages = build_parts('model.stages', stages)
         if not self.stages:
             raise MMCosegError('model.stages has no stage; give at least one')
@@ -105,18 +140,7 @@ class TrainingFreeCoSegmentor(BaseCoSegmentor):
         for stage in self.stages.values():
             if isinstance(stage, SplitClasses):
                 stage.choose_classes(num_classes, max_classes)
-        self.requires_grad_(False)
-        self.eval()
-
-    def train(self, mode: bool = True) -> 'TrainingFreeCoSegmentor':
-        """Stays in evaluation mode, whatever ``mode``."""
-        return super().train(False)
-
-    def loss(self, images: GroupImages, data_samples: GroupSampleList) -> dict[str, Tensor]:
-        """Refused: there is nothing to train."""
-        raise MMCosegError(
-            'TrainingFreeCoSegmentor has nothing to train: use `mmcoseg segment` or `mmcoseg test`'
-        )
+        self.freeze()
 
     def soft_maps(self, images: GroupImages, group: GroupDataSample) -> list[Tensor]:
         """Maps (C, h', w') without padding, whose outermost pixels are parts of the image."""
