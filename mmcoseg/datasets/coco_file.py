@@ -83,7 +83,7 @@ def read_json(file: str | Path, hint: str = '', unique: bool = False) -> Any:
         return json.loads(content, object_pairs_hook=_unique if unique else None)
     except (ValueError, RecursionError) as error:
         raise MMCosegError(
-            f'{file} is not valid json ({error}); unpack, write or download it once more'
+            f'{file} is not valid json ({error}); mend it, or unpack or download it once more'
         ) from error
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from reprlib import repr as short
 from typing import Any
 
+import numpy as np
+
 from ..errors import MMCosegError, naming
 from ..files import write_json
 from ..options import known_keys, nearest
@@ -16,6 +18,7 @@ from .coco_file import read_json
 from .image_io import IMAGE_SUFFIXES, read_mask
 from .multiclass import CLASSES_FILE, read_class_names
 from .transforms import LoadCoSegMask
+from .transforms.loading import mask_doubt
 
 __all__ = [
     'HINTS_VERSION',
@@ -234,7 +237,13 @@ def read_examples(folder: str | Path) -> GivenHints:
             continue
         if file.suffix != '.png':
             raise MMCosegError(f'{file} is no example mask: they are png files, called <stem>.png')
-        mask = loader.translate(read_mask(file), str(file))
+        mask = read_mask(file)
+        if mask_doubt(np.unique(mask).tolist()):
+            raise MMCosegError(
+                f'{file} holds values that are neither 0 and 255 nor few classes, such as those of '
+                'smoothed edges; save it without smoothing, as png'
+            )
+        mask = loader.translate(mask, str(file))
         hints.by_image[file.relative_to(root).with_suffix('').as_posix()] = [ExampleMask(mask)]
     _require_classes_without_gaps(hints, folder)
     if not hints.by_image:

@@ -13,7 +13,7 @@ import cv2
 from ..version import __version__
 from .records import GroupRecord, ImageRecord, images_of
 
-__all__ = ['coco_document', 'summary_document']
+__all__ = ['class_names_document', 'coco_document', 'summary_document']
 
 #: Packages that results may depend on.
 _PACKAGES = ('torch', 'numpy', 'timm', 'pillow', 'pycocotools', 'pydensecrf2')
@@ -55,6 +55,15 @@ def coco_document(groups: Sequence[GroupRecord]) -> dict[str, Any]:
         annotations=annotations,
         categories=[dict(id=i, name=name, supercategory='') for name, i in numbers.items()],
     )
+
+
+def class_names_document(groups: Sequence[GroupRecord]) -> dict[str, list[str]]:
+    """Group -> names of its classes, of groups whose masks tell classes apart."""
+    names = {}
+    for record in images_of(groups):
+        if len(record.classes) > 1:
+            names[record.group] = record.classes
+    return names
 
 
 def summary_document(groups: Sequence[GroupRecord], settings: dict[str, Any]) -> dict[str, Any]:

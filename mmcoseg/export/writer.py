@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from ..datasets.image_io import image_of
+from ..datasets.multiclass import CLASSES_FILE
 from ..errors import MMCosegError
 from ..files import relative_path, write_atomically, write_json
 from ..segment_options import FORMATS, chosen_formats
 from ..structures import CoSegDataSample
-from .documents import coco_document, summary_document
+from .documents import class_names_document, coco_document, summary_document
 from .exporters import (
     YoloExporter,
     export_cutout,
@@ -157,12 +158,15 @@ class ResultWriter:
         is ``<group>/<file name>``, ``source`` the file's path from ``out_dir`` (None for an image
         in memory); a category is a group, or a class where masks tell classes apart; ``score`` as
         in ``objects.to_result``. Images without objects are listed, too. So it serves as ground
-        truth and, its ``annotations`` alone, as results.
+        truth and, its ``annotations`` alone, as results. ``classes.json`` names the classes of
+        masks, as ``MultiClassCoSegDataset`` reads them; it is there if some have several.
 
         ``settings`` of the run are plain types, for ``summary.json`` and the head of the report.
         """
         if 'coco' in self.formats:
             write_json(self.out_dir / 'annotations.json', coco_document(groups))
+        if 'masks' in self.formats:
+            self._write_class_names(groups)
         if 'yolo' in self._exporters:
             self._exporters['yolo'].names.number([])  # the file is there even if nothing was found
         summary = summary_document(groups, settings or {})
@@ -170,6 +174,14 @@ class ResultWriter:
         with write_atomically(self.out_dir / 'report.html') as file:
             for text in build_report(groups, summary, self.out_dir, self._pictures):
                 file.write(text.encode())
+
+    def _write_class_names(self, groups: Sequence[GroupRecord]) -> None:
+        names = class_names_document(groups)
+        file = self.out_dir / CLASSES_FILE
+        if names:
+            write_json(file, names)
+        else:
+            file.unlink(missing_ok=True)
 
     def _annotation(self, item: ObjectMask) -> dict[str, Any]:
         annotation = to_annotation(item)

@@ -272,7 +272,7 @@ def test_palettes_and_transparency_are_read(tmp_path):
     [
         ('1.png', np.array([[[1, 2, 3], [250, 3, 4]]], np.uint8), 'a color image, not a mask'),
         ('1.png', np.array([[0, 300]], np.uint16), 'masks hold 0..255'),
-        ('1.png', np.arange(256, dtype=np.uint8)[None], 'the mask'),
+        ('1.png', np.arange(256, dtype=np.uint8)[None], 'without smoothing, as png'),
         ('1.jpg', np.array([[0, 255]], np.uint8), 'is no example mask: they are png files'),
         ('1.PNG', np.array([[0, 255]], np.uint8), 'is no example mask: they are png files'),
     ],

@@ -14,7 +14,9 @@ from mmengine.structures import InstanceData, PixelData
 from PIL import Image
 from pycocotools.coco import COCO
 
+from mmcoseg.datasets.hint_files import read_examples
 from mmcoseg.datasets.image_io import read_image, read_mask
+from mmcoseg.datasets.multiclass import read_class_names
 from mmcoseg.datasets.transforms import LoadCoSegMask
 from mmcoseg.evaluation import evaluate_masks
 from mmcoseg.export import (
@@ -106,6 +108,17 @@ def test_masks_are_the_masks(results):
         loader = LoadCoSegMask(values='auto', binary=group == 'cat')
         np.testing.assert_array_equal(loader.translate(stored, stem), mask)
     assert sum(len(files) for _, _, files in os.walk(out / 'masks')) == len(masks)
+
+
+def test_classes_of_masks_have_names_beside_them(results):
+    out, _, groups = results
+    names = {group.name: tuple(group.images[0].classes) for group in groups}
+    assert len(names['cat+dog']) == 2
+    assert read_class_names(out / 'classes.json') == {'cat+dog': names['cat+dog']}
+    examples = read_examples(out)
+    assert examples.classes_of('cat+dog') == names['cat+dog']
+    ResultWriter(out).write_collections([group for group in groups if group.name == 'cat'])
+    assert not (out / 'classes.json').exists()
 
 
 def test_masks_of_classes_are_colored(results):
