@@ -28,8 +28,9 @@ JITTER = 1e-4
 #: saying nothing against them at a random location: without examples, with a few, and with a few
 #: of several classes.
 WITHOUT_EXAMPLES, FEW_EXAMPLES, FEW_OF_CLASSES = (0.01, 1.0), (0.001, 0.3), (0.001, 0.1)
-#: How much more maps are held where one image alone has hints, and where all are of one kind.
-FEW_IMAGES, ONE_KIND = 2.0, 10.0
+#: How much more maps are held by the weight in which hints of one kind outweigh so many times that
+#: of the others.
+ONE_KIND, TIMES = 10.0, 2.0
 #: Among these, more examples choose; the last one trusts them least.
 TRUST = tuple(product((0.001, 0.01, 0.1), (0.1, 0.3, 1.0, 3.0)))
 #: So many examples are needed for a choice. More than so many are left out several at a time.
@@ -54,10 +55,10 @@ class HintPosterior:
 
         ``v = (noise I + pull E[phi phi^T] + sum w phi phi^T)^-1 sum w phi (y - p)``.
 
-    Without examples they are held more, with ``pull (1 + 2 / n + 10 d^2)``. Hints on few images n
-    may be of special cases. Hints of one kind alone, such as clicks on what is no object, say where
-    the maps are wrong but not how much: d is the weight of all hints on objects, less that of those
-    on background.
+    Without examples they are held more where hints are of one kind, such as clicks on what is no
+    object: these say where the maps are wrong, but not how much. It is ``pull (1 + 10 e)``; e is
+    the weight of all hints on objects, less twice that of those on background, or the other way
+    round, and at least 0.
 
     Where hints only say what the maps say, nothing changes.
 
@@ -165,8 +166,11 @@ class HintPosterior:
             known = weighted.t() @ phi
             said = weighted.t() @ (labels[rows] - before[rows])
             objects = _foreground(labels[rows])
-            difference = float((weight[where] * (2 * objects - 1)).sum())
-            parts[number] = _Part(phi, before[rows], labels[rows], known, said, difference)
+            on_objects = float((weight[where] * objects).sum())
+            on_background = float((weight[where] * (1 - objects)).sum())
+            parts[number] = _Part(
+                phi, before[rows], labels[rows], known, said, on_objects, on_background
+            )
         return parts
 
     def _trust(
@@ -175,8 +179,10 @@ class HintPosterior:
         """``noise`` and ``pull``, chosen by examples that are left out in turn."""
         if not examples:
             noise, pull = WITHOUT_EXAMPLES
-            difference = sum(part.difference for part in parts)
-            return noise, pull * (1 + FEW_IMAGES / len(parts) + ONE_KIND * difference**2)
+            on_objects = sum(part.on_objects for part in parts)
+            on_background = sum(part.on_background for part in parts)
+            less, more = sorted((on_objects, on_background))
+            return noise, pull * (1 + ONE_KIND * max(0.0, more - TIMES * less))
         if len(examples) < LEAST_EXAMPLES:
             return FEW_EXAMPLES if before.shape[1] == 1 else FEW_OF_CLASSES
         # So that it does not matter in which order the images come.
@@ -209,7 +215,7 @@ class _Part:
         before, labels: the map that came in, and what is known, (n, C).
         known: ``sum w phi phi^T``, (m, m).
         said: ``sum w phi (y - p)``, (m, C).
-        difference: weight of hints on objects, less that of hints on the background.
+        on_objects, on_background: weight of hints on these.
     """
 
     phi: Tensor
@@ -217,7 +223,8 @@ class _Part:
     labels: Tensor
     known: Tensor
     said: Tensor
-    difference: float
+    on_objects: float
+    on_background: float
 
 
 def _rows(maps: Tensor) -> Tensor:

@@ -20,8 +20,11 @@ def group(n=3, d=6, h=4, w=5, seed=0, channels=1):
     return descriptors, prob, labels, weights
 
 
-def test_the_posterior_is_the_formula():
+@pytest.mark.parametrize('hinted', ['both', 'only objects', 'only background'])
+def test_the_posterior_is_the_formula(hinted):
     descriptors, prob, labels, weights = group()
+    if hinted != 'both':
+        labels = torch.full_like(labels, hinted == 'only objects')
     found = HintPosterior(descriptors).maps(prob, labels, weights)
     x = F.normalize(descriptors.double().permute(0, 2, 3, 1).flatten(0, 2), dim=1)
     # So few locations are all landmarks, where the kernel needs no approximation.
@@ -30,8 +33,12 @@ def test_the_posterior_is_the_formula():
     phi = kernel @ vectors @ torch.diag(values.clamp(min=1e-4) ** -0.5) @ vectors.t()
     w, p, y = (t.double().flatten() for t in (weights, prob, labels))
     noise, pull = module.WITHOUT_EXAMPLES
-    difference = (w * y).sum() - (w * (1 - y)).sum()
-    pull *= 1 + module.FEW_IMAGES / 3 + module.ONE_KIND * difference**2
+    excess = 0
+    if hinted == 'only objects':
+        excess = (w * y).sum()
+    if hinted == 'only background':
+        excess = (w * (1 - y)).sum()
+    pull *= 1 + 10 * excess
     precision = noise * torch.eye(len(x), dtype=torch.float64)
     for i in range(len(x)):
         share = p[i] / p.sum() + (1 - p[i]) / (1 - p).sum()
