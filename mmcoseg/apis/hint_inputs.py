@@ -12,7 +12,7 @@ from ..errors import MMCosegError, naming
 from ..files import named
 from ..options import nearest
 from ..structures import Hint, hint_map
-from .inputs import InputGroup
+from .inputs import ImageItem, InputGroup
 
 __all__ = ['hints_from', 'image_called', 'images_by_name', 'remarks_on_hints', 'with_hints']
 
@@ -38,7 +38,9 @@ def hints_from(*given: Any) -> GivenHints:
     for value in given:
         if isinstance(value, (str, os.PathLike)):
             path = Path(value).expanduser()
-            hints.add(read_examples(path) if path.is_dir() else read_hints(path))
+            found = read_examples(path) if path.is_dir() else read_hints(path)
+            found.sources = dict.fromkeys(found.by_image, str(value))
+            hints.add(found)
         elif isinstance(value, Mapping):
             hints.add(GivenHints({name: _listed(name, found) for name, found in value.items()}))
         elif value is not None:
@@ -76,25 +78,25 @@ def with_hints(groups: Sequence[InputGroup], given: GivenHints) -> list[InputGro
         return list(groups)
     owners = images_by_name(groups)
     hints: dict[_Image, list[Hint]] = defaultdict(list)
+    items = {(group.name, item.stem): item for group in groups for item in group.items}
     for name, found in given.by_image.items():
-        with naming('the hints'):
-            hints[image_called(name, owners)] += found
-    hinted = [_hinted_group(group, hints, given) for group in groups]
-    for group in hinted:
-        _check_hints(group)
-    return hinted
+        with naming(given.source_of(name)):
+            image = image_called(name, owners)
+            with naming(name):
+                _check_hints(items[image], found)
+        hints[image] += found
+    return [_hinted_group(group, hints, given) for group in groups]
 
 
-def _check_hints(group: InputGroup) -> None:
-    """Refuse hints outside of their images, before anything is computed."""
-    for item in group.items:
-        if item.hints:
-            try:
-                size = item.upright_size()
-            except Exception:
-                continue  # what cannot be read will be skipped, with the reason
-            with naming(f'{group.name}/{item.file_name}'):
-                hint_map(item.hints, size)
+def _check_hints(item: ImageItem, hints: Sequence[Hint]) -> None:
+    """Refuse hints outside of their image, before anything is computed."""
+    try:
+        size = item.upright_size()
+    except Exception:
+        return  # what cannot be read will be skipped, with the reason
+    for number, hint in enumerate(hints, 1):
+        with naming(f'hint {number}'):
+            hint_map([hint], size)
 
 
 def remarks_on_hints(groups: Sequence[InputGroup]) -> list[str]:

@@ -26,6 +26,7 @@ from ..structures import (
     Hint,
     Stroke,
     hint_map,
+    shallow_copy,
     to_numpy,
 )
 from .hint_inputs import image_called, images_by_name
@@ -98,8 +99,9 @@ class GroupSession:
             )
         hints = (*sample.get('hints', ()), hint)
         with naming(image):
-            known = hint_map(hints, sample.ori_shape[:2])
-        before = len(hint_map(hints[:-1], sample.ori_shape[:2]).contradictions)
+            known = hint_map(hints, sample.ori_shape[:2], num_classes=len(self.classes))
+        earlier = hint_map(hints[:-1], sample.ori_shape[:2], num_classes=len(self.classes))
+        before = len(earlier.contradictions)
         for text in known.contradictions[before:]:
             warnings.warn(f'{image}: {text}', stacklevel=3)
         sample.hints = hints
@@ -135,6 +137,11 @@ class GroupSession:
         """
         given = read_mask(mask) if isinstance(mask, (str, Path)) else np.asarray(mask)
         labels = given.astype(np.uint8)
+        if given.dtype.kind not in 'biu' or (labels != given).any():
+            raise MMCosegError(
+                f'{image}: a mask holds whole numbers from 0 to 255, or True and False; got '
+                f'{given.dtype} from {given.min()} to {given.max()}'
+            )
         if np.isin(labels, (0, 255)).all():
             labels = labels // 255
         self.add(image, ExampleMask(labels))
@@ -171,7 +178,8 @@ class GroupSession:
         by_image, examples = {}, 0
         for name, hints in self.hints().items():
             others = [hint for hint in hints if not isinstance(hint, ExampleMask)]
-            by_image[f'{self._group.name}/{name}'] = others
+            if others:
+                by_image[f'{self._group.name}/{name}'] = others
             examples += len(hints) - len(others)
         write_hints(file, by_image, self.classes)
         if examples:
@@ -214,7 +222,7 @@ class GroupSession:
         """Finished samples of some images, or of all, as ``CoSegInferencer.stream`` yields them."""
         names = self._names(images)
         group = GroupDataSample(
-            [_copy(self._samples[name]) for name in names],
+            [shallow_copy(self._samples[name]) for name in names],
             metainfo=dict(group=self._group.name, category=self._group.name, label_ids=()),
         )
         return self._inferencer.finished(group, self._group)
@@ -234,8 +242,11 @@ class GroupSession:
         for name, sample in self._samples.items():
             prob = sample.pred_prob.data
             hints = sample.get('hints', ())
-            known = hints and hint_map(hints, sample.ori_shape[:2], prob.shape[1:]).sure.all()
-            sureness[name] = 1.0 if known else expected_overlap(prob)
+            sureness[name] = expected_overlap(prob)
+            if hints:
+                size, number = prob.shape[1:], len(self.classes)
+                if hint_map(hints, sample.ori_shape[:2], size, number).sure.all():
+                    sureness[name] = 1.0
         return sureness
 
     def next_image(self) -> str | None:
@@ -268,13 +279,3 @@ class GroupSession:
                 )
             return self.classes.index(object) + 1
         return int(object)
-
-
-def _copy(sample: CoSegDataSample) -> CoSegDataSample:
-    """A sample with the same fields, which may then be replaced."""
-    new = CoSegDataSample()
-    for key, value in sample.metainfo_items():
-        new.set_field(value, key, field_type='metainfo')
-    for key, value in sample.items():
-        setattr(new, key, value)
-    return new

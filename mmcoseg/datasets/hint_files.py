@@ -25,6 +25,7 @@ __all__ = [
     'GivenHints',
     'check_class_names',
     'read_examples',
+    'read_hint',
     'read_hints',
     'write_hints',
 ]
@@ -44,10 +45,16 @@ class GivenHints:
         by_image: ``<group>/<file name>``, ``<group>/<stem>``, ``<file name>`` or ``<stem>`` -> the
             image's hints.
         classes: group -> names of the classes 1..K; under ``''`` those of all other groups.
+        sources: for messages, image -> the file or folder that its hints are from.
     """
 
     by_image: dict[str, list[Hint]] = field(default_factory=dict)
     classes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    sources: dict[str, str] = field(default_factory=dict)
+
+    def source_of(self, image: str) -> str:
+        """Where an image's hints are from, for messages."""
+        return self.sources.get(image, 'the hints')
 
     def classes_of(self, group: str) -> tuple[str, ...]:
         """Names of a group's classes 1..K; empty where they have none."""
@@ -68,6 +75,7 @@ class GivenHints:
                         'name the same classes in the same order'
                     )
         self.classes |= others.classes
+        self.sources |= others.sources
         for image, hints in others.by_image.items():
             self.by_image[image] = [*self.by_image.get(image, []), *hints]
 
@@ -128,11 +136,16 @@ def _read_entries(entries: Any, classes: tuple[str, ...]) -> list[Hint]:
     hints = []
     for number, entry in enumerate(entries, 1):
         with naming(f'hint {number}'):
-            hints.append(_read_entry(entry, classes))
+            hints.append(read_hint(entry, classes))
     return hints
 
 
-def _read_entry(entry: Any, classes: tuple[str, ...]) -> Hint:
+def read_hint(entry: Any, classes: Sequence[str] = ()) -> Hint:
+    """The hint of an entry, as :func:`read_hints` describes it; ``classes`` are the names.
+
+    Raises:
+        MMCosegError: saying what is wrong with it.
+    """
     kinds = [kind for kind in _KINDS if isinstance(entry, dict) and kind in entry]
     if len(kinds) != 1:
         raise MMCosegError(f'a hint has exactly one of the keys {_KINDS}, got {short(entry)}')
@@ -165,14 +178,16 @@ def _read_box(value: Any, label: int) -> Box:
 _PLACES = dict(click=_read_click, stroke=_read_stroke, box=_read_box)
 
 
-def _read_label(value: Any, classes: tuple[str, ...]) -> int:
+def _read_label(value: Any, classes: Sequence[str]) -> int:
     if isinstance(value, bool):
         return int(value)
     if value in classes:
-        return classes.index(value) + 1
+        return list(classes).index(value) + 1
+    named = f'which are {list(classes)}{nearest(str(value), classes)}'
+    if not classes:
+        named = 'a list at the top of the file, which is missing'
     raise MMCosegError(
-        f'"object" is {short(value)}; it must be true, false, or a name in "classes", which are '
-        f'{list(classes)}{nearest(str(value), classes)}'
+        f'"object" is {short(value)}; it must be true, false, or a name in "classes", {named}'
     )
 
 
@@ -210,12 +225,18 @@ def _entry_of(hint: Hint, classes: Sequence[str]) -> dict[str, Any]:
         case Absent():
             return dict(absent=True)
         case Click():
-            return dict(click=[hint.x, hint.y], object=named)
+            return dict(click=_plain([hint.x, hint.y]), object=named)
         case Stroke():
-            return dict(stroke=[list(point) for point in hint.points], object=named)
+            return dict(stroke=_plain(hint.points), object=named)
         case Box():
-            return dict(box=[hint.left, hint.top, hint.right, hint.bottom], object=named)
+            box = [hint.left, hint.top, hint.right, hint.bottom]
+            return dict(box=_plain(box), object=named)
     raise MMCosegError('example masks are kept as files of masks, not in a file of hints')
+
+
+def _plain(numbers: Any) -> list:
+    """Numbers, or pairs of them, as json holds them."""
+    return np.asarray(numbers).tolist()
 
 
 def read_examples(folder: str | Path) -> GivenHints:

@@ -1,6 +1,6 @@
 """Data elements: one image (:class:`CoSegDataSample`), one group (:class:`GroupDataSample`)."""
 
-from .coseg_data_sample import CoSegDataSample, to_numpy
+from .coseg_data_sample import CoSegDataSample, shallow_copy, to_numpy
 from .group_data_sample import GroupDataSample, GroupSampleList, group_sizes_of, split_groups
 from .group_images import GroupImages
 from .hints import Absent, Box, Click, ExampleMask, Hint, Stroke, hint_map
@@ -36,6 +36,7 @@ __all__ = [
     'num_named_classes',
     'read_object',
     'read_objects',
+    'shallow_copy',
     'split_groups',
     'to_numpy',
 ]

@@ -10,7 +10,7 @@ from mmseg.structures import SegDataSample
 
 from .proposals import Proposals
 
-__all__ = ['CoSegDataSample', 'data_field', 'to_numpy']
+__all__ = ['CoSegDataSample', 'data_field', 'shallow_copy', 'to_numpy']
 
 #: The value of a mask's pixels that are neither object nor background.
 VOID = 255
@@ -81,3 +81,13 @@ class CoSegDataSample(SegDataSample):
     proposals = data_field('_proposals', Proposals)
     hints = data_field('_hints', tuple)
     presence = data_field('_presence', numbers.Real)
+
+
+def shallow_copy(sample: CoSegDataSample) -> CoSegDataSample:
+    """A sample with the same fields, which may then be replaced."""
+    new = CoSegDataSample()
+    for key, value in sample.metainfo_items():
+        new.set_field(value, key, field_type='metainfo')
+    for key, value in sample.items():
+        setattr(new, key, value)
+    return new

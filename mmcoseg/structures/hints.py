@@ -42,11 +42,13 @@ class HintMap:
         labels: (H, W) uint8: 0 no object, 1..K classes, 255 unknown.
         sure: (H, W) bool: False where the label is only likely, or unknown.
         contradictions: a sentence about each hint that contradicts an earlier one.
+        num_classes: of objects that the image may show.
     """
 
     labels: np.ndarray
     sure: np.ndarray
     contradictions: list[str]
+    num_classes: int = 1
 
     @property
     def absent(self) -> bool:
@@ -141,8 +143,9 @@ class Click(Hint):
 class Box(Hint):
     """A box around an object, or around what is none.
 
-    Outside of all boxes of objects an image shows none. Inside of one, a pixel is likely the
-    object's. The right and lower edges do not belong to it.
+    Outside of all boxes of objects an image shows none; where there are several classes, a box does
+    not say what is outside. Inside of one, a pixel is likely the object's. The right and lower
+    edges do not belong to it.
     """
 
     left: float
@@ -167,8 +170,9 @@ class Box(Hint):
         if self.label == 0:
             known.labels[inside], known.sure[inside] = 0, True
             return
-        outside = ~inside & (known.labels == UNKNOWN)
-        known.labels[outside], known.sure[outside] = 0, True
+        if known.num_classes == 1:
+            outside = ~inside & (known.labels == UNKNOWN)
+            known.labels[outside], known.sure[outside] = 0, True
         known.labels[inside], known.sure[inside] = self.label, False
 
 
@@ -214,7 +218,9 @@ class ExampleMask(Hint):
         _paint_all(known, mask, 'the whole mask')
 
 
-def hint_map(hints: Sequence[Hint], original: Size, size: Size | None = None) -> HintMap:
+def hint_map(
+    hints: Sequence[Hint], original: Size, size: Size | None = None, num_classes: int = 1
+) -> HintMap:
     """All that is known of an image's pixels. Later hints count where they contradict earlier ones.
 
     Boxes say less than the rest, and count only where nothing else is said. An absence does not
@@ -223,6 +229,7 @@ def hint_map(hints: Sequence[Hint], original: Size, size: Size | None = None) ->
     Args:
         original: height and width of the upright original, whose pixels hints are given in.
         size: height and width of the map; None: the original's.
+        num_classes: of objects that the image may show.
 
     Raises:
         MMCosegError: for a hint outside of the image.
@@ -232,7 +239,9 @@ def hint_map(hints: Sequence[Hint], original: Size, size: Size | None = None) ->
         array([[255,   1, 255, 255,   0, 255]], dtype=uint8)
     """
     shape = original if size is None else size
-    known = HintMap(np.full(shape, UNKNOWN, np.uint8), np.zeros(shape, bool), [])
+    for hint in hints:
+        num_classes = max(num_classes, *hint.classes, 1)
+    known = HintMap(np.full(shape, UNKNOWN, np.uint8), np.zeros(shape, bool), [], num_classes)
     lasting = _without_wrong_absences(hints, known)
     boxes = [hint for hint in lasting if isinstance(hint, Box)]
     others = [hint for hint in lasting if not isinstance(hint, Box)]

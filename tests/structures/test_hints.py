@@ -91,12 +91,12 @@ def test_strokes_are_lists_or_arrays():
 
 
 def test_a_box_tells_what_is_outside_and_what_is_likely_inside():
-    box = [Box(1, 1, 3, 4, label=2)]
+    box = [Box(1, 1, 3, 4)]
     assert labels(box) == [
         [0, 0, 0, 0, 0, 0],
-        [0, 2, 2, 0, 0, 0],
-        [0, 2, 2, 0, 0, 0],
-        [0, 2, 2, 0, 0, 0],
+        [0, 1, 1, 0, 0, 0],
+        [0, 1, 1, 0, 0, 0],
+        [0, 1, 1, 0, 0, 0],
     ]
     assert sure(box) == [
         [1, 1, 1, 1, 1, 1],
@@ -125,9 +125,17 @@ def test_no_box_is_too_narrow_to_be_seen(box, size):
 
 
 def test_several_boxes_leave_each_other():
-    expected = [[1, 1, 0, 0, 2, 2]]
+    expected = [[1, 1, 0, 0, 1, 1]]
+    assert labels([Box(0, 0, 2, 1), Box(4, 0, 6, 1)], (1, 6)) == expected
+    assert labels([Box(4, 0, 6, 1), Box(0, 0, 2, 1)], (1, 6)) == expected
+
+
+def test_a_box_of_one_class_says_nothing_of_others_outside():
+    expected = [[1, 1, U, U, 2, 2]]
     assert labels([Box(0, 0, 2, 1), Box(4, 0, 6, 1, label=2)], (1, 6)) == expected
     assert labels([Box(4, 0, 6, 1, label=2), Box(0, 0, 2, 1)], (1, 6)) == expected
+    known = hint_map([Box(0, 0, 2, 1), Click(4, 0)], (1, 6), num_classes=2)
+    assert known.labels.tolist() == [[1, 1, U, U, 1, U]] and not known.contradictions
 
 
 def test_a_box_of_no_object_tells_only_of_its_inside():

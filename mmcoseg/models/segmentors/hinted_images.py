@@ -46,7 +46,9 @@ def _few(contradictions: list[str]) -> list[str]:
 def _map_of(sample: CoSegDataSample, size: tuple[int, int] | None = None) -> HintMap:
     original = sample.metainfo.get('ori_shape', sample.pred_prob.data.shape[-2:])[:2]
     with naming(sample.identity):
-        return hint_map(sample.hints, original, size)
+        channels = len(sample.pred_prob.data)
+        number = max(1, channels - 1, len(sample.metainfo.get('class_names', ())))
+        return hint_map(sample.hints, original, size, number)
 
 
 def refine_by_hints(images: HintedImages) -> None:

@@ -85,7 +85,7 @@ def learn_object(
     basis = context.stores[stage.descriptors].basis
     maps = resize(context.prob.float().cpu(), descriptors.shape[-2:])
     shape, size = descriptors.shape[-2:], context.images.size
-    labels, weights = known_at_locations(context.group, maps.shape[1], shape, size)
+    labels, weights, _ = known_at_locations(context.group, maps.shape[1], shape, size)
     maps = torch.where(weights[:, None] > 0, labels, maps)
     maps = maps if maps.shape[1] == 1 else maps[:, 1:]
     if not (maps >= 0.5).any():

@@ -32,6 +32,7 @@ __all__ = [
     'TrainingFreeTestOptions',
     'build_backbone',
     'describe',
+    'in_basis',
     'maps_of_images',
     'saliency_of',
 ]
@@ -196,16 +197,13 @@ class TrainingFreeCoSegmentor(FrozenCoSegmentor):
         rest = sorted(set(range(count)) - set(first))
         # The first ones are kept as they are until they have decided on the bases.
         kept = list(describe(self.backbone, images, first, wanted, self.test_cfg))
-        bases = {kind: self._basis(kind, [found[kind] for _, found in kept]) for kind in wanted}
+        bases = {kind: self.basis(kind, [found[kind] for _, found in kept]) for kind in wanted}
         memory_limit = int(self.test_cfg.memory_limit * 1e6)
         stores = {kind: FeatureStore(count, memory_limit, bases[kind]) for kind in wanted}
 
         def store(indices: list[int], found: dict[Descriptors, Tensor]) -> None:
             for kind, x in found.items():
-                if bases[kind] is not None:
-                    with without_autocast(x):
-                        x = torch.einsum('ndhw,dk->nkhw', x.to(bases[kind].dtype), bases[kind])
-                stores[kind].put(indices, x)
+                stores[kind].put(indices, in_basis(x, bases[kind]))
 
         while kept:
             store(*kept.pop(0))
@@ -213,7 +211,7 @@ class TrainingFreeCoSegmentor(FrozenCoSegmentor):
             store(indices, found)
         return stores
 
-    def _basis(self, kind: Descriptors, parts: Sequence[Tensor]) -> Tensor | None:
+    def basis(self, kind: Descriptors, parts: Sequence[Tensor]) -> Tensor | None:
         """The orthonormal basis (d, d') in which descriptors are kept; None for all d."""
         if not kind.rotation_invariant or parts[0].shape[1] <= self.test_cfg.channels:
             return None
@@ -275,6 +273,14 @@ def describe(
             feats = tuple(backbone(batch.flip(-1)))
             found = {kind: (x + kind(feats).flip(-1)) / 2 for kind, x in found.items()}
         yield chunk, {kind: x.half().cpu() for kind, x in found.items()}
+
+
+def in_basis(descriptors: Tensor, basis: Tensor | None) -> Tensor:
+    """Descriptors (n, d, h, w) in an orthonormal basis (d, d'); None leaves them."""
+    if basis is None:
+        return descriptors
+    with without_autocast(descriptors):
+        return torch.einsum('ndhw,dk->nkhw', descriptors.to(basis.dtype), basis)
 
 
 def maps_of_images(prob: Tensor, size: tuple[int, int], group: GroupDataSample) -> list[Tensor]:

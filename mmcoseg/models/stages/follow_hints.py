@@ -27,6 +27,8 @@ __all__ = ['FollowHints', 'known_at_locations', 'split_object']
 LOCATION_WEIGHT, IMAGE_WEIGHT = 0.03, 1.0
 #: What a pixel counts whose label is only likely.
 LIKELY = 0.3
+#: How much less hints that are only likely count where classes are named.
+UNSURE = 1e-3
 #: Classes that one object is split into at most; clusterings of more take long.
 MOST_SPLIT = 12
 
@@ -64,14 +66,15 @@ class FollowHints(GroupStage):
             context.kept['hint_posterior'] = HintPosterior(descriptors)
         shape = descriptors.shape[-2:]
         before = self._classes_before(context, resize(prob.float().cpu(), shape))
-        labels, weights = known_at_locations(
+        labels, weights, sure = known_at_locations(
             context.group, before.shape[1], shape, context.images.size
         )
         said = weights.flatten(1).any(dim=1).tolist()  # nothing by a mask of void alone
         if not any(said):
             return prob
         examples = [i for i, sample in enumerate(context.group) if said[i] and _has_example(sample)]
-        before = order_classes(before, labels, weights)
+        # What is only likely, as in a box, names a class where nothing surer does.
+        before = order_classes(before, labels, weights * (sure + UNSURE))
         after = context.kept['hint_posterior'].maps(before, labels, weights, examples)
         return match_best_overlap(after, before)
 
@@ -117,7 +120,7 @@ def split_object(prob: Tensor, num_classes: int) -> Tensor:
 
 def known_at_locations(
     group: GroupDataSample, channels: int, shape: Sequence[int], size: tuple[int, int]
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
     """What the hints say of the locations of a feature map, and how much it counts.
 
     Args:
@@ -126,13 +129,14 @@ def known_at_locations(
         size: of the network's input.
 
     Returns:
-        Labels (N, channels, h, w) in [0, 1], and weights (N, h, w), 0 where nothing is known.
+        Labels (N, channels, h, w) in [0, 1]; weights (N, h, w), 0 where nothing is known; and how
+        much of each location is sure, (N, h, w) in [0, 1].
     """
     labels = torch.zeros(len(group), channels, *shape)
-    weights = torch.zeros(len(group), *shape)
+    weights, sure = torch.zeros(2, len(group), *shape)
     for number, sample in enumerate(group):
         if 'hints' in sample:
-            shares = _known_shares(sample, channels, shape, size)
+            shares, sure[number] = _known_shares(sample, channels, shape, size)
             total = shares.sum(dim=0)
             # A map of the object alone is what is left without the background.
             labels[number] = shares[-channels:] / total.clamp(min=1e-6)
@@ -140,17 +144,20 @@ def known_at_locations(
     strongest = weights.amax(dim=(1, 2), keepdim=True).clamp(min=1e-6)
     weights = weights / strongest
     total = weights.sum(dim=(1, 2), keepdim=True).clamp(min=1e-6)
-    return labels, weights * (IMAGE_WEIGHT / total).clamp(max=LOCATION_WEIGHT)
+    return labels, weights * (IMAGE_WEIGHT / total).clamp(max=LOCATION_WEIGHT), sure
 
 
 def _known_shares(
     sample: CoSegDataSample, channels: int, shape: Sequence[int], size: tuple[int, int]
-) -> Tensor:
-    """How much of each location is known to have each label: (max(2, channels), h, w)."""
+) -> tuple[Tensor, Tensor]:
+    """How much of each location has each label, (max(2, channels), h, w), and is sure, (h, w)."""
     part = sample.metainfo.get('img_shape', size)[:2]
-    known = hint_map(sample.hints, sample.metainfo.get('ori_shape', part)[:2], part)
+    original = sample.metainfo.get('ori_shape', part)[:2]
+    known = hint_map(sample.hints, original, part, max(1, channels - 1))
     labels = torch.from_numpy(known.labels)
     counts = torch.from_numpy(known.sure).float().clamp(min=LIKELY)
     maps = [(labels == label) * counts for label in range(max(2, channels))]
+    maps.append(torch.from_numpy(known.sure).float())
     padding = (0, size[1] - part[1], 0, size[0] - part[0])
-    return maps_at_locations(F.pad(torch.stack(maps)[None], padding), tuple(shape), size)[0]
+    found = maps_at_locations(F.pad(torch.stack(maps)[None], padding), tuple(shape), size)[0]
+    return found[:-1], found[-1]

@@ -6,7 +6,7 @@ from demo_inputs import make_group_batch
 
 from mmcoseg.models.ops.hints import order_classes
 from mmcoseg.models.stages import FollowHints, GroupContext, SplitClasses
-from mmcoseg.structures import Click, ExampleMask, GroupImages
+from mmcoseg.structures import Box, Click, ExampleMask, GroupImages
 
 SIZE = (32, 32)
 
@@ -52,6 +52,22 @@ def test_one_click_is_enough_for_a_name():
     row, column = (labels[2] == 2).nonzero()[0].tolist()
     group[2].hints = (Click(4 * column + 2.0, 4 * row + 2.0, label=2),)
     assert right(follow(group, descriptors, swapped), labels) > 0.95
+
+
+def test_clicks_name_classes_before_boxes_do():
+    group, labels, descriptors = make_group()
+    sure = torch.nn.functional.one_hot(labels, 3).permute(0, 3, 1, 2).float()
+    prob = 0.7 * sure + 0.1
+    for label in (1, 2):
+        row, column = (labels[2] == label).nonzero()[0].tolist()
+        click = Click(4 * column + 2.0, 4 * row + 2.0, label=label)
+        group[2].hints = (*group[2].get('hints', ()), click)
+    # Around class 1, but most of what is in it is of class 2.
+    rows, columns = (labels[1] > 0).nonzero().t()
+    edges = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+    group[1].hints = (Box(*[4.0 * int(edge) for edge in edges], label=1),)
+    for maps in (prob, prob[:, [0, 2, 1]]):
+        assert right(follow(group, descriptors, maps)[[0, 3]], labels[[0, 3]]) > 0.95
 
 
 def test_one_object_becomes_the_classes_of_the_hints():

@@ -54,7 +54,7 @@ def test_without_hints_maps_stay_bit_for_bit():
 def test_the_maps_are_those_of_the_posterior_at_the_same_area():
     hints = [[Click(10, 10), Click(80, 50, label=0)], [], [Absent()]]
     before, after, context = run(hints)
-    labels, weights = known_at_locations(context.group, 1, SHAPE, INPUT)
+    labels, weights, _ = known_at_locations(context.group, 1, SHAPE, INPUT)
     posterior = HintPosterior(context.descriptors[FollowHints().descriptors])
     expected = match_best_overlap(posterior.maps(before, labels, weights), before)
     torch.testing.assert_close(after, expected, rtol=0, atol=0)
@@ -64,7 +64,7 @@ def test_the_maps_are_those_of_the_posterior_at_the_same_area():
 def test_a_click_counts_at_its_location():
     # A location covers 16 x 16 pixels of the original.
     group = make_group([[Click(40, 24)], [], [Click(40, 24, label=0)]])
-    labels, weights = known_at_locations(group, 1, SHAPE, INPUT)
+    labels, weights, _ = known_at_locations(group, 1, SHAPE, INPUT)
     assert labels.shape == (3, 1, *SHAPE) and weights.shape == (3, *SHAPE)
     where = torch.zeros(SHAPE, dtype=torch.bool)
     where[1, 2] = True
@@ -78,7 +78,7 @@ def test_a_click_counts_at_its_location():
 def test_a_whole_mask_counts_no_more_than_an_image_may():
     mask = np.zeros(ORIGINAL, np.uint8)
     mask[:, 48:] = 1
-    labels, weights = known_at_locations(make_group([[ExampleMask(mask)]]), 1, SHAPE, INPUT)
+    labels, weights, _ = known_at_locations(make_group([[ExampleMask(mask)]]), 1, SHAPE, INPUT)
     assert weights.sum().item() == pytest.approx(min(IMAGE_WEIGHT, 24 * LOCATION_WEIGHT))
     assert torch.equal(labels[0, 0], torch.tensor([0.0, 0, 0, 1, 1, 1]).expand(SHAPE))
 
@@ -99,17 +99,18 @@ def test_padding_says_nothing():
 def test_labels_of_several_classes_are_shares():
     mask = np.zeros(ORIGINAL, np.uint8)
     mask[:, :24], mask[:, 24:32] = 2, 1
-    labels, weights = known_at_locations(make_group([[ExampleMask(mask)]]), 3, SHAPE, INPUT)
+    labels, weights, _ = known_at_locations(make_group([[ExampleMask(mask)]]), 3, SHAPE, INPUT)
     torch.testing.assert_close(labels.sum(dim=1), torch.ones(1, *SHAPE))
     assert labels[0, :, 0, 0].tolist() == [0, 0, 1]
     assert labels[0, :, 0, 1].tolist() == pytest.approx([0, 0.5, 0.5])
     assert labels[0, :, 0, 2].tolist() == [1, 0, 0]
     # The object alone is what is left without the background.
-    only, same = known_at_locations(
+    only, same, sure = known_at_locations(
         make_group([[ExampleMask((mask > 0).astype('u1'))]]), 1, SHAPE, INPUT
     )
     torch.testing.assert_close(only[:, 0], 1 - labels[:, 0])
     torch.testing.assert_close(same, weights)
+    assert torch.equal(sure, torch.ones(1, *SHAPE))
 
 
 def test_a_hint_repeated_says_no_more():
@@ -192,7 +193,7 @@ def test_maps_stay_probabilities_whatever_is_said(hints):
 def test_a_thousand_hints_are_as_many_as_there_are_pixels_of_them():
     places = np.random.default_rng(0).uniform(0, (96, 64), (1000, 2)).tolist()
     _, after, context = run([[Click(x, y, label=int(x < 48)) for x, y in places], []])
-    _, weights = known_at_locations(context.group, 1, SHAPE, INPUT)
+    _, weights, _ = known_at_locations(context.group, 1, SHAPE, INPUT)
     assert weights.sum().item() <= IMAGE_WEIGHT + 1e-4
     left, right = after[0, 0, :, :2].mean(), after[0, 0, :, 4:].mean()
     assert left > right
