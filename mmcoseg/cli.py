@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from .config_files import config_of_method, find_config, list_configs
 from .errors import MMCosegError
+from .optional import import_optional
 from .options import in_range
 from .segment_options import SegmentOptions
 from .version import __version__
@@ -457,6 +458,43 @@ def _apply(args: argparse.Namespace) -> int:
     return _write_results(args, images, replace(options, objects=objects))
 
 
+def _add_review(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('results', metavar='RESULTS', help='folder that `mmcoseg segment` wrote')
+    parser.add_argument(
+        '--port', type=int, default=0, help='port of the page (default: a free one)'
+    )
+    parser.add_argument(
+        '--host',
+        default='127.0.0.1',
+        help='address to listen at; by default nobody else can reach it',
+    )
+    parser.add_argument(
+        '--no-browser', action='store_true', help='do not open the page in a browser'
+    )
+
+
+def _review(args: argparse.Namespace) -> int:
+    _require_there([args.results])
+    in_range('--port', args.port, 0, 65535)
+    for module in ('starlette', 'uvicorn'):
+        import_optional(module, 'mmcoseg review', "Install it by `pip install 'mmcoseg[review]'`.")
+    from .review.launch import open_browser, serve
+
+    with serve(args.results, args.host, args.port) as server:
+        print(f'review: {server.address}', flush=True)
+        print('Stop it with Ctrl-C; everything is on disk.', flush=True)
+        if server.reachable_by_others:
+            print(
+                f'warning: others can reach {args.host}. Whoever has this address, with its token, '
+                'sees the photos and can change the results.',
+                flush=True,
+            )
+        if not args.no_browser:
+            open_browser(server.address)
+        server.run()
+    return 0
+
+
 def _add_objects(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('action', choices=['show'], help='show: say what is in the files')
     parser.add_argument('files', nargs='+', metavar='FILE', help='files of saved objects')
@@ -466,6 +504,7 @@ def _objects(args: argparse.Namespace) -> int:
     from .files import display_name
     from .structures import read_object
 
+    _require_there(args.files)
     for file in args.files:
         saved = read_object(file)
         print(f'{display_name(file)}\n{saved}')
@@ -528,6 +567,7 @@ class _Command(NamedTuple):
 _COMMANDS: dict[str, _Command] = {
     'segment': _Command(_add_segment, _segment, 'Find the common objects of groups of images.'),
     'apply': _Command(_add_apply, _apply, 'Find saved objects in other images.'),
+    'review': _Command(_add_review, _review, 'Judge and mend results in the browser.'),
     'objects': _Command(_add_objects, _objects, 'Show what saved objects are.'),
     'train': _Command(_add_train, _train, 'Train a model.'),
     'test': _Command(_add_test, _test, 'Test a model: tables, masks, pictures.'),

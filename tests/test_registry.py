@@ -52,8 +52,9 @@ LAYERS = {
     'engine': 12,
     'export': 12,
     'apis': 13,
-    'cli': 14,
-    '': 14,
+    'review': 14,
+    'cli': 15,
+    '': 15,
 }
 
 

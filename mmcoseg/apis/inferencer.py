@@ -195,12 +195,21 @@ class CoSegInferencer:
         self, group: InputGroup
     ) -> tuple[GroupDataSample, Callable[[], None], list[SkippedFile]]:
         """A group's samples, what segments them by their hints of the time, and skipped files."""
-        record, skipped, _ = self._load(group, 0)
-        if not record['images']:
+        images, sample, skipped = self.load(group)
+        if not len(sample):
             raise MMCosegError(f'no image of the group {group.name} can be read')
         with self.reproducibly():
-            images, sample = self._packed(record)
             return sample, self.model.updater(images, sample), skipped
+
+    def load(
+        self, group: InputGroup
+    ) -> tuple[GroupImages | None, GroupDataSample, list[SkippedFile]]:
+        """A group's images and samples, and skipped files; None where no image can be read."""
+        record, skipped, _ = self._load(group, 0)
+        if not record['images']:
+            return None, GroupDataSample([]), skipped
+        with self.reproducibly():
+            return *self._packed(record), skipped
 
     def finished(self, part: GroupDataSample, group: InputGroup) -> GroupDataSample:
         """The samples with masks of their soft maps, on the CPU."""

@@ -115,6 +115,8 @@ class GroupState:
         files: set[str] = set()
         for image in self.images:
             files.update(image.record.files.values(), image.record.thumbnails.values())
+            if image.record.soft_map is not None:
+                files.add(image.record.soft_map)
         return files
 
     def skipped_among(self, wanted: Collection[str]) -> list[SkippedImage]:

@@ -20,6 +20,7 @@ __all__ = [
     'export_labelme',
     'export_masks',
     'export_overlay',
+    'export_soft_map',
     'export_thumbnails',
 ]
 
@@ -27,8 +28,8 @@ __all__ = [
 _YOLO_SUFFIXES = frozenset({'.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp'})
 _YOLO_FORMATS = frozenset({'BMP', 'JPEG', 'MPO', 'PNG', 'TIFF', 'WEBP'})
 _ORIENTATION = 0x0112
-#: Folder of what is needed again to assemble the report.
-_THUMBNAILS = '.mmcoseg/thumbnails'
+#: Folders of what is needed again: to assemble the report, and to go on from the masks.
+_THUMBNAILS, _SOFT_MAPS = '.mmcoseg/thumbnails', '.mmcoseg/maps'
 #: Pixels of an overlay that are drawn at once, and rows beyond them.
 _BAND_PIXELS = 4_000_000
 _BAND_MARGIN = 3
@@ -127,6 +128,18 @@ def export_thumbnails(picture: Picture, out_dir: Path) -> dict[str, str]:
         paths[kind] = picture.path(_THUMBNAILS, suffix)
         save_image(thumbnail, out_dir / paths[kind], **options)
     return paths
+
+
+def export_soft_map(prob: np.ndarray, picture: Picture, out_dir: Path) -> str:
+    """The soft map (C, h, w) in [0, 1] that the mask was made of, in steps of 1 / 255.
+
+    The file holds ``prob``, (C, h, w) uint8.
+    """
+    path = picture.path(_SOFT_MAPS, '.npz')
+    values = np.rint(255 * prob.clip(0, 1)).astype(np.uint8)
+    with write_atomically(out_dir / path) as file:
+        np.savez_compressed(file, prob=values)
+    return path
 
 
 def _with_palette(labels: np.ndarray, void: bool = True) -> Image.Image:

@@ -26,6 +26,9 @@ class ImageRecord:
         sureness: see ``objects.sureness``.
         seconds: that the image took.
         hints: number of a person's hints on it.
+        review: what a person decided: ``'unseen'``, ``'accepted'``, ``'corrected'`` (accepted, with
+            hints), ``'rejected'`` (it does not show the object), ``'left out'``.
+        soft_map: path of its soft map, like those in ``files``; see ``exporters.export_soft_map``.
     """
 
     group: str
@@ -47,6 +50,8 @@ class ImageRecord:
     sureness: float | None = None
     seconds: float | None = None
     hints: int = 0
+    soft_map: str | None = None
+    review: str = 'unseen'
 
     @property
     def name(self) -> str:

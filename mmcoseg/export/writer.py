@@ -11,7 +11,7 @@ from ..datasets.multiclass import CLASSES_FILE
 from ..errors import MMCosegError
 from ..files import relative_path, write_atomically, write_json
 from ..segment_options import FORMATS, chosen_formats
-from ..structures import CoSegDataSample
+from ..structures import CoSegDataSample, to_numpy
 from .documents import class_names_document, coco_document, summary_document
 from .exporters import (
     YoloExporter,
@@ -19,6 +19,7 @@ from .exporters import (
     export_labelme,
     export_masks,
     export_overlay,
+    export_soft_map,
     export_thumbnails,
 )
 from .objects import ObjectMask, Picture, sureness, to_annotation, to_result
@@ -124,6 +125,10 @@ class ResultWriter:
         height, width = result.labels.shape
         share = np.count_nonzero(result.labels) / result.labels.size
         name = Path(sample.get('img_path') or '').name or picture.stem
+        soft_map = None
+        if 'pred_prob' in sample:
+            prob = to_numpy(sample.pred_prob.data.float())
+            soft_map = export_soft_map(prob, picture, self.out_dir)
         record = ImageRecord(
             group=picture.group,
             stem=picture.stem,
@@ -142,6 +147,7 @@ class ResultWriter:
             warnings=list(map(str, sample.get('warnings', ()))),
             source=source and relative_path(source, self.out_dir),
             hints=len(sample.get('hints', ())),
+            soft_map=soft_map,
         )
         if not result.labels.any() and not record.absent:
             record.warnings.append('nothing was found')

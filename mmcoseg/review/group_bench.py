@@ -1,0 +1,325 @@
+"""A group at work: what its images' masks are, after all that people said."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import torch
+from mmengine.structures import PixelData
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..apis import CoSegInferencer
+from ..apis.run_state import FinishedImage, GroupState
+from ..datasets.hint_files import read_hint
+from ..files import file_name_of
+from ..models.ops import mask_of_prob
+from ..models.ops.hints import expected_overlap
+from ..models.postprocessors import InstancesFromMask
+from ..structures import (
+    Absent,
+    CoSegDataSample,
+    ExampleMask,
+    GroupDataSample,
+    Hint,
+    shallow_copy,
+    to_numpy,
+)
+from .decisions import Decision
+from .results import Results, as_png, labels_of_png
+from .spread import GroupFeatures, Spreader, compute_features
+
+__all__ = ['VIEW_SIDE', 'GroupBench', 'ReviewedImage']
+
+#: Longer side of photos and masks that the page shows.
+VIEW_SIDE = 2048
+#: Share of an image's pixels that must change for a coarse mask to be another one.
+_CHANGE = 0.002
+
+
+@dataclass
+class ReviewedImage:
+    """An image of a group under review.
+
+    Args:
+        number: in its group, from 0.
+        finished: its results.
+        decision: what people said of it.
+        version: of its mask.
+        drawn: its mask as PNG, at the original size; None while only the coarse one is known.
+        view: the same for the page, with numbers of instances where there are any.
+        coarse: the coarse mask of its soft map, (h, w) uint8; None before the group is loaded.
+        basis: the coarse mask that its mask is made of.
+        changed: whether other images' hints changed it since somebody looked.
+        unwritten: whether its files are not yet what was said.
+        sureness: 0 to 1; None where it is not known.
+    """
+
+    number: int
+    finished: FinishedImage
+    decision: Decision
+    version: int = 0
+    drawn: bytes | None = None
+    view: bytes | None = None
+    coarse: np.ndarray | None = None
+    basis: np.ndarray | None = None
+    changed: bool = False
+    unwritten: bool = False
+    sureness: float | None = None
+
+    @property
+    def stem(self) -> str:
+        return self.finished.record.stem
+
+    @property
+    def undecided(self) -> bool:
+        return self.decision.state == 'unseen'
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the original."""
+        return self.finished.record.height, self.finished.record.width
+
+
+class GroupBench:
+    """The images of a group, their hints, and their masks.
+
+    Only one thread may call what computes: :meth:`load`, :meth:`prepare`, :meth:`update` and
+    :meth:`draw`.
+
+    Args:
+        results: the folder.
+        state: of the group.
+        decisions: stem -> what people said.
+
+    Attributes:
+        outdated: whether hints have changed since the last :meth:`update`.
+        prepared: 0 to 1; from 1 on hints count for the whole group.
+    """
+
+    def __init__(self, results: Results, state: GroupState, decisions: dict[str, Decision]) -> None:
+        self.results = results
+        self.state = state
+        self.name = state.name
+        self.classes = results.classes_of(state)
+        self.has_instances = any('instances' in i.record.files for i in state.images)
+        self.images: list[ReviewedImage] = []
+        for number, finished in enumerate(state.images):
+            decision = decisions.get(finished.record.stem, Decision())
+            image = ReviewedImage(number, finished, decision, sureness=finished.record.sureness)
+            self.images.append(image)
+        self.by_stem = {image.stem: image for image in self.images}
+        self.samples: dict[str, CoSegDataSample] = {}
+        self.before: dict[str, Tensor] = {}
+        self.first: dict[str, np.ndarray] = {}
+        self.spreader: Spreader | None = None
+        self.prepared = 0.0
+        self.outdated = any(self.hints_of(image) for image in self.images)
+        for image in self.images:
+            image.unwritten = results.was_overwritten(image.finished)
+            if image.decision.state != 'unseen':
+                self.resolve(image)
+
+    def hints_of(self, image: ReviewedImage) -> tuple[Hint, ...]:
+        """What people said of an image's pixels."""
+        decision = image.decision
+        if decision.state == 'rejected':
+            return (Absent(),)
+        if decision.state == 'left out':
+            return ()
+        hints = []
+        for entry in decision.hints:
+            if 'example' in entry:
+                mask = labels_of_png(self.results.stored_mask(entry['example']))
+                hints.append(ExampleMask(mask))
+            else:
+                hints.append(read_hint(entry, self.classes))
+        return tuple(hints)
+
+    def load(self) -> None:
+        """Read the soft maps of all images."""
+        for image in self.images:
+            sample = self.results.sample_of(self.state, image.finished)
+            self.samples[image.stem] = sample
+            self.before[image.stem] = sample.pred_prob.data
+            image.coarse = self.first[image.stem] = _coarse_mask(sample.pred_prob.data)
+            image.basis = image.coarse
+            image.sureness = expected_overlap(sample.pred_prob.data)
+
+    def prepare(self, inferencer: CoSegInferencer) -> Iterator[None]:
+        """Compute the features that hints spread by, some images at a time, or read them."""
+        group = self.results.group_of(self.state)
+        items = [item for item in group.items if item.path is not None and item.path.exists()]
+        group = replace(group, items=items)
+        signatures = [(image.stem, image.finished.signature) for image in self.images]
+        key = hashlib.sha1(repr((signatures, inferencer.cfg.model.backbone)).encode()).hexdigest()
+        file = self.results.review / 'features' / file_name_of(self.name, '.npz')
+        features = GroupFeatures.read(file, key)
+        if features is None:
+            for found in compute_features(inferencer, group):
+                if isinstance(found, GroupFeatures):
+                    features = found
+                    features.write(file, key)
+                else:
+                    self.prepared = min(found, 0.99)
+                yield
+        if features is not None:
+            # Hints must not be in the maps that the spreading starts from.
+            for stem, sample in self.samples.items():
+                sample.pred_prob = PixelData(data=self.before[stem])
+            self.spreader = Spreader(inferencer, features, self.samples)
+            self.outdated = self.outdated or any(self.hints_of(image) for image in self.images)
+        self.prepared = 1.0
+        yield
+
+    def update(self) -> list[ReviewedImage]:
+        """Change the soft maps to what all hints say; images whose coarse masks are others now."""
+        self.outdated = False
+        hinted = []
+        for image in self.images:
+            sample = self.samples[image.stem]
+            sample.pred_prob = PixelData(data=self.before[image.stem])
+            hints = self.hints_of(image)
+            if 'hints' in sample:
+                del sample.hints
+            if hints:
+                sample.hints = hints
+                hinted.append(image)
+        if hinted and self.spreader is not None:
+            self.spreader()
+        changed = []
+        for image in self.images:
+            prob = self.samples[image.stem].pred_prob.data
+            coarse = _coarse_mask(prob)
+            image.sureness = expected_overlap(prob)
+            if _differs(coarse, image.coarse):
+                image.coarse = coarse
+                changed.append(image)
+            if image.undecided and _differs(coarse, image.basis):
+                self.redraw(image)
+        return changed
+
+    def redraw(self, image: ReviewedImage) -> None:
+        """An image's mask must be made again, of its coarse mask."""
+        image.drawn = image.view = None
+        image.basis = image.coarse
+        image.version += 1
+        image.unwritten = True
+
+    def resolve(self, image: ReviewedImage) -> None:
+        """Take over what was decided of an image."""
+        state = image.decision.state
+        if state == 'rejected':
+            self.set_mask(image, np.zeros(image.size, np.uint8))
+        elif state == 'accepted':
+            self.set_mask(image, self.accepted_mask(image))
+        elif state == 'unseen':
+            self.redraw(image)
+        image.unwritten = True
+
+    def accepted_mask(self, image: ReviewedImage) -> np.ndarray:
+        if image.decision.mask is None:
+            return self.results.first_mask(image.finished)
+        return labels_of_png(self.results.stored_mask(image.decision.mask))
+
+    def set_mask(
+        self, image: ReviewedImage, labels: np.ndarray, shown: np.ndarray | None = None
+    ) -> None:
+        """Set what an image's mask is: labels (H, W), and what the page shows of it."""
+        image.drawn = as_png(labels)
+        image.view = as_png(_viewed(labels if shown is None else shown))
+        image.version += 1
+        image.unwritten = True
+
+    def is_first(self, image: ReviewedImage) -> bool:
+        """Whether an image's mask is what was found before any review."""
+        if image.decision.state == 'accepted':
+            return image.decision.mask is None
+        if not image.undecided or self.hints_of(image):
+            return False
+        return image.coarse is None or not _differs(image.coarse, self.first[image.stem])
+
+    def needs_drawing(self, image: ReviewedImage) -> bool:
+        """Whether only the coarse mask of an image is known."""
+        return image.undecided and image.drawn is None and not self.is_first(image)
+
+    def draw(self, image: ReviewedImage, inferencer: CoSegInferencer) -> None:
+        """Draw an image's mask at the edges."""
+        sample = self.finished_sample(image, inferencer)
+        shown = None
+        if 'pred_instances' in sample:
+            shown = _numbered(to_numpy(sample.pred_instances.masks))
+        self.set_mask(image, to_numpy(sample.pred_sem_seg.data[0]), shown)
+
+    def finished_sample(self, image: ReviewedImage, inferencer: CoSegInferencer) -> CoSegDataSample:
+        """An image with its mask, and instances where the group has some."""
+        metainfo = dict(group=self.name, category=self.name, label_ids=())
+        part = GroupDataSample([shallow_copy(self.samples[image.stem])], metainfo=metainfo)
+        part = inferencer.finished(part, self.results.group_of(self.state))
+        if self.has_instances:
+            InstancesFromMask()(part)
+        return part[0]
+
+    def _first_shown(self, image: ReviewedImage) -> np.ndarray | None:
+        """Numbers of the instances that were found first; None where there are none."""
+        return self.results.first_instances(image.finished) if self.has_instances else None
+
+    def mask_for_page(self, image: ReviewedImage, side: int = VIEW_SIDE) -> bytes:
+        """The mask as PNG, of a longer side; coarse if it is not drawn yet."""
+        if image.view is not None:
+            if side == VIEW_SIDE:
+                return image.view
+            labels = labels_of_png(image.view)
+        elif self.needs_drawing(image):
+            labels = image.coarse
+        elif side < VIEW_SIDE and not self.results.was_overwritten(image.finished):
+            labels = self.results.small_mask(image.finished)
+        else:
+            shown = self._first_shown(image)
+            labels = self.results.first_mask(image.finished) if shown is None else shown
+        return as_png(_viewed(labels, side))
+
+    def known_maps(self) -> dict[str, Tensor]:
+        """Stem -> soft map, (C, h, w), of the images whose masks were decided."""
+        known = {}
+        channels = 1 + len(self.classes)
+        for image in self.images:
+            if image.drawn is None or image.decision.state not in ('accepted', 'rejected'):
+                continue
+            labels = torch.from_numpy(labels_of_png(image.drawn).astype(np.int64))
+            if channels == 1:
+                known[image.stem] = (labels > 0).float()[None]
+            else:
+                classes = F.one_hot(labels.clamp(max=channels - 1), channels)
+                known[image.stem] = classes.permute(2, 0, 1).float()
+        return known
+
+
+def _coarse_mask(prob: Tensor) -> np.ndarray:
+    """The mask (h, w) uint8 of a soft map (C, h, w), before edges are looked at."""
+    return to_numpy(mask_of_prob(prob, prob.shape[-2:])[0])
+
+
+def _differs(mask: np.ndarray, other: np.ndarray) -> bool:
+    if mask is other:
+        return False
+    return mask.shape != other.shape or np.mean(mask != other) > _CHANGE
+
+
+def _viewed(labels: np.ndarray, side: int = VIEW_SIDE) -> np.ndarray:
+    """Labels at a size that the page shows."""
+    scale = min(1.0, side / max(labels.shape))
+    if scale == 1:
+        return labels
+    size = tuple(max(1, round(side * scale)) for side in labels.shape[::-1])
+    return cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST)
+
+
+def _numbered(masks: np.ndarray) -> np.ndarray:
+    """Numbers of instances from 1, (H, W) uint8; the first one of masks (n, H, W) that overlap."""
+    numbers = np.zeros(masks.shape[1:], np.uint8)
+    for number in reversed(range(min(len(masks), 255))):
+        numbers[masks[number] > 0] = number + 1
+    return numbers

@@ -1,0 +1,202 @@
+"""A folder of results, as a review reads and writes it."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from mmengine.structures import PixelData
+from PIL import Image
+from torch import Tensor
+
+from ..apis.inputs import ImageItem, InputGroup
+from ..apis.run_state import FinishedImage, GroupState, RunState
+from ..datasets.image_io import read_mask
+from ..errors import MMCosegError
+from ..export import ResultWriter
+from ..files import copy_file, file_name_of, write_atomically, write_json
+from ..structures import CoSegDataSample
+
+__all__ = ['Results', 'as_png', 'labels_of_png']
+
+#: Folder of a review, in the folder of results.
+REVIEW = Path('.mmcoseg', 'review')
+#: Longer side of the soft map that stands for a mask whose own is missing, and its least value.
+_SOFT_SIDE, _LOW = 128, 0.1
+
+
+def as_png(labels: np.ndarray) -> bytes:
+    """Labels (H, W) uint8 as a PNG file, whose values they are."""
+    buffer = BytesIO()
+    Image.fromarray(labels).save(buffer, 'PNG', compress_level=1)
+    return buffer.getvalue()
+
+
+def labels_of_png(content: bytes) -> np.ndarray:
+    """The labels (H, W) uint8 of :func:`as_png`."""
+    return np.asarray(Image.open(BytesIO(content)))
+
+
+class Results:
+    """What ``mmcoseg segment`` has written to a folder.
+
+    Args:
+        folder: of the results.
+
+    Attributes:
+        states: of the finished groups, by name.
+
+    Raises:
+        MMCosegError: if there are none.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        states = RunState(self.folder, None, {}).groups
+        self.states = {name: state for name, state in sorted(states.items()) if state.finished}
+        if not any(state.images for state in self.states.values()):
+            raise MMCosegError(
+                f'{self.folder} holds no results: give the folder of a finished `mmcoseg segment`'
+            )
+        self.settings = next(iter(self.states.values())).settings
+        writer = ResultWriter(
+            self.folder,
+            self.settings.get('formats', ('masks', 'overlays', 'coco')),
+            bool(self.settings.get('polygons')),
+            copy_images=bool(self.settings.get('copy_images')),
+        )
+        self._run_state = RunState(self.folder, writer, self.settings)
+        self.writer = writer
+
+    @property
+    def review(self) -> Path:
+        """Folder of the review."""
+        return self.folder / REVIEW
+
+    def photo(self, image: FinishedImage) -> Path | None:
+        """The file of an image; None if it came from memory."""
+        return image.record.source and self.folder / image.record.source
+
+    def group_of(self, state: GroupState) -> InputGroup:
+        """The images of a group as input."""
+        items = []
+        for image in state.images:
+            items.append(ImageItem(image.record.stem, image.file_name, self.photo(image)))
+        return InputGroup(state.name, items, self.classes_of(state))
+
+    @staticmethod
+    def classes_of(state: GroupState) -> tuple[str, ...]:
+        """Names of a group's classes; none where there is one."""
+        names = state.images[0].record.classes if state.images else []
+        return tuple(names) if len(names) > 1 else ()
+
+    def _first_file(self, image: FinishedImage) -> Path:
+        record = image.record
+        name = file_name_of(record.stem, '.png')
+        return self.review / 'first' / file_name_of(record.group) / name
+
+    def first_mask(self, image: FinishedImage) -> np.ndarray:
+        """What was found before any review, (H, W) uint8: 0 background, 1..K classes."""
+        kept = self._first_file(image)
+        file = kept if kept.exists() else self.folder / image.record.files['masks']
+        mask = read_mask(file)
+        return (mask != 0).astype(np.uint8) if len(image.record.classes) == 1 else mask
+
+    def first_instances(self, image: FinishedImage) -> np.ndarray | None:
+        """Numbers of the instances before any review, (H, W) uint8; None where there are none."""
+        file = image.record.files.get('instances')
+        if file is None:
+            return None
+        numbers = np.asarray(Image.open(self.folder / file)).astype(int)
+        return ((numbers - 1) % 254 + 1).clip(0).astype(np.uint8)
+
+    def small_mask(self, image: FinishedImage) -> np.ndarray:
+        """The mask of the report's thumbnail, (h, w) uint8."""
+        path = self.folder / image.record.thumbnails['mask']
+        return np.asarray(Image.open(path)).astype(np.uint8)
+
+    def was_overwritten(self, image: FinishedImage) -> bool:
+        """Whether a review has written this image's files."""
+        return self._first_file(image).exists()
+
+    def keep_first(self, image: FinishedImage) -> None:
+        """Keep what was found, before it is overwritten for the first time."""
+        record = image.record
+        kept = self._first_file(image)
+        if kept.exists():
+            return
+        if record.soft_map is not None:
+            copy_file(self.folder / record.soft_map, self._soft_file(image))
+        write_json(kept.with_suffix('.json'), dict(annotations=record.annotations))
+        copy_file(self.folder / record.files['masks'], kept)
+
+    def first_annotations(self, image: FinishedImage) -> list[dict]:
+        """The objects that were found before any review, as in ``ImageRecord.annotations``."""
+        kept = self._first_file(image).with_suffix('.json')
+        return json.loads(kept.read_bytes())['annotations']
+
+    def soft_map(self, image: FinishedImage) -> Tensor:
+        """The soft map before any review, (C, h, w); of results without one, it is made up."""
+        kept = self._soft_file(image)
+        if not self.was_overwritten(image):
+            kept = self.folder / (image.record.soft_map or kept)
+        if kept.is_file():
+            with np.load(kept, allow_pickle=False) as content:
+                return torch.from_numpy(content['prob']).float() / 255
+        labels = self.first_mask(image)
+        scale = min(1.0, _SOFT_SIDE / max(labels.shape))
+        size = tuple(max(1, round(side * scale)) for side in labels.shape[::-1])
+        number = len(image.record.classes)
+        values = [1] if number == 1 else range(number + 1)
+        maps = []
+        for value in values:
+            share = cv2.resize(np.float32(labels == value), size, interpolation=cv2.INTER_AREA)
+            maps.append(_LOW + (1 - 2 * _LOW) * share)
+        maps = torch.from_numpy(np.stack(maps))
+        return maps if number == 1 else maps / maps.sum(dim=0)
+
+    def _soft_file(self, image: FinishedImage) -> Path:
+        return self._first_file(image).with_suffix('.npz')
+
+    def sample_of(self, state: GroupState, image: FinishedImage) -> CoSegDataSample:
+        """An image with its soft map before any review, as ``finish`` takes it."""
+        record = image.record
+        metainfo = dict(
+            group=record.group,
+            stem=record.stem,
+            file_name=image.file_name,
+            ori_shape=(record.height, record.width),
+            class_names=self.classes_of(state),
+        )
+        photo = self.photo(image)
+        if photo is not None:
+            metainfo['img_path'] = str(photo)
+        sample = CoSegDataSample(metainfo=metainfo)
+        sample.pred_prob = PixelData(data=self.soft_map(image))
+        if record.presence is not None:
+            sample.presence = record.presence
+        return sample
+
+    def store_mask(self, png: bytes, name: str) -> None:
+        """Keep a mask under a name that its content gives."""
+        file = self.review / 'masks' / f'{name}.png'
+        if not file.exists():
+            with write_atomically(file) as target:
+                target.write(png)
+
+    def stored_mask(self, name: str) -> bytes:
+        return (self.review / 'masks' / f'{name}.png').read_bytes()
+
+    def save(self, name: str, images: Sequence[FinishedImage]) -> None:
+        """Store the records of a group's images."""
+        state = replace(self.states[name], images=list(images))
+        self._run_state.save(state)
+        self.states[name] = state
+
+    def assemble(self, finish: bool = False) -> None:
+        """Write annotations, summary and report anew, unless that was done a short while ago."""
+        self._run_state.assemble(finish)

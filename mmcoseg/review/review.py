@@ -1,0 +1,492 @@
+"""A review: what people say, what follows of it, and who must hear of it."""
+
+import hashlib
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from ..apis import CoSegInferencer
+from ..datasets.hint_files import read_hint, write_hints
+from ..errors import MMCosegError
+from ..export import FORMATS
+from ..files import file_name_of
+from ..structures import ExampleMask, hint_map
+from ..structures.saved_object import OBJECT_SUFFIX
+from .decisions import ImageKey, State, decide, image_keys
+from .group_bench import VIEW_SIDE, GroupBench, ReviewedImage
+from .journal import Action, Journal
+from .results import Results
+from .writing import ResultsUpdater
+
+__all__ = ['Review']
+
+#: Events that are kept for pages that were away for a moment.
+_KEPT_EVENTS = 2000
+#: Longer side of the masks in a grid.
+_SMALL_SIDE = 480
+#: Seconds without any work after which annotations, summary and report are written anew.
+_PAUSE = 5.0
+
+
+class Review:
+    """A folder of results under review; used by several threads.
+
+    One thread computes (:meth:`run`); requests of pages come from others. What people say is in the
+    journal before a method returns. All else follows from it, also after a restart.
+
+    Args:
+        folder: of results.
+        make_inferencer: makes what spreads hints and draws masks, when it is first needed.
+
+    Attributes:
+        revision: goes up with every event.
+
+    Raises:
+        MMCosegError: if the folder holds no results, or its journal is damaged.
+    """
+
+    def __init__(self, folder: str | Path, make_inferencer: Callable[[dict], CoSegInferencer]):
+        self.results = Results(folder)
+        self.journal = Journal(self.results.review / 'journal.jsonl')
+        decisions = decide(self.journal.actions)
+        self.benches: list[GroupBench] = []
+        for name, state in self.results.states.items():
+            own = {stem: d for (group, stem), d in decisions.items() if group == name}
+            self.benches.append(GroupBench(self.results, state, own))
+        self.by_name = {bench.name: bench for bench in self.benches}
+        self.files = ResultsUpdater(self.results)
+        self.revision = 0
+        self.looking: tuple[int, int, list[int]] = (0, 0, [])
+        self._make_inferencer = make_inferencer
+        self._events: deque[tuple[int, dict]] = deque(maxlen=_KEPT_EVENTS)
+        self._changed = threading.Condition(threading.RLock())
+        self._preparing: dict[int, Iterator[None]] = {}
+        self._wanted: Counter[tuple[int, int]] = Counter()
+        self._stopped = False
+        self._inferencer: CoSegInferencer | None = None
+        self._last_hint: tuple[int, int] | None = None
+
+    # ---- what pages are told
+
+    def state(self) -> dict[str, Any]:
+        """Everything but the images."""
+        with self._changed:
+            return dict(
+                title=self.results.folder.resolve().name,
+                revision=self.revision,
+                seq=self.journal.length,
+                can_undo=bool(self.journal.actions),
+                can_redo=bool(self.journal.undone),
+                method=str(self.results.settings.get('method')),
+                groups=[self._group(number) for number in range(len(self.benches))],
+            )
+
+    def _group(self, number: int) -> dict[str, Any]:
+        bench = self.benches[number]
+        counts = dict.fromkeys(('unseen', 'accepted', 'corrected', 'rejected', 'left_out'), 0)
+        surenesses = []
+        for image in bench.images:
+            counts[image.decision.shown.replace(' ', '_')] += 1
+            if image.undecided and image.sureness is not None:
+                surenesses.append(image.sureness)
+        skipped = [dict(file_name=s.file_name, reason=s.reason) for s in bench.state.skipped]
+        return dict(
+            name=bench.name,
+            number=number,
+            images=len(bench.images),
+            counts=counts,
+            classes=list(bench.classes) or ['object'],
+            instances=bench.has_instances,
+            sureness=sum(surenesses) / len(surenesses) if surenesses else 1.0,
+            prepared=round(bench.prepared, 3),
+            skipped=skipped,
+        )
+
+    def group(self, number: int) -> dict[str, Any]:
+        with self._changed:
+            bench = self.bench(number)
+            images = [self._image(bench, image) for image in bench.images]
+            return dict(name=bench.name, number=number, images=images, revision=self.revision)
+
+    def image(self, group: int, number: int) -> dict[str, Any]:
+        """An image with its hints."""
+        with self._changed:
+            bench = self.bench(group)
+            image = self._image_of(bench, number)
+            hints = []
+            for entry in image.decision.hints:
+                hints.append(dict(example=True) if 'example' in entry else entry)
+            image.changed = False
+            return dict(self._image(bench, image), hints=hints)
+
+    @staticmethod
+    def _image(bench: GroupBench, image: ReviewedImage) -> dict[str, Any]:
+        record = image.finished.record
+        sureness = image.sureness
+        return dict(
+            number=image.number,
+            file_name=image.finished.file_name,
+            width=record.width,
+            height=record.height,
+            state=image.decision.shown,
+            sureness=sureness,
+            presence=record.presence,
+            value=1 - (1.0 if sureness is None else sureness),
+            version=image.version,
+            coarse=bench.needs_drawing(image),
+            hints=len(image.decision.hints),
+            changed=image.changed,
+            empty=image.decision.state == 'rejected' or not record.annotations,
+        )
+
+    def bench(self, number: int) -> GroupBench:
+        """Raises: KeyError: if there is no such group."""
+        if not 0 <= number < len(self.benches):
+            raise KeyError(number)
+        return self.benches[number]
+
+    @staticmethod
+    def _image_of(bench: GroupBench, number: int) -> ReviewedImage:
+        if not 0 <= number < len(bench.images):
+            raise KeyError(number)
+        return bench.images[number]
+
+    def image_at(self, group: int, number: int) -> ReviewedImage:
+        """Raises: KeyError: if there is no such image."""
+        return self._image_of(self.bench(group), number)
+
+    def mask(self, group: int, number: int, small: bool = False) -> bytes:
+        """An image's mask as PNG."""
+        image = self.image_at(group, number)
+        return self.bench(group).mask_for_page(image, _SMALL_SIDE if small else VIEW_SIDE)
+
+    def _tell(self, kind: str, **content: Any) -> None:
+        self.revision += 1
+        self._events.append((self.revision, dict(content, kind=kind, revision=self.revision)))
+        self._changed.notify_all()
+
+    def _tell_images(self, group: int, images: Sequence[ReviewedImage]) -> None:
+        bench = self.benches[group]
+        found = [self._image(bench, image) for image in images]
+        if found:
+            self._tell('images', group=group, images=found)
+
+    def events_after(self, revision: int, timeout: float) -> list[dict[str, Any]] | None:
+        """Events after a revision, waiting for one; None if some are gone by now, or the end."""
+        with self._changed:
+            if not self._stopped and self.revision <= revision:
+                self._changed.wait(timeout)
+            oldest = self._events[0][0] if self._events else self.revision + 1
+            if revision > self.revision or revision < oldest - 1:
+                return None
+            return [event for number, event in self._events if number > revision]
+
+    # ---- what people say
+
+    def act(self, action: dict[str, Any]) -> dict[str, int]:
+        """Do what a page asks for; it is in the journal then.
+
+        Args:
+            action: ``{"hint": <entry>, "group": g, "image": i}``, or ``{"decide": <state>,
+                "group": g, "images": [i, ...]}``.
+
+        Raises:
+            MMCosegError: saying what is wrong with it.
+            KeyError: for a group or image that is not there.
+        """
+        bench = self.bench(_number(action, 'group'))
+        if 'hint' in action:
+            image = self._image_of(bench, _number(action, 'image'))
+            self._require_hint(bench, image, action['hint'])
+            said = dict(hint=action['hint'], group=bench.name, image=image.stem)
+            return self._say(said)
+        if action.get('decide') not in get_args(State):
+            raise MMCosegError(
+                f'an action has a "hint", or "decide" with one of {list(get_args(State))}'
+            )
+        numbers = action.get('images')
+        if not isinstance(numbers, list) or not numbers:
+            raise MMCosegError('"images" must be a list of numbers, at least one')
+        images = [self._image_of(bench, _number(dict(image=n), 'image')) for n in numbers]
+        state = action['decide']
+        if state == 'accepted':
+            return self._accept(bench, images)
+        stems = dict.fromkeys(image.stem for image in images)
+        return self._say(dict(decide=state, group=bench.name, images=stems))
+
+    @staticmethod
+    def _require_hint(bench: GroupBench, image: ReviewedImage, entry: Any) -> None:
+        hint = read_hint(entry, bench.classes)
+        photo = bench.results.photo(image.finished)
+        if photo is None or not photo.exists():
+            raise MMCosegError(
+                f'{image.finished.file_name} takes no hints, since its photo is not where it was: '
+                'put it back, or segment it anew'
+            )
+        hint_map([hint], image.size)
+
+    def _accept(self, bench: GroupBench, images: Sequence[ReviewedImage]) -> dict[str, int]:
+        """Accept masks as they are drawn; those that are only coarse are drawn before."""
+        group = self.benches.index(bench)
+        keys = [(group, image.number) for image in images]
+        with self._changed:
+            self._wanted.update(keys)
+            self._changed.notify_all()
+            while not self._stopped and any(not self._ready(bench, image) for image in images):
+                self._changed.wait(1.0)
+            self._wanted.subtract(keys)
+            self._wanted += Counter()
+            masks = {}
+            for image in images:
+                masks[image.stem] = self._accepted_name(bench, image)
+            return self._say(dict(decide='accepted', group=bench.name, images=masks))
+
+    @staticmethod
+    def _ready(bench: GroupBench, image: ReviewedImage) -> bool:
+        return not bench.outdated and not bench.needs_drawing(image)
+
+    def _accepted_name(self, bench: GroupBench, image: ReviewedImage) -> str | None:
+        """The name of an image's stored mask; None where it is the first one."""
+        if image.decision.state == 'accepted':
+            return image.decision.mask
+        if image.drawn is None:
+            return None
+        name = hashlib.sha1(image.drawn).hexdigest()
+        self.results.store_mask(image.drawn, name)
+        return name
+
+    def _say(self, action: Action) -> dict[str, int]:
+        with self._changed:
+            self.journal.add(action)
+            self._follow(action)
+            return dict(seq=self.journal.length, revision=self.revision)
+
+    def undo(self) -> dict[str, Any]:
+        with self._changed:
+            return self._stepped(self.journal.undo())
+
+    def redo(self) -> dict[str, Any]:
+        with self._changed:
+            return self._stepped(self.journal.redo())
+
+    def _stepped(self, action: Action | None) -> dict[str, Any]:
+        found: dict[str, Any] = dict(seq=self.journal.length, group=None, image=None, what='')
+        if action is not None:
+            self._follow(action)
+            bench = self.by_name.get(action['group'])
+            keys = image_keys(action)
+            if bench is not None and keys[0][1] in bench.by_stem:
+                found['group'] = self.benches.index(bench)
+                found['image'] = bench.by_stem[keys[0][1]].number
+            found['what'] = _described(action)
+        return dict(found, revision=self.revision)
+
+    def _follow(self, action: Action) -> None:
+        """Take over what an action, or taking it back, changes."""
+        decisions = decide(self.journal.actions)
+        bench = self.by_name.get(action['group'])
+        if bench is None:
+            return
+        images = []
+        for key in image_keys(action):
+            image = bench.by_stem.get(key[1])
+            if image is not None:
+                self._decide(bench, image, key, decisions)
+                images.append(image)
+        group = self.benches.index(bench)
+        if 'hint' in action and images:
+            self._last_hint = group, images[0].number
+        self._tell_images(group, images)
+        self._tell('state', state=self.state())
+
+    @staticmethod
+    def _decide(bench: GroupBench, image: ReviewedImage, key: ImageKey, decisions: dict) -> None:
+        before, state = bench.hints_of(image), image.decision.state
+        image.decision = decisions.get(key) or type(image.decision)()
+        hints_changed = repr(bench.hints_of(image)) != repr(before)
+        bench.outdated = bench.outdated or hints_changed
+        if hints_changed or image.decision.state != state:
+            bench.resolve(image)
+
+    def look(self, group: int, image: int, visible: Sequence[int]) -> None:
+        """Say what a page shows: it is drawn first."""
+        with self._changed:
+            bench = self.bench(group)
+            for number in (image, *visible):
+                self._image_of(bench, number)
+            self.looking = group, image, list(visible)
+            self._changed.notify_all()
+
+    # ---- what follows
+
+    def run(self) -> None:
+        """Compute what follows until :meth:`stop`; then write what is not written yet."""
+        inferencer = self._inferencer = self._make_inferencer(self.results.settings)
+        while True:
+            with self._changed:
+                if self._stopped:
+                    break
+            try:
+                busy = self.step(inferencer)
+            except Exception as error:  # one image must not end a review
+                busy = True
+                with self._changed:
+                    self._tell('problem', text=f'{type(error).__name__}: {error}')
+            if not busy:
+                with self._changed:
+                    if not self._stopped:
+                        quiet = not self._changed.wait(_PAUSE)
+                    else:
+                        quiet = False
+                if quiet:
+                    self.files.assemble()
+        self.finish_writing()
+
+    def finish_writing(self) -> None:
+        """Bring all files up to date."""
+        for bench in self.benches:
+            for image in bench.images:
+                self.files.write(bench, image)
+            self.files.save(bench)
+        self.files.assemble(finish=True)
+
+    def stop(self) -> None:
+        """End :meth:`run` soon."""
+        with self._changed:
+            self._tell('bye')
+            self._stopped = True
+            self._changed.notify_all()
+
+    def step(self, inferencer: CoSegInferencer) -> bool:
+        """Do the next thing that is to be done; False if there is none."""
+        order = self._order()
+        for group in order:
+            bench = self.benches[group]
+            if bench.outdated:
+                self._update(group, inferencer)
+                return True
+        for group, number in self._to_draw(order):
+            self._draw(group, number, inferencer)
+            return True
+        for group in order:
+            bench = self.benches[group]
+            if bench.prepared < 1:
+                self._prepare(group, inferencer)
+                return True
+        return self.files.write_next(self.benches)
+
+    def _order(self) -> list[int]:
+        """Numbers of the groups, the one that somebody looks at first."""
+        first = self.looking[0]
+        return [first, *(n for n in range(len(self.benches)) if n != first)]
+
+    def _update(self, group: int, inferencer: CoSegInferencer) -> None:
+        bench = self.benches[group]
+        if not bench.samples:
+            bench.load()
+        with self._changed:
+            changed = bench.update()
+            last, self._last_hint = self._last_hint, None
+            others = []
+            asked = []
+            for image in changed:
+                if last != (group, image.number):
+                    image.changed = True
+                    others.append(image)
+                    if image.decision.state == 'accepted':
+                        asked.append(image.number)
+            self._tell_images(group, bench.images if len(changed) > 50 else changed)
+            if last is not None and last[0] == group and others:
+                self._tell(
+                    'spread',
+                    group=group,
+                    hint_image=last[1],
+                    changed=len(others),
+                    accepted_changed=len(asked),
+                    asked=asked,
+                )
+
+    def _to_draw(self, order: Sequence[int]) -> Iterator[tuple[int, int]]:
+        """Images whose masks are only coarse, in the order in which they are wanted."""
+        group, image, visible = self.looking
+        wanted = [(group, image), *self._wanted, *((group, number) for number in visible)]
+        for number in order:
+            if self.benches[number].samples:
+                wanted += [(number, i) for i in range(len(self.benches[number].images))]
+        for key in wanted:
+            bench = self.benches[key[0]]
+            if bench.samples and bench.needs_drawing(bench.images[key[1]]):
+                yield key
+
+    def _draw(self, group: int, number: int, inferencer: CoSegInferencer) -> None:
+        bench = self.benches[group]
+        image = bench.images[number]
+        bench.draw(image, inferencer)
+        with self._changed:
+            self._tell_images(group, [image])
+
+    def _prepare(self, group: int, inferencer: CoSegInferencer) -> None:
+        bench = self.benches[group]
+        if not bench.samples:
+            bench.load()
+            with self._changed:
+                self._tell_images(group, bench.images)
+        if group not in self._preparing:
+            self._preparing[group] = bench.prepare(inferencer)
+        next(self._preparing[group])
+        with self._changed:
+            self._tell('progress', group=group, prepared=bench.prepared)
+            if bench.prepared == 1:
+                self._tell('state', state=self.state())
+
+    # ---- what can be taken along
+
+    def write_hints(self, file: Path) -> None:
+        """Write all hints as ``mmcoseg segment --hints`` reads them, but for example masks."""
+        by_image: dict[str, list] = {}
+        classes: tuple[str, ...] = ()
+        for bench in self.benches:
+            for image in bench.images:
+                hints = [h for h in bench.hints_of(image) if not isinstance(h, ExampleMask)]
+                if hints:
+                    by_image[f'{bench.name}/{image.finished.file_name}'] = hints
+                    classes = classes or bench.classes
+        write_hints(file, by_image, classes)
+
+    def write_object(self, group: int) -> Path:
+        """Learn a group's object, for `mmcoseg apply`; the file.
+
+        Raises:
+            MMCosegError: if the group is not prepared yet, or shows nothing.
+        """
+        bench = self.bench(group)
+        file = self.results.review / file_name_of(bench.name, OBJECT_SUFFIX)
+        with self._changed:
+            if bench.spreader is None or self._inferencer is None:
+                raise MMCosegError('the group is not prepared yet; try again in a moment')
+            learned = bench.spreader.learn(self._inferencer, bench.known_maps(), bench.classes)
+        learned.write(file)
+        return file
+
+    def formats(self) -> list[str]:
+        """Formats that results can be exported to."""
+        return list(FORMATS)
+
+
+def _number(action: dict[str, Any], key: str) -> int:
+    value = action.get(key)
+    if type(value) is not int:
+        raise MMCosegError(f'"{key}" must be a whole number, got {value!r}')
+    return value
+
+
+def _described(action: Action) -> str:
+    """What an action was, in words."""
+    if 'hint' in action:
+        kind = next(key for key in action['hint'] if key != 'object')
+        return f'{kind} on {action["image"]}'
+    images = list(action['images'])
+    what = images[0] if len(images) == 1 else f'{len(images)} images'
+    return f'{what}: {action["decide"]}'

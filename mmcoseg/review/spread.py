@@ -1,0 +1,245 @@
+"""From a person's hints to the soft maps of a group, for results of any method."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import ConfigDict
+from mmengine.structures import PixelData
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..apis import CoSegInferencer
+from ..apis.inputs import InputGroup
+from ..config_files import config_of_method
+from ..engine.run_config import read_config
+from ..files import write_atomically
+from ..models.ops.locations import maps_at_locations
+from ..models.ops.resize import resize
+from ..models.segmentors.saved_objects import learn_object, require_learner
+from ..models.segmentors.training_free import BASIS_IMAGES, describe, in_basis, maps_of_images
+from ..models.stages import GroupContext
+from ..models.stages.feature_store import FeatureStore
+from ..structures import (
+    CoSegDataSample,
+    GroupDataSample,
+    GroupImages,
+    SavedObject,
+    shallow_copy,
+)
+
+__all__ = ['GroupFeatures', 'Spreader', 'compute_features', 'spreading_inferencer']
+
+#: Images that are described at a time; the first ones decide in which basis.
+PART = 16
+
+
+def spreading_inferencer(settings: dict[str, Any]) -> CoSegInferencer:
+    """What spreads hints and draws masks: of the default method, what follows hints.
+
+    ``settings`` are those by which the results were made.
+    """
+    cfg = read_config(config_of_method('consensus'))
+    stages = cfg.model.stages
+    cfg.model.stages = ConfigDict(follow_hints=stages.follow_hints)
+    for step in cfg.test_dataloader.dataset.pipeline:
+        if 'transforms' in step:
+            kept = [one for one in step['transforms'] if one['type'] != 'ComputeSaliency']
+            step['transforms'] = kept
+    chosen = {}
+    for name in ('crf', 'min_area', 'largest', 'presence_threshold'):
+        if name in settings:
+            chosen[name] = settings[name]
+    return CoSegInferencer(config=cfg, **chosen)
+
+
+@dataclass
+class GroupFeatures:
+    """What is compared to spread hints over a group.
+
+    Args:
+        stems: of the N images that can be read.
+        descriptors: (N, h, w, d) float16, as the stage ``FollowHints`` wants them.
+        basis: (d', d), in which they are of the backbone's d' channels; (0, 0) for the channels.
+        shapes: (N, 2) int, height and width that each image has in the network's input.
+        size: height and width of the input.
+    """
+
+    stems: tuple[str, ...]
+    descriptors: np.ndarray
+    basis: np.ndarray
+    shapes: np.ndarray
+    size: tuple[int, int]
+
+    def write(self, file: Path, key: str) -> None:
+        """Write them to a file; ``key`` says of which images and by which backbone they are."""
+        with write_atomically(file) as target:
+            np.savez(
+                target,
+                key=np.array(key),
+                stems=np.array(self.stems),
+                descriptors=self.descriptors,
+                basis=self.basis,
+                shapes=self.shapes,
+                size=np.array(self.size),
+            )
+
+    @classmethod
+    def read(cls, file: Path, key: str) -> 'GroupFeatures | None':
+        """Those in a file; None if it is not there, damaged, or of another key."""
+        try:
+            with np.load(file, allow_pickle=False) as content:
+                if content['key'].item() != key:
+                    return None
+                return cls(
+                    tuple(content['stems'].tolist()),
+                    content['descriptors'],
+                    content['basis'],
+                    content['shapes'],
+                    tuple(content['size'].tolist()),
+                )
+        except (OSError, ValueError, KeyError, EOFError):
+            return None
+
+
+def compute_features(
+    inferencer: CoSegInferencer, group: InputGroup
+) -> Iterator[float | GroupFeatures]:
+    """Describe a group's images, some at a time.
+
+    Yields:
+        The share of the group that is done; in the end the features.
+    """
+    kind = require_learner(inferencer.model).descriptors
+    model = inferencer.model
+    stems: list[str] = []
+    shapes: list[tuple[int, int]] = []
+    waiting: list[Tensor] = []  # until there are enough to choose the basis
+    parts: list[np.ndarray] = []
+    basis, chosen = None, False
+    size = (0, 0)
+    for start in range(0, len(group), PART):
+        items = group.items[start : start + PART]
+        images, sample, _ = inferencer.load(replace(group, items=items))
+        stems += [image.stem for image in sample]
+        shapes += [image.img_shape[:2] for image in sample]
+        if images is not None:
+            size = images.size
+            with torch.no_grad(), inferencer.reproducibly():
+                numbers = range(len(images))
+                for _, found in describe(model.backbone, images, numbers, [kind], model.test_cfg):
+                    waiting.append(found[kind])
+        done = min(len(group), start + PART)
+        if not chosen and (len(stems) >= BASIS_IMAGES or done == len(group)) and waiting:
+            basis, chosen = model.basis(kind, waiting), True
+        if chosen:
+            for found in waiting:
+                rows = in_basis(found, basis).permute(0, 2, 3, 1)
+                parts.append(rows.half().numpy())
+            waiting.clear()
+        yield done / len(group)
+    if stems:
+        kept_basis = np.zeros((0, 0), np.float32) if basis is None else basis.numpy()
+        descriptors = np.concatenate(parts)
+        yield GroupFeatures(tuple(stems), descriptors, kept_basis, np.array(shapes), tuple(size))
+
+
+class Spreader:
+    """Soft maps of a group's images after hints, from those before.
+
+    The stage ``FollowHints`` compares features and corrects coarse maps; their change is added to
+    the maps that were there, whatever method they are from. So images that hints do not concern
+    keep their maps.
+
+    Args:
+        inferencer: whose stage spreads the hints.
+        features: of the images.
+        samples: stem -> image, with ``pred_prob``, (C, h, w), before any hint.
+    """
+
+    def __init__(
+        self,
+        inferencer: CoSegInferencer,
+        features: GroupFeatures,
+        samples: dict[str, CoSegDataSample],
+    ) -> None:
+        self.stage = require_learner(inferencer.model)
+        self.reproducibly: Callable = inferencer.reproducibly
+        chosen = []
+        for stem, shape in zip(features.stems, features.shapes.tolist()):
+            samples[stem].set_metainfo(dict(img_shape=tuple(shape)))
+            chosen.append(samples[stem])
+        self.group = GroupDataSample(chosen)
+        self.before = [sample.pred_prob.data for sample in chosen]
+        size = features.size
+        blank = torch.zeros((), dtype=torch.uint8).expand(len(chosen), 3, *size)
+        descriptors = torch.from_numpy(features.descriptors).permute(0, 3, 1, 2)
+        self.context = GroupContext(
+            GroupImages.of(blank),
+            self.group,
+            descriptors={self.stage.descriptors: descriptors},
+        )
+        basis = torch.from_numpy(features.basis) if features.basis.size else None
+        self.context.stores[self.stage.descriptors] = FeatureStore(0, 0, basis)
+        self.coarse = _at_locations(self.group, descriptors.shape[-2:], size)
+
+    @torch.no_grad()
+    def __call__(self) -> None:
+        """Set ``pred_prob`` of the images by the hints that they have now."""
+        self.context.prob = self.coarse
+        with self.reproducibly():
+            after = self.stage(self.context)
+        change = after
+        if after.shape == self.coarse.shape:
+            change = after - self.coarse
+        changes = maps_of_images(change, self.context.images.size, self.group)
+        for sample, before, change in zip(self.group, self.before, changes):
+            if after.shape == self.coarse.shape:
+                change = _added(before, change)
+            sample.pred_prob = PixelData(data=change)
+
+    def learn(
+        self, inferencer: CoSegInferencer, known: dict[str, Tensor], names: Sequence[str]
+    ) -> SavedObject:
+        """What tells the group's object from everything else.
+
+        Args:
+            known: stem -> soft map, (C, h, w), of images whose masks are right.
+            names: of the classes.
+        """
+        samples = []
+        for sample in self.group:
+            sample = shallow_copy(sample)
+            if sample.stem in known:
+                sample.pred_prob = PixelData(data=known[sample.stem])
+            samples.append(sample)
+        descriptors = self.context.descriptors[self.stage.descriptors]
+        prob = _at_locations(samples, descriptors.shape[-2:], self.context.images.size)
+        context = replace(self.context, prob=prob)
+        return learn_object(inferencer.model, context, names)
+
+
+def _added(before: Tensor, change: Tensor) -> Tensor:
+    """A map (C, h, w) with a change, (C, h', w'), added to it; itself where nothing changes."""
+    if not change.any():
+        return before
+    after = (before.float() + resize(change[None], before.shape[-2:])[0]).clamp(0, 1)
+    if len(after) > 1:
+        after = after / after.sum(dim=0, keepdim=True).clamp(min=1e-6)
+    return after
+
+
+def _at_locations(
+    group: Sequence[CoSegDataSample], shape: Sequence[int], size: tuple[int, int]
+) -> Tensor:
+    """The images' maps (N, C, h, w) at the locations of their features."""
+    maps = []
+    for sample in group:
+        height, width = sample.img_shape[:2]
+        full = resize(sample.pred_prob.data.float()[None], (height, width))
+        padded = F.pad(full, (0, size[1] - width, 0, size[0] - height))
+        maps.append(maps_at_locations(padded, tuple(shape), size)[0])
+    return torch.stack(maps)

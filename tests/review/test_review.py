@@ -1,0 +1,295 @@
+"""A review from what people say to the files of the results."""
+
+import json
+import shutil
+import threading
+import time
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from demo_inputs import write_tiny_dataset
+
+from mmcoseg.apis import segment_to_folder
+from mmcoseg.datasets.hint_files import read_hints
+from mmcoseg.datasets.image_io import read_mask
+from mmcoseg.errors import MMCosegError
+from mmcoseg.review.group_bench import GroupBench
+from mmcoseg.review.results import labels_of_png
+from mmcoseg.review.review import Review
+from mmcoseg.review.spread import spreading_inferencer
+from mmcoseg.structures import Absent, Click, read_object
+
+NUMBER = 6
+
+
+@pytest.fixture(scope='module')
+def segmented(tmp_path_factory):
+    """Photos and their results."""
+    root = write_tiny_dataset(tmp_path_factory.mktemp('photos'), {'a': NUMBER}, (96, 128))
+    segment_to_folder(root / 'images', root / 'results', num_workers=1)
+    return root
+
+
+@pytest.fixture
+def folder(segmented, tmp_path):
+    shutil.copytree(segmented, tmp_path / 'copy')
+    return tmp_path / 'copy' / 'results'
+
+
+@pytest.fixture(scope='module')
+def inferencer():
+    return spreading_inferencer({})
+
+
+@pytest.fixture
+def start(inferencer):
+    """Starts reviews of folders, whose work is done when the block ends."""
+
+    @contextmanager
+    def started(folder):
+        review = Review(folder, lambda settings: inferencer)
+        thread = threading.Thread(target=review.run)
+        thread.start()
+        try:
+            yield review
+        finally:
+            review.stop()
+            thread.join()
+
+    return started
+
+
+def wait_for(review, ready, seconds=120):
+    end = time.monotonic() + seconds
+    while not ready():
+        review.events_after(review.revision, 0.2)
+        assert time.monotonic() < end, 'it takes too long'
+
+
+def settle(review):
+    """Wait until the group is prepared and all masks are drawn."""
+    [bench] = review.benches
+    wait_for(review, lambda: bench.prepared == 1 and not bench.outdated)
+    wait_for(review, lambda: not any(map(bench.needs_drawing, bench.images)))
+
+
+def masks_of(review):
+    [bench] = review.benches
+    return [labels_of_png(bench.mask_for_page(image)) for image in bench.images]
+
+
+def written(folder, number):
+    return read_mask(folder / 'masks' / 'a' / f'{number:03}.png')
+
+
+def stems(review):
+    return [image.stem for image in review.benches[0].images]
+
+
+def click(image, x, y, label):
+    return dict(hint=dict(click=[x, y], object=label), group=0, image=image)
+
+
+def decision(state, *images):
+    return dict(decide=state, group=0, images=list(images))
+
+
+def wrong_everywhere(review, count):
+    """Boxes around masks that say that these are no objects."""
+    for number in range(count):
+        rows, columns = np.nonzero(masks_of(review)[number])
+        box = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+        hint = dict(box=list(map(int, box)), object=False)
+        review.act(dict(hint=hint, group=0, image=number))
+
+
+def same(masks, others):
+    return [np.array_equal(a, b) for a, b in zip(masks, others, strict=True)]
+
+
+def test_hints_change_masks_and_undo_gives_them_back(folder, start):
+    with start(folder) as review:
+        settle(review)
+        first = masks_of(review)
+        wrong_everywhere(review, 4)
+        settle(review)
+        after = masks_of(review)
+        equal = same(after, first)
+        assert not any(equal[:4]), 'hinted masks must change'
+        assert not all(equal[4:]), 'what looks like the hinted places must change, too'
+        for _ in range(4):
+            review.undo()
+        settle(review)
+        assert all(same(masks_of(review), first))
+        for _ in range(4):
+            review.redo()
+        settle(review)
+        assert all(same(masks_of(review), after))
+
+
+def test_everything_is_there_after_a_restart(folder, start):
+    with start(folder) as review:
+        settle(review)
+        wrong_everywhere(review, 3)
+        review.act(decision('accepted', 0, 5))
+        review.act(decision('rejected', 4))
+        settle(review)
+        before, state = masks_of(review), review.state()
+        images = review.group(0)['images']
+        review.undo()
+    with start(folder) as review:
+        review.redo()
+        settle(review)
+        assert all(same(masks_of(review), before))
+        assert review.state()['groups'] == state['groups']
+        for image, earlier in zip(review.group(0)['images'], images, strict=True):
+            keys = ('state', 'hints', 'sureness')
+            assert [image[key] for key in keys] == [earlier[key] for key in keys]
+
+
+def test_accepted_masks_stay(folder, start):
+    with start(folder) as review:
+        settle(review)
+        first = masks_of(review)
+        review.act(decision('accepted', 4, 5))
+        wrong_everywhere(review, 4)
+        settle(review)
+        equal = same(masks_of(review), first)
+        assert equal == [False] * 4 + [True] * 2
+        spread = [e for e in review.events_after(0, 0) if e['kind'] == 'spread']
+        asked = {number for event in spread for number in event['asked']}
+        assert asked and asked <= {4, 5}
+        review.act(decision('unseen', *asked))
+        settle(review)
+        assert not all(same(masks_of(review), first)[4:])
+
+
+def test_files_follow(folder, start):
+    originals = {path.name: path.read_bytes() for path in (folder / 'masks' / 'a').iterdir()}
+    with start(folder) as review:
+        settle(review)
+        names = stems(review)
+        review.act(click(0, 3, 4, True))
+        review.act(decision('accepted', 0, 1))
+        review.act(decision('rejected', 2))
+        review.act(decision('left out', 3))
+        settle(review)
+        mask = labels_of_png(review.benches[0].images[0].drawn)
+    out = read_mask(folder / 'masks' / 'a' / f'{names[0]}.png')
+    assert out[4, 3] == 255
+    np.testing.assert_array_equal(out > 0, mask > 0)
+    assert not read_mask(folder / 'masks' / 'a' / f'{names[2]}.png').any()
+    for number in (1, 3, 4, 5):
+        file = folder / 'masks' / 'a' / f'{names[number]}.png'
+        assert file.read_bytes() == originals[file.name]
+    state = json.loads(next((folder / '.mmcoseg/groups').iterdir()).read_text())
+    reviews = {image['record']['stem']: image['record']['review'] for image in state['images']}
+    expected = ['corrected', 'accepted', 'rejected', 'left out', 'unseen', 'unseen']
+    assert reviews == dict(zip(names, expected, strict=True))
+    with start(folder) as review:
+        for _ in range(4):
+            review.undo()
+        settle(review)
+    now = {path.name: read_mask(path) for path in (folder / 'masks' / 'a').iterdir()}
+    (folder / 'before').mkdir()
+    for name, content in originals.items():
+        (folder / 'before' / name).write_bytes(content)
+        np.testing.assert_array_equal(now[name], read_mask(folder / 'before' / name))
+
+
+def test_hints_and_objects_can_be_taken_along(folder, start, tmp_path):
+    with start(folder) as review:
+        settle(review)
+        review.act(click(1, 3, 4, True))
+        review.act(click(1, 30, 40, False))
+        review.act(decision('rejected', 2))
+        settle(review)
+        review.write_hints(tmp_path / 'hints.json')
+        saved = read_object(review.write_object(0))
+        files = [image.finished.file_name for image in review.benches[0].images]
+    hints = read_hints(tmp_path / 'hints.json').by_image
+    assert hints == {
+        f'a/{files[1]}': [Click(3, 4), Click(30, 40, label=0)],
+        f'a/{files[2]}': [Absent()],
+    }
+    assert saved.classes == ('a',) and saved.origin['hinted_images'] == 2
+
+
+def test_results_without_soft_maps(folder, start):
+    shutil.rmtree(folder / '.mmcoseg' / 'maps')
+    with start(folder) as review:
+        settle(review)
+        first = masks_of(review)
+        review.act(click(0, 3, 4, True))
+        settle(review)
+        assert masks_of(review)[0][4, 3] == 1
+        review.undo()
+        settle(review)
+        assert all(same(masks_of(review), first))
+
+
+def test_an_image_whose_photo_is_gone(folder, start):
+    photos = sorted((folder.parent / 'images' / 'a').iterdir())
+    photos[0].unlink()
+    with start(folder) as review:
+        settle(review)
+        with pytest.raises(MMCosegError, match='takes no hints, since its photo is not where'):
+            review.act(click(0, 3, 4, True))
+        review.act(decision('accepted', 0))
+        review.act(click(1, 3, 4, True))
+        settle(review)
+    assert review.state()['groups'][0]['counts']['accepted'] == 1
+
+
+@pytest.mark.parametrize(
+    ('action', 'message'),
+    [
+        (click(0, 300, 4, True), 'lies outside of the image'),
+        (click(0, 'x', 4, True), 'it takes 2 numbers'),
+        (click(0, 3, 4, 'dog'), '"object" is'),
+        (dict(hint=dict(click=[1, 2]), group=0), '"image" must be a whole number'),
+        (dict(hint=None, group=0, image=0), 'a hint has exactly one'),
+        (dict(decide='fine', group=0, images=[0]), 'an action has a "hint", or "decide"'),
+        (dict(decide='accepted', group=0, images=[]), '"images" must be a list'),
+        (dict(decide='accepted', group=0, images=['0']), 'must be a whole number'),
+        (dict(group='a'), '"group" must be a whole number'),
+    ],
+    ids=range(9),
+)
+def test_a_bad_action_changes_nothing(folder, action, message):
+    review = Review(folder, spreading_inferencer)
+    with pytest.raises(MMCosegError, match=message):
+        review.act(action)
+    assert review.journal.actions == []
+
+
+@pytest.mark.parametrize('action', [click(99, 1, 2, True), dict(click(0, 1, 2, True), group=7)])
+def test_an_image_that_is_not_there(folder, action):
+    with pytest.raises(KeyError):
+        Review(folder, spreading_inferencer).act(action)
+
+
+def test_a_folder_without_results(tmp_path):
+    with pytest.raises(MMCosegError, match='holds no results'):
+        Review(tmp_path, spreading_inferencer)
+
+
+def test_one_image_that_fails_does_not_end_the_review(folder, start, monkeypatch):
+    draw = GroupBench.draw
+
+    def failing(bench, image, inferencer):
+        if image.number == 0 and not image.drawn:
+            bench.set_mask(image, np.zeros(image.size, np.uint8))
+            raise RuntimeError('out of luck')
+        draw(bench, image, inferencer)
+
+    monkeypatch.setattr(GroupBench, 'draw', failing)
+    with start(folder) as review:
+        settle(review)
+        review.act(click(0, 3, 4, True))
+        review.act(click(1, 3, 4, True))
+        settle(review)
+        assert masks_of(review)[1][4, 3] == 1
+        problems = [e['text'] for e in review.events_after(0, 0) if e['kind'] == 'problem']
+        assert problems == ['RuntimeError: out of luck']
