@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 
 from ..version import __version__
-from .records import GroupRecord, ImageRecord, images_of
+from .records import GroupRecord, ImageRecord, exported_images, images_of
 
 __all__ = ['class_names_document', 'coco_document', 'summary_document']
 
@@ -20,10 +20,13 @@ _PACKAGES = ('torch', 'numpy', 'timm', 'pillow', 'pycocotools', 'pydensecrf2')
 
 
 def coco_document(groups: Sequence[GroupRecord]) -> dict[str, Any]:
-    """All images and objects in COCO's form; ids count from 1 in the given order."""
+    """All images and objects in COCO's form; ids count from 1 in the given order.
+
+    Images that a person left out are left out, and rejected ones have no objects.
+    """
     numbers: dict[str, int] = {}
     images, annotations = [], []
-    for record in images_of(groups):
+    for record in exported_images(groups):
         for category in record.categories:  # even where nothing was found
             numbers.setdefault(category, len(numbers) + 1)
         images.append(
@@ -34,9 +37,11 @@ def coco_document(groups: Sequence[GroupRecord]) -> dict[str, Any]:
                 height=record.height,
                 width=record.width,
                 presence=record.presence,
+                review=record.review,
+                categories=record.categories,
             )
         )
-        for found in record.annotations:
+        for found in record.exported_annotations:
             annotation = dict(
                 id=len(annotations) + 1,
                 image_id=len(images),
@@ -93,7 +98,7 @@ def _group_summary(group: GroupRecord) -> dict[str, Any]:
 
 
 def _image_summary(record: ImageRecord) -> dict[str, Any]:
-    fields = 'stem file_name height width presence absent area_share sureness hints'.split()
+    fields = 'stem file_name height width presence absent area_share sureness hints review'.split()
     return dict(
         **{field: getattr(record, field) for field in fields},
         objects=len(record.annotations),

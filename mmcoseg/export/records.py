@@ -4,7 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ['GroupRecord', 'ImageRecord', 'SkippedFile', 'images_of']
+__all__ = ['REVIEWS', 'GroupRecord', 'ImageRecord', 'SkippedFile', 'exported_images', 'images_of']
+
+#: What a person decided of an image.
+REVIEWS = ('unseen', 'accepted', 'corrected', 'rejected', 'left out')
 
 
 @dataclass
@@ -26,8 +29,8 @@ class ImageRecord:
         sureness: see ``objects.sureness``.
         seconds: that the image took.
         hints: number of a person's hints on it.
-        review: what a person decided: ``'unseen'``, ``'accepted'``, ``'corrected'`` (accepted, with
-            hints), ``'rejected'`` (it does not show the object), ``'left out'``.
+        review: what a person decided of it, one of :data:`REVIEWS`.
+        instances: whether each annotation is a single object.
         soft_map: path of its soft map, like those in ``files``; see ``exporters.export_soft_map``.
     """
 
@@ -50,13 +53,19 @@ class ImageRecord:
     sureness: float | None = None
     seconds: float | None = None
     hints: int = 0
-    soft_map: str | None = None
     review: str = 'unseen'
+    instances: bool = False
+    soft_map: str | None = None
 
     @property
     def name(self) -> str:
         """Name of the image's file in its group."""
         return self.file_name[len(self.group) + 1 :]
+
+    @property
+    def exported_annotations(self) -> list[dict[str, Any]]:
+        """The annotations that exports hold: none of a rejected image."""
+        return [] if self.review == 'rejected' else self.annotations
 
 
 @dataclass(frozen=True)
@@ -87,3 +96,8 @@ class GroupRecord:
 def images_of(groups: Sequence[GroupRecord]) -> list[ImageRecord]:
     """The images of all groups."""
     return [record for group in groups for record in group.images]
+
+
+def exported_images(groups: Sequence[GroupRecord]) -> list[ImageRecord]:
+    """The images of all groups that exports hold: all that are not left out."""
+    return [record for record in images_of(groups) if record.review != 'left out']

@@ -148,6 +148,7 @@ class ResultWriter:
             source=source and relative_path(source, self.out_dir),
             hints=len(sample.get('hints', ())),
             soft_map=soft_map,
+            instances=result.instances is not None,
         )
         if not result.labels.any() and not record.absent:
             record.warnings.append('nothing was found')
@@ -162,8 +163,9 @@ class ResultWriter:
 
         ``annotations.json`` is in COCO's form: ids count from 1 in the given order, ``file_name``
         is ``<group>/<file name>``, ``source`` the file's path from ``out_dir`` (None for an image
-        in memory); a category is a group, or a class where masks tell classes apart; ``score`` as
-        in ``objects.to_result``. Images without objects are listed, too. So it serves as ground
+        in memory), ``categories`` those that its mask's values stand for, ``review`` what a person
+        decided; a category is a group, or a class where masks tell classes apart; ``score`` as in
+        ``objects.to_result``. Images without objects are listed, too. So it serves as ground
         truth and, its ``annotations`` alone, as results. ``classes.json`` names the classes of
         masks, as ``MultiClassCoSegDataset`` reads them; it is there if some have several.
 

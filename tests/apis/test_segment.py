@@ -19,14 +19,14 @@ from pycocotools.coco import COCO
 from rich.console import Console
 from scipy import ndimage
 
-from mmcoseg.apis import CoSegInferencer, inferencer, run_state, segment_to_folder
+from mmcoseg.apis import CoSegInferencer, inferencer, segment_to_folder
 from mmcoseg.apis.progress import RunProgress
 from mmcoseg.apis.run_state import RunState, only_run
 from mmcoseg.cli import main
 from mmcoseg.config_files import METHODS
 from mmcoseg.datasets import image_io
 from mmcoseg.datasets.image_io import read_image
-from mmcoseg.export import FORMATS, ResultWriter, exporters
+from mmcoseg.export import FORMATS, ResultWriter, exporters, run_state
 from mmcoseg.models.ops import mask_of_prob
 from mmcoseg.models.segmentors import base
 
@@ -552,8 +552,8 @@ def test_collections_are_written_now_and_then(tmp_path, tiny_config, monkeypatch
 
 
 def test_collections_hold_every_finished_group_at_once(photos, tmp_path, tiny_config, monkeypatch):
-    monkeypatch.setattr('mmcoseg.apis.run_state._PAUSE', 0)
-    monkeypatch.setattr('mmcoseg.apis.run_state._PAUSE_FACTOR', 0)
+    monkeypatch.setattr('mmcoseg.export.run_state._PAUSE', 0)
+    monkeypatch.setattr('mmcoseg.export.run_state._PAUSE_FACTOR', 0)
     seen = []
 
     class Watching(RunProgress):

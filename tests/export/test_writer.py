@@ -5,6 +5,7 @@ import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -246,6 +247,27 @@ def test_collections_from_stored_records_are_the_same(results, tmp_path_factory)
         group.images = [stored(record) for record in group.images]
     ResultWriter(out).write_collections(groups)
     assert (out / 'annotations.json').read_bytes() == before
+
+
+def test_what_a_person_decided_goes_into_collections(results):
+    out, masks, groups = results
+    decided = {'blobs': 'rejected', 'full': 'left out', 'pixel': 'accepted'}
+    for record in groups[0].images:
+        record.review = decided.get(record.stem, 'unseen')
+    ResultWriter(out).write_collections(groups)
+    coco = json.loads((out / 'annotations.json').read_text())
+    reviews = {Path(image['file_name']).name: image['review'] for image in coco['images']}
+    assert len(reviews) == len(masks) - 1 and 'full' not in reviews
+    assert (reviews['blobs'], reviews['pixel'], reviews['both']) == (
+        'rejected',
+        'accepted',
+        'unseen',
+    )
+    ids = {image['id']: Path(image['file_name']).name for image in coco['images']}
+    shown = {ids[annotation['image_id']] for annotation in coco['annotations']}
+    assert 'pixel' in shown and 'blobs' not in shown
+    summary = json.loads((out / 'summary.json').read_text())['groups'][0]['images']
+    assert {image['stem']: image['review'] for image in summary}['full'] == 'left out'
 
 
 def test_summary_counts(results):
