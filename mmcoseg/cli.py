@@ -19,7 +19,7 @@ from .config_files import config_of_method, find_config, list_configs
 from .errors import MMCosegError
 from .optional import import_optional
 from .options import in_range
-from .segment_options import SegmentOptions
+from .segment_options import FORMATS, SegmentOptions, chosen_formats
 from .version import __version__
 
 __all__ = ['main']
@@ -511,6 +511,33 @@ def _objects(args: argparse.Namespace) -> int:
     return 0
 
 
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('results', metavar='RESULTS', help='folder of results')
+    parser.add_argument(
+        '--format',
+        dest='formats',
+        required=True,
+        nargs='+',
+        metavar='FORMAT',
+        help=f'{", ".join(FORMATS)} (docs/formats.md)',
+    )
+    parser.add_argument('--out', metavar='DIR', help='folder to write to (default: RESULTS)')
+
+
+def _export(args: argparse.Namespace) -> int:
+    chosen_formats(args.formats)
+    _require_there([args.results])
+    from .export import export_results
+    from .files import display_name
+
+    result = export_results(args.results, args.formats, args.out)
+    images = '1 image' if result.num_images == 1 else f'{result.num_images} images'
+    print(f'{images} written to {display_name(str(result.out_dir))}')
+    for name, reason in result.skipped:
+        print(display_name(f'mmcoseg export: {name}: {reason}'), file=sys.stderr)
+    return min(1, len(result.skipped))
+
+
 def _require_there(paths: Sequence[str]) -> None:
     for path in paths:
         if not os.path.lexists(os.path.expanduser(path)):
@@ -568,6 +595,7 @@ _COMMANDS: dict[str, _Command] = {
     'segment': _Command(_add_segment, _segment, 'Find the common objects of groups of images.'),
     'apply': _Command(_add_apply, _apply, 'Find saved objects in other images.'),
     'review': _Command(_add_review, _review, 'Judge and mend results in the browser.'),
+    'export': _Command(_add_export, _export, 'Write results in other formats.'),
     'objects': _Command(_add_objects, _objects, 'Show what saved objects are.'),
     'train': _Command(_add_train, _train, 'Train a model.'),
     'test': _Command(_add_test, _test, 'Test a model: tables, masks, pictures.'),

@@ -129,7 +129,7 @@ def copy_file(source: Path, target: Path) -> None:
         shutil.copyfileobj(original, copy)
 
 
-def write_json(path: str | Path, content: dict, indent: int | None = None) -> None:
+def write_json(path: str | Path, content: dict | list, indent: int | None = None) -> None:
     """Write plain types, escaped so that names of files that are not UTF-8 can stand in them."""
     with write_atomically(path) as file:
         file.write(json.dumps(content, indent=indent, allow_nan=False).encode())

@@ -15,7 +15,17 @@ from .options import in_range, known_keys, whole_number
 __all__ = ['FORMATS', 'InferenceOptions', 'SegmentOptions', 'chosen_formats']
 
 #: What a ``ResultWriter`` can write.
-FORMATS = ('masks', 'overlays', 'cutouts', 'coco', 'labelme', 'yolo')
+FORMATS = (
+    'masks',
+    'overlays',
+    'cutouts',
+    'coco',
+    'labelme',
+    'labelme-masks',
+    'yolo',
+    'label-studio',
+    'cvat',
+)
 
 Options = TypeVar('Options', bound='InferenceOptions')
 

@@ -22,6 +22,8 @@ def test_there_are_modules():
 
 @pytest.mark.parametrize('name', MODULES)
 def test_examples_in_docstrings(name):
+    if name == 'mmcoseg.export.cvat_function':
+        pytest.importorskip('cvat_sdk', exc_type=ImportError)
     module = import_module(name)
     flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
     assert doctest.testmod(module, optionflags=flags).failed == 0

@@ -51,6 +51,7 @@ LAYERS = {
     'visualization': 11,
     'engine': 12,
     'export': 12,
+    'export/cvat_function': 14,
     'apis': 13,
     'review': 14,
     'cli': 15,

@@ -10,14 +10,16 @@ from ..files import copy_file, file_name_of, relative_path, save_image, write_at
 from ..structures.coseg_data_sample import VOID
 from ..visualization import PALETTE, overlay
 from ..visualization.contact_sheet import VOID_COLOR
-from .annotation_tools import YoloNames, labelme_document, yolo_lines
+from .labelme import labelme_mask_document, labelme_polygon_document
 from .objects import Picture
 from .report import THUMBNAIL_SIDE
+from .yolo import YoloNames, yolo_lines
 
 __all__ = [
     'YoloExporter',
     'export_cutout',
     'export_labelme',
+    'export_labelme_masks',
     'export_masks',
     'export_overlay',
     'export_soft_map',
@@ -74,9 +76,17 @@ def export_cutout(picture: Picture, out_dir: Path) -> dict[str, str]:
 def export_labelme(picture: Picture, out_dir: Path) -> dict[str, str]:
     """Polygons."""
     path = picture.path('labelme', '.json')
-    document = labelme_document(picture, (out_dir / path).parent)
+    document = labelme_polygon_document(picture, (out_dir / path).parent)
     write_json(out_dir / path, document, indent=1)
     return dict(labelme=path)
+
+
+def export_labelme_masks(picture: Picture, out_dir: Path) -> dict[str, str]:
+    """Exact masks."""
+    path = picture.path('labelme-masks', '.json')
+    document = labelme_mask_document(picture, (out_dir / path).parent)
+    write_json(out_dir / path, document, indent=1)
+    return {'labelme-masks': path}
 
 
 class YoloExporter:

@@ -18,7 +18,7 @@ from ..files import display_name, file_name_of, write_atomically, write_json
 from .records import GroupRecord, ImageRecord, SkippedFile
 from .writer import ResultWriter
 
-__all__ = ['FinishedImage', 'GroupState', 'RunState', 'SkippedImage', 'only_run']
+__all__ = ['FinishedImage', 'GroupState', 'RunState', 'SkippedImage', 'has_results', 'only_run']
 
 #: Folder of the state, in the folder of results.
 _STATE = '.mmcoseg'
@@ -160,8 +160,11 @@ class RunState:
         state.write(self._folder / file_name_of(state.name, '.json'))
         self.groups[state.name] = state
 
-    def records(self) -> list[GroupRecord]:
-        """The records of all finished groups, by name."""
+    def assemble(self, finish: bool = False) -> None:
+        """Write the collections over all images, unless that was done a short while ago."""
+        start = time.monotonic()
+        if not self._changed or (start < self._pause_until and not finish):
+            return
         groups = []
         for _, state in sorted(self.groups.items()):
             if state.finished:
@@ -169,17 +172,15 @@ class RunState:
                 images = [image.record for image in state.images]
                 group = GroupRecord(state.name, images, state.skipped, state.class_count, settings)
                 groups.append(group)
-        return groups
-
-    def assemble(self, finish: bool = False) -> None:
-        """Write the collections over all images, unless that was done a short while ago."""
-        start = time.monotonic()
-        if not self._changed or (start < self._pause_until and not finish):
-            return
-        self.writer.write_collections(self.records(), self.settings)
+        self.writer.write_collections(groups, self.settings)
         self._changed = False
         end = time.monotonic()
         self._pause_until = end + max(_PAUSE, _PAUSE_FACTOR * (end - start))
+
+
+def has_results(folder: Path) -> bool:
+    """Whether there is the state of any group in a folder."""
+    return any((folder / _STATE / 'groups').glob('*.json'))
 
 
 @contextmanager

@@ -12,16 +12,19 @@ from ..errors import MMCosegError
 from ..files import relative_path, write_atomically, write_json
 from ..segment_options import FORMATS, chosen_formats
 from ..structures import CoSegDataSample, to_numpy
+from .cvat import write_cvat
 from .documents import class_names_document, coco_document, summary_document
 from .exporters import (
     YoloExporter,
     export_cutout,
     export_labelme,
+    export_labelme_masks,
     export_masks,
     export_overlay,
     export_soft_map,
     export_thumbnails,
 )
+from .label_studio import label_studio_tasks
 from .objects import ObjectMask, Picture, sureness, to_annotation, to_result
 from .polygons import mask_to_polygons
 from .records import GroupRecord, ImageRecord
@@ -73,15 +76,17 @@ class ResultWriter:
         self.formats = chosen_formats(formats)
         self.polygons = polygons
         self._pictures: dict = {}  # of the report, which is written again and again
-        exporters: dict[str, Exporter] = dict(
-            masks=export_masks,
-            overlays=export_overlay,
-            cutouts=export_cutout,
-            labelme=export_labelme,
-        )
+        exporters: dict[str, Exporter] = {
+            'masks': export_masks,
+            'overlays': export_overlay,
+            'cutouts': export_cutout,
+            'labelme': export_labelme,
+            'labelme-masks': export_labelme_masks,
+        }
         if 'yolo' in self.formats:
             exporters['yolo'] = YoloExporter(self.out_dir, copy_images)
-        self._exporters = {name: exporters[name] for name in self.formats if name in exporters}
+        #: Format -> what writes the files of an image in it.
+        self.exporters = {name: exporters[name] for name in self.formats if name in exporters}
 
     def write_image(self, sample: CoSegDataSample, image: np.ndarray | None = None) -> ImageRecord:
         """Write the files of one image. May be called by several threads at once.
@@ -114,7 +119,7 @@ class ResultWriter:
             scores=sample.get('pred_instances', {}).get('scores'),
         )
         files = {}
-        for export in self._exporters.values():
+        for export in self.exporters.values():
             files |= export(picture, self.out_dir)
         return self._record(sample, picture, files)
 
@@ -171,17 +176,25 @@ class ResultWriter:
 
         ``settings`` of the run are plain types, for ``summary.json`` and the head of the report.
         """
-        if 'coco' in self.formats:
-            write_json(self.out_dir / 'annotations.json', coco_document(groups))
-        if 'masks' in self.formats:
-            self._write_class_names(groups)
-        if 'yolo' in self._exporters:
-            self._exporters['yolo'].names.number([])  # the file is there even if nothing was found
+        self.write_formats(groups)
         summary = summary_document(groups, settings or {})
         write_json(self.out_dir / 'summary.json', summary, indent=1)
         with write_atomically(self.out_dir / 'report.html') as file:
             for text in build_report(groups, summary, self.out_dir, self._pictures):
                 file.write(text.encode())
+
+    def write_formats(self, groups: Sequence[GroupRecord]) -> None:
+        """Write what the formats have beside the files of single images."""
+        if 'coco' in self.formats:
+            write_json(self.out_dir / 'annotations.json', coco_document(groups))
+        if 'masks' in self.formats:
+            self._write_class_names(groups)
+        if 'yolo' in self.formats:
+            self.exporters['yolo'].names.number([])  # the file is there even if nothing was found
+        if 'label-studio' in self.formats:
+            write_json(self.out_dir / 'label-studio.json', label_studio_tasks(groups))
+        if 'cvat' in self.formats:
+            write_cvat(self.out_dir / 'cvat.zip', groups)
 
     def _write_class_names(self, groups: Sequence[GroupRecord]) -> None:
         names = class_names_document(groups)

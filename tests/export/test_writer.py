@@ -230,7 +230,8 @@ def test_records_survive_json_and_hold_what_is_needed(results):
         record = records[key]
         assert record.area_share == pytest.approx((mask > 0).mean(), abs=1e-6)
         assert (record.height, record.width) == mask.shape
-        assert set(record.files) == {*FORMATS, 'yolo_images'} - {'coco'}
+        of_all = {'coco', 'label-studio', 'cvat'}
+        assert set(record.files) == {*FORMATS, 'yolo_images'} - of_all
         for path in [*record.files.values(), *record.thumbnails.values()]:
             assert (out / path).is_file(), path
     assert records['cat', 'pixel'].presence is None
@@ -471,8 +472,8 @@ def test_threads_write_what_one_writes(tmp_path):
         # These two have the date in them.
         trees.append({k: v for k, v in files.items() if k.name not in DATED})
     assert trees[0] == trees[1]
-    # Of each image: five formats, a link of YOLO's, three thumbnails. Then two collections.
-    assert len(trees[0]) == 20 * (5 + 1 + 3) + 2
+    # Of each image: six formats, a link of YOLO's, three thumbnails. Then four of all images.
+    assert len(trees[0]) == 20 * (6 + 1 + 3) + 4
 
 
 def test_files_are_whole_or_not_there(tmp_path):

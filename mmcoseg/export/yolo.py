@@ -1,65 +1,22 @@
-"""Files of annotation tools: labelme and YOLO segmentation."""
+"""Files of YOLO segmentation."""
 
-import base64
 import json
 from collections.abc import Sequence
-from io import BytesIO
 from pathlib import Path
 from threading import Lock
-from typing import Any
 
 import yaml
-from PIL import Image
 
 from ..errors import MMCosegError
-from ..files import display_name, relative_path, write_atomically
-from .objects import ObjectMask, Picture
+from ..files import display_name, write_atomically
+from .objects import ObjectMask
 from .polygons import join_parts, mask_to_polygons
 
-__all__ = ['YoloNames', 'labelme_document', 'yolo_lines']
+__all__ = ['YoloNames', 'yolo_lines']
 
-#: Version of labelme whose form its files have.
-_LABELME_VERSION = '5.5.0'
 #: Added to a pixel's number in YOLO files, whose readers round (supervision) or cut off
 #: (Ultralytics): between 0 and 0.5 both give the pixel.
 _YOLO_OFFSET = 0.25
-
-
-def labelme_document(picture: Picture, folder: Path) -> dict[str, Any]:
-    """The content of a labelme file in this folder.
-
-    Each connected part of an object is a polygon through pixel centers, as labelme draws them;
-    parts of one object have a common ``group_id``. A hole hangs on a bridge of no width.
-    An image that has no file is put into the document.
-    """
-    shapes = []
-    for number, item in enumerate(picture.result.objects, start=1):
-        polygons = mask_to_polygons(item.mask)
-        for polygon in polygons:
-            shape = dict(
-                label=display_name(item.category),
-                points=polygon.tolist(),
-                group_id=number if len(polygons) > 1 else None,
-                description='',
-                shape_type='polygon',
-                flags={},
-            )
-            shapes.append(shape)
-    if picture.source is None:
-        buffer = BytesIO()
-        Image.fromarray(picture.rgb).save(buffer, 'PNG')
-        path, data = 'image.png', base64.b64encode(buffer.getvalue()).decode()
-    else:
-        path, data = relative_path(picture.source, folder), None
-    return dict(
-        version=_LABELME_VERSION,
-        flags={},
-        shapes=shapes,
-        imagePath=path,
-        imageData=data,
-        imageHeight=picture.image.shape[0],
-        imageWidth=picture.image.shape[1],
-    )
 
 
 def yolo_lines(objects: Sequence[ObjectMask], indices: dict[str, int]) -> str:

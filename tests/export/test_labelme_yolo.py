@@ -15,8 +15,8 @@ from mmengine.structures import InstanceData, PixelData
 from PIL import Image, ImageDraw
 
 from mmcoseg.datasets.image_io import read_image, read_mask
-from mmcoseg.export import GroupRecord, ResultWriter, annotation_tools, mask_to_polygons
-from mmcoseg.export.annotation_tools import YoloNames
+from mmcoseg.export import GroupRecord, ResultWriter, labelme, mask_to_polygons, yolo
+from mmcoseg.export.yolo import YoloNames
 from mmcoseg.structures import CoSegDataSample
 
 
@@ -36,7 +36,10 @@ def write(out, results, tolerance=0, folder=None, copy=False, **instances):
             path = folder / group / f'{stem}.png'
             Image.fromarray(image[..., ::-1]).save(path)
             sample.set_metainfo(dict(img_path=str(path)))
-        with patch.object(annotation_tools, 'mask_to_polygons', polygons):
+        with (
+            patch.object(labelme, 'mask_to_polygons', polygons),
+            patch.object(yolo, 'mask_to_polygons', polygons),
+        ):
             records[group, stem] = writer.write_image(sample, image)
     groups = sorted({group for group, _ in results})
     writer.write_collections(
