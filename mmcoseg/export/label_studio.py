@@ -179,41 +179,40 @@ def read_label_studio(tasks: list[Any]) -> GivenHints:
     masks = LabelMasks()
     for number, task in enumerate(tasks, 1):
         with naming(f'task {number}'):
-            _read_task(task, masks)
+            try:
+                _read_task(task, masks)
+            except (AttributeError, KeyError, TypeError) as error:
+                raise MMCosegError(
+                    f'it does not have the form of a task ({error!r}); export it as JSON'
+                ) from error
     return masks.hints()
 
 
-def _read_task(task: Any, masks: LabelMasks) -> None:
-    try:
-        data = task['data']
-        answers = [a for a in task.get('annotations', ()) if not a.get('was_cancelled')]
-        # Label Studio may name predictions by their numbers.
-        predictions = [p for p in task.get('predictions', ()) if isinstance(p, dict)]
-        answer = (answers or predictions or [None])[-1]
-        regions = [] if answer is None else answer['result']
-        shapes = [region for region in regions if 'original_width' in region]
-    except (TypeError, KeyError, AttributeError) as error:
-        raise MMCosegError('it does not have the form of a task; export it as JSON') from error
-    if answer is None:
+def _read_task(task: dict[str, Any], masks: LabelMasks) -> None:
+    # Exports may name predictions by their numbers alone.
+    answers = [entry for entry in task.get('predictions', ()) if isinstance(entry, dict)]
+    for annotation in task.get('annotations', ()):
+        if not annotation.get('was_cancelled'):
+            answers.append(annotation)
+    if not answers:
         return
+    # Other results, such as choices, have no size.
+    regions = [region for region in answers[-1]['result'] if 'original_width' in region]
     size, objects = (1, 1), []  # that of an image without objects is not known
-    for number, shape in enumerate(shapes, 1):
+    if regions:
+        sides = dict(height=regions[0]['original_height'], width=regions[0]['original_width'])
+        size = image_size(sides)
+    for number, region in enumerate(regions, 1):
         with naming(f'region {number}'):
-            if number == 1:
-                sides = dict(height=shape.get('original_height'), width=shape['original_width'])
-                size = image_size(sides)
-            objects.append(_object_of(shape, size))
-    masks.add(_name_of(data), size, objects, data.get('categories', ()))
+            objects.append(_object_of(region, size))
+    masks.add(_name_of(task['data']), size, objects, task['data'].get('categories', ()))
 
 
 def _name_of(data: dict[str, Any]) -> str:
     """``<group>/<file name>`` or ``<file name>`` of the image of a task."""
-    if isinstance(data.get('file_name'), str):
+    if 'file_name' in data:
         return data['file_name']
-    address = data.get(_IMAGE)
-    if not isinstance(address, str) or not address:
-        raise MMCosegError(f'its data has no {_IMAGE!r}; name the image so in the interface')
-    parts = urlsplit(address)
+    parts = urlsplit(data[_IMAGE])
     if '/upload/' in parts.path:
         return unquote(PurePosixPath(parts.path).name)[_UPLOAD_MARK:]
     path = parse_qs(parts.query).get('d', [unquote(parts.path)])[0]
@@ -222,10 +221,11 @@ def _name_of(data: dict[str, Any]) -> str:
 
 def _object_of(region: dict[str, Any], size: tuple[int, int]) -> tuple[str, np.ndarray]:
     """Label and mask of a region."""
-    kind, value = region.get('type'), region.get('value')
-    if not isinstance(value, dict) or 'rle' not in value:
+    value = region['value']
+    if 'rle' not in value:
+        kind = region.get('type')
         raise MMCosegError(f'it is of the type {kind!r}; only masks of the brush can be read')
-    labels = value.get('brushlabels') or value.get('labels')
-    if not isinstance(labels, list) or len(labels) != 1 or not isinstance(labels[0], str):
+    labels = value.get('brushlabels', [])
+    if len(labels) != 1:
         raise MMCosegError(f'it must have one label, got {labels!r}')
-    return labels[0], decode_brush(value['rle'], *size)
+    return str(labels[0]), decode_brush(value['rle'], *size)

@@ -130,8 +130,8 @@ def read_labelme(folder: Path, files: Sequence[Path]) -> GivenHints:
     return masks.hints()
 
 
-def _label_of(shape: Any) -> str:
-    label = shape.get('label') if isinstance(shape, dict) else None
+def _label_of(shape: dict[str, Any]) -> str:
+    label = shape.get('label')
     if not isinstance(label, str) or not label:
         raise MMCosegError('it has no label; give it one in labelme')
     return label
@@ -164,10 +164,10 @@ def _mask_of(shape: dict[str, Any], size: tuple[int, int]) -> np.ndarray:
 def _points_of(shape: dict[str, Any]) -> np.ndarray:
     """Points (n, 2) float64 of a shape."""
     try:
-        points = np.array(shape.get('points'), np.float64)
-    except (TypeError, ValueError):
-        points = np.empty(0)
-    if points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all():
+        points = np.array([(float(x), float(y)) for x, y in shape['points']])
+    except (KeyError, TypeError, ValueError):
+        points = np.array(np.nan)
+    if not np.isfinite(points).all():
         raise MMCosegError('its points are not a list of [x, y]')
     return points
 

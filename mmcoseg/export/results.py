@@ -15,7 +15,7 @@ from ..segment_options import chosen_formats
 from ..structures.rle import decode_rles
 from ..workers import default_workers, map_in_threads
 from .objects import ImageResult, ObjectMask, Picture
-from .records import GroupRecord, ImageRecord
+from .records import GroupRecord, ImageRecord, exported_images
 from .run_state import FinishedImage, GroupState, RunState, has_results, only_run
 from .writer import ResultWriter
 
@@ -92,7 +92,7 @@ def export_unlocked(
             result.skipped.append((group.name, reason))
             continue
         group = export.group(group)
-        groups.append(GroupRecord(group.name, [image.record for image in group.images]))
+        groups.append(_record_of(group))
         if in_place:
             state.save(group)
     if in_place:
@@ -100,6 +100,10 @@ def export_unlocked(
     else:
         writer.write_formats(groups)
     return result
+
+
+def _record_of(state: GroupState) -> GroupRecord:
+    return GroupRecord(state.name, [image.record for image in state.images])
 
 
 def _settings_of(results: Path) -> dict[str, Any]:
@@ -120,39 +124,48 @@ class _Export:
 
     def group(self, state: GroupState) -> GroupState:
         """Write the images of a group: its state with their new files."""
-        images = map_in_threads(self._image, state.images, default_workers())
+        images = []
+        for image, problem in map_in_threads(self._image, state.images, default_workers()):
+            images.append(image)
+            if problem:
+                self.result.skipped.append((image.record.file_name, problem))
+        self.result.num_images += len(exported_images([_record_of(state)]))
         return replace(state, images=images)
 
-    def _image(self, image: FinishedImage) -> FinishedImage:
-        record = image.record
-        files = {}
+    def _image(self, image: FinishedImage) -> tuple[FinishedImage, str]:
+        """Write an image: it with its new files, and what it lacks and why."""
+        record, problem = image.record, ''
+        replaced, files = set(self.writer.formats), {}
         if record.review != 'left out':
-            self.result.num_images += 1
-            files = self._write(record)
-        written = {kind for name in self.writer.formats for kind in _KINDS.get(name, (name,))}
-        kept = {kind: file for kind, file in record.files.items() if kind not in written}
+            pixels, reason = self._photograph(record)
+            lacking = self._lacking(record, reason)
+            if lacking:
+                problem = f'{", ".join(lacking)}: {reason}'
+            replaced -= set(lacking)
+            files = self._write(self._picture(record, pixels), lacking)
+        kept = dict(record.files)
+        for name in replaced:
+            for kind in _KINDS.get(name, (name,)):
+                kept.pop(kind, None)
         source = record.source
         if source is not None:
             source = relative_path(self.results / source, self.writer.out_dir)
-        return replace(image, record=replace(record, files=kept | files, source=source))
+        record = replace(record, files=kept | files, source=source)
+        return replace(image, record=record), problem
 
-    def _write(self, record: ImageRecord) -> dict[str, str]:
-        """Write an image in all formats: kind -> path of what it has in them."""
-        pixels, problem = self._photograph(record)
-        picture = self._picture(record, pixels)
-        files, lacking = {}, []
+    def _lacking(self, record: ImageRecord, reason: str | None) -> list[str]:
+        """The formats that an image cannot have, if there is a reason why it has no photograph."""
+        if reason is None:
+            return []
+        lacking = _OF_PHOTOGRAPHS if record.source else _OF_PHOTOGRAPHS | _OF_FILES
+        return [name for name in self.writer.formats if name in lacking]
+
+    def _write(self, picture: Picture, lacking: Sequence[str]) -> dict[str, str]:
+        """Write the files of an image: kind -> path."""
+        files = {}
         for name, write in self.writer.exporters.items():
-            of_photograph = name in _OF_PHOTOGRAPHS or (
-                picture.source is None and name in _OF_FILES
-            )
-            if of_photograph and problem is not None:
-                lacking.append(name)
-                kinds = set(_KINDS.get(name, (name,)))
-                files |= {kind: file for kind, file in record.files.items() if kind in kinds}
-            else:
+            if name not in lacking:
                 files |= write(picture, self.writer.out_dir)
-        if lacking:
-            self.result.skipped.append((record.file_name, f'{", ".join(lacking)}: {problem}'))
         return files
 
     def _photograph(self, record: ImageRecord) -> tuple[np.ndarray | None, str | None]:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -134,6 +135,25 @@ def test_the_result_does_not_depend_on_the_others(config, objects, fresh, monkey
         for path, (prob, presence) in other.items():
             torch.testing.assert_close(prob, expected[path][0], atol=1e-6, rtol=0)
             assert presence == pytest.approx(expected[path][1], abs=1e-6)
+
+
+def test_cvat_gets_the_masks_of_apply(run, config, objects, fresh, tmp_path):
+    pytest.importorskip('cvat_sdk', exc_type=ImportError)
+    from cvat_sdk.masks import decode_mask
+
+    from mmcoseg.export import cvat_function
+
+    assert run('apply', objects['green'], fresh / 'images/green', '--out', tmp_path / 'found') == 0
+    function = cvat_function.create(str(objects['green']), config=config)
+    assert [label.name for label in function.spec.labels] == ['green']
+    context = SimpleNamespace(conf_threshold=None, conv_mask_to_poly=False)
+    for file in sorted((fresh / 'images/green').iterdir()):
+        with Image.open(file) as image:
+            [shape] = function.detect(context, image)
+            width, height = image.size
+        found = decode_mask(shape.points, image_width=width, image_height=height)
+        expected = read_mask(tmp_path / f'found/masks/green/{file.stem}.png') > 0
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_parts_are_loaded_in_their_turn(config, objects, fresh, monkeypatch):

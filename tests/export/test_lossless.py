@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 import zipfile
 
 import numpy as np
@@ -175,11 +176,11 @@ def test_label_studio_reads_our_brush_code_and_we_its(mask):
     np.testing.assert_array_equal(decode_brush(theirs, *mask.shape), mask)
 
 
-def test_label_studio_converts_our_tasks(out, photos):
+def test_label_studio_takes_our_tasks(out, repo):
     brush = pytest.importorskip('label_studio_sdk.converter.brush', exc_type=ImportError)
     interface = pytest.importorskip('label_studio_sdk.label_interface', exc_type=ImportError)
     labels = ['cat', 'cat+dog class 1', 'cat+dog class 2', 'très drôle ☕']
-    config = interface.LabelInterface(config_of(labels))
+    config = interface.LabelInterface(interface_of(repo, labels))
     for task in json.loads((out / 'label-studio.json').read_text()):
         [prediction] = task['predictions']
         assert config.validate_prediction(prediction)
@@ -195,11 +196,12 @@ def test_label_studio_converts_our_tasks(out, photos):
         np.testing.assert_array_equal(found, mask)
 
 
-def config_of(labels):
-    """The labeling interface of the documentation."""
+def interface_of(repo, labels):
+    """The labeling interface of the documentation, with these labels."""
+    page = (repo / 'docs/formats.md').read_text()
+    [example] = re.findall(r'```xml\n(.*?)```', page, re.DOTALL)
     listed = ''.join(f'<Label value="{label}"/>' for label in labels)
-    brush = f'<BrushLabels name="tag" toName="image">{listed}</BrushLabels>'
-    return f'<View><Image name="image" value="$image"/>{brush}</View>'
+    return re.sub(r'(?s)<Label value.*(?=</BrushLabels)', listed, example)
 
 
 def test_labelme_reads_our_masks(out, photos, monkeypatch):
@@ -355,7 +357,8 @@ WRONG_SIZE = dict(NO_PIXEL, segmentation=dict(size=[3, 3], counts=[9]))
         (coco(images=2 * [dict(id=1, file_name='a')]), 'image id 1 stands there twice'),
         (dict(version=1, images={}), 'is neither a file of COCO instances nor a JSON export'),
         ([5], 'task 1: it does not have the form of a task'),
-        ([dict(data={}, annotations=[dict(result=[])])], "task 1: its data has no 'image'"),
+        ([dict(data={}, annotations=[dict(result=[])])], "form of a task .KeyError.'image'"),
+        ([dict(data=dict(image='a'), annotations=[dict(result=5)])], 'form of a task'),
         ('{', 'is not valid json'),
     ],
 )
@@ -438,15 +441,18 @@ def test_answers_of_label_studio(tmp_path):
     [
         (dict(type='rectanglelabels', value=dict(x=1)), "it is of the type 'rectanglelabels'"),
         (dict(original_height=0), 'its height is 0'),
+        ({}, 'region 2: its rle has 40 values of 8 bits, not four'),
         (dict(original_height=4), 'its rle has 60 values of 8 bits, not four'),
-        (dict(value=dict(rle=encode_brush(MASK))), 'it must have one label, got None'),
+        (dict(value=dict(rle=encode_brush(MASK))), r'it must have one label, got \[\]'),
     ],
 )
 def test_wrong_regions_of_label_studio_are_named(tmp_path, changes, message):
     result = [region(MASK, 'mug', **changes)]
+    if not changes:  # of two sizes
+        result = [region(MASK, 'mug'), region(MASK[:2], 'mug')]
     file = tmp_path / 'tasks.json'
     file.write_text(json.dumps([dict(data=dict(image='a'), annotations=[dict(result=result)])]))
-    with pytest.raises(MMCosegError, match=rf'tasks\.json: task 1: region 1: {message}'):
+    with pytest.raises(MMCosegError, match=rf'tasks\.json: task 1: (region 1: )?{message}'):
         read_corrections(file)
 
 
