@@ -223,6 +223,7 @@ class _Export:
         file = self.results / record.files.get('masks', '')
         if inexact and record.review != 'rejected' and file.is_file():
             values = read_mask(file)
+            require_one_size(file, values.shape, 'its image', labels.shape)
             # It is empty if the image was rejected for a while.
             if values.any():
                 labels = values if len(record.classes) > 1 else (values > 0).astype(np.uint8)

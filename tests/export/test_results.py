@@ -12,6 +12,7 @@ from made_results import GROUPS, HARD, add_instances, make_sample, samples_of, s
 
 from mmcoseg.cli import main
 from mmcoseg.datasets.image_io import read_mask
+from mmcoseg.errors import MMCosegError
 from mmcoseg.export import FORMATS, export_results, read_corrections
 from mmcoseg.export.run_state import GroupState, only_run
 
@@ -59,6 +60,14 @@ def test_later_is_the_same_of_instances(tmp_path, photos):
     export_results(out, ['masks'])
     np.testing.assert_array_equal(read_mask(out / 'masks/cat/a.png') > 0, masks.any(0))
     assert stored(out)['instances/cat/a.png'] == expected['instances/cat/a.png']
+
+
+def test_a_mask_file_of_another_size_is_named(tmp_path, photos):
+    samples = samples_of(dict(cat=HARD), photos)
+    out = write_results(tmp_path / 'out', samples, ['masks', 'coco'], polygons=True)
+    shutil.copy(out / 'masks/cat/full.png', out / 'masks/cat/pixel.png')
+    with pytest.raises(MMCosegError, match=r'pixel\.png is 41 x 53, its image is 7 x 9'):
+        export_results(out, ['masks'])
 
 
 def test_polygons_stay_polygons_and_masks_exact(tmp_path, photos):
