@@ -11,7 +11,9 @@ from ..apis import CoSegInferencer
 from ..datasets.hint_files import read_hint, write_hints
 from ..errors import MMCosegError
 from ..export import FORMATS
+from ..export.results import export_unlocked
 from ..files import file_name_of
+from ..segment_options import chosen_formats
 from ..structures import ExampleMask, hint_map
 from ..structures.saved_object import OBJECT_SUFFIX
 from .decisions import ImageKey, State, decide, image_keys
@@ -65,6 +67,7 @@ class Review:
         self._preparing: dict[int, Iterator[None]] = {}
         self._wanted: Counter[tuple[int, int]] = Counter()
         self._stopped = False
+        self._flushing = 0
         self._inferencer: CoSegInferencer | None = None
         self._last_hint: tuple[int, int] | None = None
 
@@ -370,12 +373,22 @@ class Review:
         for group, number in self._to_draw(order):
             self._draw(group, number, inferencer)
             return True
+        if self._flushing and self._write_next():
+            return True
         for group in order:
             bench = self.benches[group]
             if bench.prepared < 1:
                 self._prepare(group, inferencer)
                 return True
-        return self.files.write_next(self.benches)
+        return self._write_next()
+
+    def _write_next(self) -> bool:
+        """Write one image; False if all are written, and the records are, too."""
+        if self.files.write_next(self.benches):
+            return True
+        with self._changed:
+            self._changed.notify_all()
+        return False
 
     def _order(self) -> list[int]:
         """Numbers of the groups, the one that somebody looks at first."""
@@ -473,6 +486,33 @@ class Review:
     def formats(self) -> list[str]:
         """Formats that results can be exported to."""
         return list(FORMATS)
+
+    def export(self, formats: Any) -> dict[str, Any]:
+        """Write the results in other formats to the folder ``exported``, as they are decided now.
+
+        Raises:
+            MMCosegError: for a format that is not known.
+        """
+        listed = isinstance(formats, list) and all(isinstance(name, str) for name in formats)
+        if not listed or not formats:
+            raise MMCosegError(f'"formats" must be a list of some of {list(FORMATS)}')
+        chosen = chosen_formats(formats)
+        with self._changed:
+            self._flushing += 1
+            self._changed.notify_all()
+            while self._flushing and not self._stopped and self._unwritten():
+                self._changed.wait(1.0)
+            self._flushing -= 1
+            result = export_unlocked(self.results.folder, chosen, self.results.folder / 'exported')
+        skipped = [dict(file_name=name, reason=reason) for name, reason in result.skipped]
+        return dict(folder=str(result.out_dir), images=result.num_images, skipped=skipped)
+
+    def _unwritten(self) -> bool:
+        """Whether files of results are not what was decided."""
+        for bench in self.benches:
+            if bench.outdated or any(image.unwritten for image in bench.images):
+                return True
+        return self.files.has_unsaved
 
 
 def _number(action: dict[str, Any], key: str) -> int:

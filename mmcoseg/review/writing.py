@@ -38,6 +38,11 @@ class ResultsUpdater:
             self.save(bench)
         return False
 
+    @property
+    def has_unsaved(self) -> bool:
+        """Whether some records are not stored yet."""
+        return bool(self._unsaved)
+
     def save(self, bench: GroupBench) -> None:
         """Store the records of a group, if some have changed."""
         if self._unsaved.pop(bench.name, 0):
