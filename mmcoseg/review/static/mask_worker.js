@@ -1,0 +1,71 @@
+// Loads masks and makes pictures of them, beside the page's own thread.
+
+import { COLORS } from './colors.js';
+import { readGrayPng } from './png.js';
+
+const DARK = 0x99000000; // around outlines, so that they show on any photo
+const running = new Map(); // number of a wish -> its AbortController
+
+/** Colors as the pixels of an ImageData hold them, with this opacity. */
+function packed(alpha) {
+  const opacity = Math.round(255 * alpha) << 24;
+  return COLORS.map(([red, green, blue]) => (opacity | (blue << 16) | (green << 8) | red) >>> 0);
+}
+
+/** Whether a pixel is within `reach` of another value, to the sides or up and down. */
+function nearEdge(values, width, height, x, y, reach) {
+  const at = y * width + x;
+  const value = values[at];
+  return (
+    (x >= reach && values[at - reach] !== value) ||
+    (x + reach < width && values[at + reach] !== value) ||
+    (y >= reach && values[at - reach * width] !== value) ||
+    (y + reach < height && values[at + reach * width] !== value)
+  );
+}
+
+/**
+ * Two pictures of a mask, ImageData: its objects filled, and their outlines.
+ *
+ * An outline is `thick` pixels wide and lies in its object; outside of it runs a thin dark line.
+ */
+function draw({ width, height, values }, thick, alpha) {
+  const fill = new Uint32Array(values.length);
+  const edges = new Uint32Array(values.length);
+  const [tints, colors] = [packed(alpha), packed(1)];
+  for (let y = 0; y < height; y++) {
+    for (let x = 0; x < width; x++) {
+      const at = y * width + x;
+      const value = values[at];
+      const reach = value ? thick : Math.ceil(thick / 2);
+      const edge =
+        nearEdge(values, width, height, x, y, 1) ||
+        (reach > 1 && nearEdge(values, width, height, x, y, reach));
+      if (value) fill[at] = tints[(value - 1) % tints.length];
+      if (edge) edges[at] = value ? colors[(value - 1) % colors.length] : DARK;
+    }
+  }
+  const picture = (pixels) => new ImageData(new Uint8ClampedArray(pixels.buffer), width, height);
+  return [picture(fill), picture(edges)];
+}
+
+/** Load and draw the mask of one wish, and send its layers: [fill, edges], ImageBitmaps. */
+async function grant({ id, url, thick, alpha }) {
+  const stop = new AbortController();
+  running.set(id, stop);
+  try {
+    const answer = await fetch(url, { signal: stop.signal });
+    if (!answer.ok) throw new Error(`status ${answer.status}`);
+    const pictures = draw(await readGrayPng(await answer.arrayBuffer()), thick, alpha);
+    const layers = await Promise.all(pictures.map((picture) => createImageBitmap(picture)));
+    postMessage({ id, layers }, layers);
+  } catch (error) {
+    postMessage({ id, error: error.message });
+  }
+  running.delete(id);
+}
+
+onmessage = ({ data }) => {
+  if (data.cancel) running.get(data.cancel)?.abort();
+  else grant(data);
+};

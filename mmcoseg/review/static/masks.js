@@ -1,0 +1,32 @@
+// Asks a worker for pictures of masks.
+
+export class MaskPainter {
+  constructor() {
+    this.waiting = new Map();
+    this.count = 0;
+    this.worker = new Worker('/static/mask_worker.js', { type: 'module' });
+    this.worker.onmessage = ({ data }) => {
+      const { resolve, reject } = this.waiting.get(data.id);
+      this.waiting.delete(data.id);
+      if (data.error) reject(new Error(data.error));
+      else resolve(data.layers);
+    };
+  }
+
+  /**
+   * Layers of a mask: [fill, edges], ImageBitmaps of the mask's size.
+   *
+   * `thick` is the width of outlines in pixels of the mask, `alpha` the opacity of the fill. The
+   * promise has an `id` for `cancel`.
+   */
+  paint(url, thick, alpha) {
+    const id = ++this.count;
+    const painted = new Promise((resolve, reject) => this.waiting.set(id, { resolve, reject }));
+    this.worker.postMessage({ id, url, thick, alpha });
+    return Object.assign(painted, { id });
+  }
+
+  cancel(id) {
+    this.worker.postMessage({ cancel: id });
+  }
+}
