@@ -5,7 +5,11 @@ export class Refused extends Error {}
 /** The server does not know this page any more. */
 export class SignedOut extends Error {}
 /** There was no answer. */
-export class Unreachable extends Error {}
+export class Unreachable extends Error {
+  constructor() {
+    super('The server does not answer. Nothing was changed.');
+  }
+}
 
 // Addresses of pictures differ with each connection, since a browser keeps pictures for long, and
 // another folder's images may later have the same numbers.
@@ -16,7 +20,7 @@ async function ask(path, options) {
   try {
     answer = await fetch(path, options);
   } catch {
-    throw new Unreachable('The server does not answer. Nothing was changed.');
+    throw new Unreachable();
   }
   if (answer.ok) return answer;
   const told = await answer.json().catch(() => ({}));

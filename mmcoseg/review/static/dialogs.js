@@ -20,7 +20,9 @@ export class ExportDialog {
   constructor(store) {
     this.store = store;
     at('export-run').addEventListener('click', () => this.run());
-    at('download-hints').addEventListener('click', () => this.download('/api/hints.json', 'hints.json'));
+    at('download-hints').addEventListener('click', () =>
+      this.download('/api/hints.json', 'hints.json'),
+    );
     at('download-object').addEventListener('click', () => {
       const { name, number } = store.about;
       this.download(`/api/groups/${number}/object.coseg`, `${name}.coseg`);

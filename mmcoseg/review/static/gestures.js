@@ -1,7 +1,7 @@
 // What mouse, pen and fingers do on the stage: mark, zoom, move.
 
 const STILL = 4; // CSS pixels that a click may move
-const DOUBLE = 350; // milliseconds between two clicks that are one double click
+const DOUBLE = 500; // milliseconds between two clicks that are one double click
 const SPACING = 3; // CSS pixels between points of a stroke
 
 const middle = ([a, b]) => ({ x: (a.x + b.x) / 2, y: (a.y + b.y) / 2 });
@@ -29,6 +29,9 @@ export class Gestures {
     canvas.addEventListener('pointerup', (event) => this.up(event));
     canvas.addEventListener('pointercancel', (event) => this.cancel(event));
     canvas.addEventListener('contextmenu', (event) => event.preventDefault());
+    canvas.addEventListener('mousedown', (event) => {
+      if (event.button === 1) event.preventDefault(); // or the browser scrolls
+    });
     canvas.addEventListener('wheel', (event) => this.wheel(event), { passive: false });
   }
 
@@ -43,7 +46,6 @@ export class Gestures {
     const place = this.place(event);
     this.stage.canvas.setPointerCapture(event.pointerId);
     this.fingers.set(event.pointerId, place);
-    if (event.button === 1) event.preventDefault(); // no scrolling by the middle button
     const pans = event.button === 1 || this.spaceHeld || (touch && !this.touchMarks);
     this.spaceUsed = this.spaceHeld;
     if (this.fingers.size > 1) {
@@ -55,7 +57,9 @@ export class Gestures {
       this.moved = false;
       this.points = [place];
       this.isBox = event.shiftKey;
-      this.background = event.button === 2 || event.altKey || (touch && this.touchBackground);
+      // With Ctrl, it is a right click on a Mac.
+      const second = event.button === 2 || event.altKey || event.ctrlKey;
+      this.background = second || (touch && this.touchBackground);
     }
   }
 
@@ -87,23 +91,24 @@ export class Gestures {
   }
 
   up(event) {
-    const place = this.place(event);
     const first = this.fingers.size === 1;
-    if (first && this.mode === 'mark') this.finish();
-    else if (first && this.mode === 'pan' && event.button === 0 && !this.moved) this.isDouble(place);
+    if (first && this.mode === 'mark') this.finish(event);
+    else if (first && this.mode === 'pan' && event.button === 0 && !this.moved)
+      this.isDouble(event);
     this.forget(event);
   }
 
-  finish() {
+  finish(event) {
     this.act.draft(null);
     const shape = this.shape();
-    if (!this.moved && this.isDouble(this.start)) return;
+    if (!this.moved && this.isDouble(event)) return;
     this.act.mark(shape, this.background);
   }
 
   /** Whether this click ends a double click; calls `act.double` then. */
-  isDouble(place) {
-    const now = performance.now();
+  isDouble(event) {
+    const now = event.timeStamp;
+    const place = this.place(event);
     const double = now - this.clicked.time < DOUBLE && distance(place, this.clicked) < 2 * STILL;
     this.clicked = { ...place, time: double ? 0 : now };
     if (double) this.act.double();
@@ -125,8 +130,11 @@ export class Gestures {
   shape() {
     const { stage } = this;
     const points = this.points.map(({ x, y }) => stage.toImage(x, y));
-    if (this.moved && this.isBox) return boxBetween(stage.clamp(points[0]), stage.clamp(points.at(-1)));
-    const inside = points.filter((point) => stage.contains(point)).map((point) => stage.clamp(point));
+    if (this.moved && this.isBox)
+      return boxBetween(stage.clamp(points[0]), stage.clamp(points.at(-1)));
+    const inside = points
+      .filter((point) => stage.contains(point))
+      .map((point) => stage.clamp(point));
     const pairs = inside.map(({ x, y }) => [x, y]);
     if (!pairs.length) return null;
     return this.moved ? { stroke: pairs } : { click: pairs[0] };

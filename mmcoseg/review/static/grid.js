@@ -22,7 +22,9 @@ export class Grid {
     this.onSeen = () => {};
     const near = { root: at('grid-view'), rootMargin: NEAR };
     this.loader = new IntersectionObserver((entries) => this.load(entries), near);
-    this.watcher = new IntersectionObserver((entries) => this.watch(entries), { root: at('grid-view') });
+    this.watcher = new IntersectionObserver((entries) => this.watch(entries), {
+      root: at('grid-view'),
+    });
     this.showSoon = settled(() => this.showTools(), 50);
     store.on('group', () => this.build());
     store.on('images', (numbers) => this.update(numbers));
@@ -69,7 +71,7 @@ export class Grid {
     const [title, list] = at('skipped').children;
     title.textContent = `${counted(skipped.length, 'file')} skipped`;
     const lines = skipped.map(({ file_name: name, reason }) =>
-      element('li', {}, element('strong', { textContent: name }), `: ${reason}`)
+      element('li', {}, element('strong', { textContent: name }), `: ${reason}`),
     );
     list.replaceChildren(...lines);
     at('skipped').open = !this.cards.length;
@@ -121,15 +123,14 @@ export class Grid {
   }
 
   focus(number = this.current) {
-    if (number !== null) this.cards[number].link.focus();
+    if (this.cards[number]) this.cards[number].link.focus();
   }
 
   /** Move the focus by this many cards. */
   move(by) {
     const { sorted } = this.store;
     const place = sorted.indexOf(this.current) + by;
-    if (place >= 0 && place < sorted.length) this.focus(sorted[place]);
-    else this.focus();
+    this.focus(sorted[place] ?? this.current);
   }
 
   get columns() {
@@ -164,11 +165,23 @@ class Card {
     this.photo.addEventListener('load', () => this.link.classList.add('loaded'));
     this.photo.addEventListener('error', () => this.link.classList.add('broken'));
     this.canvas = element('canvas', { 'aria-hidden': 'true', width: 0, height: 0 });
-    this.link = element('a', { class: 'picture', href: grid.address(image.number), tabIndex: -1 }, this.photo, this.canvas);
+    this.link = element(
+      'a',
+      { class: 'picture', href: grid.address(image.number), tabIndex: -1 },
+      this.photo,
+      this.canvas,
+    );
     this.marks = element('p', { class: 'marks' });
     this.state = element('p', { class: 'state' });
     const name = element('p', { class: 'name', textContent: image.file_name });
-    this.item = element('li', { 'data-number': image.number }, this.link, this.state, name, this.marks);
+    this.item = element(
+      'li',
+      { 'data-number': image.number },
+      this.link,
+      this.state,
+      name,
+      this.marks,
+    );
     this.show(image);
   }
 
@@ -179,15 +192,28 @@ class Card {
     const asked = this.grid.store.asked.has(image.number);
     this.image = image;
     const marks = [];
-    if (image.changed) marks.push(element('span', { class: 'changed' }, icon('changed'), 'changed'));
+    if (image.changed)
+      marks.push(element('span', { class: 'changed' }, icon('changed'), 'changed'));
     if (asked) marks.push(element('span', { class: 'changed' }, icon('changed'), 'would change'));
     if (image.empty) marks.push(element('span', {}, 'no object found'));
     if (image.hints) marks.push(element('span', {}, counted(image.hints, 'hint')));
     this.marks.replaceChildren(...marks);
-    const sure = image.sureness === null ? [] : [element('span', { class: 'sure' }, `sure ${image.sureness.toFixed(2)}`)];
-    this.state.replaceChildren(icon(state.replace(' ', '-')), element('span', {}, STATES[state]), ...sure);
+    const sure =
+      image.sureness === null
+        ? []
+        : [element('span', { class: 'sure' }, `sure ${image.sureness.toFixed(2)}`)];
+    this.state.replaceChildren(
+      icon(state.replace(' ', '-')),
+      element('span', {}, STATES[state]),
+      ...sure,
+    );
     this.item.dataset.state = state;
-    const told = [image.file_name, STATES[state], ...sure.map((part) => part.textContent), ...marks.map((mark) => mark.textContent)];
+    const told = [
+      image.file_name,
+      STATES[state],
+      ...sure.map((part) => part.textContent),
+      ...marks.map((mark) => mark.textContent),
+    ];
     this.link.setAttribute('aria-label', told.join(', '));
     if (stale && this.near) this.paint();
   }
@@ -214,7 +240,11 @@ class Card {
   /** Draw the mask; the one before stays until this one has come. */
   async paint() {
     this.stopPainting();
-    const painting = this.grid.painter.paint(api.thumbMaskUrl(this.grid.store.group, this.image), LINE, TINT);
+    const painting = this.grid.painter.paint(
+      api.thumbMaskUrl(this.grid.store.group, this.image),
+      LINE,
+      TINT,
+    );
     this.painting = painting;
     const layers = await painting.catch(() => []);
     if (this.painting === painting && layers.length) {

@@ -16,7 +16,9 @@ export class Header {
     for (const [state, name] of Object.entries(STATES)) {
       const count = element('strong');
       this.counts.set(state, count);
-      at('counts').append(element('li', { 'data-state': state }, icon(state.replace(' ', '-')), count, ` ${name}`));
+      at('counts').append(
+        element('li', { 'data-state': state }, icon(state.replace(' ', '-')), count, ` ${name}`),
+      );
     }
   }
 
@@ -34,7 +36,8 @@ export class Header {
     at('sureness-line').hidden = prepared < 1;
     at('preparing-line').hidden = prepared >= 1;
     at('preparing').value = prepared;
-    at('preparing-text').textContent = `Hints act on their own photo until the group is prepared: ${percent(prepared)}`;
+    at('preparing-text').textContent =
+      `Hints act on their own photo until the group is prepared: ${percent(prepared)}`;
     this.showCounts();
   }
 
@@ -45,7 +48,8 @@ export class Header {
       return element('option', { value: number, textContent: text });
     });
     const shown = [...at('group').options].map((option) => option.textContent);
-    if (options.some((option, i) => option.textContent !== shown[i])) at('group').replaceChildren(...options);
+    if (options.some((option, i) => option.textContent !== shown[i]))
+      at('group').replaceChildren(...options);
     at('group').value = this.store.group;
   }
 

@@ -62,7 +62,12 @@ function drawBox(context, stage, hint, color) {
 
 export function drawCrosshair(context, { x, y }) {
   context.beginPath();
-  for (const [across, down] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
+  for (const [across, down] of [
+    [1, 0],
+    [-1, 0],
+    [0, 1],
+    [0, -1],
+  ]) {
     context.moveTo(x + 4 * across, y + 4 * down);
     context.lineTo(x + 18 * across, y + 18 * down);
   }

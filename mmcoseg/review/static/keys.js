@@ -17,12 +17,18 @@ export const KEYS = {
     [['?'], 'this help', 'help'],
   ],
   'All images': [
-    [['ArrowLeft', 'ArrowRight', 'ArrowUp', 'ArrowDown', 'Home', 'End'], 'choose an image', 'moveFocus'],
+    [['ArrowLeft', 'ArrowRight', 'ArrowUp', 'ArrowDown'], 'choose an image', 'moveFocus'],
+    [['Home'], 'the first image', 'first'],
+    [['End'], 'the last image', 'last'],
     [['Enter'], 'show it large', null],
   ],
   'One image': [
     [['1', '2', '3', '4', '5', '6', '7', '8', '9'], 'class to mark', 'choose'],
-    [['ArrowLeft', 'ArrowRight', 'ArrowUp', 'ArrowDown'], 'move the crosshair; with Shift, farther', 'crosshair'],
+    [
+      ['ArrowLeft', 'ArrowRight', 'ArrowUp', 'ArrowDown'],
+      'move the crosshair; with Shift, farther',
+      'crosshair',
+    ],
     [['Enter'], 'the crosshair is on the object', 'markObject'],
     [['Backspace', '-'], 'the crosshair is not on the object', 'markBackground'],
     [['B'], 'begin a box at the crosshair; again: end it', 'markCorner'],
@@ -80,7 +86,8 @@ export function listenToKeys(actions, view, gestures) {
   };
   document.addEventListener('keydown', (event) => {
     const name = nameOf(event);
-    if (event.altKey || isTaken(event.target, name) || document.querySelector('dialog[open]')) return;
+    if (event.altKey || isTaken(event.target, name) || document.querySelector('dialog[open]'))
+      return;
     const action = find(name);
     if (!action) return;
     event.preventDefault();
@@ -107,7 +114,10 @@ export function showKeys() {
   const tables = Object.entries(KEYS).map(([title, lines]) => {
     const rows = lines.map(([keys, text]) => {
       const short = keys.length > 6 ? [keys[0], '…', keys.at(-1)] : keys;
-      return row(short.map((key) => element('kbd', {}, SHOWN[key] ?? key)), text);
+      return row(
+        short.map((key) => element('kbd', {}, SHOWN[key] ?? key)),
+        text,
+      );
     });
     return table(title, rows);
   });
@@ -116,5 +126,7 @@ export function showKeys() {
   at('keys-tables').replaceChildren(...tables);
 }
 
-const row = (keys, text) => element('tr', {}, element('th', { scope: 'row' }, ...keys), element('td', {}, text));
-const table = (title, rows) => element('table', {}, element('caption', {}, title), element('tbody', {}, ...rows));
+const row = (keys, text) =>
+  element('tr', {}, element('th', { scope: 'row' }, ...keys), element('td', {}, text));
+const table = (title, rows) =>
+  element('table', {}, element('caption', {}, title), element('tbody', {}, ...rows));

@@ -15,7 +15,8 @@ const LAST_WAIT = 5000; // and at most
 const STEP = 8; // of the crosshair, in CSS pixels
 const FAR = 40; // the same with Shift
 const GRID_HELP = 'Enter shows an image large, Space accepts it, ? shows all keys.';
-const IMAGE_HELP = 'Click what is the object, right-click what is not. Space accepts, ? shows all keys.';
+const IMAGE_HELP =
+  'Click what is the object, right-click what is not. Space accepts, ? shows all keys.';
 
 const store = new Store();
 const addressOf = (group, number) => (number === null ? `#${group}` : `#${group}/${number}`);
@@ -95,10 +96,21 @@ const chosen = () => viewer.number ?? grid.current;
 function decide(decision) {
   const number = chosen();
   if (number === null) return;
+  if (offline) {
+    store.report(new api.Unreachable(), [store.images[number]]);
+    return;
+  }
+  if (decision === 'accepted' && viewer.number !== null && !viewer.ready) {
+    store.tell('message', { text: 'The photo is not shown yet.' });
+    return;
+  }
   store.decide(decision, [number]);
   const next = viewer.number === null ? store.nextUnseen(number) : store.mostTelling(number);
   if (next !== undefined) visit(next);
-  else store.tell('message', { text: `All images of "${store.about.name}" are decided. You can export them, or choose another group.` });
+  else
+    store.tell('message', {
+      text: `All images of "${store.about.name}" are decided. You can export them, or choose another group.`,
+    });
 }
 
 /** Show an image large, or focus its card, whatever is shown now. */
@@ -121,7 +133,10 @@ async function acceptSurer() {
     return;
   }
   const images = counted(numbers.length, 'image');
-  const yes = await ask(`Accept all unseen images that are surer than ${limit}: ${images}?`, `Accept ${images}`);
+  const yes = await ask(
+    `Accept all unseen images that are surer than ${limit}: ${images}?`,
+    `Accept ${images}`,
+  );
   if (yes) store.decide('accepted', numbers);
 }
 
@@ -169,11 +184,11 @@ const actions = {
   toggleMask: () => viewer.toggleMask(),
   toggleOutline: () => viewer.toggleOutline(),
   toGrid: () => viewer.leaveCorner() || go(store.group, null),
+  first: () => grid.focus(store.sorted[0]),
+  last: () => grid.focus(store.sorted.at(-1)),
   moveFocus: (event) => {
-    const all = store.images.length;
-    const ends = { Home: -all, End: all };
-    const [x, y] = ARROWS[event.key] ?? [0, 0];
-    grid.move(ends[event.key] ?? x + y * grid.columns);
+    const [x, y] = ARROWS[event.key];
+    grid.move(x + y * grid.columns);
   },
 };
 
@@ -193,7 +208,11 @@ const BUTTONS = {
 
 function listen() {
   for (const [id, act] of Object.entries(BUTTONS)) at(id).addEventListener('click', act);
-  listenToKeys(actions, () => (viewer.number === null ? 'All images' : 'One image'), viewer.gestures);
+  listenToKeys(
+    actions,
+    () => (viewer.number === null ? 'All images' : 'One image'),
+    viewer.gestures,
+  );
   addEventListener('popstate', route);
   at('grid').addEventListener('click', (event) => {
     const link = event.target.closest('a');
@@ -211,38 +230,46 @@ function listen() {
   addEventListener('change', (event) => {
     if (pointer && event.target.closest('select')) focusMain();
   });
-  for (const dialog of document.querySelectorAll('dialog')) dialog.addEventListener('close', focusMain);
+  for (const dialog of document.querySelectorAll('dialog'))
+    dialog.addEventListener('close', focusMain);
 }
 
 // The connection. Whenever it is lost, all is loaded anew as soon as the server answers.
 
-let ended = false; // by its own word
+let offline = true;
+let ended = false; // by the server's own word
 
 async function connect(wait = FIRST_WAIT) {
   try {
     api.startConnection();
     await store.loadState();
     if (!store.state.groups.length) {
-      showBanner('There are no results in this folder. Run "mmcoseg segment" first, then open the review again.');
+      showBanner(
+        'There are no results in this folder. Run "mmcoseg segment" first, then open the review again.',
+      );
       return;
     }
-    if (store.group !== null) await store.openGroup(Math.min(store.group, store.state.groups.length - 1));
+    if (store.group !== null)
+      await store.openGroup(Math.min(store.group, store.state.groups.length - 1));
     viewer.hide();
     await route();
     showBanner(null);
+    offline = false;
     ended = false;
     api.listen(store.state.revision, take, () => lost(FIRST_WAIT));
   } catch (error) {
-    if (error instanceof api.SignedOut) showBanner('This page is not signed in. Open the address that "mmcoseg review" has printed.');
+    if (error instanceof api.SignedOut)
+      showBanner('This page is not signed in. Open the address that "mmcoseg review" has printed.');
     else lost(wait);
   }
 }
 
 function lost(wait) {
+  offline = true;
   showBanner(
     ended
       ? 'The server has ended; all that was decided is saved. To go on, start "mmcoseg review" again: this page then connects by itself, or open the address that it prints.'
-      : 'The connection to the server is lost. Trying again …'
+      : 'The connection to the server is lost. Trying again …',
   );
   setTimeout(() => connect(Math.min(LAST_WAIT, 1.5 * wait)), wait);
 }

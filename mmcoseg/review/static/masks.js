@@ -11,6 +11,10 @@ export class MaskPainter {
       if (data.error) reject(new Error(data.error));
       else resolve(data.layers);
     };
+    this.worker.onerror = () => {
+      for (const { reject } of this.waiting.values()) reject(new Error('masks cannot be drawn'));
+      this.waiting.clear();
+    };
   }
 
   /**

@@ -9,11 +9,14 @@ export class Messages {
     store.on('message', (message) => this.say(message));
     store.on('spread', ({ changed, accepted_changed: accepted, asked }) => {
       if (!changed) return;
-      const show = { label: 'Show them', act: actions.showChanged };
+      const text = `${counted(changed, 'image')} changed${accepted ? `, ${accepted} of them accepted before` : ''}.`;
       const allow = { label: `Let the ${accepted} change`, act: () => actions.letChange(asked) };
-      const before = accepted ? `, ${accepted} of them accepted before` : '';
-      const text = `${counted(changed, 'image')} changed${before}.`;
-      this.say({ text, buttons: accepted ? [show, allow] : [show] });
+      const answers = accepted ? [allow] : [];
+      const showThem = () => {
+        actions.showChanged();
+        this.say({ text, buttons: answers });
+      };
+      this.say({ text, buttons: [{ label: 'Show them', act: showThem }, ...answers] });
     });
   }
 
@@ -29,7 +32,11 @@ export class Messages {
       });
       parts.push(button);
     }
-    const close = element('button', { type: 'button', class: 'close', 'aria-label': 'Close this message' }, icon('close'));
+    const close = element(
+      'button',
+      { type: 'button', class: 'close', 'aria-label': 'Close this message' },
+      icon('close'),
+    );
     close.addEventListener('click', () => this.clear());
     at('status').className = problem ? 'problem' : 'news';
     at('message').replaceChildren(...parts, close);

@@ -64,17 +64,18 @@ export class Stage {
     this.draw();
   }
 
-  get fitScale() {
+  /** The scale at which an image of this size fits. */
+  fitScale(width = this.width, height = this.height) {
     const { clientWidth, clientHeight } = this.canvas;
-    const across = (clientWidth - 2 * MARGIN) / this.width;
-    const down = (clientHeight - 2 * MARGIN) / this.height;
+    const across = (clientWidth - 2 * MARGIN) / width;
+    const down = (clientHeight - 2 * MARGIN) / height;
     return Math.min(across, down);
   }
 
   fit() {
     if (!this.photo) return;
     const { clientWidth, clientHeight } = this.canvas;
-    this.scale = this.fitScale;
+    this.scale = this.fitScale();
     this.left = (clientWidth - this.width * this.scale) / 2;
     this.top = (clientHeight - this.height * this.scale) / 2;
     this.fitted = true;
@@ -85,13 +86,14 @@ export class Stage {
   /** Zoom by a factor; the place (x, y) of the canvas keeps what it shows. */
   zoomAt(x, y, factor) {
     if (!this.photo) return;
-    const most = Math.max(LARGEST * (this.photo.naturalWidth / this.width), this.fitScale);
-    const scale = between(this.scale * factor, this.fitScale, most);
+    const least = this.fitScale();
+    const most = Math.max(LARGEST * (this.photo.naturalWidth / this.width), least);
+    const scale = between(this.scale * factor, least, most);
     const real = scale / this.scale;
     this.left = x - (x - this.left) * real;
     this.top = y - (y - this.top) * real;
     this.scale = scale;
-    this.fitted = scale === this.fitScale;
+    this.fitted = scale === least;
     if (this.fitted) this.fit();
     this.pan(0, 0);
     this.onZoom();
@@ -133,7 +135,10 @@ export class Stage {
     const step = this.crosshair ? { x: x / this.scale, y: y / this.scale } : { x: 0, y: 0 };
     this.crosshair = this.clamp({ x: from.x + step.x, y: from.y + step.y });
     const place = this.toScreen(this.crosshair.x, this.crosshair.y);
-    const inside = { x: between(place.x, MARGIN, clientWidth - MARGIN), y: between(place.y, MARGIN, clientHeight - MARGIN) };
+    const inside = {
+      x: between(place.x, MARGIN, clientWidth - MARGIN),
+      y: between(place.y, MARGIN, clientHeight - MARGIN),
+    };
     this.pan(inside.x - place.x, inside.y - place.y);
     this.redraw();
   }

@@ -38,9 +38,11 @@ export class Store extends EventTarget {
     this.addEventListener(kind, (event) => act(event.detail));
   }
 
-  /** Say a sentence to the person; `error` may be any of api.js. */
-  report(error) {
-    this.tell('message', { problem: true, text: error.message });
+  /** Tell the person of an error of api.js, and which images it is about. */
+  report(error, images = []) {
+    const about = { 0: '', 1: `${images[0]?.file_name}: ` };
+    const text = (about[images.length] ?? `${images.length} images: `) + error.message;
+    this.tell('message', { problem: true, text });
   }
 
   get about() {
@@ -61,6 +63,7 @@ export class Store extends EventTarget {
     this.group = group;
     this.images = images;
     this.asked.clear();
+    this.underway.clear();
     this.sort();
     this.tell('group');
     this.early.forEach((event) => this.takeImages(event));
@@ -102,8 +105,9 @@ export class Store extends EventTarget {
 
   takeSpread(event) {
     if (event.group !== this.group) return;
+    const before = this.asked;
     this.asked = new Set(event.asked);
-    this.tell('images', event.asked);
+    this.tell('images', [...before, ...event.asked]);
     this.tell('spread', event);
   }
 
@@ -138,7 +142,10 @@ export class Store extends EventTarget {
         this.asked.delete(number);
       }
     } catch (error) {
-      this.report(error);
+      this.report(
+        error,
+        numbers.map((number) => images[number]),
+      );
     }
     for (const number of numbers) {
       if (this.underway.get(number) === made) this.underway.delete(number);
@@ -147,13 +154,13 @@ export class Store extends EventTarget {
   }
 
   /** Give a hint on an image. Whether the server took it. */
-  async hint(number, hint) {
+  async hint(image, hint) {
     try {
-      await api.act({ hint, group: this.group, image: number });
+      await api.act({ hint, group: this.group, image: image.number });
       this.tookStep();
       return true;
     } catch (error) {
-      this.report(error);
+      this.report(error, [image]);
       return false;
     }
   }
@@ -200,7 +207,9 @@ export class Store extends EventTarget {
 
   /** Whether the images do not stand in order any more. */
   get outOfOrder() {
-    return this.sorted.some((number, place) => place && this.compare(this.sorted[place - 1], number) > 0);
+    return this.sorted.some(
+      (number, place) => place && this.compare(this.sorted[place - 1], number) > 0,
+    );
   }
 
   /** All others, those after `number` first. */

@@ -66,34 +66,56 @@ export class Viewer {
     this.showFacts();
     const slow = setTimeout(() => this.showThumb(visit), PATIENCE);
     const { width, height } = this.image;
-    const loads = [this.photos.get(api.photoUrl(group, this.image)), this.paint(), api.getImage(group, number)];
-    const [photo, layers, detail] = await Promise.allSettled(loads);
+    const turn = (this.turn = {});
+    const rest = Promise.all([this.paint(), api.getImage(group, number)]);
+    // The mask is seen together with the photo if it takes no longer.
+    const soon = Promise.race([rest, pause(PATIENCE)]).catch(() => {});
+    const photo = await this.photos.get(api.photoUrl(group, this.image)).catch(() => null);
+    await soon;
     clearTimeout(slow);
     if (this.visit !== visit) return;
     this.stage.clear();
     at('stage-note').hidden = true;
-    if (photo.value) this.stage.show(photo.value, width, height);
+    if (photo) this.stage.show(photo, width, height);
     else this.sayBroken();
-    this.ready = Boolean(photo.value);
-    this.stage.setLayers(layers.value ?? null);
-    this.takeDetail(detail.value);
-    if (layers.reason || detail.reason) this.store.report(new Error('The mask could not be loaded. Reload the page to try again.'));
-    this.stage.onZoom();
+    this.ready = photo !== null;
+    this.takeRest(rest, visit, turn);
     this.fetchAhead();
+  }
+
+  /** Show the mask and the hints when they are there. */
+  async takeRest(rest, visit, turn) {
+    try {
+      const [layers, detail] = await rest;
+      if (this.visit !== visit) return;
+      if (this.turn === turn) this.stage.setLayers(layers);
+      this.takeDetail(detail);
+    } catch {
+      if (this.visit !== visit) return;
+      this.store.report(new Error('The mask could not be loaded. Reload the page to try again.'), [
+        this.image,
+      ]);
+    }
   }
 
   async showThumb(visit) {
     this.stage.clear();
     at('stage-note').textContent = 'Loading the photo …';
     at('stage-note').hidden = false;
-    const thumb = await this.photos.get(api.thumbUrl(this.store.group, this.image)).catch(() => null);
-    if (this.visit === visit && thumb && !this.ready) this.stage.show(thumb, this.image.width, this.image.height);
+    const thumb = await this.photos
+      .get(api.thumbUrl(this.store.group, this.image))
+      .catch(() => null);
+    if (this.visit === visit && thumb && !this.ready)
+      this.stage.show(thumb, this.image.width, this.image.height);
   }
 
   sayBroken() {
     const again = element('button', { type: 'button', textContent: 'Try again' });
     again.addEventListener('click', () => this.show(this.number));
-    at('stage-note').replaceChildren('This photo cannot be shown. Look whether its file is still there. ', again);
+    at('stage-note').replaceChildren(
+      'This photo cannot be shown. Look whether its file is still there. ',
+      again,
+    );
     at('stage-note').hidden = false;
   }
 
@@ -108,7 +130,8 @@ export class Viewer {
   fetchAhead() {
     const { store } = this;
     for (const number of new Set([store.mostTelling(this.number), store.after(this.number)[0]])) {
-      if (number !== undefined) this.photos.get(api.photoUrl(store.group, store.images[number])).catch(() => {});
+      if (number !== undefined)
+        this.photos.get(api.photoUrl(store.group, store.images[number])).catch(() => {});
     }
   }
 
@@ -117,7 +140,7 @@ export class Viewer {
     const { width, height } = this.image;
     const longest = Math.max(width, height);
     const photo = Math.min(LONGEST, longest);
-    const scale = this.stage.photo ? this.stage.scale : at('stage').clientWidth / longest;
+    const scale = this.ready ? this.stage.scale : this.stage.fitScale(width, height);
     return Math.min(8, Math.max(1, Math.round((LINE * photo) / (scale * longest))));
   }
 
@@ -170,7 +193,11 @@ export class Viewer {
     const state = store.stateOf(image);
     const place = `${store.sorted.indexOf(image.number) + 1} of ${store.sorted.length}`;
     at('image-name').textContent = image.file_name;
-    at('image-state').replaceChildren(icon(state.replace(' ', '-')), STATES[state], element('span', { class: 'place' }, place));
+    at('image-state').replaceChildren(
+      icon(state.replace(' ', '-')),
+      STATES[state],
+      element('span', { class: 'place' }, place),
+    );
     at('image-state').dataset.state = state;
     const share = (value) => (value === null ? 'unknown' : value.toFixed(2));
     const facts = [
@@ -179,7 +206,9 @@ export class Viewer {
       ['Size', `${image.width} × ${image.height}`],
     ];
     at('image-facts').replaceChildren(
-      ...facts.map(([name, value]) => element('div', {}, element('dt', {}, name), element('dd', {}, value)))
+      ...facts.map(([name, value]) =>
+        element('div', {}, element('dt', {}, name), element('dd', {}, value)),
+      ),
     );
     const notes = [];
     if (image.changed) notes.push('Changed by hints on other images.');
@@ -189,7 +218,7 @@ export class Viewer {
     at('image-notes').replaceChildren(...notes.map((note) => element('li', {}, note)));
     at('stage').setAttribute(
       'aria-label',
-      `${image.file_name}, ${STATES[state]}. Arrow keys move a crosshair, Enter marks the object, Backspace what is not the object.`
+      `${image.file_name}, ${STATES[state]}. Arrow keys move a crosshair, Enter marks the object, Backspace what is not the object.`,
     );
     at('accept').setAttribute('aria-pressed', state === 'accepted' || state === 'corrected');
     at('reject').setAttribute('aria-pressed', state === 'rejected');
@@ -256,7 +285,7 @@ export class Viewer {
     const hint = this.hintOf(shape, background);
     this.sent.push(hint);
     this.showHints();
-    this.marked = this.store.hint(this.number, hint);
+    this.marked = this.store.hint(this.image, hint);
     const taken = await this.marked;
     if (this.visit !== visit) return;
     if (taken) await this.loadHints();
@@ -340,6 +369,7 @@ export class Viewer {
   }
 }
 
+const pause = (time) => new Promise((resolve) => setTimeout(resolve, time));
 const pressed = (id) => at(id).getAttribute('aria-pressed') === 'true';
 
 /** A hint in words. */
