@@ -79,7 +79,7 @@ function showImage(number) {
 }
 
 const lookSoon = settled(() => {
-  const visible = viewer.number === null ? [...grid.inView] : [];
+  const visible = viewer.number === null ? grid.visible : [];
   api.looking({ group: store.group, image: viewer.number, visible }).catch(() => {});
 }, 150);
 grid.onSeen = lookSoon;

@@ -25,7 +25,7 @@ function nearEdge(values, width, height, x, y, reach) {
 }
 
 /**
- * Two pictures of a mask, ImageData: its objects filled, and their outlines.
+ * Two pictures of a mask: its objects filled, and their outlines. Pixels are Uint32Arrays.
  *
  * An outline is `thick` pixels wide and lies in its object; outside of it runs a thin dark line.
  */
@@ -45,20 +45,39 @@ function draw({ width, height, values }, thick, alpha) {
       if (edge) edges[at] = value ? colors[(value - 1) % colors.length] : DARK;
     }
   }
-  const picture = (pixels) => new ImageData(new Uint8ClampedArray(pixels.buffer), width, height);
-  return [picture(fill), picture(edges)];
+  return [fill, edges];
 }
 
-/** Load and draw the mask of one wish, and send its layers: [fill, edges], ImageBitmaps. */
-async function grant({ id, url, thick, alpha }) {
+const picture = (pixels, width) => new ImageData(new Uint8ClampedArray(pixels.buffer), width);
+
+/** The two as ImageBitmaps. */
+function layersOf(pictures, width) {
+  return Promise.all(pictures.map((pixels) => createImageBitmap(picture(pixels, width))));
+}
+
+/** Outlines upon fills, as a PNG. */
+function fileOf([fill, edges], width, height) {
+  const both = fill.map((color, at) => edges[at] || color);
+  const canvas = new OffscreenCanvas(width, height);
+  canvas.getContext('2d').putImageData(picture(both, width), 0, 0);
+  return canvas.convertToBlob();
+}
+
+/** Load and draw the mask of one wish, and send it as layers, [fill, edges], or as a file. */
+async function grant({ id, url, thick, alpha, asFile }) {
   const stop = new AbortController();
   running.set(id, stop);
   try {
     const answer = await fetch(url, { signal: stop.signal });
     if (!answer.ok) throw new Error(`status ${answer.status}`);
-    const pictures = draw(await readGrayPng(await answer.arrayBuffer()), thick, alpha);
-    const layers = await Promise.all(pictures.map((picture) => createImageBitmap(picture)));
-    postMessage({ id, layers }, layers);
+    const mask = await readGrayPng(await answer.arrayBuffer());
+    const pictures = draw(mask, thick, alpha);
+    if (asFile) {
+      postMessage({ id, painted: await fileOf(pictures, mask.width, mask.height) });
+    } else {
+      const layers = await layersOf(pictures, mask.width);
+      postMessage({ id, painted: layers }, layers);
+    }
   } catch (error) {
     postMessage({ id, error: error.message });
   }

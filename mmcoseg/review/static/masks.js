@@ -9,7 +9,7 @@ export class MaskPainter {
       const { resolve, reject } = this.waiting.get(data.id);
       this.waiting.delete(data.id);
       if (data.error) reject(new Error(data.error));
-      else resolve(data.layers);
+      else resolve(data.painted);
     };
     this.worker.onerror = () => {
       for (const { reject } of this.waiting.values()) reject(new Error('masks cannot be drawn'));
@@ -24,9 +24,18 @@ export class MaskPainter {
    * promise has an `id` for `cancel`.
    */
   paint(url, thick, alpha) {
+    return this.send({ url, thick, alpha, asFile: false });
+  }
+
+  /** The same in one picture: a PNG file (Blob). */
+  paintFile(url, thick, alpha) {
+    return this.send({ url, thick, alpha, asFile: true });
+  }
+
+  send(wish) {
     const id = ++this.count;
     const painted = new Promise((resolve, reject) => this.waiting.set(id, { resolve, reject }));
-    this.worker.postMessage({ id, url, thick, alpha });
+    this.worker.postMessage({ id, ...wish });
     return Object.assign(painted, { id });
   }
 

@@ -99,6 +99,7 @@ export class Viewer {
   }
 
   async showThumb(visit) {
+    if (this.visit !== visit) return;
     this.stage.clear();
     at('stage-note').textContent = 'Loading the photo …';
     at('stage-note').hidden = false;
