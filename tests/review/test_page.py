@@ -377,6 +377,20 @@ def test_a_slow_mask_does_not_hold_up_its_photo(visit) -> None:
     wait_until(lambda: person.color(inside) != bare)
 
 
+def test_a_photo_that_does_not_load_can_be_tried_again(visit) -> None:
+    person = visit(foreseen='Failed to load')
+    page = person.page
+    page.route('**/photo/0/0?*', lambda route: route.abort())
+    page.locator('#grid li[data-number="0"] a').click()
+    expect(page.locator('#stage-note')).to_contain_text('This photo cannot be shown.')
+    page.keyboard.press('Space')
+    expect(page.locator('#message')).to_contain_text('The photo is not shown yet.')
+    page.unroute('**/photo/0/0?*')
+    page.get_by_role('button', name='Try again').click()
+    person.wait_for_photo(0)
+    assert person.posted() == []
+
+
 def test_a_refused_action_is_told_and_taken_back(visit) -> None:
     person = visit(foreseen='409')
     page, stub = person.page, person.stub

@@ -9,7 +9,7 @@ import { Photos } from './photos.js';
 import { Stage } from './stage.js';
 import { STATES } from './store.js';
 
-const LINE = 1.8; // width of outlines, in CSS pixels
+const LINE = 2.4; // width of outlines, in CSS pixels
 const PATIENCE = 150; // milliseconds until the thumbnail is shown instead of the last photo
 const LONGEST = 2048; // pixels of a photo's longer side, at most
 const BACKGROUND = '#ffffff'; // color of hints on what is not the object
