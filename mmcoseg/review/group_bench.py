@@ -245,13 +245,15 @@ class GroupBench:
         """Whether only the coarse mask of an image is known."""
         return image.undecided and image.drawn is None and not self.is_first(image)
 
-    def draw(self, image: ReviewedImage, inferencer: CoSegInferencer) -> None:
-        """Draw an image's mask at the edges."""
+    def draw(
+        self, image: ReviewedImage, inferencer: CoSegInferencer
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """An image's mask, drawn at the edges, and numbers of instances: for :meth:`set_mask`."""
         sample = self.finished_sample(image, inferencer)
         shown = None
         if 'pred_instances' in sample:
             shown = _numbered(to_numpy(sample.pred_instances.masks))
-        self.set_mask(image, to_numpy(sample.pred_sem_seg.data[0]), shown)
+        return to_numpy(sample.pred_sem_seg.data[0]), shown
 
     def finished_sample(self, image: ReviewedImage, inferencer: CoSegInferencer) -> CoSegDataSample:
         """An image with its mask, and instances where the group has some."""

@@ -436,9 +436,12 @@ class Review:
     def _draw(self, group: int, number: int, inferencer: CoSegInferencer) -> None:
         bench = self.benches[group]
         image = bench.images[number]
-        bench.draw(image, inferencer)
+        version = image.version
+        drawn = bench.draw(image, inferencer)
         with self._changed:
-            self._tell_images(group, [image])
+            if image.version == version:  # nobody has said anything of it meanwhile
+                bench.set_mask(image, *drawn)
+                self._tell_images(group, [image])
 
     def _prepare(self, group: int, inferencer: CoSegInferencer) -> None:
         bench = self.benches[group]

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -101,7 +102,7 @@ class GroupFeatures:
                     content['shapes'],
                     tuple(content['size'].tolist()),
                 )
-        except (OSError, ValueError, KeyError, EOFError):
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile):
             return None
 
 
@@ -172,7 +173,7 @@ class Spreader:
         for stem, shape in zip(features.stems, features.shapes.tolist()):
             samples[stem].set_metainfo(dict(img_shape=tuple(shape)))
             chosen.append(samples[stem])
-        self.group = GroupDataSample(chosen)
+        self.group = GroupDataSample(chosen, metainfo=dict(group=chosen[0].group))
         self.before = [sample.pred_prob.data for sample in chosen]
         size = features.size
         blank = torch.zeros((), dtype=torch.uint8).expand(len(chosen), 3, *size)
