@@ -61,7 +61,7 @@ class Visit:
         page.on('pageerror', lambda error: self.complaints.append(str(error)))
         page.on('console', self._listen)
         page.goto(f'{self.server.address}?token={self.stub.token}')
-        page.wait_for_selector('#grid li')
+        page.wait_for_selector('#grid li, #banner:not([hidden])')
         return page
 
     def _listen(self, message) -> None:
@@ -121,8 +121,13 @@ def visit(browser, server: StubServer) -> Iterator[Callable[..., Visit]]:
     """Begins a visit; at its end the page must have complained of nothing that was not foreseen."""
     visits = []
 
-    def begin(foreseen: str | None = None, **options: object) -> Visit:
+    def begin(
+        foreseen: str | None = None,
+        prepare: Callable[[StubReview], None] = lambda stub: None,
+        **options: object,
+    ) -> Visit:
         server.stub.reset()
+        prepare(server.stub)
         visits.append((Visit(browser, server, **options), foreseen))
         return visits[-1][0]
 
@@ -529,22 +534,29 @@ def test_export(visit) -> None:
 
 
 def test_empty_and_preparing_groups_say_what_to_do(visit) -> None:
-    person = visit()
+    def prepare(stub: StubReview) -> None:
+        stub.groups[0].prepared = 0.2
+        stub.groups[1].images = []
+        stub.groups[1].skipped = [{'file_name': 'a.jpg', 'reason': 'it is no image'}]
+
+    person = visit(prepare=prepare)
     page, stub = person.page, person.stub
+    text = 'Hints act on their own photo until the group is prepared:'
+    expect(page.locator('#preparing-text')).to_have_text(f'{text} 20 %')
     stub.groups[0].prepared = 0.4
     stub.publish('progress', group=0, prepared=0.4)
-    text = 'Hints act on their own photo until the group is prepared: 40 %'
-    expect(page.locator('#preparing-text')).to_have_text(text)
-    stub.groups[1].images = []
-    stub.groups[1].skipped = [{'file_name': 'a.jpg', 'reason': 'it is no image'}]
-    stub.publish('state', state=stub.state())
-    page.wait_for_function('() => document.getElementById("group").textContent.includes("of 0")')
+    expect(page.locator('#preparing-text')).to_have_text(f'{text} 40 %')
     page.select_option('#group', '1')
     expect(page.locator('#grid-empty')).to_contain_text('No image of this group could be read.')
     expect(page.locator('#skipped')).to_contain_text('a.jpg: it is no image')
-    stub.groups = []
-    page.reload()
+
+
+def test_a_folder_without_results_says_what_to_do(visit) -> None:
+    page = visit(prepare=lambda stub: stub.groups.clear()).page
     expect(page.locator('#banner')).to_contain_text('Run "mmcoseg segment" first')
+    expect(page.locator('#grid-empty')).to_be_hidden()  # it says that images are loading
+    page.keyboard.press('Space')
+    page.keyboard.press('n')
 
 
 NAMELESS = """() => [...document.querySelectorAll('button, a, input, select, canvas[tabindex]')]

@@ -244,6 +244,8 @@ async function connect(wait = FIRST_WAIT) {
     api.startConnection();
     await store.loadState();
     if (!store.state.groups.length) {
+      at('grid-empty').hidden = true;
+      at('export').disabled = true;
       showBanner(
         'There are no results in this folder. Run "mmcoseg segment" first, then open the review again.',
       );
