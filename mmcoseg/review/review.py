@@ -60,7 +60,7 @@ class Review:
         self.by_name = {bench.name: bench for bench in self.benches}
         self.files = ResultsUpdater(self.results)
         self.revision = 0
-        self.looking: tuple[int, int, list[int]] = (0, 0, [])
+        self.looking: tuple[int, list[int]] = (0, [])
         self._make_inferencer = make_inferencer
         self._events: deque[tuple[int, dict]] = deque(maxlen=_KEPT_EVENTS)
         self._changed = threading.Condition(threading.RLock())
@@ -313,13 +313,13 @@ class Review:
         if hints_changed or image.decision.state != state:
             bench.resolve(image)
 
-    def look(self, group: int, image: int, visible: Sequence[int]) -> None:
-        """Say what a page shows: it is drawn first."""
+    def look(self, group: int, images: Sequence[int]) -> None:
+        """Say which images a page shows: they are drawn first."""
         with self._changed:
             bench = self.bench(group)
-            for number in (image, *visible):
+            for number in images:
                 self._image_of(bench, number)
-            self.looking = group, image, list(visible)
+            self.looking = group, list(images)
             self._changed.notify_all()
 
     # ---- what follows
@@ -423,8 +423,9 @@ class Review:
 
     def _to_draw(self, order: Sequence[int]) -> Iterator[tuple[int, int]]:
         """Images whose masks are only coarse, in the order in which they are wanted."""
-        group, image, visible = self.looking
-        wanted = [(group, image), *self._wanted, *((group, number) for number in visible)]
+        group, shown = self.looking
+        looked_at = [(group, number) for number in shown]
+        wanted = [*looked_at[:1], *self._wanted, *looked_at[1:]]
         for number in order:
             if self.benches[number].samples:
                 wanted += [(number, i) for i in range(len(self.benches[number].images))]

@@ -218,11 +218,12 @@ class _Pages:
         return self.review.redo()
 
     def look(self, request: Request, content: dict) -> dict:
-        visible = content.get('visible', [])
-        numbers = [content.get('group'), content.get('image'), *visible]
-        if not all(type(number) is int for number in numbers):
+        """What is on the page: one image, or several in a grid."""
+        shown = [content.get('image'), *content.get('visible', [])]
+        numbers = [number for number in shown if number is not None]
+        if not all(type(number) is int for number in (content.get('group'), *numbers)):
             raise MMCosegError('"group", "image" and "visible" must be whole numbers')
-        self.review.look(content['group'], content['image'], visible)
+        self.review.look(content['group'], numbers)
         return {}
 
     async def events(self, request: Request) -> Response:

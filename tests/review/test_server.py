@@ -213,3 +213,19 @@ def test_a_page_that_was_away_for_long_gets_everything(page, review):
     [event] = review.events_after(0, 0)
     assert event['kind'] == 'bye'
     assert review.events_after(99, 0) is None
+
+
+def test_what_is_on_the_page_is_drawn_first(page, review):
+    for content, looking in (
+        (dict(group=0, image=2, visible=[0, 1]), (0, [2, 0, 1])),
+        (dict(group=0, image=None, visible=[1]), (0, [1])),
+    ):
+        assert page.post('/api/looking', json=content, headers=JSON).status_code == 200
+        assert review.looking == looking
+    for content in (
+        dict(group=0, image='x'),
+        dict(image=1),
+        dict(group=0, image=1, visible=[True]),
+    ):
+        assert page.post('/api/looking', json=content, headers=JSON).status_code == 409
+    assert page.post('/api/looking', json=dict(group=0, image=9), headers=JSON).status_code == 404
