@@ -469,6 +469,13 @@ def _add_review(parser: argparse.ArgumentParser) -> None:
         help='address to listen at; by default nobody else can reach it',
     )
     parser.add_argument(
+        '--import',
+        dest='corrections',
+        metavar='PATH',
+        help='masks that were corrected elsewhere, which count as accepted: a folder of masks or '
+        "of labelme's files, a COCO or Label Studio json, or a zip of CVAT (docs/formats.md)",
+    )
+    parser.add_argument(
         '--no-browser', action='store_true', help='do not open the page in a browser'
     )
 
@@ -480,7 +487,15 @@ def _review(args: argparse.Namespace) -> int:
         import_optional(module, 'mmcoseg review', "Install it by `pip install 'mmcoseg[review]'`.")
     from .review.launch import open_browser, serve
 
+    corrections = None
+    if args.corrections is not None:
+        from .export.corrections import read_corrections
+
+        corrections = read_corrections(args.corrections)
     with serve(args.results, args.host, args.port) as server:
+        if corrections is not None:
+            number = server.review.take_corrections(corrections)
+            print(f'{number} corrected images were taken from {args.corrections}', flush=True)
         print(f'review: {server.address}', flush=True)
         print('Stop it with Ctrl-C; everything is on disk.', flush=True)
         if server.reachable_by_others:

@@ -7,19 +7,23 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
+
 from ..apis import CoSegInferencer
-from ..datasets.hint_files import read_hint, write_hints
-from ..errors import MMCosegError
+from ..apis.hint_inputs import image_called, images_by_name
+from ..datasets.hint_files import GivenHints, read_hint, write_hints
+from ..errors import MMCosegError, naming
 from ..export import FORMATS
 from ..export.results import export_unlocked
 from ..files import file_name_of
 from ..segment_options import chosen_formats
-from ..structures import ExampleMask, hint_map
+from ..structures import Absent, ExampleMask, Hint, hint_map
+from ..structures.hints import UNKNOWN
 from ..structures.saved_object import OBJECT_SUFFIX
 from .decisions import ImageKey, State, decide, image_keys
 from .group_bench import VIEW_SIDE, GroupBench, ReviewedImage
 from .journal import Action, Journal
-from .results import Results
+from .results import Results, as_png
 from .writing import ResultsUpdater
 
 __all__ = ['Review']
@@ -265,6 +269,50 @@ class Review:
             self.journal.add(action)
             self._follow(action)
             return dict(seq=self.journal.length, revision=self.revision)
+
+    def take_corrections(self, given: GivenHints) -> int:
+        """Accept masks that were corrected elsewhere; they steer the other images, too.
+
+        Args:
+            given: as :func:`~mmcoseg.export.corrections.read_corrections` reads them; an absence
+                rejects its image.
+
+        Returns:
+            The number of images.
+
+        Raises:
+            MMCosegError: for an image that is not there, a mask of another size, or other classes.
+        """
+        groups = [self.results.group_of(bench.state) for bench in self.benches]
+        owners = images_by_name(groups)
+        actions: list[Action] = []
+        for name, hints in given.by_image.items():
+            with naming(name):
+                group, stem = image_called(name, owners)
+                actions += self._correction(self.by_name[group], stem, given, hints[-1])
+        for action in actions:  # nothing is said before all is checked
+            self._say(action)
+        return len(given.by_image)
+
+    def _correction(
+        self, bench: GroupBench, stem: str, given: GivenHints, hint: Hint
+    ) -> list[Action]:
+        """What a corrected mask says."""
+        if isinstance(hint, Absent):
+            return [dict(decide='rejected', group=bench.name, images={stem: None})]
+        classes = given.classes_of(bench.name)
+        if len(bench.classes or ('',)) < max(hint.classes, default=0) or (
+            classes and bench.classes and classes != bench.classes
+        ):
+            raise MMCosegError(
+                f'its classes are {list(classes)}; those of the group are {list(bench.classes)}'
+            )
+        hint_map([hint], bench.by_stem[stem].size)
+        png = as_png(np.where(hint.mask == UNKNOWN, 0, hint.mask))
+        name = hashlib.sha1(png).hexdigest()
+        self.results.store_mask(png, name)
+        example = dict(hint=dict(example=name), group=bench.name, image=stem)
+        return [example, dict(decide='accepted', group=bench.name, images={stem: name})]
 
     def undo(self) -> dict[str, Any]:
         with self._changed:

@@ -9,17 +9,19 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 from demo_inputs import write_tiny_dataset
+from PIL import Image
 
 from mmcoseg.apis import segment_to_folder
-from mmcoseg.datasets.hint_files import read_hints
+from mmcoseg.datasets.hint_files import GivenHints, read_hints
 from mmcoseg.datasets.image_io import read_mask
 from mmcoseg.errors import MMCosegError
+from mmcoseg.export.corrections import read_corrections
 from mmcoseg.review import group_bench
 from mmcoseg.review.group_bench import GroupBench
 from mmcoseg.review.results import labels_of_png
 from mmcoseg.review.review import Review
 from mmcoseg.review.spread import spreading_inferencer
-from mmcoseg.structures import Absent, Click, read_object
+from mmcoseg.structures import Absent, Click, ExampleMask, read_object
 
 NUMBER = 6
 
@@ -222,6 +224,41 @@ def test_hints_and_objects_can_be_taken_along(folder, start, tmp_path):
         f'a/{files[2]}': [Absent()],
     }
     assert saved.classes == ('a',) and saved.origin['hinted_images'] == 2
+
+
+def test_corrected_masks_come_back(folder, start, tmp_path):
+    shutil.copytree(folder / 'masks', tmp_path / 'masks')
+    right = np.zeros_like(read_mask(tmp_path / 'masks/a/001.png'))
+    right[5:20, 7:30] = 255
+    Image.fromarray(right).save(tmp_path / 'masks/a/001.png')
+    empty = Image.fromarray(np.zeros_like(read_mask(tmp_path / 'masks/a/002.png')))
+    empty.save(tmp_path / 'masks/a/002.png')
+    for number in (0, 3, 4, 5):
+        (tmp_path / f'masks/a/00{number}.png').unlink()
+    with start(folder) as review:
+        assert review.take_corrections(read_corrections(tmp_path)) == 2
+        settle(review)
+        states = [image['state'] for image in review.group(0)['images']]
+        assert states == ['unseen', 'corrected', 'corrected', 'unseen', 'unseen', 'unseen']
+        [hint] = review.image(0, 1)['hints']
+        assert hint == dict(example=True)
+    np.testing.assert_array_equal(read_mask(folder / 'masks/a/001.png'), right)
+    assert not read_mask(folder / 'masks/a/002.png').any()
+
+
+@pytest.mark.parametrize(
+    ('name', 'hint', 'message'),
+    [
+        ('a/000', ExampleMask(np.ones((5, 5), np.uint8)), 'a/000: the mask is 5 x 5'),
+        ('a/009', Absent(), 'there is no image'),
+    ],
+)
+def test_corrections_that_do_not_fit(folder, name, hint, message):
+    review = Review(folder, spreading_inferencer)
+    given = GivenHints({'a/001': [Absent()], name: [hint]})
+    with pytest.raises(MMCosegError, match=message):
+        review.take_corrections(given)
+    assert review.journal.actions == []
 
 
 def test_results_without_soft_maps(folder, start):
