@@ -141,6 +141,8 @@ class StubReview:
         self.refusal: str | None = None  # a sentence: the next action fails with it
         self.fade = 0.1  # seconds until a hint has spread
         self.slow = 0.0  # seconds that a mask takes
+        self.forgets = False  # all events but the last one
+        self.drawing = 0.0  # seconds until an image is accepted
 
     @property
     def revision(self) -> int:
@@ -234,6 +236,9 @@ class StubReview:
 
     def step(self, taken: list[dict], put: list[dict], key: str) -> dict:
         """Undo or redo: bring back the images of ``key`` of the last step of ``taken``."""
+        if not taken:
+            nothing = {'group': None, 'image': None, 'what': ''}
+            return {'seq': len(self.done), 'revision': self.revision, **nothing}
         step = taken.pop()
         put.append(step)
         group = self.groups[step['group']]
@@ -285,6 +290,7 @@ def make_app(stub: StubReview) -> Starlette:
 
     async def image(request: Request) -> Response:
         found = image_of(request)[1]
+        found.changed = False
         return JSONResponse({**found.describe(), 'hints': [hint for hint, _ in found.hints]})
 
     def thumb(request: Request) -> Response:
@@ -304,27 +310,19 @@ def make_app(stub: StubReview) -> Starlette:
         if stub.refusal:
             sentence, stub.refusal = stub.refusal, None
             return JSONResponse({'error': sentence}, 409)
+        if action.get('decide') == 'accepted':
+            await asyncio.sleep(stub.drawing)
         stub.act(action)
         return JSONResponse({'seq': len(stub.done), 'revision': stub.revision})
 
     async def undo(request: Request) -> Response:
-        if not stub.done:
-            return JSONResponse({'error': 'There is nothing to undo.'}, 409)
         return JSONResponse(stub.step(stub.done, stub.undone, 'before'))
 
     async def redo(request: Request) -> Response:
-        if not stub.undone:
-            return JSONResponse({'error': 'There is nothing to redo.'}, 409)
         return JSONResponse(stub.step(stub.undone, stub.done, 'after'))
 
     async def looking(request: Request) -> Response:
-        seen = await request.json()
-        stub.posts.append(('looking', seen))
-        if seen['image'] is not None:
-            found = stub.groups[seen['group']].images[seen['image']]
-            if found.changed:
-                found.changed = False
-                stub.publish_images(seen['group'], [found])
+        stub.posts.append(('looking', await request.json()))
         return JSONResponse({})
 
     async def export(request: Request) -> Response:
@@ -346,6 +344,8 @@ def make_app(stub: StubReview) -> Starlette:
             told = int(request.query_params['revision'])
             yield ': hello\n\n'
             while not ended.is_set():
+                if stub.forgets and told < stub.revision:
+                    told = stub.revision - 1  # the last event tells the state
                 for event in stub.events[told:]:
                     told += 1
                     yield f'data: {json.dumps(event)}\n\n'

@@ -187,6 +187,8 @@ def test_click_accept_undo_redo(visit) -> None:
     page.locator('#redo').click()
     wait_until(lambda: person.state(0) == 'corrected')
     expect(page.locator('#redo')).to_be_disabled()
+    page.keyboard.press('Shift+Z')
+    expect(page.locator('#message')).to_contain_text('There is nothing to redo.')
 
 
 def test_marks_of_all_kinds(visit) -> None:
@@ -453,6 +455,32 @@ def test_tabs_see_each_others_actions(visit) -> None:
     other.locator('#undo').click()
     wait_until(lambda: person.state(0) == 'unseen')
     expect(person.page.locator('#redo')).to_be_enabled()
+
+
+def test_events_that_were_missed_are_made_up_for(visit) -> None:
+    person = visit()
+    person.open_image(3)
+    person.stub.forgets = True
+    person.stub.act({'decide': 'accepted', 'group': 0, 'images': [3]})
+    expect(person.page.locator('#image-state')).to_contain_text('accepted')
+    assert person.state(3) == 'accepted'
+
+
+def test_an_image_that_takes_long_to_accept_holds_up_no_other(visit) -> None:
+    person = visit()
+    page, stub = person.page, person.stub
+    stub.drawing = 2.0
+    page.keyboard.press('Space')
+    page.keyboard.press('x')
+    page.keyboard.press('Home')
+    page.keyboard.press('x')  # of the image that is being accepted: it comes after that
+    page.keyboard.press('z')  # of the last one
+    wait_until(lambda: len(stub.done) == 2 and len(stub.undone) == 1)
+    assert [step['what'] for step in stub.done] == [
+        '"rejected" of 1 image',
+        '"accepted" of 1 image',
+    ]
+    assert stub.groups[0].images[0].state == 'accepted'
 
 
 def test_zoom_keeps_the_place_and_a_double_click_fits(visit) -> None:

@@ -55,8 +55,8 @@ export class Card {
   marksOf(image) {
     const changed = (text) => element('span', { class: 'changed' }, icon('changed'), text);
     const marks = [];
-    if (image.changed) marks.push(changed('changed'));
-    if (this.store.asked.has(image.number)) marks.push(changed('would change'));
+    const asked = this.store.asked.has(image.number);
+    if (asked || image.changed) marks.push(changed(asked ? 'would change' : 'changed'));
     if (image.empty) marks.push(element('span', {}, 'no object found'));
     if (image.hints) marks.push(element('span', {}, counted(image.hints, 'hint')));
     return marks;

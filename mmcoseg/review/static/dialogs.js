@@ -12,7 +12,10 @@ export function ask(text, yes) {
   dialog.showModal();
   at('ask-yes').focus();
   return new Promise((resolve) => {
-    dialog.addEventListener('close', () => resolve(dialog.returnValue === 'yes'), { once: true });
+    dialog.onclose = () => {
+      // The event of closing comes late, perhaps when the next question is there.
+      if (!dialog.open) resolve(dialog.returnValue === 'yes');
+    };
   });
 }
 

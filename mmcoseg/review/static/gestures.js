@@ -1,7 +1,7 @@
 // What mouse, pen and fingers do on the stage: mark, zoom, move.
 
-const STILL = 4; // CSS pixels that a click may move
-const DOUBLE = 500; // milliseconds between two clicks that are one double click
+const STILL = 4; // CSS pixels that a click may move; a second tap may be twice as far
+const DOUBLE = 500; // milliseconds between two taps that are a double tap
 const SPACING = 3; // CSS pixels between points of a stroke
 
 const middle = ([a, b]) => ({ x: (a.x + b.x) / 2, y: (a.y + b.y) / 2 });
@@ -22,7 +22,8 @@ export class Gestures {
     this.touchBackground = false;
     this.spaceHeld = false;
     this.spaceUsed = false;
-    this.clicked = { x: 0, y: 0, time: 0 };
+    this.isSecond = false; // of a double click
+    this.tapped = { x: 0, y: 0, time: -DOUBLE };
     const { canvas } = stage;
     canvas.addEventListener('pointerdown', (event) => this.down(event));
     canvas.addEventListener('pointermove', (event) => this.move(event));
@@ -30,6 +31,7 @@ export class Gestures {
     canvas.addEventListener('pointercancel', (event) => this.cancel(event));
     canvas.addEventListener('contextmenu', (event) => event.preventDefault());
     canvas.addEventListener('mousedown', (event) => {
+      this.isSecond = event.detail === 2;
       if (event.button === 1) event.preventDefault(); // or the browser scrolls
     });
     canvas.addEventListener('wheel', (event) => this.wheel(event), { passive: false });
@@ -107,12 +109,19 @@ export class Gestures {
 
   /** Whether this click ends a double click; calls `act.double` then. */
   isDouble(event) {
-    const now = event.timeStamp;
-    const place = this.place(event);
-    const double = now - this.clicked.time < DOUBLE && distance(place, this.clicked) < 2 * STILL;
-    this.clicked = { ...place, time: double ? 0 : now };
+    const double = event.pointerType === 'mouse' ? this.isSecond : this.isSecondTap(event);
     if (double) this.act.double();
     return double;
+  }
+
+  /** Taps are not counted by browsers. */
+  isSecondTap(event) {
+    const { timeStamp } = event;
+    const place = this.place(event);
+    const soon = timeStamp - this.tapped.time < DOUBLE;
+    const second = soon && distance(place, this.tapped) < 2 * STILL;
+    this.tapped = { ...place, time: second ? -DOUBLE : timeStamp };
+    return second;
   }
 
   cancel(event) {

@@ -79,8 +79,9 @@ function showImage(number) {
 }
 
 const lookSoon = settled(() => {
+  const image = chosen();
   const visible = viewer.number === null ? grid.visible : [];
-  api.looking({ group: store.group, image: viewer.number, visible }).catch(() => {});
+  if (image !== null) api.looking({ group: store.group, image, visible }).catch(() => {});
 }, 150);
 grid.onSeen = lookSoon;
 
@@ -237,12 +238,14 @@ function listen() {
 // The connection. Whenever it is lost, all is loaded anew as soon as the server answers.
 
 let offline = true;
+let heard = 0; // the revision of the last event
 let ended = false; // by the server's own word
 
 async function connect(wait = FIRST_WAIT) {
   try {
     api.startConnection();
     await store.loadState();
+    const { revision } = store.state;
     if (!store.state.groups.length) {
       at('grid-empty').hidden = true;
       at('export').disabled = true;
@@ -258,7 +261,8 @@ async function connect(wait = FIRST_WAIT) {
     showBanner(null);
     offline = false;
     ended = false;
-    api.listen(store.state.revision, take, () => lost(FIRST_WAIT));
+    heard = revision;
+    api.listen(heard, take, () => lost(FIRST_WAIT));
   } catch (error) {
     if (error instanceof api.SignedOut)
       showBanner('This page is not signed in. Open the address that "mmcoseg review" has printed.');
@@ -277,8 +281,22 @@ function lost(wait) {
 }
 
 function take(event) {
+  const missed = event.revision > heard + 1;
+  heard = event.revision;
   if (event.kind === 'bye') ended = true;
   else store.take(event);
+  if (missed) loadAnew();
+}
+
+/** Load all images anew, since the server no longer has some of the events. */
+async function loadAnew() {
+  try {
+    await store.openGroup(store.group);
+    viewer.hide();
+    await route();
+  } catch (error) {
+    store.report(error);
+  }
 }
 
 listen();

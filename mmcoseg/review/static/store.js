@@ -111,6 +111,13 @@ export class Store extends EventTarget {
     this.tell('spread', event);
   }
 
+  /** Somebody has looked at an image. */
+  see(number) {
+    if (!this.images[number]?.changed) return;
+    this.images[number].changed = false;
+    this.tell('images', [number]);
+  }
+
   stateOf(image) {
     const decided = this.underway.get(image.number);
     return decided ? stateAfter(decided.decision, image) : image.state;
@@ -175,6 +182,10 @@ export class Store extends EventTarget {
   async step(direction) {
     try {
       const { group, image, what } = await api[direction]();
+      if (group === null) {
+        this.tell('message', { text: `There is nothing to ${direction}.` });
+        return null;
+      }
       const done = direction === 'undo' ? 'Undone' : 'Done again';
       this.tell('message', { text: `${done}: ${what}` });
       await this.loadState();

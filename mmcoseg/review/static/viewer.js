@@ -59,6 +59,7 @@ export class Viewer {
   async show(number) {
     const { group } = this.store;
     const visit = { number };
+    this.store.see(this.number);
     Object.assign(this, { number, visit, hints: [], sent: [], corner: null });
     at('viewer').hidden = false;
     at('stage-note').hidden = true;
@@ -122,6 +123,7 @@ export class Viewer {
 
   hide() {
     at('viewer').hidden = true;
+    this.store.see(this.number);
     this.number = null;
     this.visit = null;
     this.stage.clear();
