@@ -43,7 +43,14 @@ EXTRAS = {
     'heif': ['pillow-heif>=1.0'],
     'mat': ['h5py>=3.8'],
     'review': ['starlette>=0.40', 'uvicorn>=0.30'],
-    'test': ['h5py>=3.8', 'hypothesis>=6', 'playwright>=1.48', 'pytest>=8.2', 'pytest-xdist>=3'],
+    'test': [
+        'h5py>=3.8',
+        'httpx2>=2',
+        'hypothesis>=6',
+        'playwright>=1.48',
+        'pytest>=8.2',
+        'pytest-xdist>=3',
+    ],
     'dev': ['build>=1', 'pre-commit>=3', 'ruff>=0.6'],
     'docs': ['furo', 'myst-parser>=3', 'sphinx>=7'],
 }

@@ -12,7 +12,7 @@ from PIL import Image
 pytest.importorskip(
     'starlette', reason="the review is not installed: pip install 'mmcoseg[review]'"
 )
-pytest.importorskip('httpx', reason='httpx is not installed')
+pytest.importorskip('httpx2', reason='httpx2 is not installed')
 
 from starlette.testclient import TestClient
 
