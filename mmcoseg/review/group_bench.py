@@ -255,6 +255,11 @@ class GroupBench:
             shown = _numbered(to_numpy(sample.pred_instances.masks))
         return to_numpy(sample.pred_sem_seg.data[0]), shown
 
+    def coarse_labels(self, image: ReviewedImage) -> np.ndarray:
+        """An image's mask without edges, (H, W) uint8."""
+        prob = self.samples[image.stem].pred_prob.data
+        return to_numpy(mask_of_prob(prob, image.size)[0])
+
     def finished_sample(self, image: ReviewedImage, inferencer: CoSegInferencer) -> CoSegDataSample:
         """An image with its mask, and instances where the group has some."""
         metainfo = dict(group=self.name, category=self.name, label_ids=())

@@ -41,13 +41,19 @@ class ReviewServer:
 
     def run(self) -> None:
         """Serve until the process is interrupted."""
-        computing = threading.Thread(target=self.review.run, name='review')
+        computing = threading.Thread(target=self._compute, name='review')
         computing.start()
         try:
             self.server.run(sockets=[self.socket])
         finally:
             self.review.stop()
             computing.join()
+
+    def _compute(self) -> None:
+        try:
+            self.review.run()
+        finally:  # nothing more would follow of what people say
+            self.server.should_exit = True
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import hashlib
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -72,6 +73,8 @@ class Review:
         self._wanted: Counter[tuple[int, int]] = Counter()
         self._stopped = False
         self._flushing = 0
+        self._requests = 0
+        self._failed: set[tuple] = set()
         self._inferencer: CoSegInferencer | None = None
         self._last_hint: tuple[int, int] | None = None
 
@@ -240,8 +243,10 @@ class Review:
         keys = [(group, image.number) for image in images]
         with self._changed:
             self._wanted.update(keys)
-            self._changed.notify_all()
-            while not self._stopped and any(not self._ready(bench, image) for image in images):
+            self._wake()
+            while any(not self._ready(bench, image) for image in images):
+                if self._stopped or ('update', group, self.journal.length) in self._failed:
+                    raise MMCosegError('the masks could not be drawn; start the review again')
                 self._changed.wait(1.0)
             self._wanted.subtract(keys)
             self._wanted += Counter()
@@ -268,6 +273,7 @@ class Review:
         with self._changed:
             self.journal.add(action)
             self._follow(action)
+            self._wake()
             return dict(seq=self.journal.length, revision=self.revision)
 
     def take_corrections(self, given: GivenHints) -> int:
@@ -326,6 +332,7 @@ class Review:
         found: dict[str, Any] = dict(seq=self.journal.length, group=None, image=None, what='')
         if action is not None:
             self._follow(action)
+            self._wake()
             bench = self.by_name.get(action['group'])
             keys = image_keys(action)
             if bench is not None and keys[0][1] in bench.by_stem:
@@ -368,32 +375,29 @@ class Review:
             for number in images:
                 self._image_of(bench, number)
             self.looking = group, list(images)
-            self._changed.notify_all()
+            self._wake()
 
     # ---- what follows
 
     def run(self) -> None:
         """Compute what follows until :meth:`stop`; then write what is not written yet."""
         inferencer = self._inferencer = self._make_inferencer(self.results.settings)
-        while True:
-            with self._changed:
-                if self._stopped:
-                    break
-            try:
-                busy = self.step(inferencer)
-            except Exception as error:  # one image must not end a review
-                busy = True
-                with self._changed:
-                    self._tell('problem', text=f'{type(error).__name__}: {error}')
-            if not busy:
-                with self._changed:
-                    if not self._stopped:
-                        quiet = not self._changed.wait(_PAUSE)
-                    else:
-                        quiet = False
-                if quiet:
-                    self.files.assemble()
+        while not self._stopped:
+            before = self._requests
+            if not self.step(inferencer) and self._idle_since(before):
+                self.files.assemble()
         self.finish_writing()
+
+    def _idle_since(self, requests: int) -> bool:
+        """Wait for a request; whether none came for a while."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._requests != requests, _PAUSE)
+            return self._requests == requests
+
+    def _wake(self) -> None:
+        """Let :meth:`run` look for what is to be done."""
+        self._requests += 1
+        self._changed.notify_all()
 
     def finish_writing(self) -> None:
         """Bring all files up to date."""
@@ -408,27 +412,41 @@ class Review:
         with self._changed:
             self._tell('bye')
             self._stopped = True
-            self._changed.notify_all()
+            self._wake()
 
     def step(self, inferencer: CoSegInferencer) -> bool:
-        """Do the next thing that is to be done; False if there is none."""
+        """Do the next thing that is to be done; False if there is none.
+
+        What fails is told, and not tried again: one image must not end a review.
+        """
+        for key, task in self._tasks(inferencer):
+            if key in self._failed:
+                continue
+            try:
+                return task()
+            except Exception as error:
+                self._failed.add(key)
+                with self._changed:
+                    self._tell('problem', text=f'{type(error).__name__}: {error}')
+                return True
+        return False
+
+    def _tasks(self, inferencer: CoSegInferencer) -> Iterator[tuple[tuple, Callable[[], bool]]]:
+        """What is to be done, in order: names, and what does it."""
         order = self._order()
         for group in order:
-            bench = self.benches[group]
-            if bench.outdated:
-                self._update(group, inferencer)
-                return True
+            if self.benches[group].outdated:
+                key = 'update', group, self.journal.length
+                yield key, partial(self._update, group)
         for group, number in self._to_draw(order):
-            self._draw(group, number, inferencer)
-            return True
-        if self._flushing and self._write_next():
-            return True
+            key = 'draw', group, number, self.benches[group].images[number].version
+            yield key, partial(self._draw, group, number, inferencer)
+        if self._flushing:
+            yield ('write', self.revision), self._write_next
         for group in order:
-            bench = self.benches[group]
-            if bench.prepared < 1:
-                self._prepare(group, inferencer)
-                return True
-        return self._write_next()
+            if self.benches[group].prepared < 1:
+                yield ('prepare', group), partial(self._prepare, group, inferencer)
+        yield ('write', self.revision), self._write_next
 
     def _write_next(self) -> bool:
         """Write one image; False if all are written, and the records are, too."""
@@ -443,7 +461,7 @@ class Review:
         first = self.looking[0]
         return [first, *(n for n in range(len(self.benches)) if n != first)]
 
-    def _update(self, group: int, inferencer: CoSegInferencer) -> None:
+    def _update(self, group: int) -> bool:
         bench = self.benches[group]
         if not bench.samples:
             bench.load()
@@ -468,6 +486,7 @@ class Review:
                     accepted_changed=len(asked),
                     asked=asked,
                 )
+        return True
 
     def _to_draw(self, order: Sequence[int]) -> Iterator[tuple[int, int]]:
         """Images whose masks are only coarse, in the order in which they are wanted."""
@@ -482,17 +501,24 @@ class Review:
             if bench.samples and bench.needs_drawing(bench.images[key[1]]):
                 yield key
 
-    def _draw(self, group: int, number: int, inferencer: CoSegInferencer) -> None:
+    def _draw(self, group: int, number: int, inferencer: CoSegInferencer) -> bool:
         bench = self.benches[group]
         image = bench.images[number]
-        version = image.version
-        drawn = bench.draw(image, inferencer)
+        version, problem = image.version, None
+        try:
+            drawn = bench.draw(image, inferencer)
+        except Exception as error:  # such as a photo that has gone
+            drawn = bench.coarse_labels(image), None
+            problem = f'{image.finished.file_name}: its edges could not be drawn: {error}'
         with self._changed:
             if image.version == version:  # nobody has said anything of it meanwhile
                 bench.set_mask(image, *drawn)
                 self._tell_images(group, [image])
+            if problem is not None:
+                self._tell('problem', text=problem)
+        return True
 
-    def _prepare(self, group: int, inferencer: CoSegInferencer) -> None:
+    def _prepare(self, group: int, inferencer: CoSegInferencer) -> bool:
         bench = self.benches[group]
         if not bench.samples:
             bench.load()
@@ -500,11 +526,17 @@ class Review:
                 self._tell_images(group, bench.images)
         if group not in self._preparing:
             self._preparing[group] = bench.prepare(inferencer)
-        next(self._preparing[group])
-        with self._changed:
-            self._tell('progress', group=group, prepared=bench.prepared)
-            if bench.prepared == 1:
-                self._tell('state', state=self.state())
+        try:
+            next(self._preparing[group])
+        except Exception:
+            bench.prepared = 1.0  # hints act on their own images only
+            raise
+        finally:
+            with self._changed:
+                self._tell('progress', group=group, prepared=bench.prepared)
+                if bench.prepared == 1:
+                    self._tell('state', state=self.state())
+        return True
 
     # ---- what can be taken along
 
@@ -551,7 +583,7 @@ class Review:
         chosen = chosen_formats(formats)
         with self._changed:
             self._flushing += 1
-            self._changed.notify_all()
+            self._wake()
             while self._flushing and not self._stopped and self._unwritten():
                 self._changed.wait(1.0)
             self._flushing -= 1

@@ -337,4 +337,21 @@ def test_one_image_that_fails_does_not_end_the_review(folder, start, monkeypatch
         settle(review)
         assert masks_of(review)[1][4, 3] == 1
         problems = [e['text'] for e in review.events_after(0, 0) if e['kind'] == 'problem']
+        [text] = problems
+        assert text.endswith(': its edges could not be drawn: out of luck')
+        review.act(decision('accepted', 0, 1))
+
+
+def test_what_always_fails_is_told_once(folder, start, monkeypatch):
+    def failing(bench, inferencer):
+        raise RuntimeError('out of luck')
+        yield
+
+    monkeypatch.setattr(GroupBench, 'prepare', failing)
+    with start(folder) as review:
+        settle(review)
+        review.act(click(0, 3, 4, True))  # on its own image it counts all the same
+        settle(review)
+        assert masks_of(review)[0][4, 3] == 1
+        problems = [e['text'] for e in review.events_after(0, 0) if e['kind'] == 'problem']
         assert problems == ['RuntimeError: out of luck']
