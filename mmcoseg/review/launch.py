@@ -77,7 +77,7 @@ def serve(folder: str | Path, host: str = '127.0.0.1', port: int = 0) -> Iterato
         token = secrets.token_urlsafe(24)
         app = make_app(review, {f'{name}:{port}' for name in names}, token)
         config = uvicorn.Config(
-            app, log_level='warning', access_log=False, timeout_graceful_shutdown=2, lifespan='off'
+            app, log_config=None, access_log=False, timeout_graceful_shutdown=2, lifespan='off'
         )
         shown = '127.0.0.1' if host in _LOOPBACK else host
         address = f'http://{shown}:{port}/?token={token}'

@@ -118,7 +118,10 @@ def test_examples_of_two_classes(tmp_path):
             {'000': [{'click': [1, 1]}, {'clik': [1, 1]}]},
             'synth_000/000: hint 2: a hint has exactly',
         ),
-        ({'000': [{'click': [129, 1]}]}, r'synth_000/000.jpg: \(129, 1\) lies outside'),
+        (
+            {'000': [{'click': [129, 1]}]},
+            r'hints\.json: synth_000/000: hint 1: \(129, 1\) lies outside',
+        ),
     ],
 )
 def test_wrong_hints_are_one_error(tmp_path, capsys, hints, message):

@@ -417,7 +417,7 @@ class StubServer:
         self.stub = stub
         self.app = make_app(stub)
         config = uvicorn.Config(
-            self.app, port=port, log_level='error', timeout_graceful_shutdown=1, lifespan='off'
+            self.app, port=port, log_config=None, timeout_graceful_shutdown=1, lifespan='off'
         )
         self.server = uvicorn.Server(config)
         self.thread = threading.Thread(target=self.server.run, daemon=True)
