@@ -152,27 +152,29 @@ class GroupBench:
         """Compute the features that hints spread by, some images at a time, or read them."""
         group = self.results.group_of(self.state)
         items = [item for item in group.items if item.path is not None and item.path.exists()]
-        group = replace(group, items=items)
         signatures = [(image.stem, image.finished.signature) for image in self.images]
         key = hashlib.sha1(repr((signatures, inferencer.cfg.model.backbone)).encode()).hexdigest()
         file = self.results.review / 'features' / file_name_of(self.name, '.npz')
         features = GroupFeatures.read(file, key)
         if features is None:
-            for found in compute_features(inferencer, group):
+            for found in compute_features(inferencer, replace(group, items=items)):
                 if isinstance(found, GroupFeatures):
                     features = found
                     features.write(file, key)
                 else:
                     self.prepared = min(found, 0.99)
-                yield
+                    yield
         if features is not None:
-            # Hints must not be in the maps that the spreading starts from.
-            for stem, sample in self.samples.items():
-                sample.pred_prob = PixelData(data=self.before[stem])
-            self.spreader = Spreader(inferencer, features, self.samples)
-            self.outdated = self.outdated or any(self.hints_of(image) for image in self.images)
+            self._spread_by(features, inferencer)
         self.prepared = 1.0
         yield
+
+    def _spread_by(self, features: GroupFeatures, inferencer: CoSegInferencer) -> None:
+        """Let hints count for the whole group from now on."""
+        for stem, sample in self.samples.items():  # hints must not be in these maps already
+            sample.pred_prob = PixelData(data=self.before[stem])
+        self.spreader = Spreader(inferencer, features, self.samples)
+        self.outdated = self.outdated or any(self.hints_of(image) for image in self.images)
 
     def update(self) -> list[ReviewedImage]:
         """Change the soft maps to what all hints say; images whose coarse masks are others now."""

@@ -112,40 +112,60 @@ def compute_features(
     """Describe a group's images, some at a time.
 
     Yields:
-        The share of the group that is done; in the end the features.
+        The share of the group that is done; in the end the features, if any image can be read.
     """
-    kind = require_learner(inferencer.model).descriptors
-    model = inferencer.model
-    stems: list[str] = []
-    shapes: list[tuple[int, int]] = []
-    waiting: list[Tensor] = []  # until there are enough to choose the basis
-    parts: list[np.ndarray] = []
-    basis, chosen = None, False
-    size = (0, 0)
+    described = _Described(inferencer)
     for start in range(0, len(group), PART):
-        items = group.items[start : start + PART]
-        images, sample, _ = inferencer.load(replace(group, items=items))
-        stems += [image.stem for image in sample]
-        shapes += [image.img_shape[:2] for image in sample]
-        if images is not None:
-            size = images.size
-            with torch.no_grad(), inferencer.reproducibly():
-                numbers = range(len(images))
-                for _, found in describe(model.backbone, images, numbers, [kind], model.test_cfg):
-                    waiting.append(found[kind])
-        done = min(len(group), start + PART)
-        if not chosen and (len(stems) >= BASIS_IMAGES or done == len(group)) and waiting:
-            basis, chosen = model.basis(kind, waiting), True
-        if chosen:
-            for found in waiting:
-                rows = in_basis(found, basis).permute(0, 2, 3, 1)
-                parts.append(rows.half().numpy())
-            waiting.clear()
-        yield done / len(group)
-    if stems:
-        kept_basis = np.zeros((0, 0), np.float32) if basis is None else basis.numpy()
-        descriptors = np.concatenate(parts)
-        yield GroupFeatures(tuple(stems), descriptors, kept_basis, np.array(shapes), tuple(size))
+        described.add(replace(group, items=group.items[start : start + PART]))
+        yield min(1.0, (start + PART) / len(group))
+    if described.stems:
+        yield described.features()
+
+
+class _Described:
+    """Descriptors of the images so far."""
+
+    def __init__(self, inferencer: CoSegInferencer) -> None:
+        self.inferencer = inferencer
+        self.kind = require_learner(inferencer.model).descriptors
+        self.stems: list[str] = []
+        self.shapes: list[tuple[int, int]] = []
+        self.size = (0, 0)
+        self.basis: Tensor | None = None
+        self._waiting: list[Tensor] = []  # until there are enough to choose the basis
+        self._parts: list[np.ndarray] = []
+
+    def add(self, part: InputGroup) -> None:
+        """Describe some images."""
+        images, sample, _ = self.inferencer.load(part)
+        if images is None:
+            return
+        self.size = images.size
+        self.stems += [image.stem for image in sample]
+        self.shapes += [image.img_shape[:2] for image in sample]
+        model, numbers = self.inferencer.model, range(len(images))
+        with torch.no_grad(), self.inferencer.reproducibly():
+            for _, found in describe(model.backbone, images, numbers, [self.kind], model.test_cfg):
+                self._waiting.append(found[self.kind])
+        if len(self.stems) >= BASIS_IMAGES:
+            self._take_waiting()
+
+    def _take_waiting(self) -> None:
+        """Put what was described last into the basis, which the first images choose."""
+        if not self._parts:
+            self.basis = self.inferencer.model.basis(self.kind, self._waiting)
+        for found in self._waiting:
+            rows = in_basis(found, self.basis).permute(0, 2, 3, 1)
+            self._parts.append(rows.half().numpy())
+        self._waiting = []
+
+    def features(self) -> GroupFeatures:
+        self._take_waiting()
+        basis = np.zeros((0, 0), np.float32) if self.basis is None else self.basis.numpy()
+        descriptors = np.concatenate(self._parts)
+        return GroupFeatures(
+            tuple(self.stems), descriptors, basis, np.array(self.shapes), tuple(self.size)
+        )
 
 
 class Spreader:
