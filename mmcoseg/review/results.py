@@ -1,6 +1,5 @@
 """A folder of results, as a review reads and writes it."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from io import BytesIO
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from ..apis.inputs import ImageItem, InputGroup
 from ..apis.run_state import FinishedImage, GroupState, RunState
+from ..datasets.coco_file import read_json
 from ..datasets.image_io import read_mask
 from ..errors import MMCosegError
 from ..export import ResultWriter
@@ -71,6 +71,7 @@ class Results:
         )
         self._run_state = RunState(self.folder, writer, self.settings)
         self.writer = writer
+        self._overwritten = self._find_overwritten()
 
     @property
     def review(self) -> Path:
@@ -94,24 +95,27 @@ class Results:
         names = state.images[0].record.classes if state.images else []
         return tuple(names) if len(names) > 1 else ()
 
-    def _first_file(self, image: FinishedImage) -> Path:
+    def _first_file(self, image: FinishedImage, suffix: str = '.png') -> Path:
         record = image.record
-        name = file_name_of(record.stem, '.png')
+        name = file_name_of(record.stem, suffix)
         return self.review / 'first' / file_name_of(record.group) / name
 
     def first_mask(self, image: FinishedImage) -> np.ndarray:
         """What was found before any review, (H, W) uint8: 0 background, 1..K classes."""
-        kept = self._first_file(image)
-        file = kept if kept.exists() else self.folder / image.record.files['masks']
+        file = self.folder / image.record.files['masks']
+        if self.was_overwritten(image):
+            file = self._first_file(image)
         mask = read_mask(file)
         return (mask != 0).astype(np.uint8) if len(image.record.classes) == 1 else mask
 
     def first_instances(self, image: FinishedImage) -> np.ndarray | None:
         """Numbers of the instances before any review, (H, W) uint8; None where there are none."""
-        file = image.record.files.get('instances')
-        if file is None:
+        if 'instances' not in image.record.files:
             return None
-        numbers = np.asarray(Image.open(self.folder / file)).astype(int)
+        file = self.folder / image.record.files['instances']
+        if self.was_overwritten(image):
+            file = self._first_file(image, '.instances.png')
+        numbers = np.asarray(Image.open(file)).astype(int)
         return ((numbers - 1) % 254 + 1).clip(0).astype(np.uint8)
 
     def small_mask(self, image: FinishedImage) -> np.ndarray:
@@ -121,27 +125,45 @@ class Results:
 
     def was_overwritten(self, image: FinishedImage) -> bool:
         """Whether a review has written this image's files."""
-        return self._first_file(image).exists()
+        return (image.record.group, image.record.stem) in self._overwritten
+
+    def _find_overwritten(self) -> set[tuple[str, str]]:
+        """Group and stem of images that an earlier review wrote, since they were last segmented."""
+        found = set()
+        for state in self.states.values():
+            for image in state.images:
+                kept = self._first_file(image, '.json')
+                if kept.exists() and read_json(kept)['made_of'] == self._made_of(image):
+                    found.add((image.record.group, image.record.stem))
+        return found
+
+    def _made_of(self, image: FinishedImage) -> list:
+        """What an image's results were made of and by."""
+        return [image.signature, self.states[image.record.group].settings]
 
     def keep_first(self, image: FinishedImage) -> None:
         """Keep what was found, before it is overwritten for the first time."""
-        record = image.record
-        kept = self._first_file(image)
-        if kept.exists():
+        if self.was_overwritten(image):
             return
+        record = image.record
+        copy_file(self.folder / record.files['masks'], self._first_file(image))
+        if 'instances' in record.files:
+            kept = self._first_file(image, '.instances.png')
+            copy_file(self.folder / record.files['instances'], kept)
         if record.soft_map is not None:
-            copy_file(self.folder / record.soft_map, self._soft_file(image))
-        write_json(kept.with_suffix('.json'), dict(annotations=record.annotations))
-        copy_file(self.folder / record.files['masks'], kept)
+            copy_file(self.folder / record.soft_map, self._first_file(image, '.npz'))
+        # The last one: what was kept counts from here on.
+        content = dict(made_of=self._made_of(image), annotations=record.annotations)
+        write_json(self._first_file(image, '.json'), content)
+        self._overwritten.add((record.group, record.stem))
 
     def first_annotations(self, image: FinishedImage) -> list[dict]:
         """The objects that were found before any review, as in ``ImageRecord.annotations``."""
-        kept = self._first_file(image).with_suffix('.json')
-        return json.loads(kept.read_bytes())['annotations']
+        return read_json(self._first_file(image, '.json'))['annotations']
 
     def soft_map(self, image: FinishedImage) -> Tensor:
         """The soft map before any review, (C, h, w); of results without one, it is made up."""
-        kept = self._soft_file(image)
+        kept = self._first_file(image, '.npz')
         if not self.was_overwritten(image):
             kept = self.folder / (image.record.soft_map or kept)
         if kept.is_file():
@@ -158,9 +180,6 @@ class Results:
             maps.append(_LOW + (1 - 2 * _LOW) * share)
         maps = torch.from_numpy(np.stack(maps))
         return maps if number == 1 else maps / maps.sum(dim=0)
-
-    def _soft_file(self, image: FinishedImage) -> Path:
-        return self._first_file(image).with_suffix('.npz')
 
     def sample_of(self, state: GroupState, image: FinishedImage) -> CoSegDataSample:
         """An image with its soft map before any review, as ``finish`` takes it."""

@@ -261,6 +261,26 @@ def test_corrections_that_do_not_fit(folder, name, hint, message):
     assert review.journal.actions == []
 
 
+def test_results_that_were_segmented_again(segmented, tmp_path, start):
+    root = tmp_path / 'copy'
+    shutil.copytree(segmented, root)
+    with start(root / 'results') as review:
+        settle(review)
+        review.act(click(0, 3, 4, True))
+        review.act(decision('accepted', 0))
+        review.act(decision('rejected', 1))
+    hints = {'a/000': [Absent()], 'a/001': [Click(5, 5)]}
+    segment_to_folder(root / 'images', root / 'results', hints=hints, num_workers=1)
+    found = read_mask(root / 'results/masks/a/001.png')
+    assert found[5, 5] == 255
+    with start(root / 'results') as review:
+        settle(review)
+        for _ in range(3):
+            review.undo()
+        settle(review)
+    np.testing.assert_array_equal(read_mask(root / 'results/masks/a/001.png'), found)
+
+
 def test_results_without_soft_maps(folder, start):
     shutil.rmtree(folder / '.mmcoseg' / 'maps')
     with start(folder) as review:
