@@ -461,6 +461,17 @@ def _apply(args: argparse.Namespace) -> int:
 def _add_review(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('results', metavar='RESULTS', help='folder that `mmcoseg segment` wrote')
     parser.add_argument(
+        '--import',
+        dest='corrections',
+        metavar='PATH',
+        help='masks that were corrected elsewhere, which count as accepted: a folder of masks or '
+        "of labelme's files, a COCO or Label Studio json, or a zip of CVAT (docs/formats.md)",
+    )
+    _add_server(parser)
+
+
+def _add_server(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
         '--port', type=int, default=0, help='port of the page (default: a free one)'
     )
     parser.add_argument(
@@ -469,23 +480,14 @@ def _add_review(parser: argparse.ArgumentParser) -> None:
         help='address to listen at; by default nobody else can reach it',
     )
     parser.add_argument(
-        '--import',
-        dest='corrections',
-        metavar='PATH',
-        help='masks that were corrected elsewhere, which count as accepted: a folder of masks or '
-        "of labelme's files, a COCO or Label Studio json, or a zip of CVAT (docs/formats.md)",
-    )
-    parser.add_argument(
         '--no-browser', action='store_true', help='do not open the page in a browser'
     )
 
 
 def _review(args: argparse.Namespace) -> int:
     _require_there([args.results])
-    in_range('--port', args.port, 0, 65535)
-    for module in ('starlette', 'uvicorn'):
-        import_optional(module, 'mmcoseg review', "Install it by `pip install 'mmcoseg[review]'`.")
-    from .review.launch import open_browser, serve
+    _require_server(args)
+    from .review.launch import serve
 
     corrections = None
     if args.corrections is not None:
@@ -494,20 +496,60 @@ def _review(args: argparse.Namespace) -> int:
         corrections = read_corrections(args.corrections)
     with serve(args.results, args.host, args.port) as server:
         if corrections is not None:
-            number = server.review.take_corrections(corrections)
+            number = server.work.take_corrections(corrections)
             print(f'{number} corrected images were taken from {args.corrections}', flush=True)
-        print(f'review: {server.address}', flush=True)
-        print('Stop it with Ctrl-C; everything is on disk.', flush=True)
-        if server.reachable_by_others:
-            print(
-                f'warning: others can reach {args.host}. Whoever has this address, with its token, '
-                'sees the photos and can change the results.',
-                flush=True,
-            )
-        if not args.no_browser:
-            open_browser(server.address)
-        server.run()
+        _serve(server, args, 'sees the photos and can change the results')
     return 0
+
+
+def _add_app(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        'folder',
+        nargs='?',
+        metavar='FOLDER',
+        help='folder of photos, as for `mmcoseg segment`; the page asks for it where none is given',
+    )
+    parser.add_argument(
+        '--out', metavar='DIR', help='folder of the results (default: FOLDER-results)'
+    )
+    _add_server(parser)
+
+
+def _app(args: argparse.Namespace) -> int:
+    _require_there([] if args.folder is None else [args.folder])
+    _require_server(args)
+    from .compat import keep_freed_memory
+    from .review.launch import serve_app
+
+    keep_freed_memory()
+    with serve_app(args.folder, args.out, args.host, args.port) as server:
+        _serve(server, args, 'can segment any folder of this machine, and sees its photos')
+    return 0
+
+
+def _require_server(args: argparse.Namespace) -> None:
+    """Refuse a wrong port, or a lack of packages."""
+    in_range('--port', args.port, 0, 65535)
+    what = f'mmcoseg {args.command}'
+    for module in ('starlette', 'uvicorn'):
+        import_optional(module, what, "Install it by `pip install 'mmcoseg[review]'`.")
+
+
+def _serve(server: Any, args: argparse.Namespace, others_can: str) -> None:
+    """Serve a page until the program is stopped; ``others_can`` says what its address allows."""
+    from .review.launch import open_browser
+
+    print(f'{args.command}: {server.address}', flush=True)
+    print('Stop it with Ctrl-C; everything is on disk.', flush=True)
+    if server.reachable_by_others:
+        print(
+            f'warning: others can reach {args.host}. Whoever has this address, with its token, '
+            f'{others_can}.',
+            flush=True,
+        )
+    if not args.no_browser:
+        open_browser(server.address)
+    server.run()
 
 
 def _add_objects(parser: argparse.ArgumentParser) -> None:
@@ -610,6 +652,7 @@ _COMMANDS: dict[str, _Command] = {
     'segment': _Command(_add_segment, _segment, 'Find the common objects of groups of images.'),
     'apply': _Command(_add_apply, _apply, 'Find saved objects in other images.'),
     'review': _Command(_add_review, _review, 'Judge and mend results in the browser.'),
+    'app': _Command(_add_app, _app, 'Choose photos in the browser, and review what is found.'),
     'export': _Command(_add_export, _export, 'Write results in other formats.'),
     'objects': _Command(_add_objects, _objects, 'Show what saved objects are.'),
     'train': _Command(_add_train, _train, 'Train a model.'),

@@ -1,22 +1,23 @@
-"""From ``mmcoseg review RESULTS`` to a page in the browser."""
+"""From ``mmcoseg review RESULTS`` or ``mmcoseg app`` to a page in the browser."""
 
 import secrets
 import socket
 import threading
 import webbrowser
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
 
 from ..apis.run_state import only_run
+from .app import App, guarded
 from .review import Review
-from .server import make_app
+from .server import Guard, make_app
 from .spread import spreading_inferencer
 
-__all__ = ['ReviewServer', 'serve']
+__all__ = ['ReviewServer', 'open_browser', 'serve', 'serve_app']
 
 #: Names by which a server that others cannot reach is called.
 _LOOPBACK = ('127.0.0.1', 'localhost', '[::1]')
@@ -24,16 +25,16 @@ _LOOPBACK = ('127.0.0.1', 'localhost', '[::1]')
 
 @dataclass
 class ReviewServer:
-    """A review that is served.
+    """A review, or an app that leads to one, that is served.
 
     Attributes:
-        review: what is said and follows.
+        work: whose ``run`` computes in another thread.
         address: with the token, to open in a browser.
         server: of uvicorn.
         reachable_by_others: whether it listens to other machines.
     """
 
-    review: Review
+    work: Review | App
     address: str
     server: uvicorn.Server
     socket: socket.socket
@@ -46,12 +47,12 @@ class ReviewServer:
         try:
             self.server.run(sockets=[self.socket])
         finally:
-            self.review.stop()
+            self.work.stop()
             computing.join()
 
     def _compute(self) -> None:
         try:
-            self.review.run()
+            self.work.run()
         finally:  # nothing more would follow of what people say
             self.server.should_exit = True
 
@@ -72,18 +73,58 @@ def serve(folder: str | Path, host: str = '127.0.0.1', port: int = 0) -> Iterato
     folder = Path(folder).expanduser()
     with only_run(folder), _listening(host, port) as listening:
         review = Review(folder, spreading_inferencer)
-        port = listening.getsockname()[1]
-        names = {*_LOOPBACK, f'[{host}]' if ':' in host else host}
-        token = secrets.token_urlsafe(24)
-        app = make_app(review, {f'{name}:{port}' for name in names}, token)
-        config = uvicorn.Config(
-            app, log_config=None, access_log=False, timeout_graceful_shutdown=2, lifespan='off'
-        )
-        shown = '127.0.0.1' if host in _LOOPBACK else host
-        address = f'http://{shown}:{port}/?token={token}'
-        server = uvicorn.Server(config)
-        others = host not in (*_LOOPBACK, '::1')
-        yield ReviewServer(review, address, server, listening, others)
+        yield _server_of(review, make_app, host, listening)
+
+
+@contextmanager
+def serve_app(
+    folder: str | Path | None = None,
+    out: str | Path | None = None,
+    host: str = '127.0.0.1',
+    port: int = 0,
+) -> Iterator[ReviewServer]:
+    """Listen for people who choose photos, and then review what is found in them.
+
+    Args:
+        folder, out: see :class:`App`; the rest as for :func:`serve`.
+
+    Raises:
+        MMCosegError: if there is no photo in the folder.
+        OSError: if the port is taken.
+    """
+    with _listening(host, port) as listening:
+        yield _server_of(App(folder, out), guarded, host, listening)
+
+
+def _server_of(
+    work: Review | App,
+    make_pages: Callable[[Review | App, set[str], str], Guard],
+    host: str,
+    listening: socket.socket,
+) -> ReviewServer:
+    port = listening.getsockname()[1]
+    token = secrets.token_urlsafe(24)
+    pages = make_pages(work, {f'{name}:{port}' for name in _names_of(host)}, token)
+    # Without a configuration of logging, which would close the log files of others.
+    config = uvicorn.Config(
+        pages, log_config=None, access_log=False, timeout_graceful_shutdown=2, lifespan='off'
+    )
+    shown = {'127.0.0.1': '127.0.0.1', '::1': '[::1]'}.get(host, _names_of(host)[0])
+    address = f'http://{shown}:{port}/?token={token}'
+    others = host not in (*_LOOPBACK, '::1')
+    return ReviewServer(work, address, uvicorn.Server(config), listening, others)
+
+
+def _names_of(host: str) -> list[str]:
+    """What a server at this address may be called; first what others call it."""
+    own = [f'[{host}]' if ':' in host else host]
+    if host in ('0.0.0.0', '::'):
+        name = socket.gethostname()
+        own = [name, socket.getfqdn()]
+        with suppress(OSError):
+            for *_, (address, *_) in socket.getaddrinfo(name, None):
+                own.append(f'[{address}]' if ':' in address else address)
+    return [*own, *_LOOPBACK]
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from PIL import Image
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import (
     FileResponse,
     JSONResponse,
@@ -34,7 +34,7 @@ from ..files import file_name_of, save_image
 from .group_bench import VIEW_SIDE
 from .review import Review
 
-__all__ = ['Guard', 'make_app']
+__all__ = ['STATIC', 'Guard', 'answered', 'make_app', 'review_pages', 'told']
 
 STATIC = Path(__file__).parent / 'static'
 #: Bytes of a request at most: a stroke of some thousand points.
@@ -60,8 +60,9 @@ class Guard:
     """Lets only the pages of this server in, of people who have its token.
 
     - ``Host`` must be one of the server's own names, so that no other name can be pointed at it.
-    - What changes something must be JSON, carry a header that forms cannot send, and, where the
-      browser says from which page it comes, come from this server's own.
+    - What changes something must be JSON, or the bytes of an upload where those are taken, carry a
+      header that forms cannot send, and, where the browser says from which page it comes, come from
+      this server's own.
     - Everything needs the token: in the first address, then in a cookie that other sites' requests
       do not carry.
 
@@ -69,12 +70,16 @@ class Guard:
         app: that is guarded.
         token: known to those who may use it.
         hosts: names and ports, such as ``127.0.0.1:8000``.
+        uploads: how the paths begin that files may be put to; by default there are none.
     """
 
-    def __init__(self, app: ASGIApp, token: str, hosts: set[str]) -> None:
+    def __init__(
+        self, app: ASGIApp, token: str, hosts: set[str], uploads: str | None = None
+    ) -> None:
         self.app = app
         self.token = token
         self.hosts = hosts
+        self.uploads = uploads
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope['type'] != 'http':
@@ -100,14 +105,22 @@ class Guard:
             return _refused(f'this server is not called {headers.get("host")!r}')
         if request.method in ('GET', 'HEAD'):
             return None
-        if request.method != 'POST':
+        kind = self._kind_of(request)
+        if kind is None:
             return _refused('this is not offered', 405)
         origin = headers.get('origin')
         if origin is not None and urlsplit(origin).netloc not in self.hosts:
             return _refused('the request comes from another page')
-        if 'x-mmcoseg' not in headers or not _is_json(headers):
-            return _refused('the request does not come from the review page')
+        if 'x-mmcoseg' not in headers or _content_type(headers) != kind:
+            return _refused('the request does not come from the page of this server')
         return None
+
+    def _kind_of(self, request: Request) -> str | None:
+        """The content that a request must have; None if it is not offered."""
+        if request.method == 'POST':
+            return 'application/json'
+        is_upload = self.uploads is not None and request.url.path.startswith(self.uploads)
+        return 'application/octet-stream' if request.method == 'PUT' and is_upload else None
 
     def _entrance(self, request: Request) -> Response | None:
         """Let somebody in who brings the token; refuse everybody else without a cookie."""
@@ -118,9 +131,7 @@ class Guard:
             return response
         if self._fits(request.cookies.get(self.cookie, '')):
             return None
-        return _refused(
-            'open the address with the token that `mmcoseg review` printed in the terminal'
-        )
+        return _refused('open the address with the token that the terminal shows')
 
     @property
     def cookie(self) -> str:
@@ -136,8 +147,8 @@ def _refused(text: str, status: int = 403) -> Response:
     return PlainTextResponse(f'mmcoseg: {text}\n', status, headers=_HEADERS)
 
 
-def _is_json(headers: Headers) -> bool:
-    return headers.get('content-type', '').partition(';')[0].strip() == 'application/json'
+def _content_type(headers: Headers) -> str:
+    return headers.get('content-type', '').partition(';')[0].strip()
 
 
 def make_app(review: Review, hosts: set[str], token: str | None = None) -> Guard:
@@ -148,29 +159,61 @@ def make_app(review: Review, hosts: set[str], token: str | None = None) -> Guard
         hosts: see :class:`Guard`.
         token: see :class:`Guard`; a random one by default.
     """
+    return Guard(review_pages(review), token or secrets.token_urlsafe(24), hosts)
+
+
+def review_pages(review: Review) -> Starlette:
+    """The pages of a review, unguarded."""
     pages = _Pages(review)
-    app = Starlette(
+    return Starlette(
         routes=[
             Route('/', pages.index),
-            Route('/api/state', pages.answered(pages.state)),
-            Route('/api/groups/{group:int}', pages.answered(pages.group)),
-            Route('/api/groups/{group:int}/images/{image:int}', pages.answered(pages.image)),
-            Route('/api/groups/{group:int}/object.coseg', pages.answered(pages.object_file)),
-            Route('/api/hints.json', pages.answered(pages.hints_file)),
-            Route('/api/formats', pages.answered(pages.formats)),
-            Route('/api/actions', pages.answered(pages.act), methods=['POST']),
-            Route('/api/undo', pages.answered(pages.undo), methods=['POST']),
-            Route('/api/redo', pages.answered(pages.redo), methods=['POST']),
-            Route('/api/looking', pages.answered(pages.look), methods=['POST']),
-            Route('/api/export', pages.answered(pages.export), methods=['POST']),
+            Route('/api/state', answered(pages.state)),
+            Route('/api/groups/{group:int}', answered(pages.group)),
+            Route('/api/groups/{group:int}/images/{image:int}', answered(pages.image)),
+            Route('/api/groups/{group:int}/object.coseg', answered(pages.object_file)),
+            Route('/api/hints.json', answered(pages.hints_file)),
+            Route('/api/formats', answered(pages.formats)),
+            Route('/api/actions', answered(pages.act), methods=['POST']),
+            Route('/api/undo', answered(pages.undo), methods=['POST']),
+            Route('/api/redo', answered(pages.redo), methods=['POST']),
+            Route('/api/looking', answered(pages.look), methods=['POST']),
+            Route('/api/export', answered(pages.export), methods=['POST']),
             Route('/api/events', pages.events),
-            Route('/thumb/{group:int}/{image:int}', pages.answered(pages.thumb)),
-            Route('/photo/{group:int}/{image:int}', pages.answered(pages.photo)),
-            Route('/mask/{group:int}/{image:int}', pages.answered(pages.mask)),
+            Route('/thumb/{group:int}/{image:int}', answered(pages.thumb)),
+            Route('/photo/{group:int}/{image:int}', answered(pages.photo)),
+            Route('/mask/{group:int}/{image:int}', answered(pages.mask)),
             Mount('/static', StaticFiles(directory=STATIC)),
         ]
     )
-    return Guard(app, token or secrets.token_urlsafe(24), hosts)
+
+
+Endpoint = Callable[[Request], Awaitable[Any]]
+
+
+def answered(answer: Callable[[Request, dict], Any]) -> Endpoint:
+    """An endpoint that answers in a thread, and says what is wrong in one sentence."""
+
+    async def endpoint(request: Request) -> Any:
+        content = await _content_of(request)
+        return await run_in_threadpool(answer, request, content)
+
+    return told(endpoint)
+
+
+def told(endpoint: Endpoint) -> Endpoint:
+    """An endpoint that says what is wrong in one sentence, and gives plain types as JSON."""
+
+    async def telling(request: Request) -> Response:
+        try:
+            found = await endpoint(request)
+        except KeyError:
+            return JSONResponse(dict(error='there is no such group or image'), 404)
+        except (MMCosegError, BadImageError, OSError, ClientDisconnect) as error:
+            return JSONResponse(dict(error=str(error)), 409)
+        return found if isinstance(found, Response) else JSONResponse(found)
+
+    return telling
 
 
 class _Pages:
@@ -178,23 +221,6 @@ class _Pages:
 
     def __init__(self, review: Review) -> None:
         self.review = review
-
-    def answered(
-        self, answer: Callable[[Request, dict], Any]
-    ) -> Callable[[Request], Awaitable[Response]]:
-        """An endpoint that answers in a thread, and says what is wrong in one sentence."""
-
-        async def endpoint(request: Request) -> Response:
-            try:
-                content = await _content_of(request)
-                found = await run_in_threadpool(answer, request, content)
-            except KeyError:
-                return JSONResponse(dict(error='there is no such group or image'), 404)
-            except (MMCosegError, BadImageError, OSError) as error:
-                return JSONResponse(dict(error=str(error)), 409)
-            return found if isinstance(found, Response) else JSONResponse(found)
-
-        return endpoint
 
     async def index(self, request: Request) -> Response:
         return FileResponse(STATIC / 'index.html', headers={'Cache-Control': 'no-store'})

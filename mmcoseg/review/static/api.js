@@ -72,6 +72,20 @@ export async function exportFiles(formats) {
 }
 export const looking = (seen) => post('/api/looking', seen);
 
+// Before there is a review: choosing photos, and segmenting them.
+
+export const getApp = () => get('/api/app');
+export const startApp = (folder) => post('/api/app/start', { folder });
+export const cancelApp = () => post('/api/app/cancel', {});
+
+/** Send a photo of the person's machine; its number tells it from others of the same name. */
+export async function sendPhoto(number, file) {
+  const path = `/api/app/photos/${number}?name=${encodeURIComponent(file.name)}`;
+  const headers = { 'Content-Type': 'application/octet-stream', 'X-Mmcoseg': '1' };
+  const answer = await ask(path, { method: 'PUT', headers, body: file });
+  return answer.json();
+}
+
 /** Save what the server gives under `path` as a file. */
 export async function download(path, name) {
   const answer = await ask(path);
