@@ -19,6 +19,7 @@ let refusal = null; // why the last start was refused
 async function send(files) {
   if (sending) return;
   sending = true;
+  refusal = null;
   const refused = [];
   at('start').disabled = true;
   at('sending').hidden = false;
@@ -117,6 +118,7 @@ function showNotes(notes) {
   at('notes').hidden = !notes.length;
   const list = at('notes').querySelector('ul');
   if (list.children.length === notes.length) return;
+  at('notes').open = notes.length < 4;
   at('notes').querySelector('summary').textContent = counted(notes.length, 'note');
   list.replaceChildren(...notes.map((text) => element('li', { textContent: text })));
 }
