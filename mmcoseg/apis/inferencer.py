@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,14 @@ _LARGE = 30_000_000
 _PART_IMAGES, _PART_PIXELS = 32, 100_000_000
 #: Pixels of the images of a group that stay decoded until their part's turn.
 _KEPT_PIXELS = 100_000_000
+
+
+#: Is told that images, so many, are past a step.
+Watch = Callable[[str, int], None]
+
+
+def _unwatched(step: str, count: int) -> None:
+    pass
 
 
 @INFERENCERS.register_module()
@@ -222,6 +231,7 @@ class CoSegInferencer:
         group: InputGroup,
         parts: bool = False,
         look: Callable[[GroupContext], None] | None = None,
+        watch: Watch = _unwatched,
     ) -> Iterator[GroupDataSample]:
         """Segment one of the groups that :func:`~mmcoseg.apis.read_inputs` gives.
 
@@ -229,25 +239,33 @@ class CoSegInferencer:
             parts: see :meth:`stream`. Where the model has ``independent_images`` each part is also
                 loaded in its turn, so that memory does not grow with the group.
             look: called with what a training-free segmentor knows of the group in the end.
+            watch: told of images that were ``'read'``, from several threads, and of those that are
+                ``'described'`` by the network, which a method may do more than once. What it raises
+                ends the work.
         """
         if not (parts and self.model.independent_images):
-            yield from self._segment_together(group, parts, look)
+            yield from self._segment_together(group, parts, look, watch)
             return
         for start in range(0, len(group), _PART_IMAGES):
             items = group.items[start : start + _PART_IMAGES]
-            yield from self._segment_together(replace(group, items=items), parts, look)
+            part = replace(group, items=items)
+            yield from self._segment_together(part, parts, look, watch)
 
     def _segment_together(
-        self, group: InputGroup, parts: bool, look: Callable[[GroupContext], None] | None
+        self,
+        group: InputGroup,
+        parts: bool,
+        look: Callable[[GroupContext], None] | None,
+        watch: Watch,
     ) -> Iterator[GroupDataSample]:
-        record, skipped, kept = self._load(group, _KEPT_PIXELS if parts else 0)
+        record, skipped, kept = self._load(group, _KEPT_PIXELS if parts else 0, watch)
         if not record['images']:
             yield GroupDataSample([], metainfo=dict(group=group.name, skipped=skipped))
             return
         # Masks of one part after the other, unless a step must see the whole group.
         in_parts = self.model.by_image
         with self.reproducibly():
-            sample = self._segment_record(record, look)
+            sample = self._segment_record(record, look, partial(watch, 'described'))
             if not in_parts:
                 self.model.finish(sample)
         del record
@@ -297,10 +315,14 @@ class CoSegInferencer:
         return data['inputs'], group
 
     def _segment_record(
-        self, record: dict, look: Callable[[GroupContext], None] | None
+        self,
+        record: dict,
+        look: Callable[[GroupContext], None] | None,
+        watch: Callable[[int], None],
     ) -> GroupDataSample:
         """The group with soft maps, of its record with loaded images."""
         images, group = self._packed(record)
+        images = images.watched(watch)
         if self.optimization is None:
             update = self.model.updater(images, group)
             update()
@@ -318,7 +340,7 @@ class CoSegInferencer:
         return group
 
     def _load(
-        self, group: InputGroup, room: int
+        self, group: InputGroup, room: int, watch: Watch = _unwatched
     ) -> tuple[dict[str, Any], list[SkippedFile], dict[str, np.ndarray]]:
         """The group's record with its images at the network's size, and what cannot be read.
 
@@ -336,6 +358,7 @@ class CoSegInferencer:
             return fits
 
         def load(item: ImageItem) -> dict | SkippedFile:
+            watch('read', 1)
             try:
                 num_pixels = item.check(self.limits)
                 keep = item.path is not None and take_room(num_pixels)

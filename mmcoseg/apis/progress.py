@@ -54,6 +54,12 @@ class RunProgress:
         """A group is begun."""
         self.bar.update(self.task, description=display_name(group))
 
+    def watch(self, step: str, count: int) -> None:
+        """So many images more are past a step on their way; see ``segment_group``.
+
+        May be called from any thread. A terminal does not show it.
+        """
+
     def advance(self, count: int) -> None:
         """So many images more are done with. May be called from any thread."""
         self.bar.advance(self.task, count)

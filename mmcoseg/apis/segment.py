@@ -281,7 +281,9 @@ class _Run:
         look = job.object_file and partial(self._save_object, job=job)
         images: list[FinishedImage] = []
         # Part by part: masks of a thousand photographs would not fit into memory together.
-        for part in self.inferencer.segment_group(group, parts=True, look=look):
+        for part in self.inferencer.segment_group(
+            group, parts=True, look=look, watch=self.progress.watch
+        ):
             for text in _contradictions(part):
                 self.progress.note(text)
             if self.options.overwrite and group.name in self.state.groups:

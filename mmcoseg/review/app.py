@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import StringIO
@@ -40,6 +41,10 @@ _LARGEST_PHOTO = 200_000_000
 _MOST_NOTES = 500
 
 
+#: Steps of an image on its way to a mask, and about what each takes, in comparison.
+_STEPS = dict(read=1, described=5, drawn=2)
+
+
 class _Cancelled(Exception):
     """Somebody wants no more of it."""
 
@@ -51,36 +56,61 @@ class _PageProgress(RunProgress):
         super().__init__(StringIO(), quiet=True)
         self.notes: list[str] = []
         self.group: str | None = None
+        self.total = 0
         self.cancelled = False
-        super().start(0)  # until the run says how many there are
+        self._begun = time.monotonic()
+        self._past = Counter[str]()
+        self._lock = threading.Lock()
 
     def start(self, total: int) -> None:
         self._go_on()
-        super().start(total)
+        self.total = total
 
     def begin(self, group: str) -> None:
         self._go_on()
-        super().begin(group)
         self.group = display_name(group)
 
-    def advance(self, count: int) -> None:
+    def watch(self, step: str, count: int) -> None:
         self._go_on()
-        super().advance(count)
+        with self._lock:
+            self._past[step] += count
+
+    def advance(self, count: int) -> None:
+        self.watch('drawn', count)
+
+    def end(self, *arguments: Any, **options: Any) -> None:
+        super().end(*arguments, **options)
+        for step in _STEPS:  # files that cannot be read have not gone all the way
+            self._past[step] = self._past['drawn']
 
     def note(self, text: str) -> None:
         self._print(text)
 
+    def stop(self) -> None:
+        pass
+
     def state(self) -> dict[str, Any]:
         """What the page shows of it; None is what cannot be known yet."""
-        task = self.bar.tasks[0]
+        share, seconds = self._share(), time.monotonic() - self._begun
+        rate = left = None
+        if share:
+            rate, left = share * self.total / seconds, seconds * (1 - share) / share
         return dict(
             group=self.group,
-            done=int(task.completed),
-            total=int(task.total or 0),
-            rate=task.speed,
-            left=task.time_remaining,
+            done=self._past['drawn'],
+            total=self.total,
+            share=share,
+            rate=rate,
+            left=left,
             notes=self.notes[-_MOST_NOTES:],
         )
+
+    def _share(self) -> float:
+        """How much of the work is done."""
+        done = 0
+        for step, part in _STEPS.items():  # some methods describe images several times
+            done += part * min(self._past[step], self._past['read'])
+        return min(1.0, done / max(1, self.total * sum(_STEPS.values())))
 
     def _go_on(self) -> None:
         if self.cancelled:
@@ -149,8 +179,8 @@ class App:
         with self._changed:
             return dict(
                 stage=self.stage,
-                folder=None if self.folder is None else display_name(str(self.folder)),
-                out=None if self.out is None else display_name(str(self.out)),
+                folder=_shown(self.folder),
+                out=_shown(self.out),
                 photos=len(self.photos),
                 error=self.error,
                 **self.progress.state(),
@@ -308,6 +338,10 @@ class App:
                 self.progress.note('Cancelled. What is finished stays; the next start goes on.')
             else:
                 self.error = display_name(text)
+
+
+def _shown(path: Path | None) -> str | None:
+    return None if path is None else display_name(str(path))
 
 
 def guarded(app: App, hosts: set[str], token: str) -> Guard:

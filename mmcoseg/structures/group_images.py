@@ -61,6 +61,15 @@ class GroupImages:
         numbers = torch.arange(len(self)).split(list(group_sizes))
         return list(map(self.select, numbers))
 
+    def watched(self, watch: Callable[[int], None]) -> 'GroupImages':
+        """The same images; ``watch`` is told how many there are in each batch that is taken."""
+
+        def normalize(images: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+            watch(len(images))
+            return self._normalize(images, size)
+
+        return GroupImages(self._images, self.size, normalize)
+
     def batch(self, indices: Sequence[int] | None = None) -> Tensor:
         """The images with these indices, or all, as the network takes them: (n, 3, *size)."""
         images = self._images if indices is None else [self._images[i] for i in indices]

@@ -94,6 +94,8 @@ class StandIn:
         progress.start(5)
         progress.note('x.gif: no image by its suffix')
         progress.begin('dogs')
+        progress.watch('read', 5)
+        progress.watch('described', 5)
         for _ in range(5):
             assert self.may_go_on.acquire(timeout=PATIENCE)
             progress.advance(1)
@@ -116,10 +118,11 @@ def test_from_a_folder_to_the_review(enter, photos):
     assert person.client.get('/api/state').status_code == 404
     state = person.state()
     assert (state['stage'], state['folder'], state['error']) == ('choose', None, None)
+    assert (state['rate'], state['left']) == (None, None)
     (photos / 'a' / 'broken.jpg').write_bytes(b'no image')
     assert person.start(photos).json()['out'] == str(photos.with_name('images-results'))
     state = person.wait_for('review')
-    assert (state['done'], state['total'], state['left']) == (6, 6, 0)
+    assert (state['done'], state['total'], state['share'], state['left']) == (6, 6, 1, 0)
     [note] = state['notes']
     assert note.startswith('skipped a/broken.jpg: ')
     # From now on everything is the review's, under the same address and cookie.
@@ -162,12 +165,13 @@ def test_progress_and_cancel(enter, photos, stand_in):
     wait_until(lambda: person.state()['group'] == 'dogs')
     state = person.state()
     assert (state['stage'], state['done'], state['total']) == ('running', 0, 5)
-    assert state['rate'] is None and state['left'] is None
+    assert state['share'] == 0.75  # read and described, but not drawn
+    assert state['rate'] > 0 and state['left'] > 0
     assert state['notes'] == ['x.gif: no image by its suffix']
     assert 'segmented already' in person.start(photos).json()['error']
     stand_in.may_go_on.release(3)
     wait_until(lambda: person.state()['done'] == 3)
-    assert person.state()['rate'] > 0 and person.state()['left'] >= 0
+    assert person.state()['share'] == 0.9
 
     person.client.post('/api/app/cancel', json={}, headers=JSON)
     stand_in.may_go_on.release()
@@ -199,6 +203,27 @@ def test_cancelled_between_groups_and_started_again(enter, photos, monkeypatch):
     state = person.wait_for('review')
     assert state['total'] == 3 and mask.stat().st_mtime_ns == written
     assert len(list((out / 'masks').rglob('*.png'))) == 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('step', ['read', 'described', 'drawn'])
+def test_cancelled_within_a_group(enter, photos, monkeypatch, step):
+    """A run ends at the next image, whatever it does with it."""
+    person = enter()
+    watch = app_module._PageProgress.watch
+    seen = []
+
+    def cancel_at_step(progress, now, count):
+        seen.append(now)
+        if now == step:
+            person.app.cancel()
+        watch(progress, now, count)
+
+    monkeypatch.setattr(app_module._PageProgress, 'watch', cancel_at_step)
+    person.start(photos / 'a')
+    state = person.wait_for('choose')
+    assert seen.count(step) == 1 and seen[-1] == step
+    assert state['done'] == 0 and state['error'] is None
 
 
 def test_what_goes_wrong_is_one_sentence(enter, photos, tmp_path, stand_in):

@@ -53,3 +53,13 @@ def test_a_batch_that_is_normalized_already():
     images = GroupImages.of(batch)
     assert images.size == (4, 6) and torch.equal(images.batch(), batch)
     assert torch.equal(images.batch([2, 0]), batch[[2, 0]])
+
+
+def test_who_watches_hears_of_each_batch():
+    images, seen = images_of()
+    heard = []
+    watched = images.watched(heard.append)
+    assert numbers_of(watched.batch([3, 0])) == [3, 0]
+    assert numbers_of(watched.select([1, 2, 4]).batch()) == [1, 2, 4]
+    assert images.batch().shape[0] == 5 and watched.size == images.size
+    assert heard == [2, 3] and seen == [2, 3, 5]

@@ -102,15 +102,13 @@ function say(id, text) {
 }
 
 function showProgress(state) {
-  const { done, total, rate, left } = state;
+  const { done, total, share, rate, left } = state;
   say('step', stepText(state));
-  if (done) {
-    at('bar').max = total;
-    at('bar').value = done;
-  } else at('bar').removeAttribute('value'); // at work, but nothing is counted yet
+  if (share) at('bar').value = share;
+  else at('bar').removeAttribute('value'); // at work, but nothing is counted yet
   say('done', total ? `${done} of ${total}` : UNKNOWN);
   say('rate', rate ? rateText(rate) : UNKNOWN);
-  say('left', left === null || !done ? UNKNOWN : timeText(left));
+  say('left', left === null ? UNKNOWN : timeText(left));
   say('out', state.out ?? '');
 }
 
