@@ -15,6 +15,7 @@ pytest.importorskip('httpx2', reason='httpx2 is not installed')
 from starlette.testclient import TestClient
 
 from mmcoseg.apis import segment_to_folder
+from mmcoseg.cli import main
 from mmcoseg.review import app as app_module
 from mmcoseg.review.app import App, guarded
 
@@ -327,6 +328,32 @@ def test_other_pages_cannot_upload(enter, tmp_path, headers):
     person = enter(home=tmp_path)
     assert person.put('dog.jpg', b'x', headers=headers).status_code == 403
     assert list(tmp_path.iterdir()) == []
+
+
+def test_other_pages_cannot_start(enter, photos):
+    person = enter()
+    content = dict(folder=str(photos))
+    for headers in ({**JSON, 'Origin': 'http://evil.example'}, {**JSON, 'Host': 'evil.example'}):
+        answer = person.client.post('/api/app/start', json=content, headers=headers)
+        assert answer.status_code == 403
+    answer = person.client.put('/api/app/photos/0?name=a.jpg', content=b'x', headers=JSON)
+    assert answer.status_code == 403
+    assert person.state()['stage'] == 'choose' and person.state()['folder'] is None
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['nowhere'], 'there is no file or folder nowhere'),
+        (['empty'], 'holds no image'),
+        (['empty', '--port', '99999'], '--port must be'),
+    ],
+)
+def test_command_line_says_what_is_wrong(tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'empty').mkdir()
+    assert main(['app', *arguments]) == 1
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -107,11 +107,13 @@ def test_from_dropped_photos_to_the_grid(page, photos, tmp_path, gate) -> None:
     check_look(page)
     page.locator('#start').click()
     expect(page.locator('#problem')).to_have_text('choose photos, or give the path of a folder')
-    drop(page, [(file.name, file.read_bytes()) for file in photos] + [('notes.txt', b'x')])
+    film = ('film.mov', bytes(30_000_000))  # refused while it is still being sent
+    drop(page, [film, ('notes.txt', b'x'), *((file.name, file.read_bytes()) for file in photos)])
     expect(page.locator('#sent')).to_have_text('3 photos chosen')
     expect(page.locator('#problem')).to_be_hidden()
-    expect(page.locator('#refused li')).to_have_count(1)
-    expect(page.locator('#refused')).to_contain_text('notes.txt is not an image by its name')
+    expect(page.locator('#refused li')).to_have_count(2)
+    for name in ('film.mov', 'notes.txt'):
+        expect(page.locator('#refused')).to_contain_text(f'{name} is not an image by its name')
     [folder] = tmp_path.glob('photos-*')
     expect(page.locator('#folder')).to_have_value(str(folder))
     check_look(page)
