@@ -1,6 +1,5 @@
 """The review page's server: pages ask and say, and are told what follows."""
 
-import asyncio
 import hmac
 import json
 import secrets
@@ -11,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import cv2
+from anyio import CapacityLimiter, to_thread
 from PIL import Image
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -39,6 +39,8 @@ __all__ = ['STATIC', 'Guard', 'answered', 'make_app', 'review_pages', 'told']
 STATIC = Path(__file__).parent / 'static'
 #: Bytes of a request at most: a stroke of some thousand points.
 _LARGEST_REQUEST = 1_000_000
+#: Pages that may wait for news at the same time.
+_MOST_PAGES = 200
 #: Seconds after which a page without news is told that the server is there.
 _HEARTBEAT = 15.0
 _COOKIE = 'mmcoseg_review'
@@ -221,6 +223,7 @@ class _Pages:
 
     def __init__(self, review: Review) -> None:
         self.review = review
+        self._waiting = CapacityLimiter(_MOST_PAGES)
 
     async def index(self, request: Request) -> Response:
         return FileResponse(STATIC / 'index.html', headers={'Cache-Control': 'no-store'})
@@ -254,13 +257,19 @@ class _Pages:
 
     async def events(self, request: Request) -> Response:
         """Server-sent events from a revision on."""
-        revision = int(request.query_params.get('revision', '0'))
+        text = request.query_params.get('revision', '0')
+        if not text.isdecimal():
+            return JSONResponse(dict(error='"revision" must be a whole number'), 400)
+        revision = int(text)
 
         async def stream():
             nonlocal revision
             while not await request.is_disconnected():
                 waiting = partial(self.review.events_after, revision, _HEARTBEAT)
-                found = await asyncio.to_thread(waiting)
+                # In threads of their own: pages that wait must not keep others from asking.
+                found = await to_thread.run_sync(
+                    waiting, abandon_on_cancel=True, limiter=self._waiting
+                )
                 if found is None:  # too old: the page must ask for everything
                     state = self.review.state()
                     found = [dict(kind='state', revision=state['revision'], state=state)]

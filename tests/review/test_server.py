@@ -208,6 +208,10 @@ def test_events_come_to_every_page(page, review):
     assert kinds == ['images', 'state', 'bye']
 
 
+def test_news_of_no_revision(page):
+    assert page.get('/api/events', params=dict(revision='x')).status_code == 400
+
+
 def test_a_page_that_was_away_for_long_gets_everything(page, review):
     review.stop()
     [event] = review.events_after(0, 0)
