@@ -140,7 +140,6 @@ class StubReview:
         self.posts: list[tuple[str, dict]] = []
         self.refusal: str | None = None  # a sentence: the next action fails with it
         self.fade = 0.1  # seconds until a hint has spread
-        self.slow = 0.0  # seconds that a mask takes
         self.forgets = False  # all events but the last one
         self.drawing = 0.0  # seconds until an image is accepted
 
@@ -300,7 +299,6 @@ def make_app(stub: StubReview) -> Starlette:
         return _kept(stub.picture('photo', *image_of(request), 2048), 'image/jpeg')
 
     def mask(request: Request) -> Response:
-        time.sleep(stub.slow)
         longest = 320 if request.query_params.get('size') == 'thumb' else 2048
         return _kept(_encoded(image_of(request)[1].mask(), longest, 'PNG'), 'image/png')
 

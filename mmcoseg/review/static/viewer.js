@@ -63,7 +63,7 @@ export class Viewer {
     Object.assign(this, { number, visit, hints: [], sent: [], corner: null });
     at('viewer').hidden = false;
     at('stage-note').hidden = true;
-    this.ready = false;
+    this.setReady(false);
     this.showFacts();
     const slow = setTimeout(() => this.showThumb(visit), PATIENCE);
     const { width, height } = this.image;
@@ -79,9 +79,15 @@ export class Viewer {
     at('stage-note').hidden = true;
     if (photo) this.stage.show(photo, width, height);
     else this.sayBroken();
-    this.ready = photo !== null;
+    this.setReady(photo !== null);
     this.takeRest(rest, visit, turn);
     this.fetchAhead();
+  }
+
+  /** Hints are taken once the photo is there. */
+  setReady(ready) {
+    this.ready = ready;
+    at('stage').setAttribute('aria-busy', String(!ready));
   }
 
   /** Show the mask and the hints when they are there. */
