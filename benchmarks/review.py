@@ -24,11 +24,12 @@ import numpy as np
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
 
 from _table import markdown_table
+from hints import jaccard
 
 from mmcoseg.apis import CoSegInferencer, segment_to_folder
 from mmcoseg.datasets.image_io import read_mask
 from mmcoseg.engine.loops.click_loop import next_click
-from mmcoseg.review.group_bench import GroupBench, ReviewedImage
+from mmcoseg.review.group_bench import ReviewedImage
 from mmcoseg.review.results import labels_of_png
 from mmcoseg.review.review import Review
 from mmcoseg.review.spread import spreading_inferencer
@@ -75,12 +76,11 @@ class Person:
         return self.bench.results.first_mask(image.finished) > 0
 
     def jaccard(self, image: ReviewedImage) -> float:
-        mask, truth = self.mask(image), self.truth[image.number]
-        union = np.count_nonzero(mask | truth)
-        return np.count_nonzero(mask & truth) / union if union else 1.0
+        return jaccard(self.mask(image), self.truth[image.number])
 
-    def draw_all(self, bench: GroupBench) -> None:
+    def draw_all(self) -> None:
         """Let all masks be drawn, which a person does not wait for; score those that changed."""
+        bench = self.bench
         versions = [image.version for image in bench.images]
         while bench.outdated or any(map(bench.needs_drawing, bench.images)):
             self.review.step(self.inferencer)
@@ -95,7 +95,7 @@ class Person:
             self.review.step(self.inferencer)
         work.seconds.append(time.perf_counter() - start)
         self.scores[image.number] = self.jaccard(image)
-        self.draw_all(self.bench)
+        self.draw_all()
         work.jaccards.append(float(np.mean(self.scores)))
 
     def work(self) -> Work:
