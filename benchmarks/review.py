@@ -1,24 +1,40 @@
-"""How much work a review takes: actions of a scripted person until masks are good.
+"""What a review costs: actions of a scripted person, and seconds and frames of the page.
 
-    python benchmarks/review.py DATA [--groups GROUP ...] [--images 40] [--seed 0]
+    python benchmarks/review.py person DATA [--groups GROUP ...] [--images 40] [--seed 0]
+    python benchmarks/review.py page DATA WORK [--group Cat] [--images 1000]
 
-DATA holds ``images/<group>/*`` and ``masks/<group>/<stem>.png``. Each group is segmented, and then
-reviewed: the person looks at the undecided image that the page offers next, accepts its mask if its
-J is 80 or more, and else clicks in the middle of its largest error, at most eight times before it
-is accepted as it is. Counted are actions (clicks and acceptances) until the mean J of all images is
-80, and until all are decided; with hints that spread over the group, and with hints that act on
-their own image only. Seconds are those from an action to the mask of the image that is looked at.
+DATA holds ``images/<group>/*`` and ``masks/<group>/<stem>.png``.
+
+``person``: each group is segmented, and then reviewed: the person looks at the undecided image that
+the page offers next, accepts its mask if its J is 80 or more, and else clicks in the middle of its
+largest error, at most eight times before it is accepted as it is. Counted are actions (clicks and
+acceptances) until the mean J of all images is 80, and until all are decided; with hints that spread
+over the group, and with hints that act on their own image only. Seconds are those from an action to
+the mask of the image that is looked at.
+
+``page``: photos of 12 megapixels are made of the group's, cut at random, mirrored, enlarged and
+with grain, and segmented into the folder WORK, which is kept and used again. The server runs as
+people start it, and Chromium opens the page: first while the group is prepared, then again when it
+is. The first screen is there when all photos and masks of the window are; frames are counted while
+the grid scrolls by a window's height a second; a click's answer is there when its mask is drawn,
+and the others' when the page says how many have changed.
 """
 
 import argparse
+import os
 import random
 import shutil
+import signal
+import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
@@ -102,7 +118,9 @@ class Person:
         work = Work([float(np.mean(self.scores))])
         while any(image.undecided for image in self.bench.images):
             undecided = [image for image in self.bench.images if image.undecided]
-            image = min(undecided, key=lambda image: image.sureness)
+            if self.bench.unweighed:
+                self.bench.weigh()
+            image = max(undecided, key=lambda image: image.value)
             self.review.look(0, [image.number])
             for _ in range(MOST_CLICKS):
                 click = next_click(self.mask(image), self.truth[image.number])
@@ -114,38 +132,232 @@ class Person:
         return work
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('data', type=Path)
-    parser.add_argument('--groups', nargs='+', metavar='GROUP')
-    parser.add_argument('--images', type=int, default=40, help='images of a group at most')
-    parser.add_argument('--seed', type=int, default=0)
-    args = parser.parse_args()
+def measure_person(args: argparse.Namespace) -> None:
     names = args.groups or sorted(path.name for path in (args.data / 'images').iterdir())
     inferencer = spreading_inferencer({})
     rows = []
     for name in names:
         photos = sorted((args.data / 'images' / name).iterdir())
         random.Random(args.seed).shuffle(photos)
-        for spread in (True, False):
-            with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as folder:
+            for spread in (True, False):
                 results = Path(folder, 'results')
                 segment_to_folder({name: sorted(photos[: args.images])}, results)
                 person = Person(results, args.data / 'masks' / name, inferencer, spread)
                 work = person.work()
-                shutil.rmtree(results)
-            good = work.until_good
-            cells = [name, 'group' if spread else 'own image', len(person.truth)]
-            cells += [f'{100 * work.jaccards[0]:.1f}', '-' if good is None else good]
-            cells += [len(work.seconds), f'{100 * work.jaccards[-1]:.1f}']
-            cells += [f'{np.median(work.seconds):.2f}', f'{np.quantile(work.seconds, 0.9):.2f}']
-            rows.append(cells)
-            print(*cells, sep=', ', flush=True)
-    heads = 'group', 'hints act on', 'images', 'J at first', 'actions until J 80'
+                good = work.until_good
+                cells = [name, 'the group' if spread else 'the photo itself']
+                cells += [f'{100 * work.jaccards[0]:.1f}', 'never' if good is None else good]
+                cells += [len(work.seconds), f'{100 * work.jaccards[-1]:.1f}']
+                cells += [f'{np.median(work.seconds):.2f}', f'{np.quantile(work.seconds, 0.9):.2f}']
+                rows.append(cells)
+                print(*cells, sep=', ', flush=True)
+                shutil.rmtree(results / '.mmcoseg' / 'review')
+    heads = 'group', 'hints act on', 'J at first', 'actions until J 80'
     heads += 'actions in all', 'J in the end', 'median seconds', '90 %'
     print(markdown_table(heads, rows))
+
+
+def make_photos(sources: Sequence[Path], folder: Path, number: int) -> None:
+    """Photos of 12 megapixels, all different; those that are there stay."""
+    folder.mkdir(parents=True, exist_ok=True)
+    grain = np.random.default_rng(0).normal(0, 6, (1024, 1024, 1))
+    grain = np.tile(grain, (4, 4, 1)).astype(np.float32)
+    for index in range(number):
+        file = folder / f'{index:04d}.jpg'
+        if file.exists():
+            continue
+        pixels = cv2.imread(str(sources[index % len(sources)]))
+        generator = np.random.default_rng(index)
+        height, width = pixels.shape[:2]
+        share = generator.uniform(0.8, 1)
+        top, left = (int(generator.uniform(0, 1 - share) * side) for side in (height, width))
+        pixels = pixels[top : top + int(share * height), left : left + int(share * width)]
+        if generator.random() < 0.5:
+            pixels = pixels[:, ::-1]
+        size = (4000, 3000) if width >= height else (3000, 4000)
+        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_CUBIC)
+        pixels = (pixels + grain[: size[1], : size[0]]).clip(0, 255).astype(np.uint8)
+        cv2.imwrite(str(file), pixels, [cv2.IMWRITE_JPEG_QUALITY, 85])
+
+
+#: Notes when the mouse was pressed, and when a mask was drawn large that was not drawn before.
+NOTE_TIMES = """
+addEventListener('pointerdown', () => {
+  document.getElementById('message').replaceChildren();
+  Object.assign(window, { pressed: performance.now(), ownMask: null, others: null });
+}, true);
+const seen = new WeakSet();
+const draw = CanvasRenderingContext2D.prototype.drawImage;
+CanvasRenderingContext2D.prototype.drawImage = function (picture, ...rest) {
+  if (picture instanceof ImageBitmap && !seen.has(picture)) {
+    seen.add(picture);
+    window.ownMask ??= performance.now() - window.pressed;
+  }
+  return draw.call(this, picture, ...rest);
+};
+"""
+#: Whether the photos and masks of all cards in the window are shown.
+SCREEN_IS_THERE = """
+() => {
+  const view = document.getElementById('grid-view').getBoundingClientRect();
+  const cards = [...document.querySelectorAll('#grid li')].filter((card) => {
+    const { top, bottom } = card.getBoundingClientRect();
+    return bottom > view.top && top < view.bottom;
+  });
+  const shown = (picture) => picture.src && picture.complete && picture.naturalWidth > 0;
+  return cards.length > 0 && cards.every((card) => [...card.querySelectorAll('img')].every(shown));
+}
+"""
+#: Milliseconds between frames while the grid scrolls down for some seconds.
+SCROLL = """
+(seconds) => new Promise((resolve) => {
+  const grid = document.getElementById('grid-view');
+  const frames = [];
+  let first;
+  let last;
+  const scroll = (now) => {
+    first ??= now;
+    if (last !== undefined) {
+      frames.push(now - last);
+      grid.scrollBy(0, (grid.clientHeight * (now - last)) / 1000);
+    }
+    last = now;
+    if (now - first < 1000 * seconds) requestAnimationFrame(scroll);
+    else resolve(frames);
+  };
+  requestAnimationFrame(scroll);
+})
+"""
+#: Milliseconds from the click until the new mask of the photo was drawn, and until the page said
+#: how many others have changed; null where nothing came.
+ANSWERS = """
+() => new Promise((resolve) => {
+  const look = () => {
+    const now = performance.now() - window.pressed;
+    if (/chang/.test(document.getElementById('message').textContent)) window.others ??= now;
+    if (now < 4000) requestAnimationFrame(look);
+    else resolve([window.ownMask, window.others]);
+  };
+  requestAnimationFrame(look);
+})
+"""
+
+
+class Served:
+    """``mmcoseg review`` as people start it."""
+
+    def __init__(self, results: Path) -> None:
+        start = time.perf_counter()
+        command = [sys.executable, '-m', 'mmcoseg.cli', 'review', str(results), '--no-browser']
+        environment = dict(os.environ, PYTHONPATH=str(Path(__file__).resolve().parents[1]))
+        self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+        self.address = self.process.stdout.readline().split()[-1]
+        self.seconds = time.perf_counter() - start
+
+    @property
+    def gigabytes(self) -> float:
+        """The most memory that it has used up to now."""
+        status = Path(f'/proc/{self.process.pid}/status').read_text()
+        [line] = (line for line in status.splitlines() if line.startswith('VmHWM'))
+        return int(line.split()[1]) / 1e6
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait()
+
+
+class Visit:
+    """The page in Chromium."""
+
+    def __init__(self, browser: Any, address: str) -> None:
+        self.page = browser.new_page(viewport=dict(width=1280, height=800))
+        self.page.set_default_timeout(3_600_000)
+        self.page.add_init_script(NOTE_TIMES)
+        start = time.perf_counter()
+        self.page.goto(address)
+        self.page.wait_for_function(SCREEN_IS_THERE, polling='raf')
+        self.first_screen = time.perf_counter() - start
+
+    def frames(self, seconds: float = 10) -> np.ndarray:
+        """Milliseconds between frames while the grid scrolls."""
+        return np.array(self.page.evaluate(SCROLL, seconds))
+
+    def wait_until_prepared(self) -> float:
+        """Seconds until hints count for the whole group."""
+        start = time.perf_counter()
+        self.page.wait_for_selector('#preparing-line', state='hidden')
+        return time.perf_counter() - start
+
+    def clicks(self, number: int = 12) -> np.ndarray:
+        """Seconds of the answers, (number, 2): to the photo that is clicked on, and all others."""
+        self.page.keyboard.press('n')
+        found = []
+        for index in range(number):
+            self.page.wait_for_selector('#stage[aria-busy=false]')
+            self.page.wait_for_timeout(3000)
+            self.page.click('#stage', button=('right', 'left')[index % 2])
+            found.append(self.page.evaluate(ANSWERS))
+            self.page.keyboard.press('j')
+        return np.array(found, dtype=float) / 1000
+
+
+def measure_page(args: argparse.Namespace) -> None:
+    from playwright.sync_api import sync_playwright
+
+    photos, results = args.work / 'photos' / args.group, args.work / f'results-{args.images}'
+    sources = sorted((args.data / 'images' / args.group).iterdir())
+    make_photos(sources, photos, args.images)
+    chosen = sorted(photos.iterdir())[: args.images]
+    segment_to_folder({args.group: chosen}, results)
+    shutil.rmtree(results / '.mmcoseg' / 'review', ignore_errors=True)
+    rows = []
+    with sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=args.chromium, args=['--no-sandbox'])
+        for when in ('opened for the first time', 'opened again'):
+            served = Served(results)
+            visit = Visit(browser, served.address)
+            frames = visit.frames()
+            rows.append((f'{when}: until the server is ready', f'{served.seconds:.1f} s'))
+            rows.append((f'{when}: first screen', f'{visit.first_screen:.2f} s'))
+            rows.append((f'{when}: frames a second', f'{1000 / frames.mean():.0f}'))
+            late = 100 * np.mean(frames > 1000 / 30)
+            rows.append((f'{when}: frames later than 1/30 s', f'{late:.1f} %'))
+            prepared = visit.wait_until_prepared()
+            rows.append((f'{when}: until hints count for all', f'{prepared:.0f} s'))
+            print(*rows[-5:], sep='\n', flush=True)
+            if when == 'opened again':
+                own, others = visit.clicks().T
+                for name, values in (('its own photo', own), ('all others', others)):
+                    values = values[~np.isnan(values)]
+                    text = f'{np.median(values):.2f} s, at most {values.max():.2f} s'
+                    rows.append((f'from a click to {name}', f'{text} ({len(values)})'))
+            rows.append((f'{when}: memory of the server', f'{served.gigabytes:.2f} GB'))
+            visit.page.close()
+            served.stop()
+    print(markdown_table(('', f'{args.images} photos'), rows))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(required=True, metavar='COMMAND')
+    person = commands.add_parser('person', help='actions of a scripted person')
+    person.set_defaults(measure=measure_person)
+    person.add_argument('data', type=Path)
+    person.add_argument('--groups', nargs='+', metavar='GROUP')
+    person.add_argument('--images', type=int, default=40, help='images of a group at most')
+    person.add_argument('--seed', type=int, default=0)
+    page = commands.add_parser('page', help='seconds and frames of the page')
+    page.set_defaults(measure=measure_page)
+    page.add_argument('data', type=Path)
+    page.add_argument('work', type=Path, help='folder for the photos and their results')
+    page.add_argument('--group', default='Cat')
+    page.add_argument('--images', type=int, default=1000)
+    page.add_argument('--chromium', default='/usr/bin/chromium')
+    args = parser.parse_args()
+    args.measure(args)
 
 
 if __name__ == '__main__':

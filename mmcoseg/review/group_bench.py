@@ -20,6 +20,7 @@ from ..models.ops.hints import expected_overlap
 from ..models.postprocessors import InstancesFromMask
 from ..structures import (
     Absent,
+    Box,
     CoSegDataSample,
     ExampleMask,
     GroupDataSample,
@@ -55,6 +56,7 @@ class ReviewedImage:
         changed: whether other images' hints changed it since somebody looked.
         unwritten: whether its files are not yet what was said.
         sureness: 0 to 1; None where it is not known.
+        value: how much its answer would tell about the other images, 0 to 1.
     """
 
     number: int
@@ -68,6 +70,7 @@ class ReviewedImage:
     changed: bool = False
     unwritten: bool = False
     sureness: float | None = None
+    value: float = 0.0
 
     @property
     def stem(self) -> str:
@@ -97,6 +100,7 @@ class GroupBench:
     Attributes:
         outdated: whether hints have changed since the last :meth:`update`.
         prepared: 0 to 1; from 1 on hints count for the whole group.
+        unweighed: whether masks or decisions have changed since the last :meth:`weigh`.
     """
 
     def __init__(self, results: Results, state: GroupState, decisions: dict[str, Decision]) -> None:
@@ -116,11 +120,13 @@ class GroupBench:
         self.first: dict[str, np.ndarray] = {}
         self.spreader: Spreader | None = None
         self.prepared = 0.0
+        self.unweighed = True
         self.outdated = any(self.hints_of(image) for image in self.images)
         for image in self.images:
             image.unwritten = results.was_overwritten(image.finished)
             if image.decision.state != 'unseen':
                 self.resolve(image)
+        self.weigh()
 
     def hints_of(self, image: ReviewedImage) -> tuple[Hint, ...]:
         """What people said of an image's pixels."""
@@ -137,6 +143,22 @@ class GroupBench:
             else:
                 hints.append(read_hint(entry, self.classes))
         return tuple(hints)
+
+    @property
+    def unsaid(self) -> str | None:
+        """``'object'`` or ``'background'`` while no hint shows it; None when both are shown.
+
+        Hints of one kind alone say little of other images, see
+        :class:`~mmcoseg.models.ops.hints.HintPosterior`.
+        """
+        shown = set()
+        for image in self.images:
+            for hint in self.hints_of(image):
+                if hint.label and isinstance(hint, (Box, ExampleMask)):
+                    return None
+                shown.add('object' if hint.label else 'background')
+        missing = {'object', 'background'} - shown
+        return missing.pop() if len(missing) == 1 else None
 
     def load(self) -> None:
         """Read the soft maps of all images."""
@@ -174,11 +196,13 @@ class GroupBench:
         for stem, sample in self.samples.items():  # hints must not be in these maps already
             sample.pred_prob = PixelData(data=self.before[stem])
         self.spreader = Spreader(inferencer, features, self.samples)
+        self.unweighed = True
         self.outdated = self.outdated or any(self.hints_of(image) for image in self.images)
 
     def update(self) -> list[ReviewedImage]:
         """Change the soft maps to what all hints say; images whose coarse masks are others now."""
         self.outdated = False
+        self.unweighed = True
         hinted = []
         for image in self.images:
             sample = self.samples[image.stem]
@@ -203,6 +227,20 @@ class GroupBench:
                 self.redraw(image)
         return changed
 
+    def weigh(self) -> None:
+        """Find how much the answer for each undecided image would tell about the others.
+
+        Before the group is prepared, it is how little of the image's mask is sure.
+        """
+        self.unweighed = False
+        undecided = [image for image in self.images if image.undecided]
+        told = {}
+        if self.spreader is not None:
+            told = self.spreader.telling({image.stem for image in undecided})
+        for image in undecided:
+            doubt = 1 - (1.0 if image.sureness is None else image.sureness)
+            image.value = told.get(image.stem, doubt)
+
     def redraw(self, image: ReviewedImage) -> None:
         """An image's mask must be made again, of its coarse mask."""
         image.drawn = image.view = None
@@ -219,7 +257,7 @@ class GroupBench:
             self.set_mask(image, self.accepted_mask(image))
         elif state == 'unseen':
             self.redraw(image)
-        image.unwritten = True
+        image.unwritten = self.unweighed = True
 
     def accepted_mask(self, image: ReviewedImage) -> np.ndarray:
         if image.decision.mask is None:

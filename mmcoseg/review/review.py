@@ -143,7 +143,7 @@ class Review:
             state=image.decision.shown,
             sureness=sureness,
             presence=record.presence,
-            value=1 - (1.0 if sureness is None else sureness),
+            value=image.value,
             version=image.version,
             coarse=bench.needs_drawing(image),
             hints=len(image.decision.hints),
@@ -244,16 +244,22 @@ class Review:
         with self._changed:
             self._wanted.update(keys)
             self._wake()
-            while any(not self._ready(bench, image) for image in images):
-                if self._stopped or ('update', group, self.journal.length) in self._failed:
-                    raise MMCosegError('the masks could not be drawn; start the review again')
-                self._changed.wait(1.0)
-            self._wanted.subtract(keys)
-            self._wanted += Counter()
+            try:
+                self._wait_until_drawn(bench, images)
+            finally:
+                self._wanted.subtract(keys)
+                self._wanted += Counter()
             masks = {}
             for image in images:
                 masks[image.stem] = self._accepted_name(bench, image)
             return self._say(dict(decide='accepted', group=bench.name, images=masks))
+
+    def _wait_until_drawn(self, bench: GroupBench, images: Sequence[ReviewedImage]) -> None:
+        group = self.benches.index(bench)
+        while not all(self._ready(bench, image) for image in images):
+            if self._stopped or ('update', group, self.journal.length) in self._failed:
+                raise MMCosegError('the masks could not be drawn; start the review again')
+            self._changed.wait(1.0)
 
     @staticmethod
     def _ready(bench: GroupBench, image: ReviewedImage) -> bool:
@@ -444,6 +450,9 @@ class Review:
         if self._flushing:
             yield ('write', self.revision), self._write_next
         for group in order:
+            if self.benches[group].unweighed:
+                yield ('weigh', group, self.revision), partial(self._weigh, group)
+        for group in order:
             if self.benches[group].prepared < 1:
                 yield ('prepare', group), partial(self._prepare, group, inferencer)
         yield ('write', self.revision), self._write_next
@@ -477,7 +486,7 @@ class Review:
                     if image.decision.state == 'accepted':
                         asked.append(image.number)
             self._tell_images(group, bench.images if len(changed) > 50 else changed)
-            if last is not None and last[0] == group and others:
+            if last is not None and last[0] == group:
                 self._tell(
                     'spread',
                     group=group,
@@ -485,6 +494,7 @@ class Review:
                     changed=len(others),
                     accepted_changed=len(asked),
                     asked=asked,
+                    unsaid=None if bench.spreader is None else bench.unsaid,
                 )
         return True
 
@@ -516,6 +526,14 @@ class Review:
                 self._tell_images(group, [image])
             if problem is not None:
                 self._tell('problem', text=problem)
+        return True
+
+    def _weigh(self, group: int) -> bool:
+        bench = self.benches[group]
+        bench.weigh()
+        with self._changed:
+            values = [round(image.value, 4) for image in bench.images]
+            self._tell('values', group=group, values=values)
         return True
 
     def _prepare(self, group: int, inferencer: CoSegInferencer) -> bool:

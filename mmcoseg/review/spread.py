@@ -1,6 +1,6 @@
 """From a person's hints to the soft maps of a group, for results of any method."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from ..apis.inputs import InputGroup
 from ..config_files import config_of_method
 from ..engine.run_config import read_config
 from ..files import write_atomically
+from ..models.ops.hints import expected_overlap
 from ..models.ops.locations import maps_at_locations
 from ..models.ops.resize import resize
 from ..models.segmentors.saved_objects import learn_object, require_learner
@@ -205,7 +206,7 @@ class Spreader:
         )
         basis = torch.from_numpy(features.basis) if features.basis.size else None
         self.context.stores[self.stage.descriptors] = FeatureStore(0, 0, basis)
-        self.coarse = _at_locations(self.group, descriptors.shape[-2:], size)
+        self.coarse = self.after = _at_locations(self.group, descriptors.shape[-2:], size)
 
     @torch.no_grad()
     def __call__(self) -> None:
@@ -213,7 +214,7 @@ class Spreader:
         self.context.prob = self.coarse
         with self.reproducibly():
             after = self.stage(self.context)
-        change = after
+        self.after = change = after
         if after.shape == self.coarse.shape:
             change = after - self.coarse
         changes = maps_of_images(change, self.context.images.size, self.group)
@@ -221,6 +222,23 @@ class Spreader:
             if after.shape == self.coarse.shape:
                 change = _added(before, change)
             sample.pred_prob = PixelData(data=change)
+
+    def telling(self, stems: Collection[str]) -> dict[str, float]:
+        """How much the answer for each of these images would tell about the others, 0 to 1.
+
+        It is :meth:`HintPosterior.telling`, times how little of the image's mask is sure, relative
+        to the largest.
+        """
+        asked = torch.tensor([sample.stem in stems for sample in self.group])
+        prob = self.after if self.after.shape[1] > 1 else torch.cat([self.after, 1 - self.after], 1)
+        unsure = (1 - prob.square().sum(dim=1)) * asked[:, None, None]
+        told = self.stage.posterior(self.context).telling(unsure)
+        found = {}
+        for sample, value in zip(self.group, told.tolist()):
+            if sample.stem in stems:
+                found[sample.stem] = value * (1 - expected_overlap(sample.pred_prob.data))
+        most = max([*found.values(), 1e-12])
+        return {stem: value / most for stem, value in found.items()}
 
     def learn(
         self, inferencer: CoSegInferencer, known: dict[str, Tensor], names: Sequence[str]

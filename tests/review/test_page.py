@@ -229,6 +229,17 @@ def test_marks_of_all_kinds(visit) -> None:
     expect(page.locator('#said-list li')).to_have_count(5)
 
 
+def test_a_hint_of_one_kind_asks_for_the_other(visit) -> None:
+    person = visit()
+    alone = dict(group=0, hint_image=0, changed=0, accepted_changed=0, asked=[])
+    for unsaid, text in (
+        ('object', 'Mark what is the object'),
+        ('background', 'is not the object'),
+    ):
+        person.stub.publish('spread', **alone, unsaid=unsaid)
+        expect(person.page.locator('#message')).to_contain_text(text)
+
+
 def test_classes_have_keys_and_colors(visit) -> None:
     person = visit()
     page, stub = person.page, person.stub
@@ -279,13 +290,21 @@ def test_everything_by_keyboard(visit) -> None:
     page.keyboard.press('Shift+ArrowRight')
     page.keyboard.press('Shift+ArrowDown')
     page.keyboard.press('b')
-    wait_until(lambda: len(person.posted()) == 4)
-    here, there, box = (action['hint'] for action in person.posted()[1:])
+    page.keyboard.press('s')
+    page.keyboard.press('ArrowLeft')
+    page.keyboard.press('ArrowLeft')
+    page.keyboard.press('Backspace')
+    wait_until(lambda: len(person.posted()) == 5)
+    here, there, box, stroke = (action['hint'] for action in person.posted()[1:])
     scale = 480 / (page.locator('#stage').bounding_box()['height'] - 16)
     np.testing.assert_allclose(here['click'], [320 - 16 * scale, 240 - 40 * scale], atol=1)
     np.testing.assert_allclose(there['click'], [320 + 24 * scale, 240 - 40 * scale], atol=1)
     np.testing.assert_allclose(np.diff(np.reshape(box['box'], (2, 2)), axis=0), 40 * scale, atol=1)
     assert (here['object'], there['object']) == (True, False)
+    right = box['box'][2:]
+    steps = [[right[0] - 8 * i * scale, right[1]] for i in range(3)]
+    np.testing.assert_allclose(stroke['stroke'], steps, atol=1)
+    assert stroke['object'] is False
 
     page.keyboard.press('m')
     expect(page.locator('#show-mask')).to_have_attribute('aria-pressed', 'false')

@@ -155,6 +155,24 @@ def test_everything_is_there_after_a_restart(folder, start):
             assert [image[key] for key in keys] == [earlier[key] for key in keys]
 
 
+def test_hints_of_one_kind_are_told(folder, start):
+    with start(folder) as review:
+        settle(review)
+        [bench] = review.benches
+        assert bench.unsaid is None
+        review.act(click(0, 5, 5, False))
+        settle(review)
+        assert bench.unsaid == 'object'
+        spread = [e for e in review.events_after(0, 0) if e['kind'] == 'spread']
+        assert spread[-1]['unsaid'] == 'object'
+        review.act(click(1, 5, 5, True))
+        assert bench.unsaid is None
+        review.undo()
+        review.undo()
+        review.act(dict(hint=dict(box=[5, 5, 50, 50]), group=0, image=2))
+        assert bench.unsaid is None, 'a box shows the background, too'
+
+
 def test_accepted_masks_stay(folder, start, monkeypatch):
     monkeypatch.setattr(group_bench, '_CHANGE', -1)  # every change counts
     with start(folder) as review:

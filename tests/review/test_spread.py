@@ -60,6 +60,17 @@ def test_without_hints_maps_are_the_same(inferencer):
         assert torch.equal(sample.pred_prob.data, prob)
 
 
+def test_the_answer_for_an_odd_image_tells_little_about_the_others(inferencer):
+    features, samples = make_group(halves(0.6, 0.4))
+    features.descriptors[3] = np.roll(features.descriptors[3], 4, axis=-1)  # like no other image
+    samples['2'].pred_prob = PixelData(data=halves(0.99, 0.01))  # nothing to say
+    spread = Spreader(inferencer, features, samples)
+    told = spread.telling({'0', '1', '2', '3'})
+    assert told['0'] == pytest.approx(told['1'], rel=0.05) and max(told.values()) == 1
+    assert told['2'] < 0.2 and told['3'] < 0.5
+    assert set(spread.telling({'0', '3'})) == {'0', '3'}
+
+
 def test_several_classes(inferencer):
     prob = torch.stack([halves(0.2, 0.2)[0], halves(0.5, 0.3)[0], halves(0.3, 0.5)[0]])
     features, samples = make_group(prob)

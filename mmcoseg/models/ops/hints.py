@@ -130,6 +130,31 @@ class HintPosterior:
         after = _bounded(before + change)
         return after.view(len(prob), *self.size, -1).permute(0, 3, 1, 2).contiguous()
 
+    @torch.no_grad()
+    def telling(self, unsure: Tensor) -> Tensor:
+        """How much the answer for each image would tell about all others.
+
+        It is the covariance of f between an image's locations x and those y of other images, as far
+        as both are unsure: ``sum_x sum_y s(x) phi(x)^T phi(y) s(y)``.
+
+        Args:
+            unsure: how unsure each location is, s, (N, h, w), from 0.
+
+        Returns:
+            (N,), from 0.
+        """
+        shares = unsure.flatten()
+        images = torch.arange(len(unsure)).repeat_interleave(self.size.numel())
+        kernel = torch.zeros(len(unsure), len(self.landmarks))
+        start = 0
+        with without_autocast(self.points):
+            for rows in self._kernel_rows():
+                part = slice(start, start + len(rows))
+                kernel.index_add_(0, images[part], shares[part, None] * rows)
+                start += len(rows)
+            phi = kernel @ self.root
+        return (phi * (phi.sum(dim=0) - phi)).sum(dim=1).clamp(min=0)
+
     def _held(self, before: Tensor) -> Tensor:
         """``E[phi phi^T]``, (m, m), half of it over the objects and half over the background."""
         objects = _foreground(before[self.sample])[:, None]

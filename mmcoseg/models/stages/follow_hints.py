@@ -61,10 +61,8 @@ class FollowHints(GroupStage):
         prob = self.maps_before(context)
         if not any('hints' in sample for sample in context.group):
             return prob
-        descriptors = context.descriptors[self.descriptors]
-        if 'hint_posterior' not in context.kept:
-            context.kept['hint_posterior'] = HintPosterior(descriptors)
-        shape = descriptors.shape[-2:]
+        posterior = self.posterior(context)
+        shape = posterior.size
         before = self._classes_before(context, resize(prob.float().cpu(), shape))
         labels, weights, sure = known_at_locations(
             context.group, before.shape[1], shape, context.images.size
@@ -75,8 +73,14 @@ class FollowHints(GroupStage):
         examples = [i for i, sample in enumerate(context.group) if said[i] and _has_example(sample)]
         # What is only likely, as in a box, names a class where nothing surer does.
         before = order_classes(before, labels, weights * (sure + UNSURE))
-        after = context.kept['hint_posterior'].maps(before, labels, weights, examples)
+        after = posterior.maps(before, labels, weights, examples)
         return match_best_overlap(after, before)
+
+    def posterior(self, context: GroupContext) -> HintPosterior:
+        """What hints are compared by in a group; found once."""
+        if 'hint_posterior' not in context.kept:
+            context.kept['hint_posterior'] = HintPosterior(context.descriptors[self.descriptors])
+        return context.kept['hint_posterior']
 
     def _classes_before(self, context: GroupContext, prob: Tensor) -> Tensor:
         """The maps (N, C, h, w) that hints correct; of classes without hints they are 0."""

@@ -31,6 +31,7 @@ export const KEYS = {
     ],
     [['Enter'], 'the crosshair is on the object', 'markObject'],
     [['Backspace', '-'], 'the crosshair is not on the object', 'markBackground'],
+    [['S'], 'begin a stroke at the crosshair; Enter or Backspace ends it', 'markStart'],
     [['B'], 'begin a box at the crosshair; again: end it', 'markCorner'],
     [['PageUp'], 'zoom in', 'zoomIn'],
     [['PageDown'], 'zoom out', 'zoomOut'],

@@ -178,13 +178,14 @@ const actions = {
   },
   markObject: () => viewer.markCrosshair(false),
   markBackground: () => viewer.markCrosshair(true),
+  markStart: () => viewer.markStart(),
   markCorner: () => viewer.markCorner(),
   zoomIn: () => viewer.zoom(1.5),
   zoomOut: () => viewer.zoom(1 / 1.5),
   fit: () => viewer.stage.fit(),
   toggleMask: () => viewer.toggleMask(),
   toggleOutline: () => viewer.toggleOutline(),
-  toGrid: () => viewer.leaveCorner() || go(store.group, null),
+  toGrid: () => viewer.leaveMark() || go(store.group, null),
   first: () => grid.focus(store.sorted[0]),
   last: () => grid.focus(store.sorted.at(-1)),
   moveFocus: (event) => {
@@ -274,7 +275,7 @@ function lost(wait) {
   offline = true;
   showBanner(
     ended
-      ? 'The server has ended; all that was decided is saved. To go on, start "mmcoseg review" again: this page then connects by itself, or open the address that it prints.'
+      ? 'The server has ended; all that was decided is saved. To go on, start "mmcoseg review" again and open the address that it prints.'
       : 'The connection to the server is lost. Trying again …',
   );
   setTimeout(() => connect(Math.min(LAST_WAIT, 1.5 * wait)), wait);

@@ -2,13 +2,22 @@
 
 import { at, counted, element, icon } from './dom.js';
 
+/** What to do so that other images follow, by what no hint shows yet. */
+const TIPS = {
+  object: 'Only this photo follows. Mark what is the object, too, here or in another photo.',
+  background: 'Only this photo follows. Mark what is not the object, too, here or in another photo.',
+};
+
 export class Messages {
   /** `actions` has `showChanged()`, and `letChange(numbers)`. */
   constructor(store, actions) {
     this.usual = '';
     store.on('message', (message) => this.say(message));
-    store.on('spread', ({ changed, accepted_changed: accepted, asked }) => {
-      if (!changed) return;
+    store.on('spread', ({ changed, accepted_changed: accepted, asked, unsaid }) => {
+      if (!changed) {
+        if (unsaid) this.say({ text: TIPS[unsaid] });
+        return;
+      }
       const text = `${counted(changed, 'image')} changed${accepted ? `, ${accepted} of them accepted before` : ''}.`;
       const allow = { label: `Let the ${accepted} change`, act: () => actions.letChange(asked) };
       const answers = accepted ? [allow] : [];

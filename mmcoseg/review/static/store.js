@@ -74,6 +74,7 @@ export class Store extends EventTarget {
     const actions = {
       images: () => this.takeImages(event),
       state: () => this.takeState(event.state),
+      values: () => this.takeValues(event),
       spread: () => this.takeSpread(event),
       progress: () => this.takeProgress(event),
       problem: () => this.tell('message', { problem: true, text: event.text }),
@@ -101,6 +102,11 @@ export class Store extends EventTarget {
   takeProgress({ group, prepared }) {
     this.state.groups[group].prepared = prepared;
     this.tell('state');
+  }
+
+  takeValues({ group, values }) {
+    if (group !== this.group) return;
+    for (const image of this.images) image.value = values[image.number];
   }
 
   takeSpread(event) {

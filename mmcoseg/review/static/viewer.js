@@ -23,6 +23,7 @@ export class Viewer {
     this.sent = []; // on their way to the server
     this.chosen = 0; // class that is marked
     this.corner = null; // of a box drawn by keys
+    this.trail = null; // points of a stroke drawn by keys
     this.thick = 1;
     this.painter = new MaskPainter();
     this.photos = new Photos();
@@ -60,7 +61,7 @@ export class Viewer {
     const { group } = this.store;
     const visit = { number };
     this.store.see(this.number);
-    Object.assign(this, { number, visit, hints: [], sent: [], corner: null });
+    Object.assign(this, { number, visit, hints: [], sent: [], corner: null, trail: null });
     at('viewer').hidden = false;
     at('stage-note').hidden = true;
     this.setReady(false);
@@ -311,19 +312,33 @@ export class Viewer {
   }
 
   markCrosshair(background) {
-    const { crosshair } = this.stage;
-    if (crosshair) this.mark({ click: [crosshair.x, crosshair.y] }, background);
+    const points = this.trail ?? [this.stage.crosshair];
+    this.trail = null;
+    this.draft(null);
+    if (points.length > 1) this.mark(strokeOf(points), background);
+    else if (points[0]) this.mark({ click: [points[0].x, points[0].y] }, background);
     else this.stage.moveCrosshair(0, 0);
   }
 
   moveCrosshair(x, y) {
     this.stage.moveCrosshair(x, y);
-    if (this.corner) this.draft(boxBetween(this.corner, this.stage.crosshair), false);
+    if (this.trail) {
+      this.trail.push(this.stage.crosshair);
+      this.draft(strokeOf(this.trail), false);
+    } else if (this.corner) this.draft(boxBetween(this.corner, this.stage.crosshair), false);
+  }
+
+  /** Begin a stroke at the crosshair, which `markCrosshair` ends. */
+  markStart() {
+    if (!this.stage.crosshair) this.stage.moveCrosshair(0, 0);
+    this.leaveMark();
+    this.trail = [this.stage.crosshair].filter(Boolean);
   }
 
   /** Begin a box at the crosshair, or end it there. */
   markCorner() {
     const { crosshair } = this.stage;
+    this.trail = null;
     const box = this.corner && boxBetween(this.corner, crosshair);
     if (!crosshair) this.stage.moveCrosshair(0, 0);
     this.corner = this.corner ? null : this.stage.crosshair;
@@ -331,10 +346,11 @@ export class Viewer {
     if (box) this.mark(box, false);
   }
 
-  /** Leave a box that was begun; whether there was one. */
-  leaveCorner() {
-    const begun = this.corner !== null;
+  /** Leave a box or a stroke that was begun; whether there was one. */
+  leaveMark() {
+    const begun = this.corner !== null || this.trail !== null;
     this.corner = null;
+    this.trail = null;
     this.draft(null);
     return begun;
   }
@@ -379,6 +395,7 @@ export class Viewer {
 }
 
 const pause = (time) => new Promise((resolve) => setTimeout(resolve, time));
+const strokeOf = (points) => ({ stroke: points.map(({ x, y }) => [x, y]) });
 const pressed = (id) => at(id).getAttribute('aria-pressed') === 'true';
 
 /** A hint in words. */

@@ -107,7 +107,27 @@ def test_large_groups_are_worked_on_in_pieces(monkeypatch):
     monkeypatch.setattr(module, 'MOST_KEPT', 0)
     posterior = HintPosterior(descriptors)
     torch.testing.assert_close(posterior.maps(prob, labels, weights), expected)
+    unsure = prob[:, 0] * (1 - prob[:, 0])
+    torch.testing.assert_close(
+        posterior.telling(unsure), HintPosterior(descriptors).telling(unsure)
+    )
     assert posterior.kept is None
+
+
+def test_what_an_answer_tells_is_the_formula():
+    descriptors, prob, _, _ = group()
+    unsure = prob[:, 0] * (1 - prob[:, 0])
+    found = HintPosterior(descriptors).telling(unsure)
+    x = F.normalize(descriptors.double().permute(0, 2, 3, 1).flatten(0, 2), dim=1)
+    kernel = ((x @ x.t() - 1) / 0.3).exp()
+    s = unsure.double().flatten()
+    image = torch.arange(3).repeat_interleave(20)
+    expected = torch.zeros(3, dtype=torch.float64)
+    for i in range(60):
+        for j in range(60):
+            if image[i] != image[j]:
+                expected[image[i]] += s[i] * kernel[i, j] * s[j]
+    torch.testing.assert_close(found.double(), expected, rtol=1e-3, atol=0)
 
 
 @pytest.mark.parametrize('seed', range(5))
