@@ -200,7 +200,9 @@ def only_run(out: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise BlockingIOError(f'another run is writing to {out}; wait for it') from None
+        raise BlockingIOError(
+            f'another run or review is using {out}; wait for it, or end it'
+        ) from None
     except (NotImplementedError, OSError):
         pass  # some network file systems have no locks
     try:

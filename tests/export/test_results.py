@@ -174,7 +174,7 @@ def test_what_is_refused(tmp_path, monkeypatch, capsys, arguments, message):
 
 def test_a_folder_that_a_run_writes_to_is_refused(tmp_path, photos):
     out = write_results(tmp_path / 'out', samples_of(dict(cat=HARD), photos), ['masks'])
-    with only_run(out), pytest.raises(OSError, match='another run is writing to'):
+    with only_run(out), pytest.raises(OSError, match='another run or review is using'):
         export_results(out, ['coco'])
 
 

@@ -4,8 +4,8 @@ import { at, counted, element, icon } from './dom.js';
 
 /** What to do so that other images follow, by what no hint shows yet. */
 const TIPS = {
-  object: 'Only this photo follows. Mark what is the object, too, here or in another photo.',
-  background: 'Only this photo follows. Mark what is not the object, too, here or in another photo.',
+  object: 'Only this photo changed. Mark what is the object, too: then others can follow.',
+  background: 'Only this photo changed. Mark what is not the object, too: then others can follow.',
 };
 
 export class Messages {
