@@ -138,7 +138,9 @@ async function acceptSurer() {
     `Accept all unseen images that are surer than ${limit}: ${images}?`,
     `Accept ${images}`,
   );
-  if (yes) store.decide('accepted', numbers);
+  if (!yes) return;
+  messages.clear();
+  store.decide('accepted', numbers);
 }
 
 async function travel(direction) {
