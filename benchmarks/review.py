@@ -148,12 +148,13 @@ def measure_person(args: argparse.Namespace) -> None:
                 good = work.until_good
                 cells = [name, 'the group' if spread else 'the photo itself']
                 cells += [f'{100 * work.jaccards[0]:.1f}', 'never' if good is None else good]
+                cells += ['' if good is None else f'{sum(work.seconds[:good]):.0f}']
                 cells += [len(work.seconds), f'{100 * work.jaccards[-1]:.1f}']
                 cells += [f'{np.median(work.seconds):.2f}', f'{np.quantile(work.seconds, 0.9):.2f}']
                 rows.append(cells)
                 print(*cells, sep=', ', flush=True)
                 shutil.rmtree(results / '.mmcoseg' / 'review')
-    heads = 'group', 'hints act on', 'J at first', 'actions until J 80'
+    heads = 'group', 'hints act on', 'J at first', 'actions until J 80', 'server seconds'
     heads += 'actions in all', 'J in the end', 'median seconds', '90 %'
     print(markdown_table(heads, rows))
 
@@ -262,7 +263,10 @@ class Served:
         [line] = (line for line in status.splitlines() if line.startswith('VmHWM'))
         return int(line.split()[1]) / 1e6
 
-    def stop(self) -> None:
+    def __enter__(self) -> 'Served':
+        return self
+
+    def __exit__(self, *error: object) -> None:
         self.process.send_signal(signal.SIGINT)
         self.process.wait()
 
@@ -296,7 +300,11 @@ class Visit:
         for index in range(number):
             self.page.wait_for_selector('#stage[aria-busy=false]')
             self.page.wait_for_timeout(3000)
-            self.page.click('#stage', button=('right', 'left')[index % 2])
+            box = self.page.locator('#stage').bounding_box()
+            # Background of what is likely object, and object of what is likely background.
+            button, share = (('right', 0.5), ('left', 0.25))[index % 2]
+            place = dict(x=share * box['width'], y=share * box['height'])
+            self.page.click('#stage', button=button, position=place)
             found.append(self.page.evaluate(ANSWERS))
             self.page.keyboard.press('j')
         return np.array(found, dtype=float) / 1000
@@ -314,28 +322,33 @@ def measure_page(args: argparse.Namespace) -> None:
     rows = []
     with sync_playwright() as started:
         browser = started.chromium.launch(executable_path=args.chromium, args=['--no-sandbox'])
-        for when in ('opened for the first time', 'opened again'):
-            served = Served(results)
-            visit = Visit(browser, served.address)
-            frames = visit.frames()
-            rows.append((f'{when}: until the server is ready', f'{served.seconds:.1f} s'))
-            rows.append((f'{when}: first screen', f'{visit.first_screen:.2f} s'))
-            rows.append((f'{when}: frames a second', f'{1000 / frames.mean():.0f}'))
-            late = 100 * np.mean(frames > 1000 / 30)
-            rows.append((f'{when}: frames later than 1/30 s', f'{late:.1f} %'))
-            prepared = visit.wait_until_prepared()
-            rows.append((f'{when}: until hints count for all', f'{prepared:.0f} s'))
-            print(*rows[-5:], sep='\n', flush=True)
-            if when == 'opened again':
-                own, others = visit.clicks().T
-                for name, values in (('its own photo', own), ('all others', others)):
-                    values = values[~np.isnan(values)]
-                    text = f'{np.median(values):.2f} s, at most {values.max():.2f} s'
-                    rows.append((f'from a click to {name}', f'{text} ({len(values)})'))
-            rows.append((f'{when}: memory of the server', f'{served.gigabytes:.2f} GB'))
-            visit.page.close()
-            served.stop()
-    print(markdown_table(('', f'{args.images} photos'), rows))
+        for when in ('first time', 'again'):
+            with Served(results) as served:
+                found = measure_visit(browser, served, clicks=when == 'again')
+            for name, value in found.items():
+                rows.append((f'{name}, {when}', value))
+                print(*rows[-1], sep=': ', flush=True)
+    print(markdown_table((f'{args.images} photos of 12 megapixels', ''), rows))
+
+
+def measure_visit(browser: Any, served: Served, clicks: bool) -> dict[str, str]:
+    visit = Visit(browser, served.address)
+    frames = visit.frames()
+    late = 100 * np.mean(frames > 1000 / 30)
+    found = {
+        'server is ready after': f'{served.seconds:.1f} s',
+        'first screen': f'{visit.first_screen:.2f} s',
+        'scrolling': f'{1000 / frames.mean():.0f} frames/s, {late:.1f} % later than 1/30 s',
+        'hints count for all after': f'{visit.wait_until_prepared():.0f} s more',
+    }
+    if clicks:
+        for name, times in zip(('photo itself', 'all others'), visit.clicks().T):
+            times = times[~np.isnan(times)]
+            text = f'median {np.median(times):.2f} s, at most {times.max():.2f} s'
+            found[f'from a click to the {name}'] = f'{text} ({len(times)} of 12)'
+    found['memory of the server'] = f'{served.gigabytes:.2f} GB'
+    visit.page.close()
+    return found
 
 
 def main() -> None:

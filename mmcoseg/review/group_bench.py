@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from ..apis import CoSegInferencer
 from ..apis.run_state import FinishedImage, GroupState
+from ..compat import return_freed_memory
 from ..datasets.hint_files import read_hint
 from ..files import file_name_of
 from ..models.ops import mask_of_prob
@@ -25,7 +26,6 @@ from ..structures import (
     ExampleMask,
     GroupDataSample,
     Hint,
-    shallow_copy,
     to_numpy,
 )
 from .decisions import Decision
@@ -38,6 +38,10 @@ __all__ = ['VIEW_SIDE', 'GroupBench', 'ReviewedImage']
 VIEW_SIDE = 2048
 #: Share of an image's pixels that must change for a coarse mask to be another one.
 _CHANGE = 0.002
+#: Longer side of the soft maps that stay in memory, and of those that say how sure a mask is.
+_MAP_SIDE, _SURE_SIDE = 256, 64
+#: Images after whose loading freed memory is given back.
+_TRIM = 32
 
 
 @dataclass
@@ -51,7 +55,8 @@ class ReviewedImage:
         version: of its mask.
         drawn: its mask as PNG, at the original size; None while only the coarse one is known.
         view: the same for the page, with numbers of instances where there are any.
-        coarse: the coarse mask of its soft map, (h, w) uint8; None before the group is loaded.
+        coarse: the coarse mask of its soft map, (h, w) uint8, at most 256 pixels a side; None
+            before the group is loaded.
         basis: the coarse mask that its mask is made of.
         changed: whether other images' hints changed it since somebody looked.
         unwritten: whether its files are not yet what was said.
@@ -116,7 +121,6 @@ class GroupBench:
             self.images.append(image)
         self.by_stem = {image.stem: image for image in self.images}
         self.samples: dict[str, CoSegDataSample] = {}
-        self.before: dict[str, Tensor] = {}
         self.first: dict[str, np.ndarray] = {}
         self.spreader: Spreader | None = None
         self.prepared = 0.0
@@ -161,14 +165,16 @@ class GroupBench:
         return missing.pop() if len(missing) == 1 else None
 
     def load(self) -> None:
-        """Read the soft maps of all images."""
+        """Read the soft maps of all images; small ones are kept."""
         for image in self.images:
+            if image.number % _TRIM == 0:  # large maps leave holes between the small ones
+                return_freed_memory()
             sample = self.results.sample_of(self.state, image.finished)
+            prob = _shrunk(sample.pred_prob.data, _MAP_SIDE)
+            sample.pred_prob = PixelData(data=prob)
             self.samples[image.stem] = sample
-            self.before[image.stem] = sample.pred_prob.data
-            image.coarse = self.first[image.stem] = _coarse_mask(sample.pred_prob.data)
-            image.basis = image.coarse
-            image.sureness = expected_overlap(sample.pred_prob.data)
+            image.coarse = image.basis = self.first[image.stem] = _coarse_mask(prob)
+            image.sureness = expected_overlap(_shrunk(prob, _SURE_SIDE))
 
     def prepare(self, inferencer: CoSegInferencer) -> Iterator[None]:
         """Compute the features that hints spread by, some images at a time, or read them."""
@@ -193,8 +199,6 @@ class GroupBench:
 
     def _spread_by(self, features: GroupFeatures, inferencer: CoSegInferencer) -> None:
         """Let hints count for the whole group from now on."""
-        for stem, sample in self.samples.items():  # hints must not be in these maps already
-            sample.pred_prob = PixelData(data=self.before[stem])
         self.spreader = Spreader(inferencer, features, self.samples)
         self.unweighed = True
         self.outdated = self.outdated or any(self.hints_of(image) for image in self.images)
@@ -206,20 +210,19 @@ class GroupBench:
         hinted = []
         for image in self.images:
             sample = self.samples[image.stem]
-            sample.pred_prob = PixelData(data=self.before[image.stem])
             hints = self.hints_of(image)
             if 'hints' in sample:
                 del sample.hints
             if hints:
                 sample.hints = hints
                 hinted.append(image)
-        if hinted and self.spreader is not None:
-            self.spreader()
+        if self.spreader is not None:
+            self.spreader() if hinted else self.spreader.forget()
         changed = []
         for image in self.images:
-            prob = self.samples[image.stem].pred_prob.data
+            prob = self._map_after(image, self.samples[image.stem].pred_prob.data)
             coarse = _coarse_mask(prob)
-            image.sureness = expected_overlap(prob)
+            image.sureness = expected_overlap(_shrunk(prob, _SURE_SIDE))
             if _differs(coarse, image.coarse):
                 image.coarse = coarse
                 changed.append(image)
@@ -230,16 +233,18 @@ class GroupBench:
     def weigh(self) -> None:
         """Find how much the answer for each undecided image would tell about the others.
 
-        Before the group is prepared, it is how little of the image's mask is sure.
+        It is how much what its mask is unsure of looks like that of others, times how unsure its
+        mask is; before the group is prepared, the latter alone.
         """
         self.unweighed = False
         undecided = [image for image in self.images if image.undecided]
         told = {}
         if self.spreader is not None:
             told = self.spreader.telling({image.stem for image in undecided})
+        most = max([*told.values(), 1e-12])
         for image in undecided:
             doubt = 1 - (1.0 if image.sureness is None else image.sureness)
-            image.value = told.get(image.stem, doubt)
+            image.value = doubt * told.get(image.stem, most) / most
 
     def redraw(self, image: ReviewedImage) -> None:
         """An image's mask must be made again, of its coarse mask."""
@@ -297,13 +302,26 @@ class GroupBench:
 
     def coarse_labels(self, image: ReviewedImage) -> np.ndarray:
         """An image's mask without edges, (H, W) uint8."""
-        prob = self.samples[image.stem].pred_prob.data
+        prob = self.sample_of(image).pred_prob.data
         return to_numpy(mask_of_prob(prob, image.size)[0])
+
+    def _map_after(self, image: ReviewedImage, before: Tensor) -> Tensor:
+        return before if self.spreader is None else self.spreader.map_after(image.stem, before)
+
+    def sample_of(self, image: ReviewedImage) -> CoSegDataSample:
+        """An image with its soft map after all hints, at the resolution of that before."""
+        sample = self.results.sample_of(self.state, image.finished)
+        loaded = self.samples.get(image.stem, sample)
+        if 'hints' in loaded:
+            sample.hints = loaded.hints
+        prob = self._map_after(image, sample.pred_prob.data)
+        sample.pred_prob = PixelData(data=prob)
+        return sample
 
     def finished_sample(self, image: ReviewedImage, inferencer: CoSegInferencer) -> CoSegDataSample:
         """An image with its mask, and instances where the group has some."""
         metainfo = dict(group=self.name, category=self.name, label_ids=())
-        part = GroupDataSample([shallow_copy(self.samples[image.stem])], metainfo=metainfo)
+        part = GroupDataSample([self.sample_of(image)], metainfo=metainfo)
         part = inferencer.finished(part, self.results.group_of(self.state))
         if self.has_instances:
             InstancesFromMask()(part)
@@ -342,6 +360,15 @@ class GroupBench:
                 classes = F.one_hot(labels.clamp(max=channels - 1), channels)
                 known[image.stem] = classes.permute(2, 0, 1).float()
         return known
+
+
+def _shrunk(prob: Tensor, side: int) -> Tensor:
+    """A map (C, h, w) whose longer side is at most this."""
+    scale = side / max(prob.shape[-2:])
+    if scale >= 1:
+        return prob
+    size = [max(1, round(scale * length)) for length in prob.shape[-2:]]
+    return F.adaptive_avg_pool2d(prob, size)
 
 
 def _coarse_mask(prob: Tensor) -> np.ndarray:

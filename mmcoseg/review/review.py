@@ -30,7 +30,7 @@ from .writing import ResultsUpdater
 __all__ = ['Review']
 
 #: Events that are kept for pages that were away for a moment.
-_KEPT_EVENTS = 2000
+_KEPT_EVENTS = 200
 #: Longer side of the masks in a grid.
 _SMALL_SIDE = 480
 #: Seconds without any work after which annotations, summary and report are written anew.

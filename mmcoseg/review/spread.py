@@ -18,7 +18,6 @@ from ..apis.inputs import InputGroup
 from ..config_files import config_of_method
 from ..engine.run_config import read_config
 from ..files import write_atomically
-from ..models.ops.hints import expected_overlap
 from ..models.ops.locations import maps_at_locations
 from ..models.ops.resize import resize
 from ..models.segmentors.saved_objects import learn_object, require_learner
@@ -179,7 +178,11 @@ class Spreader:
     Args:
         inferencer: whose stage spreads the hints.
         features: of the images.
-        samples: stem -> image, with ``pred_prob``, (C, h, w), before any hint.
+        samples: stem -> image, with ``pred_prob``, (C, h, w), before any hint, of any resolution.
+
+    Attributes:
+        changes: stem -> by how much the hints change its map, (C, h', w'), or the map itself where
+            they have other classes; of all images or none.
     """
 
     def __init__(
@@ -195,7 +198,7 @@ class Spreader:
             samples[stem].set_metainfo(dict(img_shape=tuple(shape)))
             chosen.append(samples[stem])
         self.group = GroupDataSample(chosen, metainfo=dict(group=chosen[0].group))
-        self.before = [sample.pred_prob.data for sample in chosen]
+        self.changes: dict[str, Tensor] = {}
         size = features.size
         blank = torch.zeros((), dtype=torch.uint8).expand(len(chosen), 3, *size)
         descriptors = torch.from_numpy(features.descriptors).permute(0, 3, 1, 2)
@@ -210,35 +213,40 @@ class Spreader:
 
     @torch.no_grad()
     def __call__(self) -> None:
-        """Set ``pred_prob`` of the images by the hints that they have now."""
+        """Find what the hints change that the images have now."""
         self.context.prob = self.coarse
         with self.reproducibly():
-            after = self.stage(self.context)
-        self.after = change = after
-        if after.shape == self.coarse.shape:
-            change = after - self.coarse
+            self.after = self.stage(self.context)
+        change = self.after - self.coarse if self.keeps_classes else self.after
         changes = maps_of_images(change, self.context.images.size, self.group)
-        for sample, before, change in zip(self.group, self.before, changes):
-            if after.shape == self.coarse.shape:
-                change = _added(before, change)
-            sample.pred_prob = PixelData(data=change)
+        self.changes = {sample.stem: change for sample, change in zip(self.group, changes)}
+
+    def forget(self) -> None:
+        """There are no hints any more."""
+        self.after, self.changes = self.coarse, {}
+
+    @property
+    def keeps_classes(self) -> bool:
+        """Whether the hints have no other classes than the maps."""
+        return self.after.shape == self.coarse.shape
+
+    def map_after(self, stem: str, before: Tensor) -> Tensor:
+        """The soft map of an image after the hints, from that before, (C, h, w)."""
+        change = self.changes.get(stem)
+        if change is None:
+            return before
+        return _added(before, change) if self.keeps_classes else change
 
     def telling(self, stems: Collection[str]) -> dict[str, float]:
-        """How much the answer for each of these images would tell about the others, 0 to 1.
+        """How much the answer for each of these images would tell about the others.
 
-        It is :meth:`HintPosterior.telling`, times how little of the image's mask is sure, relative
-        to the largest.
+        See :meth:`~mmcoseg.models.ops.hints.HintPosterior.telling`.
         """
         asked = torch.tensor([sample.stem in stems for sample in self.group])
         prob = self.after if self.after.shape[1] > 1 else torch.cat([self.after, 1 - self.after], 1)
         unsure = (1 - prob.square().sum(dim=1)) * asked[:, None, None]
         told = self.stage.posterior(self.context).telling(unsure)
-        found = {}
-        for sample, value in zip(self.group, told.tolist()):
-            if sample.stem in stems:
-                found[sample.stem] = value * (1 - expected_overlap(sample.pred_prob.data))
-        most = max([*found.values(), 1e-12])
-        return {stem: value / most for stem, value in found.items()}
+        return {sample.stem: value for sample, value in zip(self.group, told.tolist())}
 
     def learn(
         self, inferencer: CoSegInferencer, known: dict[str, Tensor], names: Sequence[str]
@@ -252,8 +260,8 @@ class Spreader:
         samples = []
         for sample in self.group:
             sample = shallow_copy(sample)
-            if sample.stem in known:
-                sample.pred_prob = PixelData(data=known[sample.stem])
+            prob = self.map_after(sample.stem, sample.pred_prob.data)
+            sample.pred_prob = PixelData(data=known.get(sample.stem, prob))
             samples.append(sample)
         descriptors = self.context.descriptors[self.stage.descriptors]
         prob = _at_locations(samples, descriptors.shape[-2:], self.context.images.size)

@@ -10,7 +10,7 @@ from pycocotools import mask as coco_mask
 
 from ..datasets.image_io import BadImageError, image_of
 from ..models.postprocessors import InstancesFromMask
-from ..structures import CoSegDataSample, GroupDataSample, shallow_copy
+from ..structures import CoSegDataSample, GroupDataSample
 from .group_bench import GroupBench, ReviewedImage
 from .results import Results, labels_of_png
 
@@ -72,10 +72,7 @@ class ResultsUpdater:
         return True
 
     def _write_files(self, bench: GroupBench, image: ReviewedImage):
-        sample = bench.samples.get(image.stem)
-        if sample is None:
-            sample = self.results.sample_of(bench.state, image.finished)
-        sample = shallow_copy(sample)
+        sample = bench.sample_of(image)
         pixels = image_of(sample)  # before anything is overwritten
         self.results.keep_first(image.finished)
         labels = self._labels(bench, image)

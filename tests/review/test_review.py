@@ -108,8 +108,8 @@ def say_a_lot(review, count):
 
 
 def maps_of(review):
-    samples = review.benches[0].samples
-    return [samples[stem].pred_prob.data.numpy() for stem in stems(review)]
+    [bench] = review.benches
+    return [bench.sample_of(image).pred_prob.data.numpy() for image in bench.images]
 
 
 def same(masks, others):

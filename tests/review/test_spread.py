@@ -45,8 +45,8 @@ def test_an_example_turns_the_other_images(inferencer):
     for name in '01':
         samples[name].hints = (ExampleMask(mask),)
     spread()
-    for sample in samples.values():
-        prob = sample.pred_prob.data
+    for name, sample in samples.items():
+        prob = spread.map_after(name, sample.pred_prob.data)
         assert prob.shape == (1, 12, 12)
         assert prob[:, :, :5].mean() + 0.02 < prob[:, :, 7:].mean()
 
@@ -56,8 +56,8 @@ def test_without_hints_maps_are_the_same(inferencer):
     features, samples = make_group(prob)
     spread = Spreader(inferencer, features, samples)
     spread()
-    for sample in samples.values():
-        assert torch.equal(sample.pred_prob.data, prob)
+    for name, sample in samples.items():
+        assert torch.equal(spread.map_after(name, sample.pred_prob.data), prob)
 
 
 def test_the_answer_for_an_odd_image_tells_little_about_the_others(inferencer):
@@ -66,9 +66,10 @@ def test_the_answer_for_an_odd_image_tells_little_about_the_others(inferencer):
     samples['2'].pred_prob = PixelData(data=halves(0.99, 0.01))  # nothing to say
     spread = Spreader(inferencer, features, samples)
     told = spread.telling({'0', '1', '2', '3'})
-    assert told['0'] == pytest.approx(told['1'], rel=0.05) and max(told.values()) == 1
-    assert told['2'] < 0.2 and told['3'] < 0.5
-    assert set(spread.telling({'0', '3'})) == {'0', '3'}
+    assert told['0'] == pytest.approx(told['1'], rel=0.05)
+    assert told['2'] < 0.3 * told['0'] and told['3'] < 0.5 * told['0']
+    alone = spread.telling({'0', '3'})
+    assert alone['1'] == alone['2'] == 0 and alone['0'] < 0.5 * told['0']
 
 
 def test_several_classes(inferencer):
@@ -79,8 +80,8 @@ def test_several_classes(inferencer):
     mask[:, 96:] = 0
     samples['2'].hints = (ExampleMask(mask),)
     spread()
-    for sample in samples.values():
-        found = sample.pred_prob.data
+    for name, sample in samples.items():
+        found = spread.map_after(name, sample.pred_prob.data)
         assert found.shape == (3, 12, 12)
         torch.testing.assert_close(found.sum(dim=0), torch.ones(12, 12))
         assert found[1, :, :5].mean() > 0.5 and found[0, :, 7:].mean() > 0.25
