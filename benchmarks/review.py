@@ -1,7 +1,7 @@
 """What a review costs: actions of a scripted person, and seconds and frames of the page.
 
     python benchmarks/review.py person DATA [--groups GROUP ...] [--images 40] [--seed 0]
-    python benchmarks/review.py page DATA WORK [--group Cat] [--images 1000]
+    python benchmarks/review.py page DATA WORK [--group Cat] [--images 1000] [--side 4000]
 
 DATA holds ``images/<group>/*`` and ``masks/<group>/<stem>.png``.
 
@@ -12,12 +12,13 @@ acceptances) until the mean J of all images is 80, and until all are decided; wi
 over the group, and with hints that act on their own image only. Seconds are those from an action to
 the mask of the image that is looked at.
 
-``page``: photos of 12 megapixels are made of the group's, cut at random, mirrored, enlarged and
-with grain, and segmented into the folder WORK, which is kept and used again. The server runs as
-people start it, and Chromium opens the page: first while the group is prepared, then again when it
-is. The first screen is there when all photos and masks of the window are; frames are counted while
-the grid scrolls by a window's height a second; a click's answer is there when its mask is drawn,
-and the others' when the page says how many have changed.
+``page``: photos of 12 megapixels, or another size, are made of the group's, cut at random,
+mirrored, enlarged and with grain, and segmented into the folder WORK, which is kept and used again;
+each size needs one of its own. The server runs as people start it, and Chromium opens the page:
+first while the group is prepared, then again when it is. The first screen is there when all photos
+and masks of the window are; frames are counted while the grid scrolls by a window's height a
+second; a click's answer is there when its mask is drawn, and the others' when the page says how
+many have changed.
 """
 
 import argparse
@@ -159,8 +160,8 @@ def measure_person(args: argparse.Namespace) -> None:
     print(markdown_table(heads, rows))
 
 
-def make_photos(sources: Sequence[Path], folder: Path, number: int) -> None:
-    """Photos of 12 megapixels, all different; those that are there stay."""
+def make_photos(sources: Sequence[Path], folder: Path, number: int, side: int) -> None:
+    """Photos of this longer side, all different; those that are there stay."""
     folder.mkdir(parents=True, exist_ok=True)
     grain = np.random.default_rng(0).normal(0, 6, (1024, 1024, 1))
     grain = np.tile(grain, (4, 4, 1)).astype(np.float32)
@@ -176,7 +177,7 @@ def make_photos(sources: Sequence[Path], folder: Path, number: int) -> None:
         pixels = pixels[top : top + int(share * height), left : left + int(share * width)]
         if generator.random() < 0.5:
             pixels = pixels[:, ::-1]
-        size = (4000, 3000) if width >= height else (3000, 4000)
+        size = (side, 3 * side // 4) if width >= height else (3 * side // 4, side)
         pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_CUBIC)
         pixels = (pixels + grain[: size[1], : size[0]]).clip(0, 255).astype(np.uint8)
         cv2.imwrite(str(file), pixels, [cv2.IMWRITE_JPEG_QUALITY, 85])
@@ -315,7 +316,7 @@ def measure_page(args: argparse.Namespace) -> None:
 
     photos, results = args.work / 'photos' / args.group, args.work / f'results-{args.images}'
     sources = sorted((args.data / 'images' / args.group).iterdir())
-    make_photos(sources, photos, args.images)
+    make_photos(sources, photos, args.images, args.side)
     chosen = sorted(photos.iterdir())[: args.images]
     segment_to_folder({args.group: chosen}, results)
     shutil.rmtree(results / '.mmcoseg' / 'review', ignore_errors=True)
@@ -328,7 +329,7 @@ def measure_page(args: argparse.Namespace) -> None:
             for name, value in found.items():
                 rows.append((f'{name}, {when}', value))
                 print(*rows[-1], sep=': ', flush=True)
-    print(markdown_table((f'{args.images} photos of 12 megapixels', ''), rows))
+    print(markdown_table((f'{args.images} photos of {args.side} pixels', ''), rows))
 
 
 def measure_visit(browser: Any, served: Served, clicks: bool) -> dict[str, str]:
@@ -368,6 +369,7 @@ def main() -> None:
     page.add_argument('work', type=Path, help='folder for the photos and their results')
     page.add_argument('--group', default='Cat')
     page.add_argument('--images', type=int, default=1000)
+    page.add_argument('--side', type=int, default=4000, help='longer side of the photos')
     page.add_argument('--chromium', default='/usr/bin/chromium')
     args = parser.parse_args()
     args.measure(args)

@@ -487,8 +487,10 @@ def _add_server(parser: argparse.ArgumentParser) -> None:
 def _review(args: argparse.Namespace) -> int:
     _require_there([args.results])
     _require_server(args)
+    from .compat import share_freed_memory
     from .review.launch import serve
 
+    share_freed_memory()
     corrections = None
     if args.corrections is not None:
         from .export.corrections import read_corrections

@@ -2,8 +2,11 @@
 
 import ctypes
 import logging
+import os
 import re
 import struct
+import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -148,6 +151,21 @@ def keep_freed_memory() -> bool:
     return bool(
         mallopt(mmap_threshold, 64 * mebibytes) and mallopt(trim_threshold, 128 * mebibytes)
     )
+
+
+def share_freed_memory() -> bool:
+    """Tell glibc to keep freed memory for all threads together; whether that took effect.
+
+    Otherwise each thread that answers requests keeps some of its own. To be called first.
+    """
+    arena_max = -8  # M_ARENA_MAX of malloc.h
+    return bool(_of_libc('mallopt')(arena_max, 1))
+
+
+def give_way() -> None:
+    """Let other threads and programs go before this thread and those that it starts, on Linux."""
+    if sys.platform == 'linux':
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
 
 
 def return_freed_memory() -> None:

@@ -337,7 +337,7 @@ class GroupBench:
             if side == VIEW_SIDE:
                 return image.view
             labels = labels_of_png(image.view)
-        elif self.needs_drawing(image):
+        elif self.needs_drawing(image) and image.coarse is not None:
             labels = image.coarse
         elif side < VIEW_SIDE and not self.results.was_overwritten(image.finished):
             labels = self.results.small_mask(image.finished)

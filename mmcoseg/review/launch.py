@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 
@@ -21,6 +22,19 @@ __all__ = ['ReviewServer', 'open_browser', 'serve', 'serve_app']
 
 #: Names by which a server that others cannot reach is called.
 _LOOPBACK = ('127.0.0.1', 'localhost', '[::1]')
+
+
+class _Server(uvicorn.Server):
+    """Ends what pages wait for as soon as it is asked to end, so that it need not cut them off."""
+
+    def __init__(self, config: uvicorn.Config, work: Review | App) -> None:
+        super().__init__(config)
+        self.work = work
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        # Not here: the work may be computing, and a second signal must still be heard.
+        threading.Thread(target=self.work.stop, daemon=True).start()
 
 
 @dataclass
@@ -112,7 +126,7 @@ def _server_of(
     shown = {'127.0.0.1': '127.0.0.1', '::1': '[::1]'}.get(host, _names_of(host)[0])
     address = f'http://{shown}:{port}/?token={token}'
     others = host not in (*_LOOPBACK, '::1')
-    return ReviewServer(work, address, uvicorn.Server(config), listening, others)
+    return ReviewServer(work, address, _Server(config, work), listening, others)
 
 
 def _names_of(host: str) -> list[str]:

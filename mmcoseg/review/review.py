@@ -12,6 +12,7 @@ import numpy as np
 
 from ..apis import CoSegInferencer
 from ..apis.hint_inputs import image_called, images_by_name
+from ..compat import give_way, return_freed_memory
 from ..datasets.hint_files import GivenHints, read_hint, write_hints
 from ..errors import MMCosegError, naming
 from ..export import FORMATS
@@ -35,6 +36,8 @@ _KEPT_EVENTS = 200
 _SMALL_SIDE = 480
 #: Seconds without any work after which annotations, summary and report are written anew.
 _PAUSE = 5.0
+#: Seconds in which nothing is computed, so that the page appears at once, unless somebody acts.
+FIRST_SCREEN = 2.0
 
 
 class Review:
@@ -387,12 +390,21 @@ class Review:
 
     def run(self) -> None:
         """Compute what follows until :meth:`stop`; then write what is not written yet."""
+        self._let_page_appear()
+        give_way()
         inferencer = self._inferencer = self._make_inferencer(self.results.settings)
         while not self._stopped:
             before = self._requests
             if not self.step(inferencer) and self._idle_since(before):
                 self.files.assemble()
         self.finish_writing()
+
+    def _let_page_appear(self) -> None:
+        length = self.journal.length
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._stopped or self.journal.length != length, FIRST_SCREEN
+            )
 
     def _idle_since(self, requests: int) -> bool:
         """Wait for a request; whether none came for a while."""
@@ -429,7 +441,9 @@ class Review:
             if key in self._failed:
                 continue
             try:
-                return task()
+                found = task()
+                return_freed_memory()
+                return found
             except Exception as error:
                 self._failed.add(key)
                 with self._changed:

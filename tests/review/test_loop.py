@@ -76,14 +76,15 @@ class Served:
 
     def __init__(self, folder: Path, env: dict[str, str]) -> None:
         command = [sys.executable, '-m', 'mmcoseg.cli', 'review', str(folder), '--no-browser']
-        self.process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
         self.address = self.process.stdout.readline().split()[-1]
         self.origin, _, self.token = self.address.partition('/?token=')
 
     def end(self, how: signal.Signals) -> None:
         self.process.send_signal(how)
-        self.process.wait(120)
-        self.process.stdout.close()
+        self.process.communicate(timeout=120)
 
     def ask(self, path: str, content: dict | None = None) -> dict:
         """What the server answers to a request, or to one that says something."""
@@ -282,6 +283,16 @@ def test_two_people_see_each_other_and_a_killed_browser_loses_nothing(
     again = Visit(launch(), served.address, **DESKTOP)
     again.expect_counts(unseen=NUMBER)
     expect(again.page.locator('#redo')).to_be_enabled()
+
+
+@needs_browser
+def test_a_server_that_is_stopped_lets_pages_know(serve, launch) -> None:
+    served = serve()
+    person = Visit(launch(), served.address, **DESKTOP)
+    served.process.send_signal(signal.SIGINT)
+    expect(person.page.locator('#banner')).to_contain_text('The server has ended')
+    _, told = served.process.communicate(timeout=120)
+    assert 'Traceback' not in told and 'interrupted' in told
 
 
 def test_a_killed_server_loses_at_most_the_action_in_the_air(folder, serve) -> None:

@@ -173,6 +173,17 @@ def test_hints_of_one_kind_are_told(folder, start):
         assert bench.unsaid is None, 'a box shows the background, too'
 
 
+def test_masks_are_shown_before_anything_is_computed(folder, start):
+    with start(folder) as review:
+        settle(review)
+        review.act(click(0, 5, 5, True))
+        review.act(click(1, 5, 5, True))
+        review.undo()
+    again = Review(folder, spreading_inferencer)
+    shown = [labels_of_png(again.mask(0, number, small=True)) for number in range(NUMBER)]
+    assert all(mask.any() for mask in shown)
+
+
 def test_accepted_masks_stay(folder, start, monkeypatch):
     monkeypatch.setattr(group_bench, '_CHANGE', -1)  # every change counts
     with start(folder) as review:

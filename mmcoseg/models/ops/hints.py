@@ -79,7 +79,8 @@ class HintPosterior:
         with without_autocast(points):
             # In order, so that the same ones are taken whatever the order of the images: by the
             # last value, and those that are equal by their sum, which is exact.
-            order = points.sum(dim=1, dtype=torch.float64).argsort(stable=True)
+            sums = [rows.sum(dim=1, dtype=torch.float64) for rows in row_chunks(points)]
+            order = torch.cat(sums).argsort(stable=True)
             order = order[points[order, -1].float().argsort(stable=True)]
             self.sample = order[:: -(-len(points) // SAMPLE)]
             sample = points[self.sample].float()
@@ -91,7 +92,8 @@ class HintPosterior:
 
     def _kernel(self, x: Tensor) -> Tensor:
         """``k_Z(x)``, (n, m), of descriptors (n, d)."""
-        return (((F.normalize(x.float(), dim=1) @ self.landmarks.t()) - 1) / WIDTH).exp()
+        cosines = F.normalize(x.float(), dim=1) @ self.landmarks.t()
+        return cosines.sub_(1).div_(WIDTH).exp_()
 
     def _features(self, x: Tensor) -> Tensor:
         return self._kernel(x) @ self.root
