@@ -180,7 +180,9 @@ def _left_out(
             yield group.name, file.file_name, 'skipped', file.reason
         for record in filter(attrgetter('absent'), group.images):
             reason = 'the common object was not found in it'
-            if record.hints and record.presence == 0:
+            if record.review == 'rejected':
+                reason = 'somebody said in the review that it does not show the object'
+            elif record.hints and record.presence == 0:
                 reason = 'a hint says that it does not show the object'
             elif None not in (record.presence, threshold):
                 reason = f'presence {record.presence:.2f}, below the threshold {threshold:g}'

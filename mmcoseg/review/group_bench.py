@@ -19,6 +19,7 @@ from ..files import file_name_of
 from ..models.ops import mask_of_prob
 from ..models.ops.hints import expected_overlap
 from ..models.postprocessors import InstancesFromMask
+from ..models.segmentors.hinted_images import hinted_images, refine_by_hints
 from ..structures import (
     Absent,
     Box,
@@ -58,6 +59,7 @@ class ReviewedImage:
         coarse: the coarse mask of its soft map, (h, w) uint8, at most 256 pixels a side; None
             before the group is loaded.
         basis: the coarse mask that its mask is made of.
+        answer: the coarse mask that hints on the image make of it by themselves, until it is drawn.
         changed: whether other images' hints changed it since somebody looked.
         unwritten: whether its files are not yet what was said.
         sureness: 0 to 1; None where it is not known.
@@ -72,6 +74,7 @@ class ReviewedImage:
     view: bytes | None = None
     coarse: np.ndarray | None = None
     basis: np.ndarray | None = None
+    answer: np.ndarray | None = None
     changed: bool = False
     unwritten: bool = False
     sureness: float | None = None
@@ -94,8 +97,8 @@ class ReviewedImage:
 class GroupBench:
     """The images of a group, their hints, and their masks.
 
-    Only one thread may call what computes: :meth:`load`, :meth:`prepare`, :meth:`update` and
-    :meth:`draw`.
+    Only one thread may call what computes: :meth:`load`, :meth:`prepare`, :meth:`spread`,
+    :meth:`take_maps`, :meth:`weigh` and :meth:`draw`.
 
     Args:
         results: the folder.
@@ -103,7 +106,8 @@ class GroupBench:
         decisions: stem -> what people said.
 
     Attributes:
-        outdated: whether hints have changed since the last :meth:`update`.
+        said: how often hints have changed.
+        followed: how many of these changes masks have followed.
         prepared: 0 to 1; from 1 on hints count for the whole group.
         unweighed: whether masks or decisions have changed since the last :meth:`weigh`.
     """
@@ -125,7 +129,8 @@ class GroupBench:
         self.spreader: Spreader | None = None
         self.prepared = 0.0
         self.unweighed = True
-        self.outdated = any(self.hints_of(image) for image in self.images)
+        self.said = int(any(self.hints_of(image) for image in self.images))
+        self.followed = self._following = 0
         for image in self.images:
             image.unwritten = results.was_overwritten(image.finished)
             if image.decision.state != 'unseen':
@@ -201,12 +206,27 @@ class GroupBench:
         """Let hints count for the whole group from now on."""
         self.spreader = Spreader(inferencer, features, self.samples)
         self.unweighed = True
-        self.outdated = self.outdated or any(self.hints_of(image) for image in self.images)
+        self.said += any(self.hints_of(image) for image in self.images)
 
-    def update(self) -> list[ReviewedImage]:
-        """Change the soft maps to what all hints say; images whose coarse masks are others now."""
-        self.outdated = False
-        self.unweighed = True
+    @property
+    def outdated(self) -> bool:
+        """Whether hints have changed since masks followed them."""
+        return self.said != self.followed
+
+    def answer(self, image: ReviewedImage) -> None:
+        """Find at once what the hints on an image make of it; :meth:`draw` does it well."""
+        sample = self.sample_of(image)
+        if 'hints' not in sample:
+            return
+        sample.pred_prob = PixelData(data=_shrunk(sample.pred_prob.data, _MAP_SIDE))
+        thumbnail = self.results.folder / image.finished.record.thumbnails['image']
+        sample.set_metainfo(dict(img_path=str(thumbnail)))
+        refine_by_hints(hinted_images(GroupDataSample([sample])))
+        image.answer = _coarse_mask(sample.pred_prob.data)
+
+    def spread(self) -> None:
+        """Find what all hints together say of the images, for :meth:`take_maps`."""
+        self._following = self.said
         hinted = []
         for image in self.images:
             sample = self.samples[image.stem]
@@ -218,6 +238,11 @@ class GroupBench:
                 hinted.append(image)
         if self.spreader is not None:
             self.spreader() if hinted else self.spreader.forget()
+
+    def take_maps(self) -> list[ReviewedImage]:
+        """Let coarse masks follow :meth:`spread`; images whose coarse masks are others now."""
+        self.followed = self._following
+        self.unweighed = True
         changed = []
         for image in self.images:
             prob = self._map_after(image, self.samples[image.stem].pred_prob.data)
@@ -256,6 +281,7 @@ class GroupBench:
     def resolve(self, image: ReviewedImage) -> None:
         """Take over what was decided of an image."""
         state = image.decision.state
+        image.answer = None
         if state == 'rejected':
             self.set_mask(image, np.zeros(image.size, np.uint8))
         elif state == 'accepted':
@@ -273,6 +299,7 @@ class GroupBench:
         self, image: ReviewedImage, labels: np.ndarray, shown: np.ndarray | None = None
     ) -> None:
         """Set what an image's mask is: labels (H, W), and what the page shows of it."""
+        image.answer = None
         image.drawn = as_png(labels)
         image.view = as_png(_viewed(labels if shown is None else shown))
         image.version += 1
@@ -311,9 +338,9 @@ class GroupBench:
     def sample_of(self, image: ReviewedImage) -> CoSegDataSample:
         """An image with its soft map after all hints, at the resolution of that before."""
         sample = self.results.sample_of(self.state, image.finished)
-        loaded = self.samples.get(image.stem, sample)
-        if 'hints' in loaded:
-            sample.hints = loaded.hints
+        hints = self.hints_of(image)
+        if hints:
+            sample.hints = hints
         prob = self._map_after(image, sample.pred_prob.data)
         sample.pred_prob = PixelData(data=prob)
         return sample
@@ -337,6 +364,8 @@ class GroupBench:
             if side == VIEW_SIDE:
                 return image.view
             labels = labels_of_png(image.view)
+        elif self.needs_drawing(image) and image.answer is not None:
+            labels = image.answer
         elif self.needs_drawing(image) and image.coarse is not None:
             labels = image.coarse
         elif side < VIEW_SIDE and not self.results.was_overwritten(image.finished):

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..apis import CoSegInferencer
 from ..apis.hint_inputs import image_called, images_by_name
-from ..compat import give_way, return_freed_memory
+from ..compat import give_way, keep_little_memory, return_freed_memory
 from ..datasets.hint_files import GivenHints, read_hint, write_hints
 from ..errors import MMCosegError, naming
 from ..export import FORMATS
@@ -373,9 +373,11 @@ class Review:
         before, state = bench.hints_of(image), image.decision.state
         image.decision = decisions.get(key) or type(image.decision)()
         hints_changed = repr(bench.hints_of(image)) != repr(before)
-        bench.outdated = bench.outdated or hints_changed
+        bench.said += hints_changed
         if hints_changed or image.decision.state != state:
             bench.resolve(image)
+        if hints_changed and image.undecided:
+            bench.answer(image)
 
     def look(self, group: int, images: Sequence[int]) -> None:
         """Say which images a page shows: they are drawn first."""
@@ -488,8 +490,13 @@ class Review:
         bench = self.benches[group]
         if not bench.samples:
             bench.load()
+        try:
+            bench.spread()
+        except Exception:
+            bench.followed = bench.said  # or nothing would be accepted or written any more
+            raise
         with self._changed:
-            changed = bench.update()
+            changed = bench.take_maps()
             last, self._last_hint = self._last_hint, None
             others = []
             asked = []
@@ -564,6 +571,8 @@ class Review:
             bench.prepared = 1.0  # hints act on their own images only
             raise
         finally:
+            if all(bench.prepared == 1 for bench in self.benches):
+                keep_little_memory()
             with self._changed:
                 self._tell('progress', group=group, prepared=bench.prepared)
                 if bench.prepared == 1:

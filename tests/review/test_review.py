@@ -173,6 +173,19 @@ def test_hints_of_one_kind_are_told(folder, start):
         assert bench.unsaid is None, 'a box shows the background, too'
 
 
+def test_a_hint_is_answered_before_anything_else_is_computed(folder):
+    review = Review(folder, spreading_inferencer)
+    before = labels_of_png(review.mask(0, 0))
+    y, x = np.argwhere(before)[len(np.argwhere(before)) // 2].tolist()
+    review.act(click(0, x + 0.5, y + 0.5, False))
+    [answered] = [image for image in review.group(0)['images'] if image['coarse']]
+    assert answered['number'] == 0
+    coarse = labels_of_png(review.mask(0, 0))
+    scale = coarse.shape[0] / before.shape[0]
+    assert not coarse[int((y + 0.5) * scale), int((x + 0.5) * scale)]
+    assert coarse.any()
+
+
 def test_masks_are_shown_before_anything_is_computed(folder, start):
     with start(folder) as review:
         settle(review)
@@ -226,6 +239,10 @@ def test_files_follow(folder, start):
     reviews = {image['record']['stem']: image['record']['review'] for image in state['images']}
     expected = ['corrected', 'accepted', 'rejected', 'left out', 'unseen', 'unseen']
     assert reviews == dict(zip(names, expected, strict=True))
+    report = (folder / 'report.html').read_text()
+    for state in ('corrected', 'accepted', 'rejected'):
+        assert report.count(f'<span class="badge review">{state}</span>') == 1
+    assert 'somebody said in the review that it does not show the object' in report
     with start(folder) as review:
         for _ in range(5):
             review.undo()

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .precision import without_autocast
-from .spectral import row_chunks
+from .spectral import CHUNK, row_chunks
 
 __all__ = [
     'HintPosterior',
@@ -90,18 +90,23 @@ class HintPosterior:
             self.root = (root @ vectors.t()).float()
             self.phi = self._features(sample)
 
-    def _kernel(self, x: Tensor) -> Tensor:
+    def _kernel(self, x: Tensor, out: Tensor | None = None) -> Tensor:
         """``k_Z(x)``, (n, m), of descriptors (n, d)."""
-        cosines = F.normalize(x.float(), dim=1) @ self.landmarks.t()
+        cosines = torch.mm(F.normalize(x.float(), dim=1), self.landmarks.t(), out=out)
         return cosines.sub_(1).div_(WIDTH).exp_()
 
     def _features(self, x: Tensor) -> Tensor:
         return self._kernel(x) @ self.root
 
     def _kernel_rows(self) -> Iterator[Tensor]:
-        """``k_Z`` of all locations in parts; kept for the next time where there is room."""
+        """``k_Z`` of all locations in parts; kept for the next time where there is room.
+
+        Otherwise each part is in the place of the one before.
+        """
         if len(self.points) > MOST_KEPT:
-            yield from map(self._kernel, row_chunks(self.points))
+            place = torch.empty(CHUNK, len(self.landmarks))
+            for rows in row_chunks(self.points):
+                yield self._kernel(rows, place[: len(rows)])
             return
         if self.kept is None:
             self.kept = torch.cat([self._kernel(rows) for rows in row_chunks(self.points)])
