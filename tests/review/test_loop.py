@@ -184,8 +184,10 @@ class Visit:
             kind = 'touchMove' if index else 'touchStart'
             fingers = [dict(x=x, y=y)]
             session.send('Input.dispatchTouchEvent', dict(type=kind, touchPoints=fingers))
+        # The finger rests before it is lifted, or it is a fling, which swallows the next tap.
+        self.page.wait_for_timeout(300)
+        session.send('Input.dispatchTouchEvent', dict(type='touchMove', touchPoints=fingers))
         session.send('Input.dispatchTouchEvent', dict(type='touchEnd', touchPoints=[]))
-        self.page.wait_for_timeout(500)  # or the next tap is taken for the second of two
 
     def expect_counts(self, **counts: int) -> None:
         for state, count in counts.items():

@@ -17,6 +17,7 @@ from mmcoseg.datasets.image_io import read_mask
 from mmcoseg.errors import MMCosegError
 from mmcoseg.export.corrections import read_corrections
 from mmcoseg.review import group_bench
+from mmcoseg.review import review as module
 from mmcoseg.review.group_bench import GroupBench
 from mmcoseg.review.results import labels_of_png
 from mmcoseg.review.review import Review
@@ -46,8 +47,9 @@ def inferencer():
 
 
 @pytest.fixture
-def start(inferencer):
+def start(inferencer, monkeypatch):
     """Starts reviews of folders, whose work is done when the block ends."""
+    monkeypatch.setattr(module, 'FIRST_SCREEN', 0)
 
     @contextmanager
     def started(folder):
