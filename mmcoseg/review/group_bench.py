@@ -63,6 +63,8 @@ class ReviewedImage:
         changed: whether other images' hints changed it since somebody looked.
         unwritten: whether its files are not yet what was said.
         sureness: 0 to 1; None where it is not known.
+        finer: how much surer it is by its full soft map than by a small one.
+        blank: whether its drawn mask is empty.
         value: how much its answer would tell about the other images, 0 to 1.
     """
 
@@ -78,6 +80,8 @@ class ReviewedImage:
     changed: bool = False
     unwritten: bool = False
     sureness: float | None = None
+    finer: float = 0.0
+    blank: bool = False
     value: float = 0.0
 
     @property
@@ -179,7 +183,11 @@ class GroupBench:
             sample.pred_prob = PixelData(data=prob)
             self.samples[image.stem] = sample
             image.coarse = image.basis = self.first[image.stem] = _coarse_mask(prob)
-            image.sureness = expected_overlap(_shrunk(prob, _SURE_SIDE))
+            known = image.finished.record.sureness
+            if known is None or self.results.was_overwritten(image.finished):
+                image.sureness = _sureness(prob)
+            else:
+                image.finer = known - _sureness(prob)
 
     def prepare(self, inferencer: CoSegInferencer) -> Iterator[None]:
         """Compute the features that hints spread by, some images at a time, or read them."""
@@ -220,6 +228,8 @@ class GroupBench:
             return
         sample.pred_prob = PixelData(data=_shrunk(sample.pred_prob.data, _MAP_SIDE))
         thumbnail = self.results.folder / image.finished.record.thumbnails['image']
+        if not thumbnail.exists():
+            return
         sample.set_metainfo(dict(img_path=str(thumbnail)))
         refine_by_hints(hinted_images(GroupDataSample([sample])))
         image.answer = _coarse_mask(sample.pred_prob.data)
@@ -247,7 +257,7 @@ class GroupBench:
         for image in self.images:
             prob = self._map_after(image, self.samples[image.stem].pred_prob.data)
             coarse = _coarse_mask(prob)
-            image.sureness = expected_overlap(_shrunk(prob, _SURE_SIDE))
+            image.sureness = min(1.0, max(0.0, _sureness(prob) + image.finer))
             if _differs(coarse, image.coarse):
                 image.coarse = coarse
                 changed.append(image)
@@ -301,6 +311,7 @@ class GroupBench:
         """Set what an image's mask is: labels (H, W), and what the page shows of it."""
         image.answer = None
         image.drawn = as_png(labels)
+        image.blank = not labels.any()
         image.view = as_png(_viewed(labels if shown is None else shown))
         image.version += 1
         image.unwritten = True
@@ -312,6 +323,14 @@ class GroupBench:
         if not image.undecided or self.hints_of(image):
             return False
         return image.coarse is None or not _differs(image.coarse, self.first[image.stem])
+
+    def shows_nothing(self, image: ReviewedImage) -> bool:
+        """Whether no object was found in an image."""
+        if image.drawn is not None:
+            return image.blank
+        if image.stem in self.first:
+            return not self.first[image.stem].any()
+        return not image.finished.record.annotations
 
     def needs_drawing(self, image: ReviewedImage) -> bool:
         """Whether only the coarse mask of an image is known."""
@@ -398,6 +417,11 @@ def _shrunk(prob: Tensor, side: int) -> Tensor:
         return prob
     size = [max(1, round(scale * length)) for length in prob.shape[-2:]]
     return F.adaptive_avg_pool2d(prob, size)
+
+
+def _sureness(prob: Tensor) -> float:
+    """How sure the mask of a map (C, h, w) is, 0 to 1, judged by a smaller one."""
+    return expected_overlap(_shrunk(prob, _SURE_SIDE))
 
 
 def _coarse_mask(prob: Tensor) -> np.ndarray:

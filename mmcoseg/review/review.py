@@ -151,7 +151,7 @@ class Review:
             coarse=bench.needs_drawing(image),
             hints=len(image.decision.hints),
             changed=image.changed,
-            empty=image.decision.state == 'rejected' or not record.annotations,
+            empty=bench.shows_nothing(image),
         )
 
     def bench(self, number: int) -> GroupBench:
@@ -235,8 +235,8 @@ class Review:
         photo = bench.results.photo(image.finished)
         if photo is None or not photo.exists():
             raise MMCosegError(
-                f'{image.finished.file_name} takes no hints, since its photo is not where it was: '
-                'put it back, or segment it anew'
+                'it takes no hints, since its photo is not where it was: put it back, or segment it '
+                'anew'
             )
         hint_map([hint], image.size)
 
@@ -496,17 +496,23 @@ class Review:
             bench.followed = bench.said  # or nothing would be accepted or written any more
             raise
         with self._changed:
+            before = [image.sureness for image in bench.images]
             changed = bench.take_maps()
             last, self._last_hint = self._last_hint, None
             others = []
             asked = []
             for image in changed:
                 if last != (group, image.number):
-                    image.changed = True
+                    image.changed = not bench.is_first(image)
                     others.append(image)
                     if image.decision.state == 'accepted':
                         asked.append(image.number)
-            self._tell_images(group, bench.images if len(changed) > 50 else changed)
+            numbers = {image.number for image in changed}
+            told = []
+            for image, sureness in zip(bench.images, before):
+                if image.number in numbers or image.sureness != sureness:
+                    told.append(image)
+            self._tell_images(group, told)
             if last is not None and last[0] == group:
                 self._tell(
                     'spread',

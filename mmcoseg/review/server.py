@@ -355,6 +355,12 @@ async def _content_of(request: Request) -> dict:
 
 
 def _kept(file: Path) -> Response:
-    """A picture that stays as it is, so that browsers may keep it."""
+    """A picture that stays as it is, so that browsers may keep it.
+
+    Raises:
+        MMCosegError: if it is not there.
+    """
+    if not file.exists():
+        raise MMCosegError(f'{file.name} is missing from the results; segment its photo anew')
     headers = {'Cache-Control': 'private, max-age=86400, immutable'}
     return FileResponse(file, media_type='image/jpeg', headers=headers)

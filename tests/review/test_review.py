@@ -130,6 +130,13 @@ def test_hints_change_masks_and_undo_gives_them_back(folder, start):
         for _ in range(4):
             review.undo()
         settle(review)
+        told = {}
+        for event in review.events_after(0, 0):
+            for image in event.get('images', ()):
+                told[image['number']] = image
+        for image in review.group(0)['images']:
+            keys = ('sureness', 'empty', 'changed', 'version')
+            assert [told[image['number']][key] for key in keys] == [image[key] for key in keys]
         assert all(same(masks_of(review), first))
         for _ in range(4):
             review.redo()

@@ -15,8 +15,9 @@ const LAST_WAIT = 5000; // and at most
 const STEP = 8; // of the crosshair, in CSS pixels
 const FAR = 40; // the same with Shift
 const GRID_HELP = 'Enter shows an image large, Space accepts it, ? shows all keys.';
-const IMAGE_HELP =
-  'Click what is the object, right-click what is not. Space accepts, ? shows all keys.';
+const IMAGE_HELP = matchMedia('(pointer: coarse)').matches
+  ? 'Press Mark, then tap or brush what is the object, or what is not.'
+  : 'Click what is the object, right-click what is not. Space accepts, ? shows all keys.';
 
 const store = new Store();
 const addressOf = (group, number) => (number === null ? `#${group}` : `#${group}/${number}`);
@@ -105,6 +106,7 @@ function decide(decision) {
     store.tell('message', { text: 'The photo is not shown yet.' });
     return;
   }
+  if (!store.asked.size) messages.clear();
   store.decide(decision, [number]);
   const next = viewer.number === null ? store.nextUnseen(number) : store.mostTelling(number);
   if (next !== undefined) visit(next);

@@ -293,6 +293,9 @@ export class Viewer {
     if (!shape || !this.ready) return;
     const { visit } = this;
     const hint = this.hintOf(shape, background);
+    const state = this.store.stateOf(this.image);
+    if (state !== 'unseen')
+      this.store.tell('message', { text: `This photo was ${STATES[state]}. Now it is unseen again.` });
     this.sent.push(hint);
     this.showHints();
     this.marked = this.store.hint(this.image, hint);
