@@ -63,7 +63,6 @@ class ReviewedImage:
         changed: whether other images' hints changed it since somebody looked.
         unwritten: whether its files are not yet what was said.
         sureness: 0 to 1; None where it is not known.
-        finer: how much surer it is by its full soft map than by a small one.
         blank: whether its drawn mask is empty.
         value: how much its answer would tell about the other images, 0 to 1.
     """
@@ -80,7 +79,6 @@ class ReviewedImage:
     changed: bool = False
     unwritten: bool = False
     sureness: float | None = None
-    finer: float = 0.0
     blank: bool = False
     value: float = 0.0
 
@@ -183,11 +181,7 @@ class GroupBench:
             sample.pred_prob = PixelData(data=prob)
             self.samples[image.stem] = sample
             image.coarse = image.basis = self.first[image.stem] = _coarse_mask(prob)
-            known = image.finished.record.sureness
-            if known is None or self.results.was_overwritten(image.finished):
-                image.sureness = _sureness(prob)
-            else:
-                image.finer = known - _sureness(prob)
+            image.sureness = _sureness(prob)
 
     def prepare(self, inferencer: CoSegInferencer) -> Iterator[None]:
         """Compute the features that hints spread by, some images at a time, or read them."""
@@ -257,7 +251,7 @@ class GroupBench:
         for image in self.images:
             prob = self._map_after(image, self.samples[image.stem].pred_prob.data)
             coarse = _coarse_mask(prob)
-            image.sureness = min(1.0, max(0.0, _sureness(prob) + image.finer))
+            image.sureness = _sureness(prob)
             if _differs(coarse, image.coarse):
                 image.coarse = coarse
                 changed.append(image)

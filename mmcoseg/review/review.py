@@ -235,8 +235,8 @@ class Review:
         photo = bench.results.photo(image.finished)
         if photo is None or not photo.exists():
             raise MMCosegError(
-                'it takes no hints, since its photo is not where it was: put it back, or segment it '
-                'anew'
+                'it takes no hints, since its photo is not where it was: put it back, or segment '
+                'it anew'
             )
         hint_map([hint], image.size)
 
