@@ -83,7 +83,10 @@ class Served:
 
     def end(self, how: signal.Signals) -> None:
         self.process.send_signal(how)
-        self.process.communicate(timeout=120)
+        self.process.wait(120)
+        # Not until their end: processes that the server has started outlive it for a while.
+        self.process.stdout.close()
+        self.process.stderr.close()
 
     def ask(self, path: str, content: dict | None = None) -> dict:
         """What the server answers to a request, or to one that says something."""
