@@ -235,6 +235,13 @@ def test_click_follow_undo_accept_restart_export(folder, serve, launch, things, 
     person.press('#reject')
     person.expect_counts(accepted=1, rejected=1, unseen=NUMBER - 2)
 
+    # The page shows decisions before they are acknowledged, so ask the server itself.
+    def decided() -> tuple[int, int]:
+        counts = served.ask('/api/state')['groups'][0]['counts']
+        return counts['accepted'], counts['rejected']
+
+    wait_until(lambda: decided() == (1, 1))
+
     # Kill the server, and start it again: all is there, and can still be taken back.
     served.end(signal.SIGKILL)
     expect(page.locator('#banner')).to_be_visible(timeout=PATIENCE)
