@@ -227,20 +227,20 @@ def test_click_follow_undo_accept_restart_export(folder, serve, launch, things, 
     expect(page.locator('#undo')).to_be_disabled(timeout=PATIENCE)
     expect(page.locator('#said-title')).to_have_text('No hints yet', timeout=PATIENCE)
 
-    # Accept, and say that something is not there; what comes next is shown.
-    name = page.locator('#image-name').inner_text()
-    person.press('#accept')
-    expect(page.locator('#image-name')).not_to_have_text(name)
-    person.wait_for_photo()
-    person.press('#reject')
-    person.expect_counts(accepted=1, rejected=1, unseen=NUMBER - 2)
-
     # The page shows decisions before they are acknowledged, so ask the server itself.
     def decided() -> tuple[int, int]:
         counts = served.ask('/api/state')['groups'][0]['counts']
         return counts['accepted'], counts['rejected']
 
+    # Accept, and say that something is not there; what comes next is shown.
+    name = page.locator('#image-name').inner_text()
+    person.press('#accept')
+    expect(page.locator('#image-name')).not_to_have_text(name)
+    person.wait_for_photo()
+    wait_until(lambda: decided() == (1, 0))
+    person.press('#reject')
     wait_until(lambda: decided() == (1, 1))
+    person.expect_counts(accepted=1, rejected=1, unseen=NUMBER - 2)
 
     # Kill the server, and start it again: all is there, and can still be taken back.
     served.end(signal.SIGKILL)
