@@ -498,32 +498,33 @@ class Review:
         with self._changed:
             before = [image.sureness for image in bench.images]
             changed = bench.take_maps()
-            last, self._last_hint = self._last_hint, None
-            others = []
-            asked = []
-            for image in changed:
-                if last != (group, image.number):
-                    image.changed = not bench.is_first(image)
-                    others.append(image)
-                    if image.decision.state == 'accepted':
-                        asked.append(image.number)
             numbers = {image.number for image in changed}
             told = []
             for image, sureness in zip(bench.images, before):
                 if image.number in numbers or image.sureness != sureness:
                     told.append(image)
+            last, self._last_hint = self._last_hint, None
+            others = [image for image in changed if last != (group, image.number)]
+            for image in others:
+                image.changed = not bench.is_first(image)
             self._tell_images(group, told)
             if last is not None and last[0] == group:
-                self._tell(
-                    'spread',
-                    group=group,
-                    hint_image=last[1],
-                    changed=len(others),
-                    accepted_changed=len(asked),
-                    asked=asked,
-                    unsaid=None if bench.spreader is None else bench.unsaid,
-                )
+                self._tell_spread(group, last[1], others)
         return True
+
+    def _tell_spread(self, group: int, hinted: int, others: Sequence[ReviewedImage]) -> None:
+        """Tell which other images a hint has changed, or would change if they were undecided."""
+        bench = self.benches[group]
+        asked = [image.number for image in others if image.decision.state == 'accepted']
+        self._tell(
+            'spread',
+            group=group,
+            hint_image=hinted,
+            changed=len(others),
+            accepted_changed=len(asked),
+            asked=asked,
+            unsaid=None if bench.spreader is None else bench.unsaid,
+        )
 
     def _to_draw(self, order: Sequence[int]) -> Iterator[tuple[int, int]]:
         """Images whose masks are only coarse, in the order in which they are wanted."""
