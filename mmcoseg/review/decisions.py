@@ -7,9 +7,11 @@ from typing import Any, Literal
 
 from .journal import Action
 
-__all__ = ['Decision', 'ImageKey', 'State', 'decide', 'image_keys']
+__all__ = ['TO_DRAW', 'Decision', 'ImageKey', 'State', 'decide', 'image_keys']
 
 State = Literal['unseen', 'accepted', 'rejected', 'left out']
+#: In place of a mask's name: it was accepted before it was drawn.
+TO_DRAW = ''
 #: Group and stem of an image.
 ImageKey = tuple[str, str]
 
@@ -22,12 +24,17 @@ class Decision:
         state: ``'unseen'``: nothing; ``'accepted'``: its mask is right; ``'rejected'``: it does not
             show the object; ``'left out'``: it is not wanted.
         hints: entries as in a file of hints; ``{"example": <name>}`` is a stored mask.
-        mask: name of the stored mask that was accepted; None for the first one.
+        mask: name of the stored mask that was accepted; None for the first one; :data:`TO_DRAW`.
     """
 
     state: State = 'unseen'
     hints: list[dict[str, Any]] = field(default_factory=list)
     mask: str | None = None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether what others say cannot change the mask any more."""
+        return self.state != 'unseen' and self.mask != TO_DRAW
 
     @property
     def shown(self) -> str:
@@ -41,7 +48,9 @@ def decide(actions: Iterable[Action]) -> dict[ImageKey, Decision]:
     An action is one of
 
     - ``{"hint": <entry>, "group": <name>, "image": <stem>}``; the image is then undecided;
-    - ``{"decide": <state>, "group": <name>, "images": {<stem>: <mask or None>, ...}}``.
+    - ``{"decide": <state>, "group": <name>, "images": {<stem>: <mask or None>, ...}}``;
+    - the same with ``{"decide": "corrected"}``: people made these masks elsewhere, so they are hints,
+      and accepted.
     """
     decisions: dict[ImageKey, Decision] = defaultdict(Decision)
     for action in actions:
@@ -50,10 +59,14 @@ def decide(actions: Iterable[Action]) -> dict[ImageKey, Decision]:
             decision = decisions[group, action['image']]
             decision.hints.append(action['hint'])
             decision.state, decision.mask = 'unseen', None
-        else:
-            for stem, mask in action['images'].items():
-                decision = decisions[group, stem]
-                decision.state, decision.mask = action['decide'], mask
+            continue
+        is_corrected = action['decide'] == 'corrected'
+        for stem, mask in action['images'].items():
+            decision = decisions[group, stem]
+            decision.state, decision.mask = action['decide'], mask
+            if is_corrected:
+                decision.state = 'accepted'
+                decision.hints.append(dict(example=mask))
     return dict(decisions)
 
 

@@ -29,7 +29,7 @@ from ..structures import (
     Hint,
     to_numpy,
 )
-from .decisions import Decision
+from .decisions import TO_DRAW, Decision
 from .results import Results, as_png, labels_of_png
 from .spread import GroupFeatures, Spreader, compute_features
 
@@ -255,7 +255,7 @@ class GroupBench:
             if _differs(coarse, image.coarse):
                 image.coarse = coarse
                 changed.append(image)
-            if image.undecided and _differs(coarse, image.basis):
+            if not image.decision.is_settled and _differs(coarse, image.basis):
                 self.redraw(image)
         return changed
 
@@ -285,12 +285,12 @@ class GroupBench:
     def resolve(self, image: ReviewedImage) -> None:
         """Take over what was decided of an image."""
         state = image.decision.state
-        image.answer = None
         if state == 'rejected':
             self.set_mask(image, np.zeros(image.size, np.uint8))
-        elif state == 'accepted':
+        elif state == 'accepted' and image.decision.is_settled:
             self.set_mask(image, self.accepted_mask(image))
         elif state == 'unseen':
+            image.answer = None
             self.redraw(image)
         image.unwritten = self.unweighed = True
 
@@ -312,9 +312,10 @@ class GroupBench:
 
     def is_first(self, image: ReviewedImage) -> bool:
         """Whether an image's mask is what was found before any review."""
-        if image.decision.state == 'accepted':
-            return image.decision.mask is None
-        if not image.undecided or self.hints_of(image):
+        decision = image.decision
+        if decision.state == 'accepted' and decision.is_settled:
+            return decision.mask is None
+        if decision.is_settled or self.hints_of(image):
             return False
         return image.coarse is None or not _differs(image.coarse, self.first[image.stem])
 
@@ -328,7 +329,16 @@ class GroupBench:
 
     def needs_drawing(self, image: ReviewedImage) -> bool:
         """Whether only the coarse mask of an image is known."""
-        return image.undecided and image.drawn is None and not self.is_first(image)
+        if image.decision.is_settled or image.drawn is not None:
+            return False
+        return not self.is_first(image)
+
+    def to_settle(self) -> list[ReviewedImage]:
+        """Images that were accepted before they were drawn, and are drawn now."""
+        if self.outdated or not self.samples:
+            return []
+        waiting = [image for image in self.images if image.decision.mask == TO_DRAW]
+        return [image for image in waiting if not self.needs_drawing(image)]
 
     def draw(
         self, image: ReviewedImage, inferencer: CoSegInferencer

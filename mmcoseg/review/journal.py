@@ -20,8 +20,9 @@ class Journal:
     """The actions of a review, in order, in a file that only grows.
 
     Each line is a JSON object: ``{"version": 1}`` first, then ``{"do": <action>}``,
-    ``{"undo": true}`` or ``{"redo": true}``. A line is on disk when the method that writes it
-    returns. Who kills the program loses at most the line that is being written.
+    ``{"undo": true}``, ``{"redo": true}`` or ``{"drawn": {<stem>: <mask>, ...}, "group": <name>}``,
+    the masks of what was accepted before it was drawn. A line is on disk when the method that
+    writes it returns. Who kills the program loses at most the line that is being written.
 
     Args:
         file: of the journal; made with its first line.
@@ -66,8 +67,18 @@ class Journal:
             self.undone.append(self.actions.pop())
         elif 'redo' in entry:
             self.actions.append(self.undone.pop())
+        elif 'drawn' in entry:
+            self._take_drawn(entry['group'], entry['drawn'])
         elif entry['version'] != _VERSION:
             raise ValueError
+
+    def _take_drawn(self, group: str, masks: dict[str, str | None]) -> None:
+        """Put the masks in the actions that accepted them, the last ones about these images."""
+        for stem, mask in masks.items():
+            for action in reversed(self.actions):
+                if action['group'] == group and stem in action.get('images', ()):
+                    action['images'][stem] = mask
+                    break
 
     def _write(self, entry: dict[str, Any]) -> None:
         self.file.parent.mkdir(parents=True, exist_ok=True)
@@ -84,6 +95,11 @@ class Journal:
         """Do something. What was taken back before can no longer be done again."""
         with self._lock:
             self._write(dict(do=action))
+
+    def add_drawn(self, group: str, masks: dict[str, str | None]) -> None:
+        """Say which masks were accepted, now that they are drawn; it is no action of its own."""
+        with self._lock:
+            self._write(dict(drawn=masks, group=group))
 
     def undo(self) -> Action | None:
         """Take the last action back, and return it; None if there is none."""

@@ -102,9 +102,16 @@ class Results:
 
     def first_mask(self, image: FinishedImage) -> np.ndarray:
         """What was found before any review, (H, W) uint8: 0 background, 1..K classes."""
-        file = self.folder / image.record.files['masks']
         if self.was_overwritten(image):
-            file = self._first_file(image)
+            return self._labels(self._first_file(image), image)
+        return self.written_mask(image)
+
+    def written_mask(self, image: FinishedImage) -> np.ndarray:
+        """What is in the results now, (H, W) uint8: 0 background, 1..K classes."""
+        return self._labels(self.folder / image.record.files['masks'], image)
+
+    @staticmethod
+    def _labels(file: Path, image: FinishedImage) -> np.ndarray:
         mask = read_mask(file)
         return (mask != 0).astype(np.uint8) if len(image.record.classes) == 1 else mask
 

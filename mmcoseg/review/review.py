@@ -2,7 +2,7 @@
 
 import hashlib
 import threading
-from collections import Counter, deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from ..segment_options import chosen_formats
 from ..structures import Absent, ExampleMask, Hint, hint_map
 from ..structures.hints import UNKNOWN
 from ..structures.saved_object import OBJECT_SUFFIX
-from .decisions import ImageKey, State, decide, image_keys
+from .decisions import TO_DRAW, ImageKey, State, decide, image_keys
 from .group_bench import VIEW_SIDE, GroupBench, ReviewedImage
 from .journal import Action, Journal
 from .results import Results, as_png
@@ -73,7 +73,6 @@ class Review:
         self._events: deque[tuple[int, dict]] = deque(maxlen=_KEPT_EVENTS)
         self._changed = threading.Condition(threading.RLock())
         self._preparing: dict[int, Iterator[None]] = {}
-        self._wanted: Counter[tuple[int, int]] = Counter()
         self._stopped = False
         self._flushing = 0
         self._requests = 0
@@ -241,36 +240,28 @@ class Review:
         hint_map([hint], image.size)
 
     def _accept(self, bench: GroupBench, images: Sequence[ReviewedImage]) -> dict[str, int]:
-        """Accept masks as they are drawn; those that are only coarse are drawn before."""
-        group = self.benches.index(bench)
-        keys = [(group, image.number) for image in images]
+        """Accept masks; those that are only coarse are drawn and stored later."""
         with self._changed:
-            self._wanted.update(keys)
-            self._wake()
-            try:
-                self._wait_until_drawn(bench, images)
-            finally:
-                self._wanted.subtract(keys)
-                self._wanted += Counter()
             masks = {}
             for image in images:
-                masks[image.stem] = self._accepted_name(bench, image)
+                waits = bench.outdated or bench.needs_drawing(image)
+                masks[image.stem] = TO_DRAW if waits else self._accepted_name(bench, image)
             return self._say(dict(decide='accepted', group=bench.name, images=masks))
 
-    def _wait_until_drawn(self, bench: GroupBench, images: Sequence[ReviewedImage]) -> None:
-        group = self.benches.index(bench)
-        while not all(self._ready(bench, image) for image in images):
-            if self._stopped or ('update', group, self.journal.length) in self._failed:
-                raise MMCosegError('the masks could not be drawn; start the review again')
-            self._changed.wait(1.0)
-
-    @staticmethod
-    def _ready(bench: GroupBench, image: ReviewedImage) -> bool:
-        return not bench.outdated and not bench.needs_drawing(image)
+    def _settle(self, group: int) -> bool:
+        """Store the masks that were accepted before they were drawn."""
+        bench = self.benches[group]
+        with self._changed:
+            images = bench.to_settle()
+            masks = {image.stem: self._accepted_name(bench, image) for image in images}
+            self.journal.add_drawn(bench.name, masks)
+            for image in images:
+                image.decision.mask = masks[image.stem]
+        return True
 
     def _accepted_name(self, bench: GroupBench, image: ReviewedImage) -> str | None:
         """The name of an image's stored mask; None where it is the first one."""
-        if image.decision.state == 'accepted':
+        if image.decision.state == 'accepted' and image.decision.is_settled:
             return image.decision.mask
         if image.drawn is None:
             return None
@@ -286,7 +277,7 @@ class Review:
             return dict(seq=self.journal.length, revision=self.revision)
 
     def take_corrections(self, given: GivenHints) -> int:
-        """Accept masks that were corrected elsewhere; they steer the other images, too.
+        """Accept masks that come back from elsewhere; corrected ones steer the other images, too.
 
         Args:
             given: as :func:`~mmcoseg.export.corrections.read_corrections` reads them; an absence
@@ -300,21 +291,22 @@ class Review:
         """
         groups = [self.results.group_of(bench.state) for bench in self.benches]
         owners = images_by_name(groups)
-        actions: list[Action] = []
+        said: dict[tuple[str, str], dict[str, str | None]] = defaultdict(dict)
         for name, hints in given.by_image.items():
             with naming(name):
                 group, stem = image_called(name, owners)
-                actions += self._correction(self.by_name[group], stem, given, hints[-1])
-        for action in actions:  # nothing is said before all is checked
-            self._say(action)
+                decision, mask = self._correction(self.by_name[group], stem, given, hints[-1])
+                said[group, decision][stem] = mask
+        for (group, decision), images in said.items():  # nothing is said before all is checked
+            self._say(dict(decide=decision, group=group, images=images))
         return len(given.by_image)
 
     def _correction(
         self, bench: GroupBench, stem: str, given: GivenHints, hint: Hint
-    ) -> list[Action]:
-        """What a corrected mask says."""
+    ) -> tuple[str, str | None]:
+        """What a mask from elsewhere decides, and the name under which it is stored."""
         if isinstance(hint, Absent):
-            return [dict(decide='rejected', group=bench.name, images={stem: None})]
+            return 'rejected', None
         classes = given.classes_of(bench.name)
         if len(bench.classes or ('',)) < max(hint.classes, default=0) or (
             classes and bench.classes and classes != bench.classes
@@ -322,12 +314,17 @@ class Review:
             raise MMCosegError(
                 f'its classes are {list(classes)}; those of the group are {list(bench.classes)}'
             )
-        hint_map([hint], bench.by_stem[stem].size)
-        png = as_png(np.where(hint.mask == UNKNOWN, 0, hint.mask))
+        image = bench.by_stem[stem]
+        hint_map([hint], image.size)
+        labels = np.where(hint.mask == UNKNOWN, 0, hint.mask)
+        untouched = np.array_equal(labels, self.results.written_mask(image.finished))
+        decision = 'accepted' if untouched else 'corrected'
+        if untouched and not self.results.was_overwritten(image.finished):
+            return decision, None
+        png = as_png(labels)
         name = hashlib.sha1(png).hexdigest()
         self.results.store_mask(png, name)
-        example = dict(hint=dict(example=name), group=bench.name, image=stem)
-        return [example, dict(decide='accepted', group=bench.name, images={stem: name})]
+        return decision, name
 
     def undo(self) -> dict[str, Any]:
         with self._changed:
@@ -460,6 +457,9 @@ class Review:
             if self.benches[group].outdated:
                 key = 'update', group, self.journal.length
                 yield key, partial(self._update, group)
+        for group in order:
+            if self.benches[group].to_settle():
+                yield ('settle', group, self.journal.length), partial(self._settle, group)
         for group, number in self._to_draw(order):
             key = 'draw', group, number, self.benches[group].images[number].version
             yield key, partial(self._draw, group, number, inferencer)
@@ -515,7 +515,10 @@ class Review:
     def _tell_spread(self, group: int, hinted: int, others: Sequence[ReviewedImage]) -> None:
         """Tell which other images a hint has changed, or would change if they were undecided."""
         bench = self.benches[group]
-        asked = [image.number for image in others if image.decision.state == 'accepted']
+        asked = []
+        for image in others:
+            if image.decision.state == 'accepted' and image.decision.is_settled:
+                asked.append(image.number)
         self._tell(
             'spread',
             group=group,
@@ -530,10 +533,12 @@ class Review:
         """Images whose masks are only coarse, in the order in which they are wanted."""
         group, shown = self.looking
         looked_at = [(group, number) for number in shown]
-        wanted = [*looked_at[:1], *self._wanted, *looked_at[1:]]
+        accepted, others = [], []
         for number in order:
-            if self.benches[number].samples:
-                wanted += [(number, i) for i in range(len(self.benches[number].images))]
+            for image in self.benches[number].images:
+                some = accepted if image.decision.mask == TO_DRAW else others
+                some.append((number, image.number))
+        wanted = [*looked_at[:1], *accepted, *looked_at[1:], *others]
         for key in wanted:
             bench = self.benches[key[0]]
             if bench.samples and bench.needs_drawing(bench.images[key[1]]):

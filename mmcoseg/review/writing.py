@@ -63,7 +63,7 @@ class ResultsUpdater:
         if not as_found or self.results.was_overwritten(image.finished):
             try:
                 record = self._write_files(bench, image)
-            except (BadImageError, FileNotFoundError) as error:
+            except (BadImageError, OSError) as error:
                 text = f'its files could not be written: {error}'
                 record = replace(record, warnings=[*record.warnings, text])
         record = replace(record, review=decision.shown, seconds=image.finished.record.seconds)

@@ -141,7 +141,7 @@ class StubReview:
         self.refusal: str | None = None  # a sentence: the next action fails with it
         self.fade = 0.1  # seconds until a hint has spread
         self.forgets = False  # all events but the last one
-        self.drawing = 0.0  # seconds until an image is accepted
+        self.delay = 0.0  # seconds until an acceptance is answered
 
     @property
     def revision(self) -> int:
@@ -309,7 +309,7 @@ def make_app(stub: StubReview) -> Starlette:
             sentence, stub.refusal = stub.refusal, None
             return JSONResponse({'error': sentence}, 409)
         if action.get('decide') == 'accepted':
-            await asyncio.sleep(stub.drawing)
+            await asyncio.sleep(stub.delay)
         stub.act(action)
         return JSONResponse({'seq': len(stub.done), 'revision': stub.revision})
 

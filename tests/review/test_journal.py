@@ -10,7 +10,7 @@ import time
 import pytest
 
 from mmcoseg.errors import MMCosegError
-from mmcoseg.review.decisions import decide, image_keys
+from mmcoseg.review.decisions import TO_DRAW, decide, image_keys
 from mmcoseg.review.journal import Journal
 
 CLICK = dict(click=[3, 4], object=True)
@@ -95,8 +95,30 @@ def test_decisions():
     assert found['g', 'b'].hints == [dict(absent=True)]
     assert decide([*actions, decision('accepted', 'c')])['g', 'c'].shown == 'accepted'
     assert decide([*actions, decision('rejected', 'a')])['g', 'a'].shown == 'rejected'
+    again = decide([*actions, decision('corrected', 'b', mask='y')])['g', 'b']
+    assert again.shown == 'corrected' and again.mask == 'y' and again.hints[1] == {'example': 'y'}
     assert image_keys(actions[0]) == [('g', 'a')]
     assert image_keys(actions[1]) == [('g', 'a'), ('g', 'b')]
+
+
+def test_masks_that_are_drawn_after_they_were_accepted(tmp_path):
+    journal = Journal(tmp_path / 'journal.jsonl')
+    journal.add(decision('accepted', 'a', 'b', mask=TO_DRAW))
+    journal.add(decision('rejected', 'b'))
+    assert not decide(journal.actions)['g', 'a'].is_settled
+    journal.add_drawn('g', dict(a='x'))
+    for again in (journal, Journal(journal.file)):
+        found = decide(again.actions)['g', 'a']
+        assert found.is_settled and found.mask == 'x'
+    journal.undo()
+    assert decide(journal.actions)['g', 'b'].mask == TO_DRAW
+    journal.add_drawn('g', dict(b=None))
+    journal.undo()
+    journal.redo()
+    found = decide(journal.actions)
+    assert (found['g', 'a'].mask, found['g', 'b'].mask) == ('x', None)
+    journal.redo()
+    assert decide(journal.actions)['g', 'b'].state == 'rejected'
 
 
 def test_the_file_can_be_read_by_people(tmp_path):

@@ -225,6 +225,35 @@ def test_accepted_masks_stay(folder, start, monkeypatch):
         assert min(versions[4:]) > 1, 'they must be drawn anew'
 
 
+def test_what_is_accepted_before_it_is_drawn(folder, start):
+    review = Review(folder, spreading_inferencer)  # nothing is drawn
+    review.act(click(0, 3, 4, True))
+    review.act(decision('accepted', 0))
+    review.act(decision('rejected', 1))
+    assert review.undo()['what'].endswith(': rejected')
+    states = [image['state'] for image in review.group(0)['images']]
+    assert states == ['corrected'] + ['unseen'] * 5
+    with start(folder) as review:  # after a crash
+        settle(review)
+        [bench] = review.benches
+        wait_for(review, lambda: bench.images[0].decision.is_settled)
+        accepted = masks_of(review)[0]
+        assert accepted[4, 3] == 1
+        review.act(click(1, 3, 4, False))
+        review.act(click(1, 60, 50, True))
+        settle(review)
+        assert (masks_of(review)[0] == accepted).all()
+        for _ in range(3):
+            review.undo()
+        assert review.group(0)['images'][0]['state'] == 'unseen'
+        review.redo()
+        assert (masks_of(review)[0] == accepted).all()
+    with start(folder) as review:
+        settle(review)
+        assert (masks_of(review)[0] == accepted).all()
+    assert (written(folder, 0) > 0).sum() == accepted.sum()
+
+
 def test_files_follow(folder, start):
     originals = {path.name: path.read_bytes() for path in (folder / 'masks' / 'a').iterdir()}
     with start(folder) as review:
@@ -288,15 +317,16 @@ def test_corrected_masks_come_back(folder, start, tmp_path):
     Image.fromarray(right).save(tmp_path / 'masks/a/001.png')
     empty = Image.fromarray(np.zeros_like(read_mask(tmp_path / 'masks/a/002.png')))
     empty.save(tmp_path / 'masks/a/002.png')
-    for number in (0, 3, 4, 5):
+    for number in (0, 4, 5):
         (tmp_path / f'masks/a/00{number}.png').unlink()
     with start(folder) as review:
-        assert review.take_corrections(read_corrections(tmp_path)) == 2
+        assert review.take_corrections(read_corrections(tmp_path)) == 3
         settle(review)
         states = [image['state'] for image in review.group(0)['images']]
-        assert states == ['unseen', 'corrected', 'corrected', 'unseen', 'unseen', 'unseen']
+        assert states == ['unseen', 'corrected', 'corrected', 'accepted', 'unseen', 'unseen']
         [hint] = review.image(0, 1)['hints']
         assert hint == dict(example=True)
+        assert len(review.journal.actions) == 2
     np.testing.assert_array_equal(read_mask(folder / 'masks/a/001.png'), right)
     assert not read_mask(folder / 'masks/a/002.png').any()
 

@@ -37,37 +37,27 @@ async function post(path, body) {
   return answer.json();
 }
 
-// Actions on an image reach the server in the order in which they were made. Those on other images
-// do not wait, since accepting an image may take until its edges are drawn.
-const underway = new Set(); // of {about, done}: images such as "0/3", null for all; a promise
+// Actions reach the server in the order in which they were made.
+let last = Promise.resolve();
 
-const overlap = (a, b) => a === null || b === null || a.some((image) => b.includes(image));
-
-function inOrder(about, send) {
-  const before = [...underway].filter((other) => overlap(about, other.about));
-  const sent = Promise.all(before.map((other) => other.done)).then(send);
-  const entry = { about, done: sent.catch(() => {}) };
-  underway.add(entry);
-  entry.done.then(() => underway.delete(entry));
+function inOrder(send) {
+  const sent = last.then(send);
+  last = sent.catch(() => {});
   return sent;
 }
 
 /** Say something of an image or of several. */
-export function act(action) {
-  const images = action.images ?? [action.image];
-  const about = images.map((image) => `${action.group}/${image}`);
-  return inOrder(about, () => post('/api/actions', action));
-}
+export const act = (action) => inOrder(() => post('/api/actions', action));
 
 export const getState = () => get('/api/state');
 export const getGroup = (group) => get(`/api/groups/${group}`);
 export const getImage = (group, image) => get(`/api/groups/${group}/images/${image}`);
 export const getFormats = () => get('/api/formats');
-export const undo = () => inOrder(null, () => post('/api/undo', {}));
-export const redo = () => inOrder(null, () => post('/api/redo', {}));
+export const undo = () => inOrder(() => post('/api/undo', {}));
+export const redo = () => inOrder(() => post('/api/redo', {}));
 /** Write files of what was decided up to now; later actions need not wait for it. */
 export async function exportFiles(formats) {
-  await Promise.all([...underway].map((action) => action.done));
+  await last;
   return post('/api/export', { formats });
 }
 export const looking = (seen) => post('/api/looking', seen);

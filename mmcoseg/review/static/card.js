@@ -38,7 +38,8 @@ export class Card {
     this.image = image;
     const state = this.store.stateOf(image);
     const marks = this.marksOf(image);
-    const sure = image.sureness === null ? '' : `sure ${image.sureness.toFixed(2)}`;
+    const isOpen = state === 'unseen' && image.sureness !== null;
+    const sure = isOpen ? `sure ${image.sureness.toFixed(2)}` : '';
     this.item.dataset.state = state;
     this.state.replaceChildren(
       icon(state.replace(' ', '-')),

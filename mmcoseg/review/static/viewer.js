@@ -211,7 +211,7 @@ export class Viewer {
     at('image-state').dataset.state = state;
     const share = (value) => (value === null ? 'unknown' : value.toFixed(2));
     const facts = [
-      ['Sure', share(image.sureness)],
+      ['Sure', state === 'unseen' ? share(image.sureness) : '–'],
       ['Presence', share(image.presence)],
       ['Size', `${image.width} × ${image.height}`],
     ];
