@@ -15,11 +15,15 @@ from .labelme import labelme_files, read_labelme
 __all__ = ['read_corrections']
 
 
+#: What `mmcoseg export --out DIR` writes to a folder, and is corrected by other programs.
+_EXPORTED = ('labelme-masks', 'labelme', 'cvat.zip', 'label-studio.json', 'annotations.json')
+
+
 def read_corrections(path: str | Path) -> GivenHints:
     """The masks that a person corrected in another program; docs/formats.md names the forms.
 
     Args:
-        path: a folder of masks, of results, or of labelme's files; a file of COCO instances; an
+        path: a folder of masks, of results, of labelme's files, or of an export; a file of COCO instances; an
             archive of CVAT; or a JSON export of Label Studio.
 
     Returns:
@@ -47,8 +51,12 @@ def read_corrections(path: str | Path) -> GivenHints:
 
 
 def _read_folder(folder: Path) -> GivenHints:
-    # A folder of results has more in it than masks.
-    files = [] if (folder / 'masks').is_dir() else labelme_files(folder)
+    if (folder / 'masks').is_dir():  # a folder of results has more in it
+        return read_examples(folder)
+    for name in _EXPORTED:
+        if (folder / name).exists():
+            return read_corrections(folder / name)
+    files = labelme_files(folder)
     return read_labelme(folder, files) if files else read_examples(folder)
 
 

@@ -49,7 +49,7 @@ def decide(actions: Iterable[Action]) -> dict[ImageKey, Decision]:
 
     - ``{"hint": <entry>, "group": <name>, "image": <stem>}``; the image is then undecided;
     - ``{"decide": <state>, "group": <name>, "images": {<stem>: <mask or None>, ...}}``;
-    - the same with ``{"decide": "corrected"}``: people made these masks elsewhere, so they are hints,
+    - the same with ``{"decide": "corrected"}``: people made the masks elsewhere, so they are hints,
       and accepted.
     """
     decisions: dict[ImageKey, Decision] = defaultdict(Decision)

@@ -320,7 +320,10 @@ def test_folder_without_permission(photos, tmp_path, segment, capsys):
 
 def test_a_folder_is_one_runs_at_a_time(photos, tmp_path, tiny_config):
     (tmp_path / 'out' / '.mmcoseg').mkdir(parents=True)
-    with only_run(tmp_path / 'out'), pytest.raises(BlockingIOError, match='another run or review is using'):
+    with (
+        only_run(tmp_path / 'out'),
+        pytest.raises(BlockingIOError, match='another run or review is using'),
+    ):
         segment_to_folder(photos, tmp_path / 'out', config=tiny_config)
 
 

@@ -204,6 +204,14 @@ def test_results_are_corrections(tmp_path, photos):
     assert hints.by_image.keys() == {f'cat/{stem}' for stem in HARD}
 
 
+@pytest.mark.parametrize('form', ['labelme', 'labelme-masks', 'coco', 'label-studio', 'cvat'])
+def test_exports_are_corrections(tmp_path, photos, form):
+    out = write_results(tmp_path / 'out', samples_of(dict(cat=HARD), photos), ['masks'])
+    export_results(out, [form], tmp_path / 'exported')
+    found = read_corrections(tmp_path / 'exported').by_image
+    assert {name.rsplit('.', 1)[0] for name in found} == {f'cat/{stem}' for stem in HARD}
+
+
 @pytest.mark.slow
 def test_mistyped_formats_are_found_before_anything_heavy_is_imported(tmp_path):
     code = (

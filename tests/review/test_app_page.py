@@ -123,7 +123,7 @@ def test_from_dropped_photos_to_the_grid(page, photos, tmp_path, gate) -> None:
     expect(page.locator('#running')).to_be_visible()
     expect(page.locator('#step')).to_be_focused()
     expect(page.locator('#out')).to_have_text(f'{folder}-results')
-    expect(page.locator('#done')).to_have_text('0 of 3')
+    expect(page.locator('#done')).to_have_text('0 % of 3')
     check_look(page)
     gate.set()
     expect(page.locator('#grid li')).to_have_count(3, timeout=PATIENCE)

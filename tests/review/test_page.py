@@ -332,6 +332,26 @@ def test_everything_by_keyboard(visit) -> None:
     assert reached >= {'group', 'undo', 'export', 'help', 'order', 'surer-than', 'accept-surer'}
 
 
+def test_images_keep_their_places_once_somebody_works(visit) -> None:
+    person = visit()
+    page, images = person.page, person.stub.groups[0].images
+    first = page.locator('#grid li').first
+    expect(first).to_have_attribute('data-number', '0')
+    images[5].sureness = 0.1
+    person.stub.publish_images(0, [images[5]])
+    expect(first).to_have_attribute('data-number', '5')
+    assert person.focused() == 5
+    page.keyboard.press('ArrowRight')
+    images[7].sureness = 0.05
+    person.stub.publish_images(0, [images[7]])
+    expect(page.locator('#sort-again')).to_be_visible()
+    expect(first).to_have_attribute('data-number', '5')
+    page.locator('#sort-again').click()
+    expect(first).to_have_attribute('data-number', '7')
+    first.locator('.name').click()  # the caption belongs to the picture
+    person.wait_for_photo(7)
+
+
 def test_next_and_previous_follow_the_grid(visit) -> None:
     person = visit()
     page = person.page
@@ -456,6 +476,7 @@ def test_reconnects(browser, tmp_path) -> None:
     server = StubServer(stub, server.port)
     expect(banner).to_be_hidden()
     wait_until(lambda: person.state(3) == 'accepted')
+    expect(page.locator('#status.problem')).to_have_count(0)
     expect(page.locator('#decided')).to_have_text('2 of 24 images decided')
     page.keyboard.press('j')
     page.keyboard.press('x')

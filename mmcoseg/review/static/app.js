@@ -102,11 +102,11 @@ function say(id, text) {
 }
 
 function showProgress(state) {
-  const { done, total, share, rate, left } = state;
+  const { total, share, rate, left } = state;
   say('step', stepText(state));
   if (share) at('bar').value = share;
   else at('bar').removeAttribute('value'); // at work, but nothing is counted yet
-  say('done', total ? `${done} of ${total}` : UNKNOWN);
+  say('done', total ? `${Math.floor(100 * share)} % of ${total}` : UNKNOWN);
   say('rate', rate ? rateText(rate) : UNKNOWN);
   say('left', left === null ? UNKNOWN : timeText(left));
   say('out', state.out ?? '');

@@ -15,6 +15,7 @@ export class Grid {
     this.painter = new MaskPainter();
     this.cards = [];
     this.current = null; // number of the card that keys act on
+    this.touched = false; // whether somebody has begun to work here
     this.onSeen = () => {};
     const near = { root: at('grid-view'), rootMargin: NEAR };
     this.loader = new IntersectionObserver((entries) => this.load(entries), near);
@@ -25,6 +26,8 @@ export class Grid {
     at('sort-again').addEventListener('click', () => this.sortBy(store.order));
     at('surer-than').addEventListener('input', () => this.showTools());
     at('grid-view').addEventListener('scroll', () => this.onSeen());
+    for (const kind of ['pointerdown', 'keydown', 'wheel'])
+      addEventListener(kind, () => (this.touched = true), { passive: true });
     at('grid').addEventListener('focusin', (event) => {
       const card = event.target.closest('li');
       this.select(Number(card.dataset.number));
@@ -99,6 +102,10 @@ export class Grid {
   }
 
   showTools() {
+    if (!this.touched && this.store.outOfOrder) {
+      this.sortBy(this.store.order);
+      this.focus(this.store.sorted[0]);
+    }
     const count = this.store.surerThan(this.least).length;
     at('surer-text').textContent = this.least.toFixed(2);
     at('accept-surer').textContent = `Accept ${counted(count, 'image')}`;

@@ -221,10 +221,10 @@ function listen() {
   );
   addEventListener('popstate', route);
   at('grid').addEventListener('click', (event) => {
-    const link = event.target.closest('a');
-    if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    const card = event.target.closest('li');
+    if (!card || event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
-    go(store.group, Number(link.closest('li').dataset.number));
+    go(store.group, Number(card.dataset.number));
   });
   // After a click, keys act on the image again and not on the button.
   let pointer = false;
@@ -264,6 +264,7 @@ async function connect(wait = FIRST_WAIT) {
     viewer.hide();
     await route();
     showBanner(null);
+    if (offline) messages.clear();
     offline = false;
     ended = false;
     heard = revision;
