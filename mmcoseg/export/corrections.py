@@ -23,8 +23,8 @@ def read_corrections(path: str | Path) -> GivenHints:
     """The masks that a person corrected in another program; docs/formats.md names the forms.
 
     Args:
-        path: a folder of masks, of results, of labelme's files, or of an export; a file of COCO instances; an
-            archive of CVAT; or a JSON export of Label Studio.
+        path: a folder of masks, of results, of labelme's files, or of an export; a file of COCO
+            instances; an archive of CVAT; or a JSON export of Label Studio.
 
     Returns:
         A whole mask or, where an image is listed without objects, an absence for each image.
