@@ -3,10 +3,11 @@
     python benchmarks/hints.py DATA [--evaluate 20] [--noc 8] [--seed 0] [--groups GROUP ...]
 
 DATA holds ``images/<group>/*`` and ``masks/<group>/<stem>.png``. In each group so many images are
-drawn that never get hints, and the others get some: the masks of k of them, or one click each, in
-the middle of the largest error of the image's mask. The image of the next click is chosen at
-random, by ``next_image()``, or by the worst true J. Then, of some images each by itself, the number
-of clicks on the image until its J is 80, with and without what other images' clicks say.
+drawn that never get hints, and the others get some: the masks of k of them, or the boxes around
+their objects, or one click each, in the middle of the largest error of the image's mask. The image
+of the next click is chosen at random, by ``next_image()``, or by the worst true J. Then, of some
+images each by itself, the number of clicks on the image until its J is 80, with and without what
+other images' clicks say.
 """
 
 import argparse
@@ -90,6 +91,19 @@ def by_examples(group: Group) -> dict[str, tuple[float, ...]]:
     return scores
 
 
+def by_boxes(group: Group) -> dict[str, tuple[float, ...]]:
+    scores = {}
+    for count in EXAMPLES:
+        group.clear()
+        for name in group.others[:count]:
+            rows, columns = np.nonzero(group.truth[name])
+            edges = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+            group.session.add_box(name, *map(int, edges))
+        group.session.update()
+        scores[f'{count} boxes'] = group.scores()
+    return scores
+
+
 def by_clicks(group: Group, policy: str) -> dict[str, tuple[float, ...]]:
     """``policy``: random, next, worst; or negative: random, and only what is no object."""
     group.clear()
@@ -163,7 +177,7 @@ def main() -> None:
     for name in names:
         images, masks = args.data / 'images' / name, args.data / 'masks' / name
         group = Group(images, masks, args.evaluate, args.seed)
-        scores = dict(nothing=group.scores()) | by_examples(group)
+        scores = dict(nothing=group.scores()) | by_examples(group) | by_boxes(group)
         for policy in ('random', 'next', 'worst', 'negative'):
             scores |= by_clicks(group, policy)
         alone = Group(images, masks, args.evaluate, args.seed, spread=False)

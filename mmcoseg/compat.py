@@ -165,10 +165,10 @@ def share_freed_memory() -> bool:
 def keep_little_memory() -> bool:
     """Tell glibc to give back large blocks at once; whether that took effect.
 
-    They leave holes between what stays. It slows a network down by a quarter.
+    They leave holes between what stays. It slows a network down by a quarter or more.
     """
     mmap_threshold = -3  # M_MMAP_THRESHOLD of malloc.h
-    return bool(_of_libc('mallopt')(mmap_threshold, 4 * 2**20))
+    return bool(_of_libc('mallopt')(mmap_threshold, 2**18))
 
 
 def give_way() -> None:

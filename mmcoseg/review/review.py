@@ -495,6 +495,7 @@ class Review:
         except Exception:
             bench.followed = bench.said  # or nothing would be accepted or written any more
             raise
+        return_freed_memory()
         with self._changed:
             before = [image.sureness for image in bench.images]
             changed = bench.take_maps()

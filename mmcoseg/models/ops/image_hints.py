@@ -2,14 +2,20 @@
 
 import cv2
 import numpy as np
+from scipy.optimize import brentq
+from scipy.special import expit, logit
 
-__all__ = ['set_known', 'spread_hints']
+from ...structures.hints import UNKNOWN
+
+__all__ = ['fill_boxes', 'set_known', 'spread_hints']
 
 #: Standard deviations of the kernel: of colors in CIELAB; and of places, in pixels of the map, as
 #: a share of the side of a square as large as the object, and its range.
 COLOR, REACH, PLACE = 8.0, 0.35, (4.0, 12.0)
 #: Variance of a hint's error; most pixels with hints that count; range of the probabilities.
 NOISE, MOST_HINTS, LOW, HIGH = 0.1, 256, 0.02, 0.98
+#: Share of its box that an object fills at least, by its probabilities.
+FILL = 0.5
 
 
 def spread_hints(
@@ -52,6 +58,32 @@ def spread_hints(
     if len(prob) > 1:
         values = values / values.sum(axis=1, keepdims=True)
     return np.ascontiguousarray(values.T.reshape(prob.shape), np.float32)
+
+
+def fill_boxes(prob: np.ndarray, labels: np.ndarray, sure: np.ndarray) -> np.ndarray:
+    """Make objects likelier in their boxes until half of each box is expected to be its object.
+
+    The odds of all pixels of a class's boxes are multiplied by the same factor, at least 1. So a
+    box around what was missed shows what is the likeliest there.
+
+    Args:
+        prob: (C, h, w), as ``CoSegDataSample.pred_prob``.
+        labels: (h, w) uint8; where they are known, but not ``sure``, (h, w) bool, is a box.
+    """
+    prob = prob.copy()
+    boxes = ~sure & (labels != UNKNOWN)
+    for label in np.unique(labels[boxes]).tolist():
+        inside = boxes & (labels == label)
+        channel = min(label, len(prob) - 1)
+        before = prob[channel, inside].astype(np.float64).clip(LOW, HIGH)
+        if before.mean() >= FILL:
+            continue
+        odds = logit(before)
+        factor = brentq(lambda factor, odds=odds: expit(odds + factor).mean() - FILL, 0, 10)
+        after = expit(odds + factor)
+        prob[:, inside] *= (1 - after) / (1 - before)
+        prob[channel, inside] = after
+    return prob / prob.sum(axis=0) if len(prob) > 1 else prob
 
 
 def set_known(prob: np.ndarray, labels: np.ndarray, sure: np.ndarray) -> None:

@@ -10,7 +10,7 @@ from ...errors import naming
 from ...structures import CoSegDataSample, GroupDataSample, hint_map, to_numpy
 from ...structures.hints import HintMap
 from ..ops.hints import expected_overlap
-from ..ops.image_hints import set_known, spread_hints
+from ..ops.image_hints import fill_boxes, set_known, spread_hints
 
 __all__ = ['hinted_images', 'least_sure', 'obey_hints', 'refine_by_hints']
 
@@ -75,12 +75,13 @@ def _set_known(sample: CoSegDataSample) -> None:
 
 
 def _spread(sample: CoSegDataSample, prob: np.ndarray) -> np.ndarray:
-    """A soft map (C, h, w), coarse, in which hints have spread."""
+    """A soft map (C, h, w), coarse, in which hints have spread, and boxes show something."""
     pixels = image_of(sample)
     coarse = _limited(pixels.shape[:2], _COARSE)
     small = cv2.resize(pixels, coarse[::-1], interpolation=cv2.INTER_AREA)
     known = _map_of(sample, coarse)
-    return spread_hints(small, _resized(prob, coarse), known.labels, known.sure)
+    prob = spread_hints(small, _resized(prob, coarse), known.labels, known.sure)
+    return fill_boxes(prob, known.labels, known.sure)
 
 
 def obey_hints(images: HintedImages) -> None:

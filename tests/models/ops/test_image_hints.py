@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mmcoseg.models.ops import image_hints as module
-from mmcoseg.models.ops.image_hints import set_known, spread_hints
+from mmcoseg.models.ops.image_hints import fill_boxes, set_known, spread_hints
 from mmcoseg.structures import Absent, Box, Click, ExampleMask, hint_map
 
 SIZE = (9, 12)
@@ -124,6 +124,35 @@ def test_of_many_hinted_pixels_some_count(monkeypatch):
     found = spread(image, np.full((1, 100, 100), 0.9, np.float32), known)
     assert solved == [(module.MOST_HINTS, module.MOST_HINTS)]
     assert found.max() < 0.5
+
+
+@pytest.mark.parametrize('channels', [1, 3])
+def test_half_of_a_box_is_its_object(channels):
+    label = channels - 1 or 1
+    known = hint_map([Box(2, 1, 9, 8, label=label), Click(4, 4, label=0)], SIZE, None, label)
+    inside = ~known.sure & (known.labels == label)
+    prob = maps(channels) / 8
+    prob[0] += 1 - prob.sum(axis=0) if channels > 1 else 0
+    before = prob.copy()
+    after = fill_boxes(prob, known.labels, known.sure)
+    np.testing.assert_array_equal(prob, before)
+    own, earlier = after[channels - 1][inside], before[channels - 1][inside]
+    assert own.mean() == pytest.approx(0.5, abs=0.01)
+    ratio = (own / (1 - own)) / (earlier / (1 - earlier))
+    np.testing.assert_allclose(ratio[earlier > 0.03], ratio.mean(), rtol=0.2)
+    np.testing.assert_allclose(after[:, ~inside], before[:, ~inside], rtol=1e-5)
+    if channels > 1:
+        np.testing.assert_allclose(after.sum(axis=0), 1, rtol=1e-5)
+    again = fill_boxes(after, known.labels, known.sure)
+    np.testing.assert_allclose(again, after, atol=0.01)
+
+
+def test_a_box_around_what_was_missed_shows_something():
+    prob = np.full((1, *SIZE), 0.03, np.float32)
+    prob[0, 3:6, 4:7] = 0.2
+    known = hint_map([Box(2, 1, 9, 8)], SIZE)
+    found = fill_boxes(prob, known.labels, known.sure)[0] > 0.5
+    assert found[3:6, 4:7].all() and found.sum() == 9
 
 
 def test_known_pixels_are_written_into_maps():
