@@ -37,6 +37,13 @@ class Decision:
         return self.state != 'unseen' and self.mask != TO_DRAW
 
     @property
+    def said(self) -> list[dict[str, Any]]:
+        """The entries that count: the hints, or the absence that a rejection is."""
+        if self.state == 'rejected':
+            return [dict(absent=True)]
+        return [] if self.state == 'left out' else self.hints
+
+    @property
     def shown(self) -> str:
         """The state as people see it: an image that was accepted with hints is corrected."""
         return 'corrected' if self.state == 'accepted' and self.hints else self.state

@@ -21,7 +21,6 @@ from ..models.ops.hints import expected_overlap
 from ..models.postprocessors import InstancesFromMask
 from ..models.segmentors.hinted_images import hinted_images, refine_by_hints
 from ..structures import (
-    Absent,
     Box,
     CoSegDataSample,
     ExampleMask,
@@ -29,6 +28,7 @@ from ..structures import (
     Hint,
     to_numpy,
 )
+from ..structures.hints import HintMap
 from .decisions import TO_DRAW, Decision
 from .results import Results, as_png, labels_of_png
 from .spread import GroupFeatures, Spreader, compute_features
@@ -96,6 +96,13 @@ class ReviewedImage:
         return self.finished.record.height, self.finished.record.width
 
 
+class _ReducedMask(ExampleMask):
+    """An example mask that is smaller than its image, which is enough to compare features."""
+
+    def paint(self, known: HintMap, original: tuple[int, int]) -> None:
+        super().paint(known, self.mask.shape)
+
+
 class GroupBench:
     """The images of a group, their hints, and their masks.
 
@@ -128,10 +135,11 @@ class GroupBench:
         self.by_stem = {image.stem: image for image in self.images}
         self.samples: dict[str, CoSegDataSample] = {}
         self.first: dict[str, np.ndarray] = {}
+        self._examples: dict[str, ExampleMask] = {}
         self.spreader: Spreader | None = None
         self.prepared = 0.0
         self.unweighed = True
-        self.said = int(any(self.hints_of(image) for image in self.images))
+        self.said = int(self._has_hints)
         self.followed = self._following = 0
         for image in self.images:
             image.unwritten = results.was_overwritten(image.finished)
@@ -139,21 +147,28 @@ class GroupBench:
                 self.resolve(image)
         self.weigh()
 
-    def hints_of(self, image: ReviewedImage) -> tuple[Hint, ...]:
-        """What people said of an image's pixels."""
-        decision = image.decision
-        if decision.state == 'rejected':
-            return (Absent(),)
-        if decision.state == 'left out':
-            return ()
+    def hints_of(self, image: ReviewedImage, reduced: bool = False) -> tuple[Hint, ...]:
+        """What people said of an image's pixels; example masks may be small, and kept then."""
         hints = []
-        for entry in decision.hints:
-            if 'example' in entry:
+        for entry in image.decision.said:
+            if 'example' not in entry:
+                hints.append(read_hint(entry, self.classes))
+            elif reduced:
+                hints.append(self._reduced_example(entry['example']))
+            else:
                 mask = labels_of_png(self.results.stored_mask(entry['example']))
                 hints.append(ExampleMask(mask))
-            else:
-                hints.append(read_hint(entry, self.classes))
         return tuple(hints)
+
+    def _reduced_example(self, name: str) -> ExampleMask:
+        if name not in self._examples:
+            mask = labels_of_png(self.results.stored_mask(name))
+            self._examples[name] = _ReducedMask(_viewed(mask, _MAP_SIDE))
+        return self._examples[name]
+
+    @property
+    def _has_hints(self) -> bool:
+        return any(image.decision.said for image in self.images)
 
     @property
     def unsaid(self) -> str | None:
@@ -164,7 +179,7 @@ class GroupBench:
         """
         shown = set()
         for image in self.images:
-            for hint in self.hints_of(image):
+            for hint in self.hints_of(image, reduced=True):
                 if hint.label and isinstance(hint, (Box, ExampleMask)):
                     return None
                 shown.add('object' if hint.label else 'background')
@@ -208,7 +223,7 @@ class GroupBench:
         """Let hints count for the whole group from now on."""
         self.spreader = Spreader(inferencer, features, self.samples)
         self.unweighed = True
-        self.said += any(self.hints_of(image) for image in self.images)
+        self.said += self._has_hints
 
     @property
     def outdated(self) -> bool:
@@ -234,7 +249,7 @@ class GroupBench:
         hinted = []
         for image in self.images:
             sample = self.samples[image.stem]
-            hints = self.hints_of(image)
+            hints = self.hints_of(image, reduced=True)
             if 'hints' in sample:
                 del sample.hints
             if hints:
@@ -315,7 +330,7 @@ class GroupBench:
         decision = image.decision
         if decision.state == 'accepted' and decision.is_settled:
             return decision.mask is None
-        if decision.is_settled or self.hints_of(image):
+        if decision.is_settled or decision.said:
             return False
         return image.coarse is None or not _differs(image.coarse, self.first[image.stem])
 
@@ -405,7 +420,8 @@ class GroupBench:
         for image in self.images:
             if image.drawn is None or image.decision.state not in ('accepted', 'rejected'):
                 continue
-            labels = torch.from_numpy(labels_of_png(image.drawn).astype(np.int64))
+            small = _viewed(labels_of_png(image.drawn), _MAP_SIDE)
+            labels = torch.from_numpy(small.astype(np.int64))
             if channels == 1:
                 known[image.stem] = (labels > 0).float()[None]
             else:

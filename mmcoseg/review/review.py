@@ -367,9 +367,9 @@ class Review:
 
     @staticmethod
     def _decide(bench: GroupBench, image: ReviewedImage, key: ImageKey, decisions: dict) -> None:
-        before, state = bench.hints_of(image), image.decision.state
+        before, state = image.decision.said, image.decision.state
         image.decision = decisions.get(key) or type(image.decision)()
-        hints_changed = repr(bench.hints_of(image)) != repr(before)
+        hints_changed = image.decision.said != before
         bench.said += hints_changed
         if hints_changed or image.decision.state != state:
             bench.resolve(image)

@@ -6,6 +6,7 @@ import threading
 import time
 from contextlib import contextmanager
 
+import cv2
 import numpy as np
 import pytest
 from demo_inputs import write_tiny_dataset
@@ -22,7 +23,7 @@ from mmcoseg.review.group_bench import GroupBench
 from mmcoseg.review.results import labels_of_png
 from mmcoseg.review.review import Review
 from mmcoseg.review.spread import spreading_inferencer
-from mmcoseg.structures import Absent, Click, ExampleMask, read_object
+from mmcoseg.structures import Absent, Click, ExampleMask, hint_map, read_object
 
 NUMBER = 6
 
@@ -329,6 +330,15 @@ def test_corrected_masks_come_back(folder, start, tmp_path):
         assert len(review.journal.actions) == 2
     np.testing.assert_array_equal(read_mask(folder / 'masks/a/001.png'), right)
     assert not read_mask(folder / 'masks/a/002.png').any()
+
+
+def test_reduced_examples_say_the_same():
+    mask = np.zeros((400, 600), np.uint8)
+    mask[100:300, 50:330] = 1
+    reduced = group_bench._ReducedMask(cv2.resize(mask, (240, 160), interpolation=0))
+    full, small = (hint_map([hint], (400, 600), (20, 30)) for hint in (ExampleMask(mask), reduced))
+    assert (full.labels != small.labels).mean() < 0.02 and small.sure.all()
+    assert isinstance(reduced, ExampleMask) and reduced.classes == {1}
 
 
 @pytest.mark.parametrize(
