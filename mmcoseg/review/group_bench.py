@@ -192,9 +192,9 @@ class GroupBench:
             if image.number % _TRIM == 0:  # large maps leave holes between the small ones
                 return_freed_memory()
             sample = self.results.sample_of(self.state, image.finished)
-            prob = _shrunk(sample.pred_prob.data, _MAP_SIDE)
-            sample.pred_prob = PixelData(data=prob)
+            sample.pred_prob = PixelData(data=_shrunk(sample.pred_prob.data, _MAP_SIDE).half())
             self.samples[image.stem] = sample
+            prob = self._small_map(image)
             image.coarse = image.basis = self.first[image.stem] = _coarse_mask(prob)
             image.sureness = _sureness(prob)
 
@@ -264,7 +264,7 @@ class GroupBench:
         self.unweighed = True
         changed = []
         for image in self.images:
-            prob = self._map_after(image, self.samples[image.stem].pred_prob.data)
+            prob = self._map_after(image, self._small_map(image))
             coarse = _coarse_mask(prob)
             image.sureness = _sureness(prob)
             if _differs(coarse, image.coarse):
@@ -369,6 +369,10 @@ class GroupBench:
         """An image's mask without edges, (H, W) uint8."""
         prob = self.sample_of(image).pred_prob.data
         return to_numpy(mask_of_prob(prob, image.size)[0])
+
+    def _small_map(self, image: ReviewedImage) -> Tensor:
+        """An image's soft map before all hints, (C, h, w), at most 256 pixels a side."""
+        return self.samples[image.stem].pred_prob.data.float()
 
     def _map_after(self, image: ReviewedImage, before: Tensor) -> Tensor:
         return before if self.spreader is None else self.spreader.map_after(image.stem, before)

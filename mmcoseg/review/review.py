@@ -460,18 +460,45 @@ class Review:
         for group in order:
             if self.benches[group].to_settle():
                 yield ('settle', group, self.journal.length), partial(self._settle, group)
-        for group, number in self._to_draw(order):
-            key = 'draw', group, number, self.benches[group].images[number].version
-            yield key, partial(self._draw, group, number, inferencer)
+        yield from self._draw_tasks(self._wanted(), inferencer)
         if self._flushing:
-            yield ('write', self.revision), self._write_next
+            yield from self._writing_tasks(order, inferencer)
         for group in order:
             if self.benches[group].unweighed:
                 yield ('weigh', group, self.revision), partial(self._weigh, group)
         for group in order:
             if self.benches[group].prepared < 1:
                 yield ('prepare', group), partial(self._prepare, group, inferencer)
+        yield from self._writing_tasks(order, inferencer)
+
+    def _writing_tasks(
+        self, order: Sequence[int], inferencer: CoSegInferencer
+    ) -> Iterator[tuple[tuple, Callable[[], bool]]]:
+        """Draw all images, and write them."""
+        images = [(group, i) for group in order for i in range(len(self.benches[group].images))]
+        yield from self._draw_tasks(images, inferencer)
         yield ('write', self.revision), self._write_next
+
+    def _draw_tasks(
+        self, images: Sequence[tuple[int, int]], inferencer: CoSegInferencer
+    ) -> Iterator[tuple[tuple, Callable[[], bool]]]:
+        """Draw those of these images whose masks are only coarse."""
+        for group, number in images:
+            bench = self.benches[group]
+            if bench.samples and bench.needs_drawing(bench.images[number]):
+                key = 'draw', group, number, bench.images[number].version
+                yield key, partial(self._draw, group, number, inferencer)
+
+    def _wanted(self) -> list[tuple[int, int]]:
+        """Groups and numbers of the images whose masks somebody waits for."""
+        group, shown = self.looking
+        looked_at = [(group, number) for number in shown]
+        accepted = []
+        for number, bench in enumerate(self.benches):
+            for image in bench.images:
+                if image.decision.mask == TO_DRAW:
+                    accepted.append((number, image.number))
+        return [*looked_at[:1], *accepted, *looked_at[1:]]
 
     def _write_next(self) -> bool:
         """Write one image; False if all are written, and the records are, too."""
@@ -529,21 +556,6 @@ class Review:
             asked=asked,
             unsaid=None if bench.spreader is None else bench.unsaid,
         )
-
-    def _to_draw(self, order: Sequence[int]) -> Iterator[tuple[int, int]]:
-        """Images whose masks are only coarse, in the order in which they are wanted."""
-        group, shown = self.looking
-        looked_at = [(group, number) for number in shown]
-        accepted, others = [], []
-        for number in order:
-            for image in self.benches[number].images:
-                some = accepted if image.decision.mask == TO_DRAW else others
-                some.append((number, image.number))
-        wanted = [*looked_at[:1], *accepted, *looked_at[1:], *others]
-        for key in wanted:
-            bench = self.benches[key[0]]
-            if bench.samples and bench.needs_drawing(bench.images[key[1]]):
-                yield key
 
     def _draw(self, group: int, number: int, inferencer: CoSegInferencer) -> bool:
         bench = self.benches[group]
