@@ -37,7 +37,7 @@ _SMALL_SIDE = 480
 #: Seconds without any work after which annotations, summary and report are written anew.
 _PAUSE = 5.0
 #: Seconds in which nothing is computed, so that the page appears at once, unless somebody acts.
-FIRST_SCREEN = 2.0
+FIRST_SCREEN = 3.0
 
 
 class Review:
