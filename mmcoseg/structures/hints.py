@@ -65,6 +65,11 @@ class HintMap:
         """Which pixels surely are an object's, (H, W) bool."""
         return (self.labels != 0) & (self.labels != UNKNOWN) & self.sure
 
+    @property
+    def boxes(self) -> np.ndarray:
+        """Which pixels are in a box, and nothing more is known of them, (H, W) bool."""
+        return (self.labels != UNKNOWN) & ~self.sure
+
 
 @dataclass(frozen=True)
 class Hint(metaclass=ABCMeta):

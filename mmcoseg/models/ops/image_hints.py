@@ -5,8 +5,6 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import expit, logit
 
-from ...structures.hints import UNKNOWN
-
 __all__ = ['fill_boxes', 'set_known', 'spread_hints']
 
 #: Standard deviations of the kernel: of colors in CIELAB; and of places, in pixels of the map, as
@@ -60,7 +58,7 @@ def spread_hints(
     return np.ascontiguousarray(values.T.reshape(prob.shape), np.float32)
 
 
-def fill_boxes(prob: np.ndarray, labels: np.ndarray, sure: np.ndarray) -> np.ndarray:
+def fill_boxes(prob: np.ndarray, labels: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     """Make objects likelier in their boxes until half of each box is expected to be its object.
 
     The odds of all pixels of a class's boxes are multiplied by the same factor, at least 1. So a
@@ -68,10 +66,9 @@ def fill_boxes(prob: np.ndarray, labels: np.ndarray, sure: np.ndarray) -> np.nda
 
     Args:
         prob: (C, h, w), as ``CoSegDataSample.pred_prob``.
-        labels: (h, w) uint8; where they are known, but not ``sure``, (h, w) bool, is a box.
+        labels: (h, w) uint8: classes of the boxes, where ``boxes``, (h, w) bool, is True.
     """
     prob = prob.copy()
-    boxes = ~sure & (labels != UNKNOWN)
     for label in np.unique(labels[boxes]).tolist():
         inside = boxes & (labels == label)
         channel = min(label, len(prob) - 1)

@@ -81,7 +81,7 @@ def _spread(sample: CoSegDataSample, prob: np.ndarray) -> np.ndarray:
     small = cv2.resize(pixels, coarse[::-1], interpolation=cv2.INTER_AREA)
     known = _map_of(sample, coarse)
     prob = spread_hints(small, _resized(prob, coarse), known.labels, known.sure)
-    return fill_boxes(prob, known.labels, known.sure)
+    return fill_boxes(prob, known.labels, known.boxes)
 
 
 def obey_hints(images: HintedImages) -> None:

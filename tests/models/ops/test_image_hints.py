@@ -130,11 +130,11 @@ def test_of_many_hinted_pixels_some_count(monkeypatch):
 def test_half_of_a_box_is_its_object(channels):
     label = channels - 1 or 1
     known = hint_map([Box(2, 1, 9, 8, label=label), Click(4, 4, label=0)], SIZE, None, label)
-    inside = ~known.sure & (known.labels == label)
+    inside = known.boxes
     prob = maps(channels) / 8
     prob[0] += 1 - prob.sum(axis=0) if channels > 1 else 0
     before = prob.copy()
-    after = fill_boxes(prob, known.labels, known.sure)
+    after = fill_boxes(prob, known.labels, known.boxes)
     np.testing.assert_array_equal(prob, before)
     own, earlier = after[channels - 1][inside], before[channels - 1][inside]
     assert own.mean() == pytest.approx(0.5, abs=0.01)
@@ -143,7 +143,7 @@ def test_half_of_a_box_is_its_object(channels):
     np.testing.assert_allclose(after[:, ~inside], before[:, ~inside], rtol=1e-5)
     if channels > 1:
         np.testing.assert_allclose(after.sum(axis=0), 1, rtol=1e-5)
-    again = fill_boxes(after, known.labels, known.sure)
+    again = fill_boxes(after, known.labels, known.boxes)
     np.testing.assert_allclose(again, after, atol=0.01)
 
 
@@ -151,7 +151,7 @@ def test_a_box_around_what_was_missed_shows_something():
     prob = np.full((1, *SIZE), 0.03, np.float32)
     prob[0, 3:6, 4:7] = 0.2
     known = hint_map([Box(2, 1, 9, 8)], SIZE)
-    found = fill_boxes(prob, known.labels, known.sure)[0] > 0.5
+    found = fill_boxes(prob, known.labels, known.boxes)[0] > 0.5
     assert found[3:6, 4:7].all() and found.sum() == 9
 
 
