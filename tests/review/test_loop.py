@@ -302,7 +302,8 @@ def test_a_server_that_is_stopped_lets_pages_know(serve, launch) -> None:
     served.process.send_signal(signal.SIGINT)
     expect(person.page.locator('#banner')).to_contain_text('The server has ended')
     _, told = served.process.communicate(timeout=120)
-    assert 'Traceback' not in told and 'interrupted' in told
+    assert 'Traceback' not in told
+    assert served.process.returncode in (0, 130)  # 0 where a shell lets jobs ignore Ctrl-C
 
 
 def test_a_killed_server_loses_at_most_the_action_in_the_air(folder, serve) -> None:
