@@ -328,6 +328,14 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
         'COCO), or must be the first on the best of all (PASCAL VOC)',
     )
     parser.add_argument(
+        '--min-instances',
+        type=int,
+        default=0,
+        metavar='N',
+        help='of instances: score only images with at least so many true ones, such as 2 to see '
+        'how well objects that touch are told apart',
+    )
+    parser.add_argument(
         '--over',
         choices=['images', 'pixels'],
         default='images',
@@ -349,8 +357,10 @@ def _evaluate(args: argparse.Namespace) -> int:
 
     # The function, the name of its scores in json, the title of its table, and its own options.
     by_class = f'classes, matched over each group, by {args.over}'
+    at_least = args.min_instances
+    of_images = f'instances of images with {at_least} or more' if at_least else 'instances'
     evaluate, key, title, options = dict(
-        instances=(evaluate_instances, 'instances', 'instances', ['matching']),
+        instances=(evaluate_instances, 'instances', of_images, ['matching', 'min_instances']),
         classes=(evaluate_classes, 'classes', by_class, ['values', 'over', 'absent']),
         masks=(evaluate_masks, 'native', 'protocol native', ['values']),
     )[args.kind or _kind_of(args)]

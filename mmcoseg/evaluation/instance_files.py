@@ -22,7 +22,7 @@ from ..datasets.coco_file import (
 )
 from ..datasets.instances import common_categories, split_file_name
 from ..errors import MMCosegError, naming
-from ..options import one_of
+from ..options import one_of, whole_number
 from ..structures.rle import decode_rles, is_number
 from .folders import MissingPredictions, refuse_missing
 from .functional import Matching, instance_overlaps
@@ -41,6 +41,7 @@ def evaluate_instances(
     groups: Sequence[str] | None = None,
     missing: MissingPredictions = 'error',
     matching: Matching = 'greedy',
+    min_instances: int = 0,
 ) -> InstanceReport:
     """Score instances in COCO files: mAP at IoU 0.25 and 0.5, and CorLoc, by masks.
 
@@ -58,18 +59,25 @@ def evaluate_instances(
             nothing had been found. A list of results does not say which images it is about: those
             without results are empty.
         matching: see ``match_instances``.
+        min_instances: score only images with so many true instances, ``iscrowd`` not counted; such
+            as 2, to see how well objects are told apart.
 
     Raises:
         FileNotFoundError: if a file does not exist, or predictions are missing; it names them.
         MMCosegError: if a file is not of this form, an annotation has no valid mask or score (it is
-            named), two predictions could be of one image, or a group does not exist.
+            named), two predictions could be of one image, a group does not exist, or no image has
+            so many instances.
     """
     one_of('missing', missing, MissingPredictions)
+    whole_number('min_instances', min_instances, 0)
     report = InstanceReport(matching=matching)
     gt = _file_in(gt, 'instances.json')
     pred = _file_in(pred, 'annotations.json')
     truth = read_coco(gt)
     images = _true_images(truth, gt, groups)
+    images = [image for image in images if image.num_instances >= min_instances]
+    if not images:
+        raise MMCosegError(f'{gt} has no image with {min_instances} or more instances')
     predictions = _read_predictions(pred, gt, truth)
     found = [_prediction_of(image, predictions, pred, gt) for image in images]
     absent = [image.name for image, predicted in zip(images, found) if predicted is None]
@@ -100,6 +108,10 @@ class _TrueImage:
     @property
     def name(self) -> str:
         return self.entry['file_name']
+
+    @property
+    def num_instances(self) -> int:
+        return sum(not annotation.get('iscrowd') for annotation in self.annotations)
 
 
 def _true_images(truth: CocoFile, gt: Path, groups: Sequence[str] | None) -> list[_TrueImage]:

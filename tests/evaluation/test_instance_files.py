@@ -10,6 +10,7 @@ from PIL import Image
 
 from mmcoseg.cli import main
 from mmcoseg.datasets import InstanceCoSegDataset
+from mmcoseg.errors import MMCosegError
 from mmcoseg.evaluation import CorLocMetric, InstanceCoSegMetric, evaluate_instances
 from mmcoseg.export import GroupRecord, ResultWriter
 from mmcoseg.structures import CoSegDataSample
@@ -108,6 +109,27 @@ def test_known_figures(files, capsys, tmp_path):
     assert main(['evaluate', 'instances', str(pred), str(gt), '--json', str(out)]) == 0
     assert report.table('instances') in capsys.readouterr().out
     assert json.loads(out.read_text()) == dict(instances=report.to_dict())
+
+
+def test_images_with_several_instances(files, capsys):
+    pred, gt = files
+    report = evaluate_instances(pred, gt, min_instances=2)
+    assert report.class_scores() == {
+        'cat': dict(
+            images=1,
+            instances=2,
+            predictions=3,
+            AP_25=pytest.approx(100 * (1 / 2 + 1 / 2 * 2 / 3)),
+            AP_50=pytest.approx(100 * (1 / 2 + 1 / 2 * 2 / 3)),
+            CorLoc=100,
+        )
+    }
+    assert main(['evaluate', str(pred), str(gt), '--min-instances', '2']) == 0
+    assert 'instances of images with 2 or more' in capsys.readouterr().out
+    with pytest.raises(MMCosegError, match=r'instances\.json has no image with 3 or more'):
+        evaluate_instances(pred, gt, min_instances=3)
+    with pytest.raises(MMCosegError, match='min_instances must be a whole number, at least 0'):
+        evaluate_instances(pred, gt, min_instances=-1)
 
 
 def test_files_score_as_runs_do(files):
