@@ -2,6 +2,7 @@
 
 from .dataset import RenderedImage, SyntheticCoSegDataset
 from .scene import Category, SceneObject, category, render_scene
+from .sequence import render_sequence
 
 __all__ = [
     'Category',
@@ -10,4 +11,5 @@ __all__ = [
     'SyntheticCoSegDataset',
     'category',
     'render_scene',
+    'render_sequence',
 ]
