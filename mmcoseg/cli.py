@@ -393,9 +393,9 @@ def _add_segment(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         'input',
         nargs='+',
-        help='a folder of images (one group), a folder of such folders (a group each), or a text '
-        'file with the path of an image a line; several images are a group, several folders a '
-        'group each',
+        help='a folder of images (one group), a folder of such folders (a group each), a video (a '
+        'group for each scene), or a text file with the path of an image a line; several images '
+        'are a group, several folders a group each',
     )
     _add_results(parser, _flagged())
 

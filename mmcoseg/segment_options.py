@@ -235,6 +235,24 @@ class SegmentOptions(InferenceOptions):
         help='also keep what tells the object of the group from everything else, for `mmcoseg '
         'apply`: a file that ends with .coseg, or a folder, which then gets one of each group',
     )
+    sequence: bool = _option(
+        False,
+        '--sequence',
+        setting=True,
+        action='store_true',
+        help='the images of each folder are frames of a sequence, in the order of their names; '
+        'videos are sequences anyway',
+    )
+    every: int | None = _option(
+        None,
+        '--every',
+        partial(whole_number, least=1),
+        setting=True,
+        type=int,
+        metavar='N',
+        help='of sequences, take every N-th frame (default: of videos by motion, up to eight a '
+        'second; of folders all)',
+    )
     formats: Sequence[str] = _option(
         ('masks', 'overlays', 'coco'),
         '--format',

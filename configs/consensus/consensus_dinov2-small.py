@@ -18,6 +18,7 @@ model = dict(
     stages=dict(
         consensus=dict(level=0),
         self_training=dict(levels=[0]),
+        steady=dict(levels=[0]),
         follow_hints=dict(levels=[0]),
         presence=dict(level=0),
     ),

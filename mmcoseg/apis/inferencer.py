@@ -302,7 +302,7 @@ class CoSegInferencer:
 
     def _packed(self, record: dict) -> tuple[GroupImages, GroupDataSample]:
         """The images and the sample of a group, of its record with loaded images."""
-        results = record
+        results, sequence = record, record.get('sequence', False)
         for step in self.pipeline:
             if not isinstance(step, ForEachImage):  # those are done, see _load
                 results = step(results)
@@ -312,6 +312,7 @@ class CoSegInferencer:
         batch = dict(inputs=[results.pop('inputs')], data_samples=[results.pop('data_samples')])
         data = self.model.data_preprocessor(batch, False)
         [group] = data['data_samples']
+        group.set_metainfo(dict(sequence=sequence))
         return data['inputs'], group
 
     def _segment_record(
@@ -374,6 +375,7 @@ class CoSegInferencer:
         for loaded in map_in_threads(load, group.items, self.num_workers):
             (skipped if isinstance(loaded, SkippedFile) else images).append(loaded)
         record = dict(group=group.name, category=group.name, label_ids=(), images=images)
+        record.update(sequence=group.sequence)
         return record, skipped, kept
 
     def _load_image(
@@ -412,14 +414,20 @@ class CoSegInferencer:
         map_in_threads(decode, part.samples, self.num_workers)
 
     def _marked(self, part: GroupDataSample, group: InputGroup) -> GroupDataSample:
-        """The part on the CPU, absent images with empty masks; sets ``file_name``, ``absent``."""
+        """The part on the CPU, absent images with empty masks.
+
+        Sets ``file_name``, ``absent`` and, of frames of a sequence, ``frame``, ``video``, ``time``.
+        """
         if self.device.type != 'cpu':
             part = part.cpu()
-        names = {item.stem: item.file_name for item in group.items}
+        items = {item.stem: item for item in group.items}
         for sample in part:
             unlikely = 'presence' in sample and sample.presence < self.presence_threshold
             absent = bool(sample.get('absent', False)) or unlikely
-            sample.set_metainfo(dict(file_name=names[sample.stem], absent=absent))
+            item = items[sample.stem]
+            sample.set_metainfo(dict(file_name=item.file_name, absent=absent))
+            if item.frame is not None:
+                sample.set_metainfo(item.frame.metainfo)
             if absent:
                 sample.pred_sem_seg.data = torch.zeros_like(sample.pred_sem_seg.data)
                 if 'pred_instances' in sample:

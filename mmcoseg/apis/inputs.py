@@ -20,7 +20,7 @@ from ..files import named
 from ..options import one_of
 from ..structures import Hint
 
-__all__ = ['ImageItem', 'ImageLimits', 'InputGroup', 'read_inputs']
+__all__ = ['Frame', 'ImageItem', 'ImageLimits', 'InputGroup', 'distinct_names', 'read_inputs']
 
 #: Suffixes of files that lie beside images for good reason: left out of folders without a note.
 _COMPANIONS = frozenset(
@@ -28,6 +28,8 @@ _COMPANIONS = frozenset(
     '.rst .tar .toml .tsv .txt .url .xml .xmp .yaml .yml .zip'.split()
 )
 _VIDEOS = frozenset('.3gp .avi .lrv .m4v .mkv .mov .mp4 .mpg .mts .thm .webm .wmv'.split())
+#: Of these, what can be given as a sequence; the others are previews.
+_READ_VIDEOS = _VIDEOS - {'.lrv', '.thm'}
 #: How many names a note spells out.
 _MAX_NAMED = 10
 _UNNAMED = 'images'
@@ -64,6 +66,26 @@ class ImageLimits:
 
 
 @dataclass(frozen=True)
+class Frame:
+    """Where in a sequence an image is.
+
+    Args:
+        number: of the frame in the video, or of the image in its folder, from 0.
+        video: name of the video's file; None for a folder of images.
+        seconds: from the start of the video.
+    """
+
+    number: int
+    video: str | None = None
+    seconds: float | None = None
+
+    @property
+    def metainfo(self) -> dict[str, Any]:
+        """What a sample and its record say of it."""
+        return dict(frame=self.number, video=self.video, time=self.seconds)
+
+
+@dataclass(frozen=True)
 class ImageItem:
     """One image of a group.
 
@@ -73,6 +95,8 @@ class ImageItem:
         path: of the file, None for an image in memory.
         image: the image in memory: (H, W, 3) uint8 BGR, or a Pillow image.
         hints: what a person said of its pixels.
+        frame: where it is in a sequence, if it is a frame of one.
+        problem: why it cannot be read, where that is known already.
     """
 
     stem: str
@@ -80,6 +104,8 @@ class ImageItem:
     path: Path | None = None
     image: Any = field(default=None, compare=False, repr=False)
     hints: tuple[Hint, ...] = ()
+    frame: Frame | None = None
+    problem: str = ''
 
     @classmethod
     def of_file(cls, path: Path) -> 'ImageItem':
@@ -105,6 +131,8 @@ class ImageItem:
         Raises:
             FileNotFoundError, BadImageError: if it is not there, no image, or absurd.
         """
+        if self.problem:
+            raise BadImageError(self.problem)
         if self.path is not None:
             size = self._size_in_file()
         elif isinstance(self.image, np.ndarray):
@@ -173,18 +201,23 @@ class InputGroup:
         name: of the group.
         items: its images, in order.
         classes: names of the classes that hints tell apart; may be empty.
+        sequence: whether the images are frames of one scene, in order.
     """
 
     name: str
     items: list[ImageItem]
     classes: tuple[str, ...] = ()
+    sequence: bool = False
 
     def __len__(self) -> int:
         return len(self.items)
 
 
 def read_inputs(
-    inputs: Any, channel_order: str = 'bgr', notes: list[str] | None = None
+    inputs: Any,
+    channel_order: str = 'bgr',
+    notes: list[str] | None = None,
+    videos: list[Path] | None = None,
 ) -> list[InputGroup]:
     """The groups of images that an input stands for. Image files are not opened.
 
@@ -197,6 +230,7 @@ def read_inputs(
         inputs: as above; paths as str or ``Path``.
         channel_order: of the arrays, ``'bgr'`` (as OpenCV and mmcv read) or ``'rgb'``.
         notes: gets a sentence about everything left out that somebody might miss.
+        videos: gets the videos that are given themselves, not in a folder; None: they are left out.
 
     Raises:
         FileNotFoundError: if there is no such file or folder.
@@ -209,12 +243,13 @@ def read_inputs(
         [('a', 2), ('b', 1)]
     """
     one_of('channel_order', channel_order, Literal['bgr', 'rgb'])
-    reader = _Reader(channel_order == 'rgb', [] if notes is None else notes)
+    reader = _Reader(channel_order == 'rgb', [] if notes is None else notes, videos)
     found = reader.named(inputs) if isinstance(inputs, Mapping) else reader.read(inputs)
-    if not found:
+    if not found and not videos:
         raise MMCosegError('the input is without any image; give folders, files or arrays')
-    _require_readable(found)
-    names = _distinct([name for name, _ in found])
+    if not videos:
+        _require_readable(found)
+    names = distinct_names([name for name, _ in found])
     return [InputGroup(name, reader.finish(items)) for name, (_, items) in zip(names, found)]
 
 
@@ -224,9 +259,10 @@ _Groups = list[tuple[str, list[ImageItem]]]
 class _Reader:
     """Finds images. ``notes`` gets a sentence about everything left out."""
 
-    def __init__(self, rgb: bool, notes: list[str]) -> None:
+    def __init__(self, rgb: bool, notes: list[str], videos: list[Path] | None) -> None:
         self.rgb = rgb
         self.notes = notes
+        self.videos = videos
 
     def note(self, text: str, names: Sequence[str], more: str = '') -> None:
         """Add a note about these names, if there are any."""
@@ -277,10 +313,24 @@ class _Reader:
                 items.append(ImageItem.of_file(path))
             seen.add(key)
         self.note('given more than once, taken once', twice)
+        items = self._without_videos(items)
         if items:
             folders = {item.folder for item in items}
             groups.append((_group_name(*folders) if len(folders) == 1 else _UNNAMED, items))
         return groups
+
+    def _without_videos(self, items: Sequence[ImageItem]) -> Sequence[ImageItem]:
+        """The other items; videos are sequences by themselves, unless a photograph is beside."""
+        if self.videos is None:
+            return items
+        beside = _places_of_readable(items)
+        others = []
+        for item in items:
+            if item.suffix in _READ_VIDEOS and item.place not in beside:
+                self.videos.append(item.path)
+            else:
+                others.append(item)
+        return others
 
     def picture(self, image: np.ndarray | Image.Image, number: int) -> ImageItem:
         """An image in memory, which has its number for a name where it knows none."""
@@ -301,7 +351,13 @@ class _Reader:
             return self.folder(path)
         if not os.path.lexists(path):
             raise FileNotFoundError(f'there is no file or folder {path}')
-        return self.several([path]) if _is_image(path) else self.text_file(path)
+        if path.suffix.lower() in _READ_VIDEOS and self.videos is None:
+            raise MMCosegError(
+                f'{path} is a video, whose frames must be written somewhere: give it to `mmcoseg '
+                'segment` or segment_to_folder'
+            )
+        single = _is_image(path) or path.suffix.lower() in _READ_VIDEOS
+        return self.several([path]) if single else self.text_file(path)
 
     def folder(self, root: Path) -> _Groups:
         """Groups of a folder: its own images, and those of each folder in it."""
@@ -363,7 +419,7 @@ class _Reader:
     def finish(self, items: Sequence[ImageItem]) -> list[ImageItem]:
         """The images of a group, under names that are all different."""
         items = self._images_among(items)
-        names = _distinct([item.file_name for item in items], with_suffix=True)
+        names = distinct_names([item.file_name for item in items], with_suffix=True)
         renamed, stems = [], []
         for item, name in zip(items, names):
             if name != item.file_name:
@@ -376,7 +432,7 @@ class _Reader:
                 stems[number] = names[number]
                 whole.append(names[number])
         self.note('go by their whole names, since their stems are the same', sorted(whole))
-        named = zip(items, names, _distinct(stems))
+        named = zip(items, names, distinct_names(stems))
         return [replace(item, file_name=name, stem=stem) for item, name, stem in named]
 
     def _images_among(self, items: Sequence[ImageItem]) -> Sequence[ImageItem]:
@@ -478,7 +534,7 @@ def _no_image(root: Path, deep: Sequence[Path]) -> MMCosegError:
     return MMCosegError(message)
 
 
-def _distinct(names: Sequence[str], with_suffix: bool = False) -> list[str]:
+def distinct_names(names: Sequence[str], with_suffix: bool = False) -> list[str]:
     """The names of groups or images; where one comes again, with ``~2``, ``~3``, ... behind it.
 
     ``with_suffix``: they are names of files, whose number comes before the suffix.

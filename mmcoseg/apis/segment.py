@@ -31,9 +31,10 @@ from ..workers import map_in_threads
 from .hint_inputs import hints_from, remarks_on_hints, with_hints
 from .inference_config import inference_config
 from .inferencer import CoSegInferencer
-from .inputs import ImageLimits, InputGroup, read_inputs
+from .inputs import ImageLimits, InputGroup, distinct_names, read_inputs
 from .progress import RunProgress
 from .run_state import FinishedImage, GroupState, RunState, SkippedImage, only_run, signatures_of
+from .sequences import folders_in_order, read_video
 
 __all__ = ['SegmentResult', 'segment_to_folder']
 
@@ -104,10 +105,10 @@ def segment_to_folder(
     progress = progress or RunProgress(StringIO())
     limits = options.limits or ImageLimits()
     notes: list[str] = []
-    groups = read_inputs(inputs, options.channel_order, notes)
-    groups = with_hints(groups, hints_from(options.examples, options.hints))
+    videos: list[Path] = []
+    groups = read_inputs(inputs, options.channel_order, notes, videos)
+    hints = hints_from(options.examples, options.hints)
     settings = _settings(options)
-    files = _object_files(options.save_object, groups)
     out = Path(out_dir).expanduser()
     with only_run(out), _pillow_takes(limits.max_pixels):
         writer = ResultWriter(
@@ -116,6 +117,9 @@ def segment_to_folder(
         state = RunState(out, writer, settings)
         if not options.overwrite:
             state.check_settings()
+        groups = _with_sequences(groups, videos, out, options, notes)
+        groups = with_hints(groups, hints)
+        files = _object_files(options.save_object, groups)
         for note in (*notes, *remarks_on_hints(groups)):
             progress.note(display_name(note))
         jobs = []
@@ -320,6 +324,25 @@ class _Run:
         record = self.state.writer.write_image(image, pixels)
         self.progress.advance(1)
         return record
+
+
+def _with_sequences(
+    groups: list[InputGroup],
+    videos: Sequence[Path],
+    out: Path,
+    options: SegmentOptions,
+    notes: list[str],
+) -> list[InputGroup]:
+    """The groups, those of folders as sequences if they are some, and the scenes of the videos."""
+    if options.sequence:
+        groups = folders_in_order(groups, options.every, options.num_workers)
+    taken = [group.name for group in groups]
+    names = distinct_names([*taken, *(video.stem for video in videos)])[len(taken) :]
+    for video, name in zip(videos, names):
+        groups = [*groups, *read_video(video, name, out, options.every, notes)]
+    # Scenes of one sequence may be called as another.
+    names = distinct_names([group.name for group in groups])
+    return [replace(group, name=name) for group, name in zip(groups, names)]
 
 
 def _object_files(path: Any, groups: Sequence[InputGroup]) -> dict[str, Path]:

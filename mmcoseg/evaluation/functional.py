@@ -17,6 +17,7 @@ __all__ = [
     'average_precision',
     'binarize_adaptive',
     'check_one_shape',
+    'flicker',
     'image_scores',
     'instance_overlaps',
     'match_instances',
@@ -37,6 +38,40 @@ def check_one_shape(pred: np.ndarray, gt: np.ndarray) -> None:
             f'the prediction is {pred.shape}, the ground truth {gt.shape}; predict at the '
             "image's original size, and in a test pipeline load masks after Resize"
         )
+
+
+def flicker(pred: np.ndarray, gt: np.ndarray, within: int = 3) -> float:
+    """Share of the pixels of a sequence that change for no reason and change back.
+
+    A pixel flickers in frame t if its label differs from that of frame t - 1, and one of the frames
+    t + 1 to t + ``within`` has the label of frame t - 1 again; unless the true labels do the same
+    in frame t.
+
+    Args:
+        pred, gt: labels of the frames in order, (N, H, W), bool or integer.
+
+    Returns:
+        The mean over all pixels of all frames that have one before and one behind them, in [0, 1];
+        0 for fewer than three frames.
+
+    Example:
+        >>> pred = np.array([0, 1, 0, 0]).reshape(4, 1, 1)
+        >>> flicker(pred, np.zeros_like(pred)), flicker(pred, pred)
+        (0.5, 0.0)
+    """
+    check_one_shape(pred, gt)
+    if len(pred) < 3:
+        return 0.0
+
+    def flips(labels: np.ndarray) -> np.ndarray:
+        flips = np.zeros((len(labels) - 2, *labels.shape[1:]), bool)
+        for now in range(1, len(labels) - 1):
+            later = labels[now + 1 : now + 1 + within]
+            back = (later == labels[now - 1]).any(axis=0)
+            flips[now - 1] = back & (labels[now] != labels[now - 1])
+        return flips
+
+    return float((flips(pred) & ~flips(gt)).mean())
 
 
 def image_scores(pred: np.ndarray, gt: np.ndarray) -> tuple[float, float]:

@@ -39,6 +39,7 @@ def coco_document(groups: Sequence[GroupRecord]) -> dict[str, Any]:
                 presence=record.presence,
                 review=record.review,
                 categories=record.categories,
+                **record.place,
             )
         )
         for found in record.exported_annotations:
@@ -101,6 +102,7 @@ def _image_summary(record: ImageRecord) -> dict[str, Any]:
     fields = 'stem file_name height width presence absent area_share sureness hints review'.split()
     return dict(
         **{field: getattr(record, field) for field in fields},
+        **record.place,
         objects=len(record.annotations),
         seconds=record.seconds,
         warnings=record.warnings,

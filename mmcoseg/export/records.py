@@ -32,6 +32,8 @@ class ImageRecord:
         review: what a person decided of it, one of :data:`REVIEWS`.
         instances: whether each annotation is a single object.
         soft_map: path of its soft map, like those in ``files``; see ``exporters.export_soft_map``.
+        frame: of an image in a sequence, its number in the video or folder, from 0.
+        video, time: the name of the video's file, and seconds from its start; None of a folder.
     """
 
     group: str
@@ -56,11 +58,21 @@ class ImageRecord:
     review: str = 'unseen'
     instances: bool = False
     soft_map: str | None = None
+    frame: int | None = None
+    video: str | None = None
+    time: float | None = None
 
     @property
     def name(self) -> str:
         """Name of the image's file in its group."""
         return self.file_name[len(self.group) + 1 :]
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """Where it is in its sequence; nothing of an image that is in none."""
+        if self.frame is None:
+            return {}
+        return dict(frame=self.frame, video=self.video, time=self.time)
 
     @property
     def exported_annotations(self) -> list[dict[str, Any]]:

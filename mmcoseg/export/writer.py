@@ -26,6 +26,7 @@ from .exporters import (
 )
 from .label_studio import label_studio_tasks
 from .objects import ObjectMask, Picture, sureness, to_annotation, to_result
+from .overlay_video import write_overlay_video
 from .polygons import mask_to_polygons
 from .records import GroupRecord, ImageRecord
 from .report import build_report
@@ -154,6 +155,9 @@ class ResultWriter:
             hints=len(sample.get('hints', ())),
             soft_map=soft_map,
             instances=result.instances is not None,
+            frame=sample.get('frame'),
+            video=sample.get('video'),
+            time=sample.get('time'),
         )
         if not result.labels.any() and not record.absent:
             record.warnings.append('nothing was found')
@@ -169,7 +173,8 @@ class ResultWriter:
         ``annotations.json`` is in COCO's form: ids count from 1 in the given order, ``file_name``
         is ``<group>/<file name>``, ``source`` the file's path from ``out_dir`` (None for an image
         in memory), ``categories`` those that its mask's values stand for, ``review`` what a person
-        decided; a category is a group, or a class where masks tell classes apart; ``score`` as in
+        decided, ``frame``, ``video``, ``time`` where it is in its sequence; a category is a group,
+        or a class where masks tell classes apart; ``score`` as in
         ``objects.to_result``. Images without objects are listed, too. So it serves as ground
         truth and, its ``annotations`` alone, as results. ``classes.json`` names the classes of
         masks, as ``MultiClassCoSegDataset`` reads them; it is there if some have several.
@@ -187,6 +192,9 @@ class ResultWriter:
         """Write what the formats have beside the files of single images."""
         if 'coco' in self.formats:
             write_json(self.out_dir / 'annotations.json', coco_document(groups))
+        if 'overlays' in self.formats:
+            for group in groups:
+                write_overlay_video(group, self.out_dir)
         if 'masks' in self.formats:
             self._write_class_names(groups)
         if 'yolo' in self.formats:

@@ -19,6 +19,7 @@ model = dict(
                 logit_shift=0.2,
             ),
         ),
+        steady=dict(type='SteadyMaps', levels=[0, 1]),  # acts on sequences alone
         follow_hints=dict(type='FollowHints', levels=[0, 1]),
         presence=dict(type='PrototypePresence', level=1),
     ),

@@ -6,6 +6,7 @@ from .group_stage import Descriptors, GroupContext, GroupCue, GroupStage
 from .presence import PrototypePresence
 from .self_training import SelfTraining
 from .split_classes import SplitClasses
+from .steady_maps import SteadyMaps
 from .weighted_mean import WeightedMean
 
 __all__ = [
@@ -22,5 +23,6 @@ __all__ = [
     'SelfTraining',
     'SpectralCue',
     'SplitClasses',
+    'SteadyMaps',
     'WeightedMean',
 ]
