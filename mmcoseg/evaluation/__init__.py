@@ -5,6 +5,7 @@ from .folders import evaluate_classes, evaluate_masks, hold_classes
 from .functional import (
     average_precision,
     binarize_adaptive,
+    flicker,
     image_scores,
     instance_overlaps,
     match_instances,
@@ -33,6 +34,7 @@ __all__ = [
     'evaluate_classes',
     'evaluate_instances',
     'evaluate_masks',
+    'flicker',
     'hold_classes',
     'image_scores',
     'instance_overlaps',

@@ -5,6 +5,7 @@ from sklearn.metrics import accuracy_score, jaccard_score
 
 from mmcoseg.evaluation.functional import (
     binarize_adaptive,
+    flicker,
     image_scores,
     resize_ground_truth,
 )
@@ -74,3 +75,36 @@ def test_ground_truth_is_resized_as_torchvision_does_and_cut_at_one_half(shape):
 def test_map_without_contrast_gives_an_empty_mask():
     for value in (0.0, 0.1, 0.3, 0.79):
         assert not binarize_adaptive(np.full((224, 224), value, np.float32)).any()
+
+
+def column(labels):
+    """A sequence of one pixel."""
+    return np.array(labels).reshape(-1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ('pred', 'gt', 'share'),
+    [
+        ([0, 1, 0, 0, 0], [0] * 5, 1 / 3),
+        ([0, 1, 1, 1, 0], [0] * 5, 1 / 3),  # back after three frames
+        ([0, 1, 1, 1, 1, 0], [0] * 6, 0),  # after four
+        ([0, 1, 0, 1, 0], [0] * 5, 1),
+        ([0, 0, 1, 1, 1], [0] * 5, 0),  # it does not change back
+        ([0, 1, 0, 0, 0], [0, 1, 0, 0, 0], 0),  # as the truth does
+        ([0, 1, 0, 0, 0], [0, 1, 1, 1, 1], 1 / 3),  # the truth does not change back
+        ([0, 0, 0, 1, 0], [0] * 5, 1 / 3),
+        ([0, 0, 0, 0, 1], [0] * 5, 0),  # nobody knows
+        ([0, 2, 0, 0, 0], [0, 1, 0, 0, 0], 0),
+        ([0, 1], [0, 0], 0),
+    ],
+)
+def test_flicker(pred, gt, share):
+    assert flicker(column(pred), column(gt)) == pytest.approx(share)
+
+
+def test_flicker_is_a_mean_over_pixels():
+    pred = np.zeros((5, 2, 2), int)
+    pred[1, 0, 0] = 1
+    assert flicker(pred, np.zeros_like(pred)) == pytest.approx(1 / 12)
+    with pytest.raises(ValueError, match='ground truth'):
+        flicker(pred, np.zeros((4, 2, 2), int))
