@@ -1,6 +1,7 @@
 """Overlays of a sequence as a video."""
 
 import uuid
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,15 +12,10 @@ from ..datasets.image_io import BadImageError, read_image
 from ..files import file_name_of
 from .records import GroupRecord, ImageRecord, exported_images
 
-__all__ = ['overlay_video_path', 'write_overlay_video']
+__all__ = ['write_overlay_video']
 
 #: Images a second, where nothing says how many there were: of folders.
 _RATE = 10.0
-
-
-def overlay_video_path(group: str) -> str:
-    """Relative path of the overlay video of a group."""
-    return f'overlays/{file_name_of(group, ".mp4")}'
 
 
 def write_overlay_video(group: GroupRecord, out_dir: Path) -> None:
@@ -35,7 +31,7 @@ def write_overlay_video(group: GroupRecord, out_dir: Path) -> None:
     if not shown:
         return
     shown.sort(key=lambda record: record.frame)
-    path = out_dir / overlay_video_path(group.name)
+    path = out_dir / 'overlays' / file_name_of(group.name, '.mp4')
     if path.exists():
         newest = max((out_dir / record.files['overlays']).stat().st_mtime_ns for record in shown)
         if path.stat().st_mtime_ns > newest:
@@ -43,21 +39,21 @@ def write_overlay_video(group: GroupRecord, out_dir: Path) -> None:
     # OpenCV writes files by their names alone.
     temporary = path.parent / f'.mmcoseg-{uuid.uuid4().hex[:12]}.mp4'
     try:
-        _write(shown, out_dir, temporary)
-        temporary.replace(path)
+        if _write(shown, out_dir, temporary):
+            temporary.replace(path)
+        else:  # everything else is worth having
+            warnings.warn(f'{path} was not written: OpenCV has no encoder for it', stacklevel=2)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _write(shown: Sequence[ImageRecord], out_dir: Path, path: Path) -> None:
+def _write(shown: Sequence[ImageRecord], out_dir: Path, path: Path) -> bool:
+    """Write the video; False if there is no encoder."""
     first = shown[0]
     size = max(2, first.width // 2 * 2), max(2, first.height // 2 * 2)
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'mp4v'), _rate(shown), size)
     if not writer.isOpened():
-        raise OSError(
-            f'the overlay video {path} cannot be written: OpenCV has no encoder for it; leave out '
-            'the format overlays'
-        )
+        return False
     try:
         for record, after in zip(shown, [*shown[1:], None]):
             try:
@@ -69,6 +65,7 @@ def _write(shown: Sequence[ImageRecord], out_dir: Path, path: Path) -> None:
                 writer.write(fitted)
     finally:
         writer.release()
+    return True
 
 
 def _fitted(image: np.ndarray, first: ImageRecord, size: tuple[int, int]) -> np.ndarray:

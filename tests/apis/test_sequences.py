@@ -12,7 +12,7 @@ from mmcoseg.apis.sequences import choose_frames
 from mmcoseg.cli import main
 from mmcoseg.datasets.image_io import read_image
 from mmcoseg.errors import MMCosegError
-from mmcoseg.export import export_results
+from mmcoseg.export import export_results, overlay_video
 from mmcoseg.review.results import Results
 
 WIDTH, HEIGHT, RATE = 64, 48, 25
@@ -271,3 +271,19 @@ def test_still_scenes_have_about_a_frame_a_second():
     times = np.arange(101) / 25
     [scene] = choose_frames(thumbnails(*[50] * 101), times)
     assert scene == [0, 25, 50, 75, 100]
+
+
+def test_odd_sizes_and_other_sizes(tmp_path, segment):
+    folder = write_images(tmp_path / 'odd', ['a.png', 'b.png'], size=(31, 45))
+    write_images(folder, ['c.png'], size=(20, 50))
+    assert segment(folder, '--sequence') == 0
+    frames, _ = frames_of(tmp_path / 'out' / 'overlays' / 'odd.mp4')
+    assert [image.shape for image in frames] == [(30, 44, 3)] * 3
+
+
+def test_without_an_encoder_all_else_is_written(clip, tmp_path, segment, monkeypatch):
+    monkeypatch.setattr(overlay_video, '_write', lambda *args: False)
+    with pytest.warns(UserWarning, match=r'clip-1\.mp4 was not written: OpenCV has no encoder'):
+        assert segment(clip) == 0
+    assert len(coco_images(tmp_path / 'out')) == 15
+    assert not list((tmp_path / 'out' / 'overlays').glob('*.mp4'))
