@@ -16,6 +16,7 @@ from typing import Any
 from mmengine.config import Config
 from PIL import Image
 
+from ..datasets.hint_files import GivenHints
 from ..datasets.image_io import BadImageError, image_of
 from ..engine.run_config import optimizes_groups
 from ..errors import MMCosegError
@@ -107,8 +108,12 @@ def segment_to_folder(
     notes: list[str] = []
     videos: list[Path] = []
     groups = read_inputs(inputs, options.channel_order, notes, videos)
+    if options.sequence:
+        groups = folders_in_order(groups, options.every, options.num_workers)
     hints = hints_from(options.examples, options.hints)
     settings = _settings(options)
+    if not videos:
+        groups, files = _with_hints_and_files(groups, hints, options)
     out = Path(out_dir).expanduser()
     with only_run(out), _pillow_takes(limits.max_pixels):
         writer = ResultWriter(
@@ -117,9 +122,9 @@ def segment_to_folder(
         state = RunState(out, writer, settings)
         if not options.overwrite:
             state.check_settings()
-        groups = _with_sequences(groups, videos, out, options, notes)
-        groups = with_hints(groups, hints)
-        files = _object_files(options.save_object, groups)
+        if videos:  # whose frames are written to the folder
+            groups = _with_videos(groups, videos, out, options.every, notes)
+            groups, files = _with_hints_and_files(groups, hints, options)
         for note in (*notes, *remarks_on_hints(groups)):
             progress.note(display_name(note))
         jobs = []
@@ -326,21 +331,27 @@ class _Run:
         return record
 
 
-def _with_sequences(
+def _with_hints_and_files(
+    groups: Sequence[InputGroup], hints: GivenHints, options: SegmentOptions
+) -> tuple[list[InputGroup], dict[str, Path]]:
+    """The groups with their hints, and where their objects are to be saved."""
+    groups = with_hints(groups, hints)
+    return groups, _object_files(options.save_object, groups)
+
+
+def _with_videos(
     groups: list[InputGroup],
     videos: Sequence[Path],
     out: Path,
-    options: SegmentOptions,
+    every: int | None,
     notes: list[str],
 ) -> list[InputGroup]:
-    """The groups, those of folders as sequences if they are some, and the scenes of the videos."""
-    if options.sequence:
-        groups = folders_in_order(groups, options.every, options.num_workers)
+    """The groups, and the scenes of the videos."""
     taken = [group.name for group in groups]
     names = distinct_names([*taken, *(video.stem for video in videos)])[len(taken) :]
     for video, name in zip(videos, names):
-        groups = [*groups, *read_video(video, name, out, options.every, notes)]
-    # Scenes of one sequence may be called as another.
+        groups = [*groups, *read_video(video, name, out, every, notes)]
+    # Scenes of a video may be called as another.
     names = distinct_names([group.name for group in groups])
     return [replace(group, name=name) for group, name in zip(groups, names)]
 

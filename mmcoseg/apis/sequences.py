@@ -15,7 +15,7 @@ from PIL import Image
 from ..datasets.image_io import BadImageError, read_image
 from ..files import file_name_of, save_image, write_json
 from ..workers import default_workers, map_in_threads
-from .inputs import Frame, ImageItem, InputGroup
+from .inputs import Frame, ImageItem, ImageLimits, InputGroup, distinct_names
 
 __all__ = ['choose_frames', 'folders_in_order', 'read_video']
 
@@ -266,14 +266,16 @@ def folders_in_order(
                 frames.append(replace(items[number], frame=Frame(number)))
             name = group.name if len(starts) == 2 else f'{group.name}-{part}'
             scenes.append(replace(group, name=name, items=frames, sequence=True))
-    return scenes
+    # Scenes of one sequence may be called as another.
+    names = distinct_names([scene.name for scene in scenes])
+    return [replace(scene, name=name) for scene, name in zip(scenes, names)]
 
 
 def _thumbnail_of(item: ImageItem) -> np.ndarray | None:
     """The thumbnail of an image; None if it cannot be read, which loading it will say."""
     try:
-        record = item.record()
-        image = record['ori_img'] if item.path is None else read_image(item.path)
+        item.check(ImageLimits())
+        image = item.record()['ori_img'] if item.path is None else read_image(item.path)
     except (BadImageError, OSError):
         return None
     return _thumbnail(image)

@@ -25,6 +25,7 @@ def test_every_flag_sets_its_option():
         *('--presence-threshold', '0.25', '--workers', '4', '--trust-checkpoint', '--polygons'),
         *('--format', 'masks,coco', 'yolo', '--copy', '--overwrite', '--cutouts'),
         *('--hints', 'h.json', '--examples', 'masks', '--save-object', 'mug.coseg'),
+        *('--sequence', '--every', '5'),
     )
     assert options == SegmentOptions(
         config='x.py',
@@ -46,6 +47,8 @@ def test_every_flag_sets_its_option():
         hints='h.json',
         examples='masks',
         save_object='mug.coseg',
+        sequence=True,
+        every=5,
     )
     assert options.settings()['formats'] == ['masks', 'cutouts', 'coco', 'yolo']
     unset = {o.name for o in fields(options) if getattr(options, o.name) == o.default}
