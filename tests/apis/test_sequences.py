@@ -131,7 +131,7 @@ def test_a_changed_video_is_read_again(clip, tmp_path, segment):
     ]
 
 
-def test_every_second_frame(clip, tmp_path, segment, capsys):
+def test_every_nth_frame(clip, tmp_path, segment, capsys):
     assert segment(clip, '--every', 10) == 0
     assert [image['frame'] for image in coco_images(tmp_path / 'out')] == [0, 10, 20, 30, 40]
     assert segment(clip, '--every', 5) == 1
