@@ -3,8 +3,8 @@
     python benchmarks/sequences.py [--frames 24] [--sequences 6] [--seed 0] [--long 300]
 
 Each sequence shows one moving object, and every second one another that moves, too. It is segmented
-in four ways: each frame as a group of its own, all frames as a group, and the same with the stages
-of sequences, first ``MovingObjects`` alone, then with ``SteadyMaps``. Then the time of a long one.
+in three ways: each frame as a group of its own, all frames as a group, and as a sequence, with the
+stage ``SteadyMaps``. Then the time of a long one.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from mmcoseg.datasets.synthetic import SceneObject, render_sequence
 from mmcoseg.evaluation.functional import flicker, image_scores
 
 SIZE = 240, 320
-WAYS = 'each by itself', 'group', 'moving', 'moving, steady'
+WAYS = 'each by itself', 'group', 'sequence'
 
 
 def drawn(seed: int, number: int, num_frames: int) -> tuple[list[np.ndarray], np.ndarray]:
@@ -56,7 +56,7 @@ def groups_of(images: Sequence[np.ndarray], way: str) -> list[InputGroup]:
     if way == 'each by itself':
         return read_inputs({str(number): image for number, image in enumerate(images)})
     [group] = read_inputs(list(images))
-    return [replace(group, sequence=way.startswith('moving'))]
+    return [replace(group, sequence=way == 'sequence')]
 
 
 def main() -> None:
@@ -68,15 +68,13 @@ def main() -> None:
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--long', type=int, default=300, help='frames of the long one; 0: none')
     args = parser.parse_args()
-    whole = CoSegInferencer()
-    parts = CoSegInferencer(cfg_options={'model.stages.steady': None})
-    inferencers = {way: parts if way == 'moving' else whole for way in WAYS}
+    inferencer = CoSegInferencer()
     rows = []
     for number in range(args.sequences):
         images, truth = drawn(args.seed, number, args.frames)
         row = []
         for way in WAYS:
-            masks = predicted(inferencers[way], groups_of(images, way))
+            masks = predicted(inferencer, groups_of(images, way))
             score = np.mean([image_scores(*pair)[1] for pair in zip(masks, truth)])
             row += [100 * score, 100 * flicker(masks, truth)]
         rows.append(row)
@@ -94,7 +92,7 @@ def main() -> None:
     if args.long:
         images, _ = drawn(args.seed, 0, args.long)
         load, start = os.getloadavg()[0], time.perf_counter()
-        predicted(whole, groups_of(images, WAYS[-1]))
+        predicted(inferencer, groups_of(images, WAYS[-1]))
         took = (time.perf_counter() - start) / args.long
         print(f'{args.long} frames: {took:.2f} s a frame; load average at the start {load:.1f}')
 

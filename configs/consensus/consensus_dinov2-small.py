@@ -17,7 +17,6 @@ model = dict(
     ),
     stages=dict(
         consensus=dict(level=0),
-        moving=dict(levels=[0]),
         self_training=dict(levels=[0]),
         steady=dict(levels=[0]),
         follow_hints=dict(levels=[0]),

@@ -7,7 +7,6 @@ model = dict(
         saliency=dict(type='SaliencyCue'),
         consensus=dict(type='ConsensusCue', level=1, saliency_exponent=1.0),
         mean=dict(type='WeightedMean', weights=dict(saliency=0.2, consensus=0.8)),
-        moving=dict(type='MovingObjects', levels=[0, 1]),  # acts on sequences alone
         self_training=dict(
             type='SelfTraining',
             levels=[0, 1],

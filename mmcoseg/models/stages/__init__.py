@@ -3,7 +3,6 @@
 from .cues import ConsensusCue, DDTCue, DFFCue, SaliencyCue, SpectralCue
 from .follow_hints import FollowHints
 from .group_stage import Descriptors, GroupContext, GroupCue, GroupStage
-from .moving_objects import MovingObjects
 from .presence import PrototypePresence
 from .self_training import SelfTraining
 from .split_classes import SplitClasses
@@ -19,7 +18,6 @@ __all__ = [
     'GroupContext',
     'GroupCue',
     'GroupStage',
-    'MovingObjects',
     'PrototypePresence',
     'SaliencyCue',
     'SelfTraining',
