@@ -220,11 +220,13 @@ def test_click_follow_undo_accept_restart_export(folder, serve, launch, things, 
     expect(changed.first).to_be_visible()
     person.open_image(1)
 
-    # Undo: all is as it was.
+    # Undo: all is as it was, and the photo of the first hint is shown.
     for _ in range(4):
         person.press('#undo')
+    expect(page.locator('#image-name')).to_have_text('000.jpg', timeout=PATIENCE)
     expect(page.locator('#undo')).to_be_disabled(timeout=PATIENCE)
     expect(page.locator('#said-title')).to_have_text('No hints yet', timeout=PATIENCE)
+    person.wait_for_photo()
 
     # The page shows decisions before they are acknowledged, so ask the server itself.
     def decided() -> tuple[int, int]:
