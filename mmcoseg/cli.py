@@ -474,7 +474,7 @@ def _add_review(parser: argparse.ArgumentParser) -> None:
         '--import',
         dest='corrections',
         metavar='PATH',
-        help='masks that were corrected elsewhere, which count as accepted: a folder of masks or '
+        help='masks that come back from elsewhere, corrected or accepted: a folder of masks or '
         "of labelme's files, a COCO or Label Studio json, or a zip of CVAT (docs/formats.md)",
     )
     _add_server(parser)

@@ -134,12 +134,7 @@ def segment_to_folder(
         progress.start(sum(len(job.group) for job in jobs if job.needed))
         with _complete_at_the_end(state, progress):
             for job in jobs:
-                if job.needed:
-                    run.do(job)
-                else:
-                    name, skipped = job.group.name, job.old.skipped_among(job.stems)
-                    state.forget_skipped(name, job.stems)
-                    progress.kept(name, len(job.group), skipped)
+                run.do(job) if job.needed else run.keep(job)
     result = SegmentResult(out, run.num_written, -run.num_written, seconds=run.seconds)
     for job in jobs:
         job.count(state.groups[job.group.name], result)
@@ -250,6 +245,12 @@ class _Run:
         if self.options.save_object is not None:
             require_learner(inferencer.model)
         return inferencer
+
+    def keep(self, job: _Job) -> None:
+        """Count a group whose results are there."""
+        name, skipped = job.group.name, job.old.skipped_among(job.stems)
+        self.state.forget_skipped(name, job.stems)
+        self.progress.kept(name, len(job.group), skipped)
 
     def do(self, job: _Job) -> None:
         group = job.group

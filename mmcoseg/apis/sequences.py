@@ -202,11 +202,7 @@ def _write_frames(path: Path, folder: Path, signature: list[Any]) -> _Video:
     (folder / _READ).unlink(missing_ok=True)
     for file in folder.glob('*.jpg'):  # of another video of this name, or other settings
         file.unlink()
-    # Decoded a second time, since all frames would not fit into memory.
-    for number, (image, _) in enumerate(_decoded(path)):
-        if number in wanted:
-            rgb = Image.fromarray(np.ascontiguousarray(image[:, :, ::-1]))
-            save_image(rgb, _frame_file(folder, number), 'JPEG', quality=95, subsampling=0)
+    _write_wanted(path, folder, wanted)
     scenes = [[(number, round(times[number], 3)) for number in scene] for scene in chosen]
     problem = ''
     if len(times) < 0.95 * count - 2:  # some files promise a frame or two too many
@@ -214,6 +210,14 @@ def _write_frames(path: Path, folder: Path, signature: list[Any]) -> _Video:
     content = dict(version=_VERSION, signature=signature, scenes=scenes, problem=problem)
     write_json(folder / _READ, content)
     return _Video(scenes, problem)
+
+
+def _write_wanted(path: Path, folder: Path, wanted: set[int]) -> None:
+    """Write frames; decoded a second time, since all would not fit into memory."""
+    for number, (image, _) in enumerate(_decoded(path)):
+        if number in wanted:
+            rgb = Image.fromarray(np.ascontiguousarray(image[:, :, ::-1]))
+            save_image(rgb, _frame_file(folder, number), 'JPEG', quality=95, subsampling=0)
 
 
 def _decoded(path: Path) -> Iterator[tuple[np.ndarray, float]]:
@@ -252,14 +256,7 @@ def folders_in_order(
     scenes = []
     for group in groups:
         items = sorted(group.items, key=lambda item: _natural(item.file_name))
-        seen, thumbnails = [], []
-        for number, thumbnail in enumerate(map_in_threads(_thumbnail_of, items, workers)):
-            if thumbnail is not None:
-                seen.append(number)
-                thumbnails.append(thumbnail)
-        cuts = _cuts(np.stack(thumbnails)) if thumbnails else []
-        # What cannot be read stays with what comes before it.
-        starts = [0, *(seen[cut] for cut in cuts), len(items)]
+        starts = [0, *_cuts_of_files(items, workers), len(items)]
         for part, (start, end) in enumerate(zip(starts, starts[1:]), 1):
             frames = []
             for number in range(start, end, every or 1):
@@ -269,6 +266,18 @@ def folders_in_order(
     # Scenes of one sequence may be called as another.
     names = distinct_names([scene.name for scene in scenes])
     return [replace(scene, name=name) for scene, name in zip(scenes, names)]
+
+
+def _cuts_of_files(items: Sequence[ImageItem], num_workers: int) -> list[int]:
+    """The first image of each scene but the first; what cannot be read begins none."""
+    seen, thumbnails = [], []
+    for number, thumbnail in enumerate(map_in_threads(_thumbnail_of, items, num_workers)):
+        if thumbnail is not None:
+            seen.append(number)
+            thumbnails.append(thumbnail)
+    if not thumbnails:
+        return []
+    return [seen[cut] for cut in _cuts(np.stack(thumbnails))]
 
 
 def _thumbnail_of(item: ImageItem) -> np.ndarray | None:

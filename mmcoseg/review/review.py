@@ -526,16 +526,11 @@ class Review:
         with self._changed:
             before = [image.sureness for image in bench.images]
             changed = bench.take_maps()
-            numbers = {image.number for image in changed}
-            told = []
-            for image, sureness in zip(bench.images, before):
-                if image.number in numbers or image.sureness != sureness:
-                    told.append(image)
             last, self._last_hint = self._last_hint, None
             others = [image for image in changed if last != (group, image.number)]
             for image in others:
                 image.changed = not bench.is_first(image)
-            self._tell_images(group, told)
+            self._tell_images(group, _to_tell(bench.images, before, changed))
             if last is not None and last[0] == group:
                 self._tell_spread(group, last[1], others)
         return True
@@ -663,6 +658,20 @@ class Review:
             if bench.outdated or any(image.unwritten for image in bench.images):
                 return True
         return self.files.has_unsaved
+
+
+def _to_tell(
+    images: Sequence[ReviewedImage],
+    before: Sequence[float | None],
+    changed: Sequence[ReviewedImage],
+) -> list[ReviewedImage]:
+    """Images that have changed, or whose sureness is another one than before."""
+    numbers = {image.number for image in changed}
+    told = []
+    for image, sureness in zip(images, before):
+        if image.number in numbers or image.sureness != sureness:
+            told.append(image)
+    return told
 
 
 def _number(action: dict[str, Any], key: str) -> int:
